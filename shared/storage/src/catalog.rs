@@ -1,0 +1,130 @@
+//! Everything that is known about jobs and their images.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use maskline_messages::{CandidateId, DatasetId, ImageId, JobId, RunId};
+
+use crate::{
+    error::StorageError,
+    records::{
+        Books, Candidate, CandidateState, Dataset, Ending, ImageDocument, ImageFacts, Job, Lease,
+        Model, NewCandidate, Run, Work,
+    },
+};
+
+/// The catalog: MongoDB, or SQLite.
+///
+/// Every verb is idempotent and durable when it returns, and none needs a
+/// transaction over several documents: a process may be killed between any two
+/// calls and the books still hold. The documents are the truth; nothing is
+/// counted beside them.
+#[async_trait]
+pub trait Catalog: Send + Sync + 'static {
+    /// Whether the catalog answers now.
+    async fn ping(&self) -> Result<(), StorageError>;
+
+    // Jobs
+
+    /// Records a job; one that is there already stays as it is.
+    async fn create_job(&self, job: &Job) -> Result<(), StorageError>;
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StorageError>;
+    /// The newest first.
+    async fn jobs(&self, most: usize) -> Result<Vec<Job>, StorageError>;
+    /// `expanding` → `running`: every candidate is recorded.
+    async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError>;
+    /// `expanding` or `running` → `failed`.
+    async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError>;
+
+    // Candidates
+
+    /// Records candidates as in flight; those that are there stay as they are.
+    async fn add_candidates(&self, candidates: &[NewCandidate]) -> Result<(), StorageError>;
+    async fn candidate(&self, id: CandidateId) -> Result<Option<Candidate>, StorageError>;
+    /// The candidates, of all jobs, whose fetched bytes are `image`.
+    async fn candidates_of(&self, image: &ImageId) -> Result<Vec<Candidate>, StorageError>;
+    /// A job's candidates in `state`, by id, those after `after` only.
+    async fn candidates_in(
+        &self,
+        job: JobId,
+        state: CandidateState,
+        after: Option<CandidateId>,
+        most: usize,
+    ) -> Result<Vec<Candidate>, StorageError>;
+    /// The candidate that may stand for these bytes in this job: the first that
+    /// claimed them, for ever. The same answer for all who ask.
+    async fn claim_image(
+        &self,
+        job: JobId,
+        image: &ImageId,
+        candidate: CandidateId,
+    ) -> Result<CandidateId, StorageError>;
+    /// Ends a candidate, see [`Ending`]. [`StorageError::NotFound`] where no such
+    /// candidate was recorded.
+    async fn end_candidate(&self, ending: &Ending) -> Result<(), StorageError>;
+    async fn books(&self, job: JobId) -> Result<Books, StorageError>;
+    /// Whether the job is `running` and none of its candidates is in flight. Its
+    /// cost does not grow with the job.
+    async fn is_settled(&self, job: JobId) -> Result<bool, StorageError>;
+
+    // Images
+
+    /// Writes the document of an image, over one of the same job and bytes.
+    /// Comes before its candidate ends as stored.
+    async fn put_image(&self, image: &ImageDocument) -> Result<(), StorageError>;
+    /// Facts of the job's images whose candidates ended as stored, by image id,
+    /// those after `after` only.
+    async fn image_facts(
+        &self,
+        job: JobId,
+        after: Option<&ImageId>,
+        most: usize,
+    ) -> Result<Vec<ImageFacts>, StorageError>;
+    /// The pixels ([`ImageDocument::binary`]) of some of a job's images, in the
+    /// order asked for; [`StorageError::NotFound`] if one is missing.
+    async fn image_bytes(&self, job: JobId, images: &[ImageId])
+    -> Result<Vec<Bytes>, StorageError>;
+    async fn image(
+        &self,
+        job: JobId,
+        image: &ImageId,
+    ) -> Result<Option<ImageDocument>, StorageError>;
+
+    // Leases
+
+    /// Offers work: from now on it can be leased. Work that was offered before,
+    /// done or not, stays as it is.
+    async fn offer(&self, work: &Work) -> Result<(), StorageError>;
+    /// Work that was offered and is not done, with who holds it; `kind` as in [`Work`]'s `kind`.
+    async fn open_work(&self, kind: &str) -> Result<Vec<Lease>, StorageError>;
+    /// Takes the work if its lease is still as it was `seen`. Returns the lease now held.
+    async fn take(&self, seen: &Lease, owner: &str) -> Result<Option<Lease>, StorageError>;
+    /// Counts the beat up. `None`: it was taken over, stop working.
+    async fn renew(&self, lease: &Lease) -> Result<Option<Lease>, StorageError>;
+    /// Gives the work back undone, if it is still held.
+    async fn release(&self, lease: &Lease) -> Result<(), StorageError>;
+    /// Done: it is never offered again.
+    async fn finish(&self, work: &Work) -> Result<(), StorageError>;
+
+    // Datasets, runs, models
+
+    /// Records a dataset and marks `job` as frozen with it.
+    async fn freeze(&self, job: JobId, dataset: &Dataset) -> Result<(), StorageError>;
+    async fn dataset(&self, id: &DatasetId) -> Result<Option<Dataset>, StorageError>;
+    /// The newest first.
+    async fn datasets(&self, most: usize) -> Result<Vec<Dataset>, StorageError>;
+    /// Records a run; one that is there already stays as it is.
+    async fn create_run(&self, run: &Run) -> Result<(), StorageError>;
+    async fn run(&self, id: RunId) -> Result<Option<Run>, StorageError>;
+    /// The newest first; those of one dataset, or all.
+    async fn runs(
+        &self,
+        dataset: Option<&DatasetId>,
+        most: usize,
+    ) -> Result<Vec<Run>, StorageError>;
+    /// Writes state, error, epoch, accuracy, loss and device of a run.
+    async fn update_run(&self, run: &Run) -> Result<(), StorageError>;
+    async fn publish_model(&self, model: &Model) -> Result<(), StorageError>;
+    async fn model(&self, id: RunId) -> Result<Option<Model>, StorageError>;
+    /// The newest first.
+    async fn models(&self, most: usize) -> Result<Vec<Model>, StorageError>;
+}

@@ -1,0 +1,42 @@
+//! Bytes under keys.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use maskline_messages::ObjectKey;
+
+use crate::error::StorageError;
+
+/// A store of immutable objects: S3, or a folder.
+///
+/// Keys are by content or by derived id, so a put of the same key puts the same
+/// bytes, and doing it twice changes nothing. An object is there whole or not at
+/// all, and durable when `put` returns.
+#[async_trait]
+pub trait ObjectStore: Send + Sync + 'static {
+    /// Writes an object, over one of the same key.
+    async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StorageError>;
+
+    /// The whole object, or [`StorageError::NotFound`].
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError>;
+
+    /// Its size in bytes, `None` if there is no such object.
+    async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError>;
+
+    /// Removes an object; that there was none is no error.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
+
+    /// The keys below `prefix` (whole segments, such as `datasets/1f…`), sorted,
+    /// at most `most`, those after `after` only.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectKey>,
+        most: usize,
+    ) -> Result<Vec<ObjectKey>, StorageError>;
+
+    /// Whether the store answers now.
+    async fn ping(&self) -> Result<(), StorageError>;
+
+    /// Where an object can be found by a person: `s3://bucket/key` or a path.
+    fn locate(&self, key: &ObjectKey) -> String;
+}

@@ -1,0 +1,259 @@
+//! What the catalog knows: jobs, candidates, images, datasets, runs, models.
+//!
+//! Times are milliseconds since the Unix epoch.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use maskline_messages::{
+    CandidateId, DatasetId, Hop, How, ImageId, JobId, Label, Labeling, Location, Measurements,
+    NetworkName, Opinion, Reason, RunId, Source, TrainingSettings,
+};
+use serde::{Deserialize, Serialize};
+
+/// Milliseconds since the Unix epoch, now.
+pub fn now() -> u64 {
+    Hop::now("").at
+}
+
+/// One source of images on its way to a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    pub id: JobId,
+    pub source: Source,
+    pub labeling: Option<Labeling>,
+    /// The classes that a label may name; empty: whatever the source says.
+    pub classes: Vec<Label>,
+    /// What to train when the dataset is frozen; empty: nothing.
+    pub train: Vec<NetworkName>,
+    pub settings: TrainingSettings,
+    pub split: SplitSettings,
+    pub state: JobState,
+    /// Why, where the state is failed.
+    pub error: Option<String>,
+    pub dataset: Option<DatasetId>,
+    /// W3C traceparent of the job's own trace.
+    pub traceparent: Option<String>,
+    pub created: u64,
+}
+
+/// How a dataset is cut in two.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SplitSettings {
+    /// The share of each class that goes to the validation split, 0 to 1.
+    pub validation: f64,
+    pub seed: u64,
+    /// Two images whose perceptual hashes, mirrored or not, differ in at most so
+    /// many of 64 bits are near-duplicates and stay on one side.
+    pub near_distance: u32,
+}
+
+impl Default for SplitSettings {
+    fn default() -> Self {
+        Self {
+            validation: 0.2,
+            seed: 42,
+            near_distance: 6,
+        }
+    }
+}
+
+/// Only forwards: `expanding` → `running` → `frozen`, or `failed` from the first two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// More candidates may be found.
+    Expanding,
+    /// All candidates are in the catalog, and some may be in flight.
+    Running,
+    /// The dataset exists.
+    Frozen,
+    Failed,
+}
+
+/// One candidate as the expansion found it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewCandidate {
+    pub id: CandidateId,
+    pub job: JobId,
+    pub location: Location,
+    pub label: Option<Label>,
+}
+
+/// One document per candidate, with its history.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub id: CandidateId,
+    pub job: JobId,
+    pub location: Location,
+    /// What the source says.
+    pub label: Option<Label>,
+    pub state: CandidateState,
+    /// Known once it was fetched.
+    pub image: Option<ImageId>,
+    /// The stage that rejected it or gave up.
+    pub stage: Option<String>,
+    pub reason: Option<Reason>,
+    pub error: Option<String>,
+    pub history: Vec<Hop>,
+    /// The W3C trace id of the image's trace.
+    pub trace_id: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CandidateState {
+    InFlight,
+    Stored,
+    Rejected,
+    Failed,
+}
+
+/// How a candidate ends. `Stored` and `Rejected` are for good: what comes later
+/// changes nothing. `Failed` gives way to them, because a dead letter can be
+/// replayed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ending {
+    pub candidate: CandidateId,
+    pub image: Option<ImageId>,
+    pub history: Vec<Hop>,
+    pub trace_id: Option<String>,
+    pub end: End,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum End {
+    Stored,
+    Rejected { stage: String, reason: Reason },
+    Failed { stage: String, error: String },
+}
+
+/// A document with the pixels and the label inside.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageDocument {
+    pub job: JobId,
+    pub image: ImageId,
+    pub candidate: CandidateId,
+    pub source: Location,
+    /// The normalized image, a JPEG.
+    pub binary: Bytes,
+    /// Of `binary`, in pixels.
+    pub width: u32,
+    pub height: u32,
+    pub label: Label,
+    pub how: How,
+    pub opinion: Option<Opinion>,
+    pub measurements: Measurements,
+}
+
+/// What freezing needs to know of an image: the document without its pixels, and
+/// every label that the job's candidates with these bytes were given, the
+/// rejected duplicates included.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImageFacts {
+    pub image: ImageId,
+    pub label: Label,
+    /// Labels that duplicates of it carry and that differ from `label`.
+    pub conflicting: Vec<Label>,
+    pub phash: u64,
+    pub phash_mirrored: u64,
+}
+
+/// The books of a job: found = stored + rejected + failed + in flight.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Books {
+    pub found: u64,
+    pub stored: u64,
+    pub rejected: u64,
+    pub failed: u64,
+    pub in_flight: u64,
+    /// By [`Reason::code`].
+    pub rejected_by_reason: BTreeMap<String, u64>,
+}
+
+/// A frozen dataset. Its objects lie under `datasets/<id>/`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dataset {
+    pub id: DatasetId,
+    /// The job that froze it first.
+    pub job: JobId,
+    pub classes: Vec<Label>,
+    /// Images by split (`train`, `validation`) and class.
+    pub images: BTreeMap<String, BTreeMap<Label, u64>>,
+    pub near_duplicate_groups: u64,
+    /// Stored images that are in no split because their group has several labels.
+    pub set_aside: u64,
+    pub split: SplitSettings,
+    pub created: u64,
+}
+
+/// One training run: a network on a dataset, done by one trainer at a time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub dataset: DatasetId,
+    /// The job whose dataset was ready; `None` where a person asked for the run.
+    pub job: Option<JobId>,
+    pub network: NetworkName,
+    pub settings: TrainingSettings,
+    pub state: RunState,
+    pub error: Option<String>,
+    /// Epochs done.
+    pub epoch: u32,
+    /// Of the best epoch so far.
+    pub accuracy: Option<f32>,
+    pub loss: Option<f32>,
+    /// Where it trains, such as `cpu (flex, 2 threads)`.
+    pub device: Option<String>,
+    /// W3C traceparent of the trace that asked for it.
+    pub traceparent: Option<String>,
+    pub created: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Waiting for a trainer, or in the hands of one (see its lease).
+    Open,
+    Done,
+    Failed,
+}
+
+/// A published model: weights, report and classes lie under `models/<id>/`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// The run that trained it.
+    pub id: RunId,
+    pub dataset: DatasetId,
+    pub network: NetworkName,
+    pub classes: Vec<Label>,
+    /// Of the network's square input.
+    pub pixels: u32,
+    pub parameters: u64,
+    /// Of the best epoch, on the validation split.
+    pub accuracy: f32,
+    pub loss: f32,
+    /// Seconds of training, all attempts.
+    pub seconds: f64,
+    pub created: u64,
+}
+
+/// Work that one process at a time may do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "id", rename_all = "snake_case")]
+pub enum Work {
+    Freeze(JobId),
+    Train(RunId),
+}
+
+/// Who holds a piece of work. The holder counts `beat` up while it lives; whoever
+/// sees the same `beat` for longer than the lease lasts, on its own monotonic
+/// clock, may take it over. No two clocks are ever compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    pub work: Work,
+    /// `None`: free.
+    pub owner: Option<String>,
+    pub beat: u64,
+}
