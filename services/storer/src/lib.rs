@@ -1,1 +1,17 @@
+//! The storer: one document per candidate, image bytes included; keeps the books
+//! of every job and freezes its dataset when nothing is in flight.
+//!
+//! * [`books`]: the stage, what became of each candidate.
+//! * [`freeze`]: the worker that makes a dataset of a complete job.
+//! * [`plan`] and [`near`]: which image goes where, as pure functions.
+//! * [`shards`] and [`manifest`]: what a dataset looks like in the object store.
 
+pub mod books;
+pub mod freeze;
+pub mod manifest;
+pub mod near;
+pub mod plan;
+pub mod shards;
+
+/// The service's name.
+pub const NAME: &str = "storer";

@@ -54,7 +54,7 @@ impl Default for SplitSettings {
         Self {
             validation: 0.2,
             seed: 42,
-            near_distance: 6,
+            near_distance: 4,
         }
     }
 }
@@ -156,6 +156,9 @@ pub struct ImageFacts {
     pub label: Label,
     /// Labels that duplicates of it carry and that differ from `label`.
     pub conflicting: Vec<Label>,
+    /// Of the normalized image, in pixels.
+    pub width: u32,
+    pub height: u32,
     pub phash: u64,
     pub phash_mirrored: u64,
 }

@@ -1,0 +1,179 @@
+//! The stage: what became of each candidate.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use async_trait::async_trait;
+use maskline_messages::{
+    Hop, ImageFailed, ImageLabeled, ImageRejected, Message, Queue, SourceExpanded,
+};
+use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
+use maskline_storage::{
+    Catalog, ObjectStore, StorageError,
+    records::{End, Ending, ImageDocument, Work},
+};
+use tokio::sync::Notify;
+
+use crate::NAME;
+
+/// Writes the documents and keeps the books.
+pub struct Books {
+    pub objects: Arc<dyn ObjectStore>,
+    pub catalog: Arc<dyn Catalog>,
+    pub concurrency: usize,
+    /// Notified when a job may have become complete.
+    pub progress: Arc<Notify>,
+}
+
+#[async_trait]
+impl Stage for Books {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn intakes(&self) -> Vec<Intake> {
+        vec![
+            Intake {
+                queue: Queue::StorerImages,
+                concurrency: self.concurrency,
+            },
+            Intake {
+                queue: Queue::StorerJobs,
+                concurrency: 1,
+            },
+        ]
+    }
+
+    async fn handle(&self, message: Message, context: &Context) -> Result<Outcome, Failure> {
+        match message {
+            Message::ImageLabeled(labeled) => self.store(labeled, context).await?,
+            Message::ImageRejected(rejected) => self.reject(rejected, context).await?,
+            Message::ImageFailed(failed) => self.fail(failed, context).await?,
+            Message::SourceExpanded(expanded) => self.expanded(expanded).await?,
+            Message::JobFailed(failed) => {
+                let error = format!("{}: {}", failed.stage, failed.error);
+                self.catalog
+                    .fail_job(failed.job, &error)
+                    .await
+                    .map_err(failure)?;
+                tracing::error!(job = %failed.job, error, "the job failed");
+            }
+            Message::ModelTrained(trained) => {
+                let accuracy = f64::from(trained.accuracy);
+                tracing::info!(model = %trained.run, network = %trained.network, accuracy, "a model is published");
+            }
+            other => {
+                return Err(Failure::poison(anyhow!(
+                    "the storer has no use for {}",
+                    other.key()
+                )));
+            }
+        }
+        self.progress.notify_one();
+        Ok(Outcome::done())
+    }
+}
+
+impl Books {
+    /// The document first, then the end: whoever sees the candidate as stored
+    /// finds its image.
+    async fn store(&self, labeled: ImageLabeled, context: &Context) -> Result<(), Failure> {
+        let ImageLabeled {
+            validated,
+            label,
+            how,
+            opinion,
+        } = labeled;
+        let fetched = validated.fetched;
+        let binary = self
+            .objects
+            .get(&validated.normalized)
+            .await
+            .map_err(missing_may_come)?;
+        let document = ImageDocument {
+            job: fetched.job,
+            image: fetched.image,
+            candidate: fetched.candidate,
+            source: fetched.location,
+            binary,
+            width: validated.width,
+            height: validated.height,
+            label,
+            how,
+            opinion,
+            measurements: validated.measurements,
+        };
+        self.catalog.put_image(&document).await.map_err(failure)?;
+        let ending = Ending {
+            candidate: fetched.candidate,
+            image: Some(fetched.image),
+            history: with_hop(fetched.history),
+            trace_id: context.trace_id.clone(),
+            end: End::Stored,
+        };
+        self.catalog.end_candidate(&ending).await.map_err(failure)
+    }
+
+    async fn reject(&self, rejected: ImageRejected, context: &Context) -> Result<(), Failure> {
+        let ending = Ending {
+            candidate: rejected.candidate,
+            image: rejected.image,
+            history: with_hop(rejected.history),
+            trace_id: context.trace_id.clone(),
+            end: End::Rejected {
+                stage: rejected.stage,
+                reason: rejected.reason,
+            },
+        };
+        self.catalog.end_candidate(&ending).await.map_err(failure)
+    }
+
+    async fn fail(&self, failed: ImageFailed, context: &Context) -> Result<(), Failure> {
+        let ending = Ending {
+            candidate: failed.candidate,
+            image: None,
+            history: vec![Hop::now(NAME)],
+            trace_id: context.trace_id.clone(),
+            end: End::Failed {
+                stage: failed.stage,
+                error: failed.error,
+            },
+        };
+        self.catalog.end_candidate(&ending).await.map_err(failure)
+    }
+
+    /// From now on the job may become complete, and the freezer watches it.
+    async fn expanded(&self, expanded: SourceExpanded) -> Result<(), Failure> {
+        self.catalog
+            .finish_expansion(expanded.job)
+            .await
+            .map_err(failure)?;
+        self.catalog
+            .offer(&Work::Freeze(expanded.job))
+            .await
+            .map_err(failure)
+    }
+}
+
+fn with_hop(mut history: Vec<Hop>) -> Vec<Hop> {
+    history.push(Hop::now(NAME));
+    history
+}
+
+/// A storage error as the runner wants it.
+fn failure(error: StorageError) -> Failure {
+    if error.is_transient() {
+        Failure::retry(error)
+    } else {
+        Failure::poison(error)
+    }
+}
+
+/// An object that a message names was durable before the message was sent; a
+/// store that does not show it yet is behind.
+fn missing_may_come(error: StorageError) -> Failure {
+    match error {
+        StorageError::NotFound(_) => Failure::retry(error),
+        other => failure(other),
+    }
+}

@@ -1,0 +1,232 @@
+//! The worker: a job of which nothing is in flight becomes a dataset, once.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use maskline_messages::{DatasetId, DatasetReady, ImageId, JobId, Label, ObjectKey};
+use maskline_runtime::{WorkContext, Worker, telemetry};
+use maskline_storage::{
+    Catalog, ObjectStore,
+    lease::{Held, LeaseWatch},
+    records::{Dataset, ImageFacts, Job, JobState, Work, now},
+};
+use sha2::{Digest, Sha256};
+use tokio::sync::Notify;
+use tracing::Instrument;
+
+use crate::{
+    manifest::{self, Manifest, Shard, SplitManifest},
+    plan::{self, Plan, Row, Split},
+    shards::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter},
+};
+
+/// Facts that are asked for at a time.
+const PAGE: usize = 5_000;
+
+/// Not more often than this is the catalog asked whether a job is complete,
+/// however many images end in the meantime.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// Freezes datasets.
+pub struct Freezer {
+    pub objects: Arc<dyn ObjectStore>,
+    pub catalog: Arc<dyn Catalog>,
+    pub leases: LeaseWatch,
+    pub progress: Arc<Notify>,
+}
+
+#[async_trait]
+impl Worker for Freezer {
+    fn name(&self) -> &'static str {
+        "freeze"
+    }
+
+    fn wake(&self) -> Arc<Notify> {
+        self.progress.clone()
+    }
+
+    async fn work(&self, context: &WorkContext) -> Result<bool> {
+        tokio::time::sleep(LOOK_EVERY).await;
+        for seen in self.catalog.open_work("freeze").await? {
+            let Work::Freeze(id) = seen.work else {
+                continue;
+            };
+            let job = self.catalog.job(id).await?;
+            let job =
+                job.with_context(|| format!("job {id} is to be frozen but not in the catalog"))?;
+            let ready = match job.state {
+                JobState::Expanding => false,
+                JobState::Running => self.catalog.is_settled(id).await?,
+                // Frozen or failed, and the process that did it died before it said so.
+                JobState::Frozen | JobState::Failed => true,
+            };
+            if !ready {
+                continue;
+            }
+            if let Some(held) = self
+                .leases
+                .claim(&self.catalog, &seen, &context.instance)
+                .await?
+            {
+                let span = telemetry::span_from(job.traceparent.as_deref(), "freeze");
+                self.freeze(&job, held, context).instrument(span).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+impl Freezer {
+    /// Everything here can be done twice: the plan is a function of the images,
+    /// the objects lie under its hash, and the dataset's id makes the runs'.
+    async fn freeze(&self, job: &Job, held: Held, context: &WorkContext) -> Result<()> {
+        if job.state != JobState::Failed {
+            tokio::select! {
+                done = self.make_dataset(job, context) => done?,
+                () = held.lost() => bail!("the lease on freezing job {} was lost", job.id),
+            }
+        }
+        held.finish().await?;
+        Ok(())
+    }
+
+    async fn make_dataset(&self, job: &Job, context: &WorkContext) -> Result<()> {
+        let facts = self.facts(job.id).await?;
+        if facts.is_empty() {
+            let error = format!(
+                "none of its images was accepted: `maskline rejects {}` says why",
+                job.id
+            );
+            self.catalog.fail_job(job.id, &error).await?;
+            tracing::error!(job = %job.id, "{error}");
+            return Ok(());
+        }
+        let settings = job.split.clone();
+        let plan = tokio::task::spawn_blocking(move || plan::plan(facts, &settings)).await?;
+        let manifest = self.write(job, &plan).await?;
+        let images: BTreeMap<String, BTreeMap<Label, u64>> = manifest
+            .splits
+            .iter()
+            .map(|(name, split)| (name.clone(), split.by_class.clone()))
+            .collect();
+        tracing::info!(
+            job = %job.id, dataset = %plan.id, ?images,
+            near_duplicate_groups = plan.near_duplicate_groups, set_aside = plan.set_aside,
+            "the dataset is frozen"
+        );
+        let dataset = Dataset {
+            id: plan.id,
+            job: job.id,
+            classes: plan.classes,
+            images,
+            near_duplicate_groups: plan.near_duplicate_groups,
+            set_aside: plan.set_aside,
+            split: job.split.clone(),
+            created: now(),
+        };
+        self.catalog.freeze(job.id, &dataset).await?;
+        let ready = DatasetReady {
+            job: job.id,
+            dataset: plan.id,
+            networks: job.train.clone(),
+            settings: job.settings.clone(),
+        };
+        Ok(context.send(ready).await?)
+    }
+
+    async fn facts(&self, job: JobId) -> Result<Vec<ImageFacts>> {
+        let mut facts: Vec<ImageFacts> = vec![];
+        loop {
+            let after = facts.last().map(|fact| fact.image);
+            let page = self.catalog.image_facts(job, after.as_ref(), PAGE).await?;
+            let last = page.len() < PAGE;
+            facts.extend(page);
+            if last {
+                return Ok(facts);
+            }
+        }
+    }
+
+    /// Shards first, the manifest last: where it lies, the dataset is whole.
+    async fn write(&self, job: &Job, plan: &Plan) -> Result<Manifest> {
+        let mut splits = BTreeMap::new();
+        for (split, rows) in &plan.rows {
+            let mut by_class = BTreeMap::new();
+            for row in rows {
+                *by_class.entry(plan.classes[row.class].clone()).or_default() += 1;
+            }
+            let shards = self.write_split(job.id, plan, *split, rows).await?;
+            let images = rows.len() as u64;
+            splits.insert(
+                split.name().to_owned(),
+                SplitManifest {
+                    images,
+                    by_class,
+                    shards,
+                },
+            );
+        }
+        let manifest = Manifest {
+            version: manifest::VERSION,
+            dataset: plan.id,
+            classes: plan.classes.clone(),
+            splits,
+            split_settings: job.split.clone(),
+            near_duplicate_groups: plan.near_duplicate_groups,
+            set_aside: plan.set_aside,
+        };
+        let json = serde_json::to_vec_pretty(&manifest)?;
+        self.objects
+            .put(&key(&plan.id, manifest::FILE), json.into())
+            .await?;
+        Ok(manifest)
+    }
+
+    async fn write_split(
+        &self,
+        job: JobId,
+        plan: &Plan,
+        split: Split,
+        rows: &[Row],
+    ) -> Result<Vec<Shard>> {
+        let count = rows.len().div_ceil(SHARD_ROWS);
+        let mut shards = vec![];
+        for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
+            let file = format!("data/{}-{index:05}-of-{count:05}.parquet", split.name());
+            let mut writer = ShardWriter::new(&plan.classes)?;
+            for group in rows.chunks(GROUP_ROWS) {
+                writer.write(&self.examples(job, group).await?)?;
+            }
+            let (parquet, rows) = writer.finish()?;
+            let sha256 = hex::encode(Sha256::digest(&parquet));
+            let bytes = parquet.len() as u64;
+            self.objects.put(&key(&plan.id, &file), parquet).await?;
+            shards.push(Shard {
+                file,
+                rows,
+                bytes,
+                sha256,
+            });
+        }
+        Ok(shards)
+    }
+
+    async fn examples(&self, job: JobId, rows: &[Row]) -> Result<Vec<Example>> {
+        let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
+        let pictures = self.catalog.image_bytes(job, &images).await?;
+        let examples = rows.iter().zip(pictures).map(|(row, jpeg)| Example {
+            image: row.image,
+            class: row.class,
+            jpeg,
+            width: row.width,
+            height: row.height,
+        });
+        Ok(examples.collect())
+    }
+}
+
+fn key(dataset: &DatasetId, file: &str) -> ObjectKey {
+    ObjectKey::dataset(dataset, file).expect("our own file names are plain")
+}

@@ -1,0 +1,142 @@
+//! Parquet shards in the layout that pandas and Hugging Face `datasets` open as
+//! images with labels.
+
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::{Context, Result};
+use arrow::{
+    array::{ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray},
+    datatypes::{DataType, Field, Fields, Schema},
+};
+use bytes::Bytes;
+use maskline_messages::{ImageId, Label};
+use parquet::{
+    arrow::ArrowWriter,
+    basic::Compression,
+    file::{metadata::KeyValue, properties::WriterProperties},
+};
+
+/// The most rows of a shard.
+pub const SHARD_ROWS: usize = 2_000;
+
+/// Rows that are in memory at a time, and of one row group.
+pub const GROUP_ROWS: usize = 250;
+
+/// One image as it is written.
+#[derive(Debug, Clone)]
+pub struct Example {
+    pub image: ImageId,
+    /// Index into the dataset's classes.
+    pub class: usize,
+    /// The normalized image, a JPEG, and its size in pixels.
+    pub jpeg: Bytes,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// Writes one shard into memory, a row group at a time.
+pub struct ShardWriter {
+    writer: ArrowWriter<Vec<u8>>,
+    schema: Arc<Schema>,
+    rows: u64,
+}
+
+impl ShardWriter {
+    pub fn new(classes: &[Label]) -> Result<Self> {
+        let features = features(classes);
+        let metadata = HashMap::from([("huggingface".to_owned(), features.clone())]);
+        let schema = Arc::new(Schema::new_with_metadata(fields(), metadata));
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            // JPEGs don't get smaller, only slower.
+            .set_column_compression("image.bytes".into(), Compression::UNCOMPRESSED)
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
+            .set_key_value_metadata(Some(vec![KeyValue::new(
+                "huggingface".to_owned(),
+                features,
+            )]))
+            .build();
+        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
+        Ok(Self {
+            writer,
+            schema,
+            rows: 0,
+        })
+    }
+
+    /// Writes `examples` as one row group.
+    pub fn write(&mut self, examples: &[Example]) -> Result<()> {
+        let paths = examples.iter().map(|e| format!("{}.jpg", e.image));
+        let image = StructArray::new(
+            image_fields(),
+            vec![
+                Arc::new(BinaryArray::from_iter_values(
+                    examples.iter().map(|e| &e.jpeg),
+                )) as ArrayRef,
+                Arc::new(StringArray::from_iter_values(paths)),
+            ],
+            None,
+        );
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(image),
+            Arc::new(Int64Array::from_iter_values(
+                examples.iter().map(|e| e.class as i64),
+            )),
+            Arc::new(StringArray::from_iter_values(
+                examples.iter().map(|e| e.image.to_string()),
+            )),
+            Arc::new(Int32Array::from_iter_values(
+                examples.iter().map(|e| e.width as i32),
+            )),
+            Arc::new(Int32Array::from_iter_values(
+                examples.iter().map(|e| e.height as i32),
+            )),
+        ];
+        self.writer
+            .write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
+        self.writer.flush()?;
+        self.rows += examples.len() as u64;
+        Ok(())
+    }
+
+    /// The finished file and how many rows it has.
+    pub fn finish(self) -> Result<(Bytes, u64)> {
+        let file = self
+            .writer
+            .into_inner()
+            .context("the Parquet file can't be finished")?;
+        Ok((file.into(), self.rows))
+    }
+}
+
+fn image_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("bytes", DataType::Binary, false),
+        Field::new("path", DataType::Utf8, false),
+    ])
+}
+
+fn fields() -> Vec<Field> {
+    vec![
+        Field::new("image", DataType::Struct(image_fields()), false),
+        Field::new("label", DataType::Int64, false),
+        Field::new("image_id", DataType::Utf8, false),
+        Field::new("width", DataType::Int32, false),
+        Field::new("height", DataType::Int32, false),
+    ]
+}
+
+/// What Hugging Face `datasets` reads from a file's metadata to make an `Image`
+/// and a `ClassLabel` of the columns.
+fn features(classes: &[Label]) -> String {
+    let value = |dtype: &str| serde_json::json!({ "dtype": dtype, "_type": "Value" });
+    serde_json::json!({ "info": { "features": {
+        "image": { "_type": "Image" },
+        "label": { "names": classes, "_type": "ClassLabel" },
+        "image_id": value("string"),
+        "width": value("int32"),
+        "height": value("int32"),
+    }}})
+    .to_string()
+}
