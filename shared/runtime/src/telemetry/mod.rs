@@ -1,0 +1,115 @@
+//! Traces to OTLP, logs to standard error.
+//!
+//! Trace ids are made and passed on always; spans leave the process only when
+//! `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` names a
+//! collector. They wait for it in a bounded queue, and what doesn't fit is
+//! dropped: a collector that is away slows nothing.
+
+mod export;
+mod logs;
+mod spans;
+
+use std::{env, sync::OnceLock};
+
+use opentelemetry::trace::TracerProvider as _;
+use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use opentelemetry_semantic_conventions::resource::{SERVICE_INSTANCE_ID, SERVICE_NAME};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    Layer, Registry, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+};
+use uuid::Uuid;
+
+pub(crate) use spans::{Processing, Sending};
+pub use spans::{current_trace_id, current_traceparent, span_from};
+
+/// Who speaks, and how loud.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `service.name`, unless `OTEL_SERVICE_NAME` says another.
+    pub service: String,
+    /// The least level of our own log lines where `RUST_LOG` says nothing:
+    /// `info` for a service, `warn` for a command that a person types.
+    pub default_level: &'static str,
+}
+
+/// This process, unique among all: `service.instance.id`, and the owner of leases.
+pub fn instance() -> &'static str {
+    static INSTANCE: OnceLock<String> = OnceLock::new();
+    INSTANCE.get_or_init(|| Uuid::new_v4().to_string())
+}
+
+/// The running telemetry. To be [`shut down`](Self::shutdown) at the end, or the last
+/// spans are lost.
+#[must_use]
+pub struct Telemetry {
+    provider: SdkTracerProvider,
+}
+
+impl Telemetry {
+    /// Starts logs and traces for the whole process. Within a tokio runtime,
+    /// which the gRPC exporter works on.
+    pub fn start(settings: &Settings) -> anyhow::Result<Self> {
+        let provider = provider(&settings.service)?;
+        let registry = Registry::default().with(span_layer(&provider));
+        registry
+            .with(logs::layer(settings.default_level)?)
+            .try_init()?;
+        Ok(Self { provider })
+    }
+
+    /// Sends the last spans, within a few seconds. Blocks.
+    pub fn shutdown(self) {
+        if let Err(error) = self.provider.shutdown_with_timeout(export::FLUSH_LIMIT) {
+            tracing::debug!(%error, "the last spans may not have arrived");
+        }
+    }
+}
+
+fn provider(service: &str) -> anyhow::Result<SdkTracerProvider> {
+    let builder = SdkTracerProvider::builder().with_resource(resource(service));
+    Ok(match export::exporter()? {
+        Some(exporter) => builder.with_batch_exporter(exporter).build(),
+        None => builder.build(),
+    })
+}
+
+fn resource(service: &str) -> Resource {
+    // The builder reads OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; what is
+    // set by hand would win over them.
+    let named = |variable: &str, part: &str| env::var(variable).is_ok_and(|v| v.contains(part));
+    let mut resource = Resource::builder();
+    if !named("OTEL_SERVICE_NAME", "") && !named("OTEL_RESOURCE_ATTRIBUTES", SERVICE_NAME) {
+        resource = resource.with_service_name(service.to_owned());
+    }
+    if !named("OTEL_RESOURCE_ATTRIBUTES", SERVICE_INSTANCE_ID) {
+        resource = resource.with_attribute(opentelemetry::KeyValue::new(
+            SERVICE_INSTANCE_ID,
+            instance(),
+        ));
+    }
+    resource.build()
+}
+
+/// Makes OpenTelemetry spans of our `tracing` spans, whatever the log level.
+///
+/// Events (log lines) become span events from `warn` on, except for this
+/// crate's, which records what happened to a message by the conventions.
+pub fn span_layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let ours = Targets::new().with_target("maskline", LevelFilter::INFO);
+    let loud = tracing_subscriber::filter::filter_fn(|meta| {
+        meta.is_span()
+            || (*meta.level() <= tracing::Level::WARN
+                && !meta.target().starts_with("maskline_runtime"))
+    });
+    tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("maskline"))
+        .with_location(false)
+        .with_threads(false)
+        .with_target(false)
+        .with_tracked_inactivity(false)
+        .with_filter(tracing_subscriber::filter::FilterExt::and(ours, loud))
+}
