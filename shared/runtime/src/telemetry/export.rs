@@ -14,7 +14,7 @@ use opentelemetry_sdk::{
 };
 
 /// How long the end of a process waits for its last spans to be taken.
-pub const FLUSH_LIMIT: Duration = Duration::from_secs(3);
+pub const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// A collector that is away is mentioned this often.
 const MENTION_EVERY: Duration = Duration::from_secs(60);

@@ -4,12 +4,16 @@ use std::{env, fmt, io, io::IsTerminal};
 
 use anyhow::bail;
 use opentelemetry::trace::TraceContextExt;
-use tracing::{Event, Subscriber};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
 use tracing_subscriber::{
     EnvFilter, Layer,
+    field::RecordFields,
     fmt::{
-        FmtContext, FormatEvent, FormatFields,
-        format::{DefaultFields, Format, Full, Json, JsonFields, Writer},
+        FmtContext, FormatEvent, FormatFields, MakeWriter,
+        format::{Format, Full, Json, JsonFields, Writer},
     },
     registry::LookupSpan,
 };
@@ -22,23 +26,33 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let filter = filter(level, env::var("RUST_LOG").ok().as_deref())?;
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     Ok(if for_people()? {
-        let layer = layer.fmt_fields(DefaultFields::new());
-        let layer = layer.with_ansi(io::stderr().is_terminal());
-        layer
-            .event_format(Human::default())
-            .with_filter(filter)
-            .boxed()
+        human(io::stderr).with_filter(filter).boxed()
     } else {
-        let layer = layer.fmt_fields(JsonFields::new());
-        let format = Format::default().json();
-        let format = format.flatten_event(true).with_current_span(false);
-        layer
-            .event_format(Traced(format))
-            .with_filter(filter)
-            .boxed()
+        json(io::stderr).with_filter(filter).boxed()
     })
+}
+
+fn human<S>(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(false)
+        .fmt_fields(HumanFields)
+        .event_format(Human::default())
+}
+
+fn json<S>(writer: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> impl Layer<S>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let format = Format::default().json();
+    tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .fmt_fields(JsonFields::new())
+        .event_format(Traced(format.flatten_event(true).with_current_span(false)))
 }
 
 fn filter(level: &str, rust_log: Option<&str>) -> anyhow::Result<EnvFilter> {
@@ -94,6 +108,40 @@ where
     }
 }
 
+/// `name=value`, without what is meant for the trace (`otel.kind` …).
+struct HumanFields;
+
+impl<'writer> FormatFields<'writer> for HumanFields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        let mut visitor = HumanVisitor {
+            writer,
+            separator: "",
+            result: Ok(()),
+        };
+        fields.record(&mut visitor);
+        visitor.result
+    }
+}
+
+struct HumanVisitor<'writer> {
+    writer: Writer<'writer>,
+    separator: &'static str,
+    result: fmt::Result,
+}
+
+impl Visit for HumanVisitor<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if self.result.is_err() || field.name().starts_with("otel.") {
+            return;
+        }
+        let separator = std::mem::replace(&mut self.separator, " ");
+        self.result = match field.name() {
+            "message" => write!(self.writer, "{separator}{value:?}"),
+            name => write!(self.writer, "{separator}{name}={value:?}"),
+        };
+    }
+}
+
 /// `tracing-subscriber`'s JSON object with `trace_id` and `span_id` added.
 struct Traced(Format<Json>);
 
@@ -126,7 +174,80 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::filter;
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+    use tracing_subscriber::{Registry, layer::SubscriberExt};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .lock()
+                .expect("no test panics holding it")
+                .write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn text(&self) -> String {
+            let bytes = self.0.lock().expect("no test panics holding it").clone();
+            String::from_utf8(bytes).expect("log lines are text")
+        }
+    }
+
+    /// Logs one line in a span and says which trace that was.
+    fn log_one(layer: impl Layer<Traces> + Send + Sync) -> String {
+        let tracer = SdkTracerProvider::builder().build().tracer("test");
+        let traces = tracing_opentelemetry::layer().with_tracer(tracer);
+        tracing::subscriber::with_default(Registry::default().with(traces).with(layer), || {
+            let span = tracing::info_span!("process", otel.kind = "consumer", job = 7);
+            let _entered = span.enter();
+            tracing::info!(queue = "storer.images", "handled");
+            crate::telemetry::current_trace_id().expect("the span has a trace")
+        })
+    }
+
+    type Traces = tracing_subscriber::layer::Layered<
+        tracing_opentelemetry::OpenTelemetryLayer<Registry, opentelemetry_sdk::trace::SdkTracer>,
+        Registry,
+    >;
+
+    #[test]
+    fn a_json_line_is_one_object_with_its_trace() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let trace = log_one(json(move || writer.clone()));
+        let line: serde_json::Value = serde_json::from_str(&lines.text()).expect("JSON");
+        assert_eq!(line["message"], "handled");
+        assert_eq!(line["queue"], "storer.images");
+        assert_eq!(line["spans"][0]["job"], 7);
+        assert_eq!(line["trace_id"], trace.as_str());
+        assert_eq!(line["span_id"].as_str().map(str::len), Some(16));
+    }
+
+    #[test]
+    fn a_line_for_people_ends_in_its_trace_and_hides_what_is_for_the_trace_alone() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let trace = log_one(human(move || writer.clone()));
+        let text = lines.text();
+        let end = format!("handled queue=\"storer.images\" trace_id={trace}\n");
+        assert!(text.ends_with(&end), "{text}");
+        assert!(text.contains("process{job=7}"), "{text}");
+    }
 
     #[test]
     fn a_level_that_is_none_is_a_clear_error() {

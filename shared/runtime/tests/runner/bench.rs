@@ -1,0 +1,216 @@
+//! What the tests share: a place with a broker, stages made of closures, messages.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use maskline_messages::{
+    CandidateFound, CandidateId, ImageRejected, JobId, Location, Message, Queue, Reason,
+    SourceExpanded,
+};
+use maskline_runtime::{
+    Broker, Context, Failure, Intake, Outcome, RetryPolicy, Runner, RuntimeArgs, Sender, Service,
+    Stage, broker::Why,
+};
+use tempfile::TempDir;
+use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    spans,
+    watched::{Event, Watched},
+};
+
+/// Long enough for the slowest machine: reached only by what hangs.
+const HANGS: Duration = Duration::from_secs(60);
+
+pub async fn within<T>(awaited: impl Future<Output = T>) -> T {
+    let result = tokio::time::timeout(HANGS, awaited).await;
+    result.expect("what is waited for does not come")
+}
+
+/// A broker of one's own and the settings of a runner that retries quickly.
+pub struct Bench {
+    pub args: RuntimeArgs,
+    pub broker: Arc<Watched>,
+    pub sender: Sender,
+    events: UnboundedReceiver<Event>,
+    _folder: TempDir,
+}
+
+impl Bench {
+    pub async fn new() -> Self {
+        spans::record();
+        let folder = TempDir::new().expect("a temporary folder");
+        let args = RuntimeArgs {
+            retry: RetryPolicy {
+                base: 0.001,
+                factor: 1.0,
+                cap: 0.001,
+                attempts: 3,
+            },
+            ..RuntimeArgs::for_data(folder.path())
+        };
+        let inner = args.open_broker().await.expect("the embedded broker opens");
+        let (broker, events) = Watched::around(inner);
+        Self {
+            args,
+            sender: Sender::new(broker.clone()),
+            broker,
+            events,
+            _folder: folder,
+        }
+    }
+
+    pub async fn start(&self, services: Vec<Service>) -> Running {
+        let runner = Runner::bind(services, &self.args, self.broker.clone());
+        let runner = runner.await.expect("a free port");
+        let address = runner.http_address().expect("the port is not off");
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(runner.run(stop.clone()));
+        Running {
+            address,
+            stop,
+            task,
+        }
+    }
+
+    /// Publishes a message and sees it become durable.
+    pub async fn send(&mut self, message: impl Into<Message>) {
+        let message = message.into();
+        let key = message.key();
+        let sent = self.sender.send(message).await;
+        sent.expect("the broker takes it");
+        assert_eq!(self.next().await, published(key));
+    }
+
+    /// The next thing that became durable.
+    pub async fn next(&mut self) -> Event {
+        within(self.events.recv()).await.expect("the broker lives")
+    }
+
+    /// The next thing that became durable, which is a burial.
+    pub async fn buried(&mut self) -> Why {
+        match self.next().await {
+            Event::Buried(why) => why,
+            other => panic!("{other:?} is no burial"),
+        }
+    }
+
+    /// Whether anything more became durable.
+    pub fn is_quiet(&mut self) -> bool {
+        self.events.try_recv().is_err()
+    }
+
+    /// Takes and acknowledges the next message of a queue.
+    pub async fn take(&mut self, queue: Queue) -> Message {
+        let mut consumer = self
+            .broker
+            .consume(queue, 1)
+            .await
+            .expect("it can be taken from");
+        let delivery = within(consumer.next()).await.expect("not closed");
+        let message = Message::from_json(&delivery.envelope.body).expect("a message");
+        delivery.settle.ack().await.expect("it is ours");
+        assert_eq!(self.next().await, Event::Acked);
+        consumer.close().await;
+        message
+    }
+}
+
+pub fn published(key: &str) -> Event {
+    Event::Published(key.to_owned())
+}
+
+/// Services that run, and how to stop them.
+pub struct Running {
+    pub address: SocketAddr,
+    pub stop: CancellationToken,
+    pub task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// Asks to stop and sees that they do, with all their spans ended.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        let ended = within(self.task).await.expect("the runner does not panic");
+        ended.expect("nothing failed");
+    }
+}
+
+type Handle =
+    dyn Fn(Message, Context) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync;
+
+/// A stage made of a closure.
+pub struct Stub {
+    name: &'static str,
+    intake: Intake,
+    handle: Box<Handle>,
+}
+
+impl Stub {
+    /// Takes `queue`, two messages at a time. `name` is the test's own: metrics
+    /// and spans are the whole process's.
+    pub fn new<F, Fut>(name: &'static str, queue: Queue, handle: F) -> Self
+    where
+        F: Fn(Message, Context) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcome, Failure>> + Send + 'static,
+    {
+        Self {
+            name,
+            intake: Intake {
+                queue,
+                concurrency: 2,
+            },
+            handle: Box::new(move |message, context| Box::pin(handle(message, context))),
+        }
+    }
+}
+
+#[async_trait]
+impl Stage for Stub {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn intakes(&self) -> Vec<Intake> {
+        vec![self.intake]
+    }
+
+    async fn handle(&self, message: Message, context: &Context) -> Result<Outcome, Failure> {
+        (self.handle)(message, context.clone()).await
+    }
+}
+
+/// A job's `n`th candidate.
+pub fn candidate(job: JobId, n: u32) -> CandidateFound {
+    let location = Location::Path(format!("photos/{n}.jpg").into());
+    CandidateFound {
+        job,
+        candidate: CandidateId::of(job, &location),
+        location,
+        label: None,
+    }
+}
+
+pub fn rejection(of: &CandidateFound) -> ImageRejected {
+    ImageRejected {
+        job: of.job,
+        candidate: of.candidate,
+        image: None,
+        stage: "test".to_owned(),
+        reason: Reason::Empty,
+        history: Vec::new(),
+    }
+}
+
+pub fn expanded(job: JobId) -> SourceExpanded {
+    SourceExpanded { job, found: 1 }
+}
+
+pub fn found(message: Message) -> CandidateFound {
+    match message {
+        Message::CandidateFound(found) => found,
+        other => panic!("{other:?} is no candidate"),
+    }
+}

@@ -1,0 +1,289 @@
+//! A message's way: handled and acknowledged, retried, given up, given back.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use maskline_messages::{ImageFailed, JobId, Message, Queue};
+use maskline_runtime::{
+    Broker, BrokerError, Envelope, Failure, Outcome, Service,
+    broker::{Headers, WhyKind},
+};
+use tokio::sync::mpsc::unbounded_channel;
+
+use crate::{
+    bench::{Bench, Stub, candidate, expanded, found, published, rejection, within},
+    watched::Event,
+};
+
+const CANDIDATES: Queue = Queue::ScraperCandidates;
+
+#[tokio::test]
+async fn a_message_is_acknowledged_after_all_it_caused_is_durable_the_last_one_last() {
+    let mut bench = Bench::new().await;
+    let job = JobId::draw();
+    let stage = Stub::new("causing", CANDIDATES, move |message, _| async move {
+        let rejected: Message = rejection(&found(message)).into();
+        Ok(Outcome::send_all(vec![rejected.clone(), rejected]).then(expanded(job)))
+    });
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    bench.send(candidate(job, 1)).await;
+
+    assert_eq!(bench.next().await, published("image.rejected"));
+    assert_eq!(bench.next().await, published("image.rejected"));
+    assert_eq!(bench.next().await, published("source.expanded"));
+    assert_eq!(bench.next().await, Event::Acked);
+    running.stop().await;
+    assert!(bench.is_quiet());
+}
+
+#[tokio::test]
+async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_handled() {
+    let mut bench = Bench::new().await;
+    let job = JobId::draw();
+    let (bad, good) = (candidate(job, 1), candidate(job, 2));
+    let panics_at = bad.candidate;
+    let stage = Stub::new("panicking", CANDIDATES, move |message, _| async move {
+        assert!(found(message).candidate != panics_at, "boom");
+        Ok(Outcome::done())
+    });
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    bench.send(bad.clone()).await;
+
+    assert_eq!(bench.next().await, published("image.failed"));
+    let why = bench.buried().await;
+    assert_eq!(
+        (why.kind, why.stage.as_str()),
+        (WhyKind::Poison, "panicking")
+    );
+    assert!(why.error.contains("panicked: boom"), "{}", why.error);
+    let failed = ImageFailed {
+        job,
+        candidate: bad.candidate,
+        stage: "panicking".to_owned(),
+        error: why.error,
+        attempts: 1,
+    };
+    assert_eq!(bench.take(Queue::StorerImages).await, failed.into());
+    let letters = bench
+        .broker
+        .dead_letters(10)
+        .await
+        .expect("the broker answers");
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].queue, CANDIDATES.name());
+    assert_eq!(letters[0].envelope.body, Message::from(bad).to_json());
+
+    bench.send(good).await;
+    assert_eq!(bench.next().await, Event::Acked);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn retries_are_counted_for_the_handler_and_bounded() {
+    let mut bench = Bench::new().await;
+    let (seen, mut attempts) = unbounded_channel();
+    let stage = Stub::new("retrying", CANDIDATES, move |_, context| {
+        let _ = seen.send((context.attempts, context.last_attempt));
+        async {
+            Err(Failure::retry(
+                anyhow::anyhow!("timed out").context("the server"),
+            ))
+        }
+    });
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    bench.send(candidate(JobId::draw(), 1)).await;
+
+    assert!(matches!(bench.next().await, Event::Retried(_)));
+    assert!(matches!(bench.next().await, Event::Retried(_)));
+    assert_eq!(bench.next().await, published("image.failed"));
+    let why = bench.buried().await;
+    assert_eq!(why.kind, WhyKind::RetriesExhausted);
+    assert_eq!(why.error, "the server: timed out");
+    let Message::ImageFailed(failed) = bench.take(Queue::StorerImages).await else {
+        panic!("the books hear of a failure")
+    };
+    assert_eq!(failed.attempts, 3);
+    running.stop().await;
+    attempts.close();
+    let mut seen = Vec::new();
+    while let Some(attempt) = attempts.recv().await {
+        seen.push(attempt);
+    }
+    assert_eq!(seen, [(0, false), (1, false), (2, true)]);
+}
+
+#[tokio::test]
+async fn a_retry_waits_as_long_as_the_world_asked() {
+    let mut bench = Bench::new().await;
+    let asked = Duration::from_secs(90);
+    let stage = Stub::new("asked", CANDIDATES, move |_, _| async move {
+        Err(Failure::Retry {
+            error: anyhow::anyhow!("429"),
+            after: Some(asked),
+        })
+    });
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    bench.send(candidate(JobId::draw(), 1)).await;
+
+    assert_eq!(bench.next().await, Event::Retried(asked));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
+    let mut bench = Bench::new().await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    let stage = Stub::new("reading", CANDIDATES, move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Outcome::done()) }
+    });
+    let running = bench.start(vec![Service::new(stage)]).await;
+    let bodies = [
+        ("{", "can't be read"),
+        (r#"{"schema":99,"type":"x"}"#, "schema 99"),
+        (r#"{"schema":1,"type":"from_elsewhere"}"#, "from_elsewhere"),
+    ];
+
+    for (body, says) in bodies {
+        let key = "candidate.found".to_owned();
+        let envelope = Envelope {
+            key: key.clone(),
+            headers: Headers::new(),
+            body: Bytes::from_static(body.as_bytes()),
+        };
+        bench
+            .broker
+            .publish(envelope)
+            .await
+            .expect("the broker takes it");
+        assert_eq!(bench.next().await, published(&key));
+        let why = bench.buried().await;
+        assert_eq!(why.kind, WhyKind::Poison);
+        assert!(why.error.contains(says), "{}", why.error);
+    }
+    running.stop().await;
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_sent_now_gives_the_message_back_uncounted() {
+    let mut bench = Bench::new().await;
+    let (seen, mut attempts) = unbounded_channel();
+    let stage = Stub::new("unsent", CANDIDATES, move |message, context| {
+        let _ = seen.send(context.attempts);
+        async move { Ok(Outcome::send(rejection(&found(message)))) }
+    });
+    bench.send(candidate(JobId::draw(), 1)).await;
+    let gone = || BrokerError::Unavailable("gone".to_owned());
+    bench
+        .broker
+        .fail_publishing([gone(), gone(), gone(), gone()]);
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    for _ in 0..4 {
+        assert_eq!(bench.next().await, Event::Released);
+    }
+    assert_eq!(bench.next().await, published("image.rejected"));
+    assert_eq!(bench.next().await, Event::Acked);
+    running.stop().await;
+    // More often than the retry policy's bound, and no attempt counted.
+    for _ in 0..5 {
+        assert_eq!(within(attempts.recv()).await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_full_queue_ahead_is_waited_for_without_handling_again() {
+    let mut bench = Bench::new().await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    let stage = Stub::new("pressed", CANDIDATES, move |message, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async move { Ok(Outcome::send(rejection(&found(message)))) }
+    });
+    bench.send(candidate(JobId::draw(), 1)).await;
+    let full = || BrokerError::Full("storer.images".to_owned());
+    bench.broker.fail_publishing([full(), full()]);
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    assert_eq!(bench.next().await, published("image.rejected"));
+    assert_eq!(bench.next().await, Event::Acked);
+    running.stop().await;
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_no_queue_takes_is_this_programs_fault_and_poison() {
+    let mut bench = Bench::new().await;
+    let stage = Stub::new("unroutable", CANDIDATES, |message, _| async move {
+        Ok(Outcome::send(rejection(&found(message))))
+    });
+    bench.send(candidate(JobId::draw(), 1)).await;
+    bench
+        .broker
+        .fail_publishing([BrokerError::Unroutable("image.rejected".to_owned())]);
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    assert_eq!(bench.next().await, published("image.failed"));
+    assert_eq!(bench.buried().await.kind, WhyKind::Poison);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_buried_before_the_books_heard() {
+    let mut bench = Bench::new().await;
+    let stage = Stub::new("untold", CANDIDATES, |_, _| async {
+        Err(Failure::poison(anyhow::anyhow!("bug")))
+    });
+    bench.send(candidate(JobId::draw(), 1)).await;
+    bench
+        .broker
+        .fail_publishing([BrokerError::Unavailable("gone".to_owned())]);
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    assert_eq!(bench.next().await, Event::Released);
+    assert_eq!(bench.next().await, published("image.failed"));
+    assert_eq!(bench.buried().await.error, "bug");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn several_stages_share_one_process() {
+    let mut bench = Bench::new().await;
+    let job = JobId::draw();
+    let first = Stub::new("first", CANDIDATES, |message, _| async move {
+        Ok(Outcome::send(rejection(&found(message))))
+    });
+    let second = Stub::new("second", Queue::StorerImages, move |_, _| async move {
+        Ok(Outcome::send(expanded(job)))
+    });
+    let running = bench
+        .start(vec![Service::new(first), Service::new(second)])
+        .await;
+
+    bench.send(candidate(job, 1)).await;
+
+    let mut events = Vec::new();
+    for _ in 0..4 {
+        events.push(bench.next().await);
+    }
+    assert_eq!(events[0], published("image.rejected"));
+    assert!(events.contains(&published("source.expanded")), "{events:?}");
+    let acked = events
+        .iter()
+        .filter(|event| **event == Event::Acked)
+        .count();
+    assert_eq!(acked, 2, "{events:?}");
+    running.stop().await;
+}

@@ -1,0 +1,219 @@
+//! Promise 6: every hop is a `send` and a `process` span, an image has one trace.
+
+use maskline_messages::{CandidateFound, JobId, Message, Queue};
+use maskline_runtime::{Failure, Outcome, Service, telemetry};
+use opentelemetry::trace::{SpanId, SpanKind, Status};
+use opentelemetry_sdk::trace::SpanData;
+use tracing::Instrument;
+
+use crate::{
+    bench::{Bench, Stub, candidate, found, rejection},
+    spans::{self, attribute},
+    watched::Event,
+};
+
+const CANDIDATES: Queue = Queue::ScraperCandidates;
+
+/// Sends one candidate in a job's span through `stage` and a sink; the job's
+/// trace id, and the spans about the candidate.
+async fn trace(stage: Stub, sent: &CandidateFound, events: usize) -> (String, Vec<SpanData>) {
+    let mut bench = Bench::new().await;
+    let sink = Stub::new("sink", Queue::StorerImages, |_, _| async {
+        Ok(Outcome::done())
+    });
+    let running = bench
+        .start(vec![Service::new(stage), Service::new(sink)])
+        .await;
+    let span = telemetry::span_from(None, "enqueue");
+    let job_trace = async {
+        bench.send(sent.clone()).await;
+        telemetry::current_trace_id().expect("the span has a trace")
+    };
+    let job_trace = job_trace.instrument(span).await;
+    for _ in 0..events {
+        bench.next().await;
+    }
+    running.stop().await;
+    (job_trace, spans::of(sent.candidate))
+}
+
+fn names(spans: &[SpanData]) -> Vec<&str> {
+    spans.iter().map(|span| span.name.as_ref()).collect()
+}
+
+fn events(span: &SpanData) -> Vec<&str> {
+    span.events
+        .iter()
+        .map(|event| event.name.as_ref())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_image_is_one_trace_of_its_own_linked_to_its_jobs() {
+    let stage = Stub::new("tracing", CANDIDATES, |message, _| async move {
+        Ok(Outcome::send(rejection(&found(message))))
+    });
+    let sent = candidate(JobId::draw(), 1);
+
+    let (job_trace, spans) = trace(stage, &sent, 3).await;
+
+    let hops = [
+        "send scraper.candidates",
+        "process scraper.candidates",
+        "send storer.images",
+        "process storer.images",
+    ];
+    assert_eq!(names(&spans), hops);
+    assert_eq!(spans[0].parent_span_id, SpanId::INVALID);
+    assert_eq!(spans[0].links.len(), 1);
+    let link = spans[0].links[0].span_context.trace_id().to_string();
+    assert_eq!(link, job_trace);
+    for pair in spans.windows(2) {
+        let (earlier, later) = (&pair[0], &pair[1]);
+        assert_eq!(
+            later.span_context.trace_id(),
+            earlier.span_context.trace_id()
+        );
+        assert_eq!(later.parent_span_id, earlier.span_context.span_id());
+    }
+    assert_ne!(spans[0].span_context.trace_id().to_string(), job_trace);
+    assert_eq!(spans[0].span_kind, SpanKind::Producer);
+    assert_eq!(spans[1].span_kind, SpanKind::Consumer);
+    assert!(spans[1].parent_span_is_remote);
+}
+
+#[tokio::test]
+async fn both_sides_of_a_hop_follow_the_messaging_conventions() {
+    let stage = Stub::new("describing", CANDIDATES, |_, _| async {
+        Ok(Outcome::done())
+    });
+    let sent = candidate(JobId::draw(), 1);
+
+    let (_, spans) = trace(stage, &sent, 1).await;
+
+    let bytes = i64::try_from(Message::from(sent.clone()).to_json().len()).expect("small");
+    for (span, operation) in spans.iter().zip(["send", "process"]) {
+        for (name, value) in [
+            ("messaging.system", "sqlite".into()),
+            ("messaging.operation.name", operation.into()),
+            ("messaging.operation.type", operation.into()),
+            ("messaging.destination.name", "scraper.candidates".into()),
+            (
+                "messaging.rabbitmq.destination.routing_key",
+                "candidate.found".into(),
+            ),
+            ("messaging.message.body.size", bytes.into()),
+            ("maskline.job.id", sent.job.to_string().into()),
+        ] {
+            assert_eq!(attribute(span, name), Some(value), "{name} of {operation}");
+        }
+    }
+    let id = |span| attribute(span, "messaging.message.id");
+    assert!(id(&spans[0]).is_some());
+    assert_eq!(id(&spans[0]), id(&spans[1]));
+    assert_eq!(
+        attribute(&spans[1], "maskline.stage"),
+        Some("describing".into())
+    );
+    assert_eq!(attribute(&spans[1], "maskline.attempt"), Some(1.into()));
+}
+
+#[tokio::test]
+async fn a_rejected_image_ends_in_the_span_that_says_why_and_that_is_no_error() {
+    let stage = Stub::new("rejecting", CANDIDATES, |message, _| async move {
+        Ok(Outcome::send(rejection(&found(message))))
+    });
+
+    let (_, spans) = trace(stage, &candidate(JobId::draw(), 1), 3).await;
+
+    let process = &spans[1];
+    assert_eq!(
+        attribute(process, "maskline.rejection.reason"),
+        Some("empty".into())
+    );
+    assert_eq!(events(process), ["rejected"]);
+    assert_eq!(process.status, Status::Unset);
+}
+
+#[tokio::test]
+async fn each_attempt_is_a_span_of_the_same_send_and_giving_up_is_an_error() {
+    let stage = Stub::new("failing", CANDIDATES, |_, _| async {
+        Err(Failure::retry(anyhow::anyhow!("not yet")))
+    });
+
+    let (_, spans) = trace(stage, &candidate(JobId::draw(), 1), 5).await;
+
+    let attempts: Vec<_> = spans
+        .iter()
+        .filter(|span| span.name == "process scraper.candidates")
+        .collect();
+    assert_eq!(attempts.len(), 3);
+    for (n, span) in (1..).zip(&attempts) {
+        assert_eq!(
+            attribute(span, "maskline.attempt"),
+            Some(i64::from(n).into())
+        );
+        assert_eq!(span.parent_span_id, spans[0].span_context.span_id());
+        assert_eq!(events(span)[0], "exception");
+    }
+    assert_eq!(attribute(attempts[0], "error.type"), Some("retry".into()));
+    assert_eq!(attempts[0].status, Status::Unset);
+    assert_eq!(
+        attribute(attempts[2], "error.type"),
+        Some("retries_exhausted".into())
+    );
+    assert_eq!(attempts[2].status, Status::error("not yet"));
+}
+
+#[tokio::test]
+async fn a_handler_knows_its_messages_trace() {
+    let mut bench = Bench::new().await;
+    let (seen, mut traces) = tokio::sync::mpsc::unbounded_channel();
+    let stage = Stub::new("knowing", CANDIDATES, move |_, context| {
+        let _ = seen.send((context.trace_id, telemetry::current_trace_id()));
+        async { Ok(Outcome::done()) }
+    });
+    let running = bench.start(vec![Service::new(stage)]).await;
+    let sent = candidate(JobId::draw(), 1);
+
+    bench.send(sent.clone()).await;
+    assert_eq!(bench.next().await, Event::Acked);
+    running.stop().await;
+
+    let (context, current) = traces.recv().await.expect("it was handled");
+    let trace = spans::of(sent.candidate)[0]
+        .span_context
+        .trace_id()
+        .to_string();
+    assert_eq!(context.as_deref(), Some(trace.as_str()));
+    assert_eq!(current, context);
+}
+
+#[tokio::test]
+async fn work_goes_on_in_the_trace_that_was_stored_for_it() {
+    spans::record();
+    let enqueue = telemetry::span_from(None, "enqueue job");
+    let (trace, stored) = enqueue.in_scope(|| {
+        let trace = telemetry::current_trace_id().expect("a span has a trace");
+        (
+            trace,
+            telemetry::current_traceparent().expect("and a parent to store"),
+        )
+    });
+
+    drop(telemetry::span_from(Some(&stored), "train"));
+    drop(enqueue);
+
+    let train = &spans::named(&trace, "train")[0];
+    let enqueue = &spans::named(&trace, "enqueue job")[0];
+    assert_eq!(train.parent_span_id, enqueue.span_context.span_id());
+}
+
+#[tokio::test]
+async fn a_stored_traceparent_that_is_none_begins_a_new_trace() {
+    spans::record();
+    for stored in [None, Some(""), Some("00-nonsense-01")] {
+        let trace = telemetry::span_from(stored, "freeze").in_scope(telemetry::current_trace_id);
+        assert_eq!(trace.map(|id| id.len()), Some(32), "{stored:?}");
+    }
+}
