@@ -10,7 +10,7 @@
 //! within the grace period; what is then still in hand is dropped, and by the
 //! broker's promise delivered again.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
@@ -186,6 +186,9 @@ impl Runner {
 
 const MOST_CONCURRENCY: usize = 1024;
 
+/// How long what is cut off may take to let go.
+const CUT_OFF_LIMIT: Duration = Duration::from_secs(1);
+
 /// Drops work that does not end within the grace period: its lease runs out.
 async fn within_grace(
     working: impl Future<Output = ()>,
@@ -288,7 +291,8 @@ impl Taking {
             warn!(%queue, messages, "given back at the end of the grace period");
             let given_back = u64::try_from(messages).unwrap_or(u64::MAX);
             self.handling.metrics.released.increment(given_back);
-            attempts.shutdown().await;
+            // A handler that blocks its thread can't be cut off: the process's end does that.
+            let _ = tokio::time::timeout(CUT_OFF_LIMIT, attempts.shutdown()).await;
         }
     }
 }
