@@ -1,5 +1,10 @@
 //! Everything that is known about jobs and their images.
 
+mod span;
+mod sqlite;
+
+use std::{path::Path, sync::Arc};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use maskline_messages::{CandidateId, DatasetId, ImageId, JobId, RunId};
@@ -11,6 +16,34 @@ use crate::{
         Model, NewCandidate, Run, Work,
     },
 };
+
+pub use sqlite::SqliteCatalog;
+
+/// Opens the catalog at an address, and makes its tables and indexes where they
+/// are missing:
+///
+/// * `sqlite:PATH` for a file on this machine that its processes share, such as
+///   `sqlite:maskline-data/catalog.db`;
+/// * `mongodb://user:password@host/database` for MongoDB; the database is
+///   `maskline` where none is named.
+///
+/// [`StorageError::Unavailable`] within seconds where nothing answers,
+/// [`StorageError::Misconfigured`] for an address that can't be used. No error
+/// repeats the password.
+pub async fn open(url: &str) -> Result<Arc<dyn Catalog>, StorageError> {
+    if let Some(path) = url.strip_prefix("sqlite:") {
+        let path = path.strip_prefix("//").unwrap_or(path);
+        if path.is_empty() {
+            let problem = "no file is named: write sqlite:PATH, such as sqlite:data/catalog.db";
+            return Err(StorageError::Misconfigured(problem.to_owned()));
+        }
+        return Ok(Arc::new(SqliteCatalog::open(Path::new(path)).await?));
+    }
+    let scheme = url.split(':').next().unwrap_or_default();
+    Err(StorageError::Misconfigured(format!(
+        "{scheme:?} is no kind of catalog: write sqlite:PATH or mongodb://user:password@host/database"
+    )))
+}
 
 /// The catalog: MongoDB, or SQLite.
 ///

@@ -3,6 +3,7 @@
 
 pub mod catalog;
 pub mod error;
+pub mod lease;
 pub mod objects;
 pub mod records;
 

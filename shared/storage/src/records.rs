@@ -2,12 +2,12 @@
 //!
 //! Times are milliseconds since the Unix epoch.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, DatasetId, Hop, How, ImageId, JobId, Label, Labeling, Location, Measurements,
-    NetworkName, Opinion, Reason, RunId, Source, TrainingSettings,
+    CandidateId, DatasetId, Hop, How, ImageId, InvalidId, JobId, Label, Labeling, Location,
+    Measurements, NetworkName, Opinion, Reason, RunId, Source, TrainingSettings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +110,18 @@ pub enum CandidateState {
     Failed,
 }
 
+impl CandidateState {
+    /// The name it is serialized with.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InFlight => "in_flight",
+            Self::Stored => "stored",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// How a candidate ends. `Stored` and `Rejected` are for good: what comes later
 /// changes nothing. `Failed` gives way to them, because a dead letter can be
 /// replayed.
@@ -127,6 +139,26 @@ pub enum End {
     Stored,
     Rejected { stage: String, reason: Reason },
     Failed { stage: String, error: String },
+}
+
+impl End {
+    pub fn state(&self) -> CandidateState {
+        match self {
+            Self::Stored => CandidateState::Stored,
+            Self::Rejected { .. } => CandidateState::Rejected,
+            Self::Failed { .. } => CandidateState::Failed,
+        }
+    }
+
+    /// The states that give way to this end.
+    pub fn ends(&self) -> &'static [CandidateState] {
+        match self {
+            Self::Stored | Self::Rejected { .. } => {
+                &[CandidateState::InFlight, CandidateState::Failed]
+            }
+            Self::Failed { .. } => &[CandidateState::InFlight],
+        }
+    }
 }
 
 /// A document with the pixels and the label inside.
@@ -173,6 +205,19 @@ pub struct Books {
     pub in_flight: u64,
     /// By [`Reason::code`].
     pub rejected_by_reason: BTreeMap<String, u64>,
+}
+
+impl Books {
+    /// Enters so many candidates more that are in `state`.
+    pub fn count(&mut self, state: CandidateState, candidates: u64) {
+        self.found += candidates;
+        *match state {
+            CandidateState::InFlight => &mut self.in_flight,
+            CandidateState::Stored => &mut self.stored,
+            CandidateState::Rejected => &mut self.rejected,
+            CandidateState::Failed => &mut self.failed,
+        } += candidates;
+    }
 }
 
 /// A frozen dataset. Its objects lie under `datasets/<id>/`.
@@ -248,6 +293,42 @@ pub struct Model {
 pub enum Work {
     Freeze(JobId),
     Train(RunId),
+}
+
+impl Work {
+    /// From [`Work::kind`] and [`Work::id`].
+    pub fn named(kind: &str, id: &str) -> Result<Self, InvalidId> {
+        match kind {
+            "freeze" => Ok(Self::Freeze(id.parse()?)),
+            "train" => Ok(Self::Train(id.parse()?)),
+            _ => Err(InvalidId {
+                text: kind.to_owned(),
+                expected: "a kind of work (freeze, train)",
+            }),
+        }
+    }
+
+    /// `freeze` or `train`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Freeze(_) => "freeze",
+            Self::Train(_) => "train",
+        }
+    }
+
+    /// Of what is worked on, as text.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Freeze(job) => job.to_string(),
+            Self::Train(run) => run.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind(), self.id())
+    }
 }
 
 /// Who holds a piece of work. The holder counts `beat` up while it lives; whoever

@@ -1,0 +1,57 @@
+//! One client span for each operation, after OpenTelemetry's conventions for
+//! databases.
+
+use std::future::Future;
+
+use opentelemetry_semantic_conventions::trace;
+use tracing::{Instrument, Span, field, info_span};
+
+use crate::error::StorageError;
+
+/// Which database the operations go to.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
+    /// `mongodb` or `sqlite`.
+    pub system: &'static str,
+    /// The database, or the file.
+    pub namespace: String,
+    /// Host and port; `None` for a file.
+    pub server: Option<(String, u16)>,
+}
+
+impl Target {
+    /// Runs `work` in a span, which says how it failed if it did.
+    pub async fn traced<T>(
+        &self,
+        operation: &'static str,
+        collection: &'static str,
+        work: impl Future<Output = Result<T, StorageError>>,
+    ) -> Result<T, StorageError> {
+        let span = self.span(operation, collection);
+        let result = work.instrument(span.clone()).await;
+        if let Err(error) = &result {
+            span.record("otel.status_code", "ERROR");
+            span.record("otel.status_description", field::display(error));
+            span.record(trace::ERROR_TYPE, error.kind());
+        }
+        result
+    }
+
+    fn span(&self, operation: &'static str, collection: &'static str) -> Span {
+        let server = self.server.as_ref();
+        info_span!(
+            "catalog",
+            otel.name = format_args!("{operation} {collection}"),
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            otel.status_description = field::Empty,
+            { trace::DB_SYSTEM_NAME } = self.system,
+            { trace::DB_NAMESPACE } = self.namespace,
+            { trace::DB_OPERATION_NAME } = operation,
+            { trace::DB_COLLECTION_NAME } = collection,
+            { trace::SERVER_ADDRESS } = server.map(|(host, _)| host.as_str()),
+            { trace::SERVER_PORT } = server.map(|(_, port)| *port),
+            { trace::ERROR_TYPE } = field::Empty,
+        )
+    }
+}

@@ -1,0 +1,84 @@
+-- The catalog's tables. Ids are text (UUIDs with hyphens, SHA-256 in hexadecimal),
+-- so that their order is that of the ids and a person can read them; nested
+-- things are JSON. A change here is a new VERSION in database.rs.
+
+CREATE TABLE jobs (
+    id      TEXT PRIMARY KEY,
+    created INTEGER NOT NULL,
+    record  TEXT NOT NULL
+) STRICT;
+CREATE INDEX jobs_by_age ON jobs (created, id);
+
+CREATE TABLE candidates (
+    id          TEXT PRIMARY KEY,
+    job         TEXT NOT NULL,
+    location    TEXT NOT NULL,
+    label       TEXT,
+    state       TEXT NOT NULL,
+    image       TEXT,
+    stage       TEXT,
+    reason_code TEXT,
+    reason      TEXT,
+    error       TEXT,
+    history     TEXT NOT NULL DEFAULT '[]',
+    trace_id    TEXT
+) STRICT;
+-- Also says in one step whether any is in flight.
+CREATE INDEX candidates_by_state ON candidates (job, state, id);
+CREATE INDEX candidates_by_reason ON candidates (job, reason_code) WHERE reason_code IS NOT NULL;
+CREATE INDEX candidates_by_image ON candidates (image, job) WHERE image IS NOT NULL;
+
+CREATE TABLE claims (
+    job       TEXT NOT NULL,
+    image     TEXT NOT NULL,
+    candidate TEXT NOT NULL,
+    PRIMARY KEY (job, image)
+) STRICT, WITHOUT ROWID;
+
+-- The pixels come last: what reads the other columns does not touch them.
+CREATE TABLE images (
+    job          TEXT NOT NULL,
+    image        TEXT NOT NULL,
+    candidate    TEXT NOT NULL,
+    source       TEXT NOT NULL,
+    width        INTEGER NOT NULL,
+    height       INTEGER NOT NULL,
+    label        TEXT NOT NULL,
+    how          TEXT NOT NULL,
+    opinion      TEXT,
+    measurements TEXT NOT NULL,
+    binary       BLOB NOT NULL,
+    PRIMARY KEY (job, image)
+) STRICT;
+
+CREATE TABLE leases (
+    kind  TEXT NOT NULL,
+    id    TEXT NOT NULL,
+    owner TEXT,
+    beat  INTEGER NOT NULL DEFAULT 0,
+    done  INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE datasets (
+    id      TEXT PRIMARY KEY,
+    created INTEGER NOT NULL,
+    record  TEXT NOT NULL
+) STRICT;
+CREATE INDEX datasets_by_age ON datasets (created, id);
+
+CREATE TABLE runs (
+    id      TEXT PRIMARY KEY,
+    dataset TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    record  TEXT NOT NULL
+) STRICT;
+CREATE INDEX runs_by_age ON runs (created, id);
+CREATE INDEX runs_by_dataset ON runs (dataset, created, id);
+
+CREATE TABLE models (
+    id      TEXT PRIMARY KEY,
+    created INTEGER NOT NULL,
+    record  TEXT NOT NULL
+) STRICT;
+CREATE INDEX models_by_age ON models (created, id);

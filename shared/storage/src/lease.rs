@@ -1,0 +1,246 @@
+//! Work that one process at a time does, and that outlives the process.
+//!
+//! A [`Catalog`] keeps for each piece of work who holds it and a beat that the
+//! holder counts up. [`LeaseWatch`] judges by the beat alone: one that stands
+//! still for longer than the lease lasts, on the watching process's own monotonic
+//! clock, belongs to a process that is dead or cut off, and its work may be taken.
+//! [`Held`] is the other side: it counts the beat up for as long as it lives.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::oneshot, task::JoinHandle, time};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    catalog::Catalog,
+    error::StorageError,
+    records::{Lease, Work},
+};
+
+/// How long a lease lasts without a sign of life.
+pub const TIME_TO_LIVE: Duration = Duration::from_secs(15);
+
+/// What this process has seen of leases, and since when.
+pub struct LeaseWatch {
+    time_to_live: Duration,
+    seen: Mutex<HashMap<Work, Sighting>>,
+}
+
+struct Sighting {
+    lease: Lease,
+    since: Instant,
+}
+
+impl Default for LeaseWatch {
+    fn default() -> Self {
+        Self::new(TIME_TO_LIVE)
+    }
+}
+
+impl LeaseWatch {
+    /// `time_to_live`: how long a beat may stand still before its work is taken
+    /// over. The same in every process that shares the work.
+    pub fn new(time_to_live: Duration) -> Self {
+        Self {
+            time_to_live,
+            seen: Mutex::default(),
+        }
+    }
+
+    /// Takes the first work of a kind that can be taken, see [`LeaseWatch::claim`].
+    pub async fn claim_any(
+        &self,
+        catalog: &Arc<dyn Catalog>,
+        kind: &str,
+        owner: &str,
+    ) -> Result<Option<Held>, StorageError> {
+        for seen in catalog.open_work(kind).await? {
+            if let Some(held) = self.claim(catalog, &seen, owner).await? {
+                return Ok(Some(held));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Takes the work if it is free, or if its holder has shown no sign of life
+    /// since this watch first saw that beat, longer ago than the lease lasts.
+    /// `owner` is unique among all processes, restarts included. `None`: it is in
+    /// the hands of another, or another was quicker.
+    pub async fn claim(
+        &self,
+        catalog: &Arc<dyn Catalog>,
+        seen: &Lease,
+        owner: &str,
+    ) -> Result<Option<Held>, StorageError> {
+        if seen.owner.is_some() && !self.stands_still(seen) {
+            return Ok(None);
+        }
+        let before = Instant::now();
+        let Some(lease) = catalog.take(seen, owner).await? else {
+            return Ok(None);
+        };
+        if let Some(holder) = &seen.owner {
+            tracing::warn!(work = %lease.work, holder, "taken over: its holder shows no sign of life");
+        }
+        self.seen.lock().remove(&lease.work);
+        let holder = Holder {
+            catalog: catalog.clone(),
+            time_to_live: self.time_to_live,
+            lost: CancellationToken::new(),
+        };
+        Ok(Some(Held::new(holder, lease, before)))
+    }
+
+    fn stands_still(&self, now: &Lease) -> bool {
+        let mut seen = self.seen.lock();
+        match seen.get(&now.work) {
+            Some(sighting) if sighting.lease == *now => {
+                sighting.since.elapsed() > self.time_to_live
+            }
+            _ => {
+                let sighting = Sighting {
+                    lease: now.clone(),
+                    since: Instant::now(),
+                };
+                seen.insert(now.work.clone(), sighting);
+                false
+            }
+        }
+    }
+}
+
+/// Work in this process's hands. It is kept alive in the background until it is
+/// finished, released, dropped (which releases it too, some time later) or lost.
+pub struct Held {
+    catalog: Arc<dyn Catalog>,
+    work: Work,
+    lost: CancellationToken,
+    /// Ends the keeper; dropped, it releases the work.
+    end: Option<oneshot::Sender<End>>,
+    keeper: JoinHandle<Result<(), StorageError>>,
+}
+
+enum End {
+    Finished,
+}
+
+impl Held {
+    fn new(holder: Holder, lease: Lease, alive: Instant) -> Self {
+        let (end, ended) = oneshot::channel();
+        Self {
+            catalog: holder.catalog.clone(),
+            work: lease.work.clone(),
+            lost: holder.lost.clone(),
+            end: Some(end),
+            keeper: tokio::spawn(holder.keep(lease, alive, ended)),
+        }
+    }
+
+    pub fn work(&self) -> &Work {
+        &self.work
+    }
+
+    /// Returns when another process may have the work: stop at once.
+    pub async fn lost(&self) {
+        self.lost.cancelled().await;
+    }
+
+    /// Cancelled when another process may have the work, for those who can't wait
+    /// on [`Held::lost`].
+    pub fn lost_token(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
+    /// Done, and never to be done again. [`StorageError::Unavailable`] where the
+    /// lease was lost: another is at it.
+    pub async fn finish(mut self) -> Result<(), StorageError> {
+        if self.lost.is_cancelled() {
+            return Err(lost(&self.work));
+        }
+        self.catalog.finish(&self.work).await?;
+        self.end(Some(End::Finished)).await
+    }
+
+    /// Gives the work back undone, so that another can take it at once.
+    pub async fn release(mut self) -> Result<(), StorageError> {
+        self.end(None).await
+    }
+
+    async fn end(&mut self, end: Option<End>) -> Result<(), StorageError> {
+        if let (Some(sender), Some(end)) = (self.end.take(), end) {
+            // The keeper is gone where the lease was lost in the last moment.
+            let _ = sender.send(end);
+        }
+        let kept = (&mut self.keeper).await;
+        kept.map_err(|e| StorageError::Internal(format!("a lease's keeper failed: {e}")))?
+    }
+}
+
+fn lost(work: &Work) -> StorageError {
+    StorageError::Unavailable(format!("the lease on {work} was lost"))
+}
+
+struct Holder {
+    catalog: Arc<dyn Catalog>,
+    time_to_live: Duration,
+    lost: CancellationToken,
+}
+
+impl Holder {
+    /// Counts the beat up three times in a lease's life.
+    async fn keep(
+        self,
+        mut lease: Lease,
+        mut alive: Instant,
+        mut ended: oneshot::Receiver<End>,
+    ) -> Result<(), StorageError> {
+        loop {
+            tokio::select! {
+                end = &mut ended => return match end {
+                    Ok(End::Finished) => Ok(()),
+                    Err(_) => self.catalog.release(&lease).await,
+                },
+                () = time::sleep(self.left(alive).min(self.time_to_live / 3)) => {}
+            }
+            let before = Instant::now();
+            match self.renew(&lease, alive).await {
+                Ok(Some(renewed)) => (lease, alive) = (renewed, before),
+                Ok(None) => {
+                    tracing::warn!(work = %lease.work, "another process took it over");
+                    break;
+                }
+                Err(error) if self.left(alive).is_zero() => {
+                    tracing::warn!(work = %lease.work, %error, "the lease ran out");
+                    break;
+                }
+                Err(error) => tracing::debug!(work = %lease.work, %error, "not renewed yet"),
+            }
+        }
+        self.lost.cancel();
+        Ok(())
+    }
+
+    /// Does not wait for an answer that would come after the lease has run out. If
+    /// it has (the process was suspended), the catalog says whether it was taken.
+    async fn renew(&self, lease: &Lease, alive: Instant) -> Result<Option<Lease>, StorageError> {
+        let patience = match self.left(alive) {
+            Duration::ZERO => self.time_to_live / 3,
+            left => left,
+        };
+        match time::timeout(patience, self.catalog.renew(lease)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(StorageError::Unavailable(
+                "the catalog does not answer in time".to_owned(),
+            )),
+        }
+    }
+
+    fn left(&self, alive: Instant) -> Duration {
+        self.time_to_live.saturating_sub(alive.elapsed())
+    }
+}
