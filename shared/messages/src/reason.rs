@@ -28,6 +28,14 @@ pub enum Reason {
         bytes: u64,
         most: u64,
     },
+    /// The site's robots.txt asks robots to stay away from this URL.
+    RobotsDisallowed {
+        url: String,
+    },
+    /// A local file that vanished, may not be read, or is no plain file.
+    Unreadable {
+        detail: String,
+    },
     /// No bytes at all.
     Empty,
     /// A line of the source that names no image. `line` counts from 1.
@@ -103,6 +111,10 @@ pub enum Reason {
     },
 
     // Labelling
+    /// The folder's name is no label.
+    BadLabel {
+        text: String,
+    },
     /// Neither the source nor a folder gives a class.
     NoLabel,
     /// A class that the job does not have.
@@ -120,6 +132,8 @@ impl Reason {
             Self::RefusedAddress { .. } => "refused_address",
             Self::TooManyRedirects { .. } => "too_many_redirects",
             Self::TooManyBytes { .. } => "too_many_bytes",
+            Self::RobotsDisallowed { .. } => "robots_disallowed",
+            Self::Unreadable { .. } => "unreadable",
             Self::Empty => "empty",
             Self::BadSourceLine { .. } => "bad_source_line",
             Self::NotAnImage { .. } => "not_an_image",
@@ -135,6 +149,7 @@ impl Reason {
             Self::TooBright { .. } => "too_bright",
             Self::Blurred { .. } => "blurred",
             Self::ExactDuplicate { .. } => "exact_duplicate",
+            Self::BadLabel { .. } => "bad_label",
             Self::NoLabel => "no_label",
             Self::UnknownLabel { .. } => "unknown_label",
         }
@@ -150,6 +165,10 @@ impl std::fmt::Display for Reason {
             }
             Self::TooManyRedirects { most } => write!(f, "more than {most} redirects"),
             Self::TooManyBytes { bytes, most } => write!(f, "{bytes} bytes, {most} at most"),
+            Self::RobotsDisallowed { url } => {
+                write!(f, "the site's robots.txt disallows {url}")
+            }
+            Self::Unreadable { detail } => write!(f, "can't be read: {detail}"),
             Self::Empty => write!(f, "no bytes"),
             Self::BadSourceLine {
                 line,
@@ -189,6 +208,10 @@ impl std::fmt::Display for Reason {
                 write!(f, "sharpness {sharpness:.1}, at least {least}")
             }
             Self::ExactDuplicate { of } => write!(f, "the same bytes as candidate {of}"),
+            Self::BadLabel { text } => write!(
+                f,
+                "the folder {text:?} is no label (1 to 64 letters, digits, `_`, `-` or `.`): rename it"
+            ),
             Self::NoLabel => write!(f, "no label: give --label, or --label-from folder"),
             Self::UnknownLabel { label, known } => {
                 let known: Vec<_> = known.iter().map(Label::as_str).collect();

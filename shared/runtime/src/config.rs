@@ -22,9 +22,9 @@ const HTTP: &str = "127.0.0.1:0";
 const GRACE: u64 = 25;
 const WORKER_INTERVAL: f64 = 2.0;
 
-/// Where the messages are and how a service runs.
+/// Where the messages are, for whoever sends some or looks at them.
 #[derive(Debug, Clone, Args)]
-pub struct RuntimeArgs {
+pub struct BrokerArgs {
     /// The broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, or embedded:[FILE]
     /// (default file: queue.db in the data folder)
     #[arg(
@@ -39,6 +39,13 @@ pub struct RuntimeArgs {
     /// The folder of everything that has no address of its own
     #[arg(long, env = "MASKLINE_DATA", value_name = "FOLDER", default_value = DATA)]
     pub data: PathBuf,
+}
+
+/// Where the messages are and how a service runs.
+#[derive(Debug, Clone, Args)]
+pub struct RuntimeArgs {
+    #[command(flatten)]
+    pub at: BrokerArgs,
     /// Messages handled at a time from each queue (default: the service's own choice)
     #[arg(
         long,
@@ -67,11 +74,19 @@ pub struct RuntimeArgs {
     pub retry: RetryPolicy,
 }
 
-impl Default for RuntimeArgs {
+impl Default for BrokerArgs {
     fn default() -> Self {
         Self {
             broker: BROKER.into(),
             data: DATA.into(),
+        }
+    }
+}
+
+impl Default for RuntimeArgs {
+    fn default() -> Self {
+        Self {
+            at: BrokerArgs::default(),
             concurrency: None,
             http: HTTP.parse().expect("the default address is one"),
             grace: GRACE,
@@ -81,15 +96,7 @@ impl Default for RuntimeArgs {
     }
 }
 
-impl RuntimeArgs {
-    /// The defaults, with everything in the folder `data`.
-    pub fn for_data(data: impl Into<PathBuf>) -> Self {
-        Self {
-            data: data.into(),
-            ..Self::default()
-        }
-    }
-
+impl BrokerArgs {
     /// The broker's address, the embedded queue's file filled in. May hold a password.
     pub fn broker_url(&self) -> SecretString {
         let url = self.broker.expose_secret();
@@ -102,6 +109,20 @@ impl RuntimeArgs {
     /// Connects to the broker.
     pub async fn open_broker(&self) -> Result<Arc<dyn Broker>, BrokerError> {
         broker::open(self.broker_url().expose_secret()).await
+    }
+}
+
+impl RuntimeArgs {
+    /// The defaults, with everything in the folder `data`.
+    pub fn for_data(data: impl Into<PathBuf>) -> Self {
+        let at = BrokerArgs {
+            data: data.into(),
+            ..BrokerArgs::default()
+        };
+        Self {
+            at,
+            ..Self::default()
+        }
     }
 
     pub(crate) fn grace(&self) -> Duration {
@@ -163,14 +184,14 @@ mod tests {
             format!("{parsed:?}"),
             format!("{:?}", RuntimeArgs::default())
         );
-        assert_eq!(parsed.broker.expose_secret(), BROKER);
+        assert_eq!(parsed.at.broker.expose_secret(), BROKER);
     }
 
     #[test]
     fn the_embedded_queue_lies_in_the_data_folder_unless_a_file_is_named() {
         let url = |args: &[&str]| {
             let args = parse(args).expect("the flags are right");
-            args.broker_url().expose_secret().to_owned()
+            args.at.broker_url().expose_secret().to_owned()
         };
         assert_eq!(url(&["--data", "d"]), "embedded:d/queue.db");
         assert_eq!(url(&["--broker", "embedded:/x/y.db"]), "embedded:/x/y.db");

@@ -27,7 +27,7 @@ pub mod telemetry;
 mod work;
 
 pub use broker::{Broker, BrokerError, DeadLetter, DeadLetterId, Delivery, Envelope, Settle};
-pub use config::{HttpAddress, RuntimeArgs};
+pub use config::{BrokerArgs, HttpAddress, RuntimeArgs};
 pub use context::{Context, WorkContext};
 pub use entry::{entry, launch, stop_on_signals};
 pub use retry::RetryPolicy;

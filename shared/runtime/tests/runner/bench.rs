@@ -51,7 +51,11 @@ impl Bench {
             },
             ..RuntimeArgs::for_data(folder.path())
         };
-        let inner = args.open_broker().await.expect("the embedded broker opens");
+        let inner = args
+            .at
+            .open_broker()
+            .await
+            .expect("the embedded broker opens");
         let (broker, events) = Watched::around(inner);
         Self {
             args,
