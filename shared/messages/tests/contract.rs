@@ -1,0 +1,348 @@
+//! The contract as other programs see it: names, keys and JSON.
+
+use std::collections::BTreeSet;
+
+use maskline_messages::{topology::headers, *};
+use proptest::prelude::*;
+
+fn job() -> JobId {
+    "018f3e5a-0000-7000-8000-000000000001".parse().unwrap()
+}
+
+fn url(text: &str) -> Location {
+    Location::Url(text.parse().unwrap())
+}
+
+fn label(text: &str) -> Label {
+    text.parse().unwrap()
+}
+
+fn candidate() -> CandidateId {
+    CandidateId::of(job(), &url("http://site/1.jpg"))
+}
+
+fn fetched() -> ImageFetched {
+    let image = ImageId::of(b"bytes");
+    ImageFetched {
+        job: job(),
+        candidate: candidate(),
+        location: url("http://site/1.jpg"),
+        label: Some(label("with_mask")),
+        image,
+        object: ObjectKey::raw(&image),
+        bytes: 5,
+        content_type: Some("image/jpeg".to_owned()),
+        history: vec![Hop {
+            stage: "scraper".to_owned(),
+            at: 1,
+        }],
+    }
+}
+
+fn validated() -> ImageValidated {
+    let fetched = fetched();
+    ImageValidated {
+        normalized: ObjectKey::normalized(&fetched.image),
+        fetched,
+        width: 128,
+        height: 96,
+        measurements: Measurements {
+            format: Format::Webp,
+            width: 640,
+            height: 480,
+            phash: 0xf00d_0000_0000_0001,
+            phash_mirrored: 1,
+            brightness: 0.5,
+            contrast: 0.25,
+            sharpness: 120.0,
+        },
+    }
+}
+
+/// One of each.
+fn messages() -> Vec<Message> {
+    let dataset = DatasetId::of(b"dataset");
+    let settings = TrainingSettings::default();
+    let networks = NetworkName::ALL.to_vec();
+    let run = RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical());
+    let (stage, error) = ("validator".to_owned(), "it broke".to_owned());
+    vec![
+        SourceRequested {
+            job: job(),
+            source: Source::Urls {
+                list: url("http://site/list.csv"),
+            },
+            labeling: Some(Labeling::Column),
+            cursor: Some("17:2".to_owned()),
+            found: 1,
+        }
+        .into(),
+        CandidateFound {
+            job: job(),
+            candidate: candidate(),
+            location: url("http://site/1.jpg"),
+            label: None,
+        }
+        .into(),
+        SourceExpanded {
+            job: job(),
+            found: 2,
+        }
+        .into(),
+        fetched().into(),
+        ImageRejected {
+            job: job(),
+            candidate: candidate(),
+            image: None,
+            stage: stage.clone(),
+            reason: Reason::TooSmall {
+                width: 10,
+                height: 20,
+                least: 32,
+            },
+            history: vec![],
+        }
+        .into(),
+        ImageFailed {
+            job: job(),
+            candidate: candidate(),
+            stage: stage.clone(),
+            error: error.clone(),
+            attempts: 10,
+        }
+        .into(),
+        validated().into(),
+        ImageLabeled {
+            validated: validated(),
+            label: label("with_mask"),
+            how: How::Source,
+            opinion: Some(Opinion {
+                model: run,
+                label: label("without_mask"),
+                confidence: 0.75,
+                agrees: false,
+            }),
+        }
+        .into(),
+        JobFailed {
+            job: job(),
+            stage,
+            error,
+        }
+        .into(),
+        DatasetReady {
+            job: job(),
+            dataset,
+            networks: networks.clone(),
+            settings: settings.clone(),
+        }
+        .into(),
+        TrainingRequested {
+            dataset,
+            networks,
+            settings,
+        }
+        .into(),
+        ModelTrained {
+            dataset,
+            run,
+            network: NetworkName::MobilenetV2,
+            accuracy: 0.97,
+            loss: 0.1,
+        }
+        .into(),
+    ]
+}
+
+#[test]
+fn every_message_comes_back_from_json_as_it_was() {
+    for message in messages() {
+        let json = message.to_json();
+        assert_eq!(Message::from_json(&json).unwrap(), message);
+    }
+}
+
+#[test]
+fn the_json_of_a_message_is_stable() {
+    let json: serde_json::Value = serde_json::from_slice(&messages()[4].to_json()).unwrap();
+    let expected = serde_json::json!({
+        "schema": 1,
+        "type": "image_rejected",
+        "job": "018f3e5a-0000-7000-8000-000000000001",
+        "candidate": candidate().to_string(),
+        "image": null,
+        "stage": "validator",
+        "reason": { "code": "too_small", "width": 10, "height": 20, "least": 32 },
+        "history": [],
+    });
+    assert_eq!(json, expected);
+}
+
+#[test]
+fn hashes_are_text_because_json_numbers_lose_bits() {
+    let json = serde_json::to_value(validated().measurements).unwrap();
+    assert_eq!(json["phash"], "f00d000000000001");
+}
+
+#[test]
+fn unknown_fields_are_ignored_and_missing_optional_ones_have_defaults() {
+    let json = format!(
+        r#"{{"schema":1,"type":"source_requested","job":"{}","colour":"red",
+            "source":{{"kind":"folder","path":"/x","depth":3}},"labeling":null}}"#,
+        job()
+    );
+    let Message::SourceRequested(message) = Message::from_json(json.as_bytes()).unwrap() else {
+        panic!("another type");
+    };
+    assert_eq!((message.cursor, message.found), (None, 0));
+}
+
+#[test]
+fn another_schema_and_broken_bodies_are_malformed() {
+    let newer = br#"{"schema":2,"type":"thought_had","depth":1}"#;
+    assert!(matches!(
+        Message::from_json(newer),
+        Err(Malformed::Schema { found: 2 })
+    ));
+    let bodies: [&[u8]; 6] = [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"{}",
+        br#"{"schema":1,"type":"no_such_type"}"#,
+        br#"{"schema":1,"type":"source_expanded","job":"not-an-id","found":1}"#,
+    ];
+    for body in bodies {
+        assert!(matches!(
+            Message::from_json(body),
+            Err(Malformed::Body(_))
+        ));
+    }
+}
+
+#[test]
+fn every_message_has_exactly_one_queue_and_every_key_a_message() {
+    let keys: BTreeSet<_> = messages().iter().map(Message::key).collect();
+    assert_eq!(keys.len(), messages().len());
+    let bound: Vec<_> = Queue::ALL.iter().flat_map(|queue| queue.keys()).collect();
+    assert_eq!(bound.len(), keys.len());
+    for key in keys {
+        assert!(Queue::of_key(key).is_some(), "{key} leads nowhere");
+    }
+    assert_eq!(Queue::of_key("no.such.key"), None);
+}
+
+#[test]
+fn queues_and_networks_have_names_that_read_back() {
+    for queue in Queue::ALL {
+        assert_eq!(queue.name().parse::<Queue>().unwrap(), queue);
+    }
+    for network in NetworkName::ALL {
+        assert_eq!(network.as_str().parse::<NetworkName>().unwrap(), network);
+        let json = serde_json::to_value(network).unwrap();
+        assert_eq!(json, network.as_str(), "JSON and torchvision say the same");
+    }
+    let all = [headers::TRACEPARENT, headers::ATTEMPTS, headers::ERROR];
+    assert!(all.iter().all(|name| name.is_ascii()));
+}
+
+#[test]
+fn what_fails_ends_in_the_books() {
+    for message in messages() {
+        let failure = message.failure("validator", "it broke", 3);
+        match &message {
+            Message::SourceRequested(_) => {
+                assert!(matches!(failure, Some(Message::JobFailed(_))));
+            }
+            Message::ImageFailed(_) => assert_eq!(failure, None),
+            _ if message.candidate().is_some() => {
+                let Some(Message::ImageFailed(failed)) = failure else {
+                    panic!("{} can be lost", message.key());
+                };
+                assert_eq!(Some(failed.candidate), message.candidate());
+                assert_eq!(failed.attempts, 3);
+            }
+            _ => assert_eq!(failure, None, "{}", message.key()),
+        }
+    }
+}
+
+#[test]
+fn ids_are_derived_from_what_they_name() {
+    let (here, there) = (url("http://site/1.jpg"), url("http://site/2.jpg"));
+    assert_eq!(CandidateId::of(job(), &here), CandidateId::of(job(), &here));
+    assert_ne!(CandidateId::of(job(), &here), CandidateId::of(job(), &there));
+    assert_ne!(
+        CandidateId::of(job(), &here),
+        CandidateId::of(JobId::draw(), &here)
+    );
+    // The digest that everybody's sha256sum prints.
+    assert_eq!(
+        ImageId::of(b"abc").to_string(),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    );
+    let dataset = DatasetId::of(b"x");
+    let settings = TrainingSettings::default();
+    let other = TrainingSettings {
+        seed: 7,
+        ..TrainingSettings::default()
+    };
+    let id = |settings: &TrainingSettings| {
+        RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical())
+    };
+    assert_eq!(id(&settings), id(&settings));
+    assert_ne!(id(&settings), id(&other));
+}
+
+#[test]
+fn reasons_serialize_the_code_that_they_are_counted_by() {
+    let reasons = [
+        Reason::HttpStatus { status: 404 },
+        Reason::Empty,
+        Reason::NoLabel,
+        Reason::ExactDuplicate { of: candidate() },
+        Reason::BadSourceLine {
+            line: 3,
+            text: "x".to_owned(),
+            problem: "not a URL".to_owned(),
+        },
+        Reason::Blurred {
+            sharpness: 1.0,
+            least: 20.0,
+        },
+    ];
+    for reason in reasons {
+        let json = serde_json::to_value(&reason).unwrap();
+        assert_eq!(json["code"], reason.code());
+        assert_eq!(serde_json::from_value::<Reason>(json).unwrap(), reason);
+        assert!(!reason.to_string().is_empty());
+    }
+}
+
+#[test]
+fn names_that_could_leave_their_place_are_refused() {
+    for text in ["", "/", "a//b", "../a", "a/../b", "a/./b", "a\\b", "a b", "é"] {
+        assert!(text.parse::<ObjectKey>().is_err(), "key {text:?}");
+    }
+    let long = "x".repeat(65);
+    for text in ["", "with mask", "a/b", ".hidden", long.as_str()] {
+        assert!(text.parse::<Label>().is_err(), "label {text:?}");
+    }
+    assert!(serde_json::from_str::<Label>(r#""a/b""#).is_err());
+    assert!(serde_json::from_str::<ObjectKey>(r#""../x""#).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_the_reader_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Message::from_json(&body);
+    }
+
+    #[test]
+    fn keys_stay_below_their_root(text in "[a-z./\\\\-]{0,30}") {
+        if let Ok(key) = text.parse::<ObjectKey>() {
+            let path = std::path::Path::new(key.as_str());
+            prop_assert!(path.components().all(|part| matches!(part, std::path::Component::Normal(_))));
+        }
+    }
+}
