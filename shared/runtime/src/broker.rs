@@ -14,7 +14,9 @@
 //!   fails with [`BrokerError::Unavailable`] after its time limit, a consumer
 //!   waits and goes on.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+mod embedded;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -203,9 +205,12 @@ pub struct DeadLetter {
 }
 
 /// Connects to the broker at `url`: `amqp://…` or `embedded:FILE`.
-pub async fn open(url: &str) -> Result<std::sync::Arc<dyn Broker>, BrokerError> {
-    let scheme = url.split(':').next().unwrap_or_default();
-    Err(BrokerError::Misconfigured(format!(
-        "{scheme}: is no broker that this build knows: use amqp://… or embedded:…"
-    )))
+pub async fn open(url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    match scheme {
+        "embedded" => Ok(Arc::new(embedded::Embedded::open(rest).await?)),
+        _ => Err(BrokerError::Misconfigured(format!(
+            "{scheme:?} is no kind of broker: write amqp://USER:PASSWORD@HOST:PORT/VHOST or embedded:PATH"
+        ))),
+    }
 }

@@ -1,0 +1,104 @@
+//! Which of the processes that share the queue are alive.
+//!
+//! Each holds a lock on a file of its own beside the queue. The system lets go of
+//! it whenever and however the process ends, so a file that can be locked by
+//! another belongs to the dead.
+
+use std::{
+    fs::{self, File, TryLockError},
+    io,
+    path::{Path, PathBuf},
+};
+
+use uuid::Uuid;
+
+/// This process, alive as long as this value is.
+pub struct Process {
+    /// Unique among all, restarts included.
+    pub name: String,
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Process {
+    /// `folder` is the same for all processes that share the queue.
+    pub fn enter(folder: &Path) -> io::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let name = Uuid::now_v7().to_string();
+        // Locked before it gets its name, so that nobody sees it unlocked.
+        let unnamed = folder.join(format!("{name}.new"));
+        let lock = File::create_new(&unnamed)?;
+        lock.lock()?;
+        fs::rename(&unnamed, folder.join(&name))?;
+        Ok(Self {
+            name,
+            folder: folder.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// The names of those that died since somebody looked, each until
+    /// [`Process::bury`].
+    pub fn dead(&self) -> io::Result<Vec<String>> {
+        let mut dead = vec![];
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            if name == self.name || name.ends_with(".new") {
+                continue;
+            }
+            match File::open(entry.path()) {
+                Ok(file) => match file.try_lock() {
+                    Ok(()) => dead.push(name),
+                    Err(TryLockError::WouldBlock) => {}
+                    Err(TryLockError::Error(error)) => return Err(error),
+                },
+                // Buried by another just now.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(dead)
+    }
+
+    /// Forgets a dead process, after all that it had in hand was given back.
+    pub fn bury(&self, name: &str) {
+        // Another may have been quicker.
+        let _ = fs::remove_file(self.folder.join(name));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.folder.join(&self.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_living_are_not_dead_and_who_left_is_forgotten() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Process::enter(folder.path()).unwrap();
+        let there = Process::enter(folder.path()).unwrap();
+        assert_ne!(here.name, there.name);
+        assert_eq!(here.dead().unwrap(), [] as [&str; 0]);
+        drop(there);
+        assert_eq!(here.dead().unwrap(), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn who_died_is_seen_until_buried() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = Process::enter(folder.path()).unwrap();
+        // What a killed process leaves: its file, without its lock.
+        File::create(folder.path().join("killed")).unwrap();
+        assert_eq!(here.dead().unwrap(), ["killed"]);
+        here.bury("killed");
+        assert_eq!(here.dead().unwrap(), [] as [&str; 0]);
+    }
+}

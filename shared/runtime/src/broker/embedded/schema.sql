@@ -1,0 +1,44 @@
+-- The embedded queue. Its version is VERSION in file.rs.
+
+-- In the order of `id` within a queue. Free: no owner, no due time.
+CREATE TABLE messages (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue       TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    headers     TEXT NOT NULL,
+    body        BLOB NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    -- The last attempt's.
+    error       TEXT,
+    -- Waits for a retry until then, in milliseconds since the Unix epoch.
+    due         INTEGER,
+    -- The process that has it in hand.
+    owner       TEXT,
+    -- Counts the times it was taken, so that an old taker can't settle it.
+    claim       INTEGER NOT NULL DEFAULT 0,
+    claimed     INTEGER,
+    redelivered INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX free ON messages (queue, id) WHERE owner IS NULL AND due IS NULL;
+CREATE INDEX delayed ON messages (due) WHERE due IS NOT NULL;
+CREATE INDEX owned ON messages (owner) WHERE owner IS NOT NULL;
+
+-- How many rows `messages` has for each queue: changes in the same transactions,
+-- and spares publishers the counting.
+CREATE TABLE lengths (
+    queue    TEXT PRIMARY KEY,
+    messages INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE dead_letters (
+    id       TEXT PRIMARY KEY,
+    queue    TEXT NOT NULL,
+    key      TEXT NOT NULL,
+    headers  TEXT NOT NULL,
+    body     BLOB NOT NULL,
+    kind     TEXT NOT NULL,
+    stage    TEXT NOT NULL,
+    error    TEXT NOT NULL,
+    attempts INTEGER NOT NULL,
+    at       INTEGER NOT NULL
+);
