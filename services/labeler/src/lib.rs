@@ -1,1 +1,15 @@
+//! The labeler: gives a validated image its class.
+//!
+//! The class is what the source says: its one class, its folder or its label
+//! column. Where a model has been published, it is asked too, and what it thinks
+//! is recorded beside the label; it never decides.
+//!
+//! * [`stage`]: the class, or why there is none.
 
+mod args;
+pub mod stage;
+
+pub use args::{Args, service};
+
+/// The service's name.
+pub const NAME: &str = "labeler";

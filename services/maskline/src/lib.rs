@@ -1,1 +1,15 @@
+//! The operator's command: everything a person types, and all five services in
+//! one process.
+//!
+//! * [`cli`]: the commands and their flags.
+//! * [`commands`]: what each does.
+//! * [`demo`]: the drawn faces, and the small web site that serves them.
+//! * [`places`]: the addresses of broker, objects and catalog.
+//! * [`view`], [`output`]: a job as a person asks about it, and as they see it.
 
+pub mod cli;
+pub mod commands;
+pub mod demo;
+pub mod output;
+pub mod places;
+pub mod view;

@@ -16,11 +16,14 @@ use tokio::sync::Notify;
 
 use crate::NAME;
 
+/// Images written at a time, unless asked otherwise: they wait for the catalog
+/// most of the time, which commits those together that come together.
+const IMAGES: usize = 16;
+
 /// Writes the documents and keeps the books.
 pub struct Books {
     pub objects: Arc<dyn ObjectStore>,
     pub catalog: Arc<dyn Catalog>,
-    pub concurrency: usize,
     /// Notified when a job may have become complete.
     pub progress: Arc<Notify>,
 }
@@ -35,7 +38,7 @@ impl Stage for Books {
         vec![
             Intake {
                 queue: Queue::StorerImages,
-                concurrency: self.concurrency,
+                concurrency: IMAGES,
             },
             Intake {
                 queue: Queue::StorerJobs,
@@ -52,10 +55,7 @@ impl Stage for Books {
             Message::SourceExpanded(expanded) => self.expanded(expanded).await?,
             Message::JobFailed(failed) => {
                 let error = format!("{}: {}", failed.stage, failed.error);
-                self.catalog
-                    .fail_job(failed.job, &error)
-                    .await
-                    .map_err(failure)?;
+                self.catalog.fail_job(failed.job, &error).await?;
                 tracing::error!(job = %failed.job, error, "the job failed");
             }
             Message::ModelTrained(trained) => {
@@ -103,7 +103,7 @@ impl Books {
             opinion,
             measurements: validated.measurements,
         };
-        self.catalog.put_image(&document).await.map_err(failure)?;
+        self.catalog.put_image(&document).await?;
         let ending = Ending {
             candidate: fetched.candidate,
             image: Some(fetched.image),
@@ -111,7 +111,7 @@ impl Books {
             trace_id: context.trace_id.clone(),
             end: End::Stored,
         };
-        self.catalog.end_candidate(&ending).await.map_err(failure)
+        Ok(self.catalog.end_candidate(&ending).await?)
     }
 
     async fn reject(&self, rejected: ImageRejected, context: &Context) -> Result<(), Failure> {
@@ -125,7 +125,7 @@ impl Books {
                 reason: rejected.reason,
             },
         };
-        self.catalog.end_candidate(&ending).await.map_err(failure)
+        Ok(self.catalog.end_candidate(&ending).await?)
     }
 
     async fn fail(&self, failed: ImageFailed, context: &Context) -> Result<(), Failure> {
@@ -139,19 +139,14 @@ impl Books {
                 error: failed.error,
             },
         };
-        self.catalog.end_candidate(&ending).await.map_err(failure)
+        Ok(self.catalog.end_candidate(&ending).await?)
     }
 
     /// From now on the job may become complete, and the freezer watches it.
     async fn expanded(&self, expanded: SourceExpanded) -> Result<(), Failure> {
-        self.catalog
-            .finish_expansion(expanded.job)
-            .await
-            .map_err(failure)?;
-        self.catalog
-            .offer(&Work::Freeze(expanded.job))
-            .await
-            .map_err(failure)
+        self.catalog.finish_expansion(expanded.job).await?;
+        self.catalog.offer(&Work::Freeze(expanded.job)).await?;
+        Ok(())
     }
 }
 
@@ -160,20 +155,11 @@ fn with_hop(mut history: Vec<Hop>) -> Vec<Hop> {
     history
 }
 
-/// A storage error as the runner wants it.
-fn failure(error: StorageError) -> Failure {
-    if error.is_transient() {
-        Failure::retry(error)
-    } else {
-        Failure::poison(error)
-    }
-}
-
 /// An object that a message names was durable before the message was sent; a
 /// store that does not show it yet is behind.
 fn missing_may_come(error: StorageError) -> Failure {
     match error {
         StorageError::NotFound(_) => Failure::retry(error),
-        other => failure(other),
+        other => other.into(),
     }
 }

@@ -6,12 +6,15 @@
 //! * [`plan`] and [`near`]: which image goes where, as pure functions.
 //! * [`shards`] and [`manifest`]: what a dataset looks like in the object store.
 
+mod args;
 pub mod books;
 pub mod freeze;
 pub mod manifest;
 pub mod near;
 pub mod plan;
 pub mod shards;
+
+pub use args::{Args, service};
 
 /// The service's name.
 pub const NAME: &str = "storer";

@@ -1,12 +1,15 @@
 //! Where things live: raw and derived bytes in an [`ObjectStore`], everything
 //! that is known about them in a [`Catalog`].
 
+mod args;
 pub mod catalog;
 pub mod error;
 pub mod lease;
 pub mod objects;
 pub mod records;
+mod serve;
 
+pub use args::{StorageArgs, Stores};
 pub use catalog::Catalog;
 pub use error::StorageError;
 pub use objects::ObjectStore;

@@ -1,10 +1,38 @@
 //! Bytes under keys.
 
+mod folder;
+
+use std::{path::Path, sync::Arc};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use maskline_messages::ObjectKey;
 
 use crate::error::StorageError;
+
+pub use folder::Folder;
+
+/// Opens the object store at an address:
+///
+/// * `file:FOLDER` for a folder that all processes share;
+/// * `s3://bucket/prefix` for S3, with credentials, region and endpoint from the
+///   environment variables of AWS; `?endpoint=URL` names another server.
+pub async fn open(url: &str) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
+    match scheme {
+        "file" => {
+            let path = rest.strip_prefix("//").unwrap_or(rest);
+            if path.is_empty() {
+                let problem = "no folder is named: write file:FOLDER, such as file:data/objects";
+                return Err(StorageError::Misconfigured(problem.to_owned()));
+            }
+            Ok(Arc::new(Folder::open(Path::new(path)).await?))
+        }
+        _ => Err(StorageError::Misconfigured(format!(
+            "{scheme:?} is no kind of object store: write file:FOLDER or s3://BUCKET/PREFIX"
+        ))),
+    }
+}
 
 /// A store of immutable objects: S3, or a folder.
 ///

@@ -1,0 +1,111 @@
+//! The stage: the class of an image, or why it has none.
+
+use std::{num::NonZeroUsize, sync::Arc};
+
+use anyhow::anyhow;
+use async_trait::async_trait;
+use lru::LruCache;
+use maskline_messages::{
+    Hop, How, ImageLabeled, ImageRejected, ImageValidated, JobId, Label, Message, Queue, Reason,
+};
+use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
+use maskline_storage::Catalog;
+use parking_lot::Mutex;
+
+use crate::NAME;
+
+/// Images labelled at a time, unless asked otherwise.
+const IMAGES: usize = 8;
+
+/// Jobs whose classes are remembered.
+const JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
+/// Gives images their class.
+pub struct Labeler {
+    catalog: Arc<dyn Catalog>,
+    /// A job's classes never change.
+    classes: Mutex<LruCache<JobId, Arc<[Label]>>>,
+}
+
+impl Labeler {
+    pub fn new(catalog: Arc<dyn Catalog>) -> Self {
+        Self {
+            catalog,
+            classes: Mutex::new(LruCache::new(JOBS)),
+        }
+    }
+
+    /// The classes that the job allows; none: whatever the source says.
+    async fn classes(&self, id: JobId) -> Result<Arc<[Label]>, Failure> {
+        if let Some(classes) = self.classes.lock().get(&id) {
+            return Ok(classes.clone());
+        }
+        let job = self.catalog.job(id).await?;
+        let job = job.ok_or_else(|| {
+            Failure::poison(anyhow!(
+                "job {id} is not in the catalog: is this the catalog that it was enqueued in?"
+            ))
+        })?;
+        let classes: Arc<[Label]> = job.classes.into();
+        self.classes.lock().put(id, classes.clone());
+        Ok(classes)
+    }
+}
+
+#[async_trait]
+impl Stage for Labeler {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn intakes(&self) -> Vec<Intake> {
+        vec![Intake {
+            queue: Queue::LabelerImages,
+            concurrency: IMAGES,
+        }]
+    }
+
+    async fn handle(&self, message: Message, _context: &Context) -> Result<Outcome, Failure> {
+        let Message::ImageValidated(mut validated) = message else {
+            return Err(Failure::poison(anyhow!(
+                "the labeler has no use for {}",
+                message.key()
+            )));
+        };
+        validated.fetched.history.push(Hop::now(NAME));
+        let classes = self.classes(validated.fetched.job).await?;
+        Ok(match label(&validated, &classes) {
+            Ok(label) => Outcome::send(ImageLabeled {
+                validated,
+                label,
+                how: How::Source,
+                opinion: None,
+            }),
+            Err(reason) => Outcome::send(rejection(validated, reason)),
+        })
+    }
+}
+
+/// What the source says, if the job knows such a class.
+fn label(validated: &ImageValidated, classes: &[Label]) -> Result<Label, Reason> {
+    let label = validated.fetched.label.clone().ok_or(Reason::NoLabel)?;
+    if classes.is_empty() || classes.contains(&label) {
+        return Ok(label);
+    }
+    Err(Reason::UnknownLabel {
+        label,
+        known: classes.to_vec(),
+    })
+}
+
+fn rejection(validated: ImageValidated, reason: Reason) -> ImageRejected {
+    let fetched = validated.fetched;
+    ImageRejected {
+        job: fetched.job,
+        candidate: fetched.candidate,
+        image: Some(fetched.image),
+        stage: NAME.to_owned(),
+        reason,
+        history: fetched.history,
+    }
+}

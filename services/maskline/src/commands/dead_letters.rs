@@ -1,0 +1,134 @@
+//! `maskline dead-letters`: messages that were given up, and what to do with them.
+
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use comfy_table::Cell;
+use maskline_runtime::{DeadLetter, DeadLetterId};
+
+use crate::{
+    output::{self, number},
+    places::Places,
+};
+
+#[derive(Debug, Args)]
+pub struct DeadLetters {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// A line for each, the oldest first
+    List {
+        /// The most that are listed
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Everything known about one
+    Show {
+        id: String,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Send them back to the queues that they came from
+    Replay {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        places: Places,
+    },
+    /// Remove them for good
+    Drop {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        places: Places,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Which {
+    ids: Vec<String>,
+    #[arg(long)]
+    all: bool,
+}
+
+impl Which {
+    fn ids(self) -> Option<Vec<DeadLetterId>> {
+        (!self.all).then(|| self.ids.into_iter().map(DeadLetterId).collect())
+    }
+}
+
+impl DeadLetters {
+    pub async fn run(self) -> Result<()> {
+        match self.verb {
+            Verb::List { limit, json, places } => {
+                let broker = places.broker().await?;
+                let letters = broker.dead_letters(limit).await?;
+                if json {
+                    letters.iter().for_each(|letter| println!("{}", as_json(letter)));
+                } else if letters.is_empty() {
+                    println!("No dead letters.");
+                } else {
+                    println!("{}", table(&letters));
+                }
+            }
+            Verb::Show { id, places } => {
+                let broker = places.broker().await?;
+                let letters = broker.dead_letters(usize::MAX >> 1).await?;
+                let Some(letter) = letters.iter().find(|letter| letter.id.0 == id) else {
+                    bail!("there is no dead letter {id}: `maskline dead-letters list` lists them");
+                };
+                println!("{}", serde_json::to_string_pretty(&as_json(letter))?);
+            }
+            Verb::Replay { which, places } => {
+                let broker = places.broker().await?;
+                println!("{} sent back", broker.replay(which.ids().as_deref()).await?);
+            }
+            Verb::Drop { which, places } => {
+                let broker = places.broker().await?;
+                println!("{} removed", broker.drop_dead_letters(which.ids().as_deref()).await?);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn table(letters: &[DeadLetter]) -> comfy_table::Table {
+    let mut table = output::table(&["id", "queue", "given up by", "attempts", "error"]);
+    for letter in letters {
+        table.add_row([
+            Cell::new(&letter.id.0),
+            Cell::new(&letter.queue),
+            Cell::new(&letter.stage),
+            number(letter.attempts),
+            Cell::new(&letter.error),
+        ]);
+    }
+    table
+}
+
+/// The body as JSON where it is, else as text.
+fn as_json(letter: &DeadLetter) -> serde_json::Value {
+    let body = &letter.envelope.body;
+    let body = serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into());
+    serde_json::json!({
+        "id": letter.id,
+        "queue": letter.queue,
+        "key": letter.envelope.key,
+        "kind": letter.kind,
+        "stage": letter.stage,
+        "error": letter.error,
+        "attempts": letter.attempts,
+        "at": letter.at,
+        "trace": letter.envelope.headers.get("traceparent"),
+        "headers": letter.envelope.headers,
+        "body": body,
+    })
+}

@@ -1,0 +1,159 @@
+//! `maskline demo`: everything at once on drawn faces.
+
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, ValueEnum};
+use maskline_messages::{
+    JobId, Labeling, Location, NetworkName, ObjectKey, Source, TrainingSettings,
+};
+use maskline_runtime::{HttpAddress, Sender};
+use maskline_storage::records::{Job, JobState, SplitSettings, now};
+
+use super::{
+    enqueue,
+    library::models_table,
+    run::{Services, StageName},
+};
+use crate::{
+    demo::site::{CLASSES, Recipe, Site},
+    output,
+    view::Progress,
+};
+
+/// Draws faces with and without masks, mixes dirt in, serves them over HTTP on
+/// this machine and sends them through the whole pipeline.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where the demo keeps everything
+    #[arg(long, env = "MASKLINE_DATA", value_name = "FOLDER", default_value = "./maskline-data")]
+    data: PathBuf,
+    /// Faces drawn of each class
+    #[arg(long, default_value_t = Recipe::default().faces,
+        value_parser = clap::value_parser!(u32).range(10..=100_000))]
+    faces: u32,
+    /// Files of each kind of dirt
+    #[arg(long, default_value_t = Recipe::default().dirt)]
+    dirt: u32,
+    /// The networks to train
+    #[arg(long, value_delimiter = ',', default_value = "mobilenet_v3_small")]
+    train: Vec<NetworkName>,
+    #[arg(long, default_value_t = EPOCHS)]
+    epochs: u32,
+    /// Of the drawing, the split and the training
+    #[arg(long, default_value_t = Recipe::default().seed)]
+    seed: u64,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// Enough for drawn faces, and no more than two minutes on two cores.
+const EPOCHS: u32 = 12;
+
+/// Drawn faces are simple: less than the usual size will do.
+const PIXELS: u32 = 80;
+
+/// The services' flags on their own.
+#[derive(Parser)]
+struct Flags {
+    #[command(flatten)]
+    services: Services,
+}
+
+impl Demo {
+    pub async fn run(self) -> Result<()> {
+        let began = Instant::now();
+        let services = self.services()?;
+        let stop = maskline_runtime::stop_on_signals()?;
+        let say = |text: String| {
+            if !self.json {
+                println!("{text}");
+            }
+        };
+        let recipe = Recipe { faces: self.faces, dirt: self.dirt, seed: self.seed };
+        let site = tokio::task::spawn_blocking(move || Site::draw(recipe)).await?;
+        let (candidates, stored, rejected) = (site.candidates(), site.stored, site.rejected.clone());
+        let list = site.serve().await?;
+        say(format!("Drew {candidates} files, good and bad, and serve them at {list}"));
+
+        let broker = services.runtime.at.open_broker().await?;
+        let stores = services.storage.open(&services.runtime.at.data).await?;
+        let started = services.start(StageName::value_variants()).await?;
+        let mut running = {
+            let (args, broker, stop) = (services.runtime.clone(), broker.clone(), stop.clone());
+            tokio::spawn(async move { maskline_runtime::run(started, &args, broker, stop).await })
+        };
+        say(format!("Five services run in this process; everything lies in {}", self.data.display()));
+
+        let job = self.job(Location::Url(list));
+        let catalog = stores.catalog.as_ref();
+        enqueue::enqueue(&job, catalog, &Sender::new(broker.clone())).await?;
+        let ended = tokio::select! {
+            view = stop.run_until_cancelled(enqueue::wait(catalog, job.id)) => {
+                stop.cancel();
+                (&mut running).await.context("the services failed")??;
+                view.context("stopped before the end: `maskline run` goes on with it")?
+            }
+            stopped = &mut running => {
+                stopped.context("the services failed")??;
+                bail!("the services stopped before the end")
+            }
+        };
+        broker.close().await;
+        let view = ended?;
+
+        let models = stores.catalog.models(1000).await?;
+        let models: Vec<_> = models.into_iter().filter(|model| view.runs.iter().any(|run| run.id == model.id)).collect();
+        if self.json {
+            println!("{}", serde_json::to_string(&view)?);
+        } else {
+            println!("\n{}\n\n{}", output::job(&view), models_table(&models));
+            for model in &models {
+                println!("The report: {}", stores.objects.locate(&ObjectKey::model(model.id, "report.html")?));
+            }
+            println!("Done in {:.0} s.", began.elapsed().as_secs_f64());
+        }
+        if let Some(failed) = view.runs.iter().find_map(|run| run.error.as_ref()) {
+            bail!("a training run failed: {failed}");
+        }
+        if view.state == Progress::Failed {
+            bail!("the job failed: {}", view.error.unwrap_or_default());
+        }
+        if view.books.stored != stored || view.books.rejected != rejected.values().sum::<u64>() {
+            bail!("the books are not what was drawn: {stored} good images and {rejected:?} were expected");
+        }
+        Ok(())
+    }
+
+    /// The services with their own defaults, but for what the demo needs.
+    fn services(&self) -> Result<Services> {
+        let data = self.data.to_str().context("--data must be UTF-8")?;
+        let flags = ["services", "--data", data, "--broker", "embedded:", "--objects", "file:", "--catalog", "sqlite:",
+            "--http", "off", "--allow-private-hosts", "--per-host", "32", "--per-host-rate", "1000000"];
+        Ok(Flags::try_parse_from(flags)?.services)
+    }
+
+    fn job(&self, list: Location) -> Job {
+        let settings = TrainingSettings {
+            epochs: self.epochs,
+            pixels: PIXELS,
+            seed: self.seed,
+            ..TrainingSettings::default()
+        };
+        Job {
+            id: JobId::draw(),
+            source: Source::Urls { list },
+            labeling: Some(Labeling::Column),
+            classes: CLASSES.map(|class| class.parse().expect("a plain name")).to_vec(),
+            train: self.train.clone(),
+            split: SplitSettings { seed: self.seed, ..SplitSettings::default() },
+            settings,
+            state: JobState::Expanding,
+            error: None,
+            dataset: None,
+            traceparent: None,
+            created: now(),
+        }
+    }
+}

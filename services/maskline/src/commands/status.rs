@@ -1,0 +1,208 @@
+//! `maskline status`, `rejects`, `trace`: what became of jobs and images.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use comfy_table::Cell;
+use maskline_messages::{CandidateId, ImageId, JobId};
+use maskline_storage::{
+    Catalog,
+    records::{Candidate, CandidateState},
+};
+
+use crate::{
+    output::{self, number},
+    places::Places,
+    view::{self, JobView},
+};
+
+/// Candidates that are asked for at a time.
+const PAGE: usize = 1_000;
+
+#[derive(Debug, Args)]
+pub struct Status {
+    /// A job's id, or its beginning; all of the newest jobs without
+    job: Option<String>,
+    /// Show again every second, until the job has ended
+    #[arg(long)]
+    watch: bool,
+    /// One JSON object a line, a line a job
+    #[arg(long)]
+    json: bool,
+    /// The most jobs that are listed, the newest first
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+    #[command(flatten)]
+    places: Places,
+}
+
+impl Status {
+    pub async fn run(self) -> Result<()> {
+        let stores = self.places.stores().await?;
+        let catalog = stores.catalog.as_ref();
+        loop {
+            let views = match &self.job {
+                Some(job) => vec![view::job(catalog, find_job(catalog, job).await?).await?],
+                None => view::jobs(catalog, self.limit).await?,
+            };
+            self.print(&views)?;
+            if !self.watch || views.iter().all(|view| view.state.is_final()) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+
+    fn print(&self, views: &[JobView]) -> Result<()> {
+        if self.json {
+            for view in views {
+                println!("{}", serde_json::to_string(view)?);
+            }
+            return Ok(());
+        }
+        match views {
+            [] => println!("No jobs yet: `maskline enqueue --help` says how to begin one."),
+            [view] => println!("{}", output::job(view)),
+            views => println!("{}", overview(views)),
+        }
+        Ok(())
+    }
+}
+
+fn overview(views: &[JobView]) -> comfy_table::Table {
+    let mut table = output::table(&["job", "source", "state", "found", "stored", "rejected", "failed", "in flight"]);
+    for view in views {
+        let books = &view.books;
+        let counts = [books.found, books.stored, books.rejected, books.failed, books.in_flight];
+        let about = [view.id.to_string(), view.source.clone(), view.state.name().to_owned()];
+        table.add_row(about.map(Cell::new).into_iter().chain(counts.map(number)));
+    }
+    table
+}
+
+/// The job whose id begins with `text`.
+pub async fn find_job(catalog: &dyn Catalog, text: &str) -> Result<JobId> {
+    if let Ok(id) = text.parse() {
+        return Ok(id);
+    }
+    let jobs = catalog.jobs(usize::MAX >> 1).await?;
+    view::by_prefix(text, "job", jobs.into_iter().map(|job| job.id))
+        .context("`maskline status` lists the jobs")
+}
+
+#[derive(Debug, Args)]
+pub struct Rejects {
+    /// A job's id, or its beginning
+    job: String,
+    /// One JSON object a line, a line a candidate
+    #[arg(long)]
+    json: bool,
+    /// Only those rejected for this reason, such as `blurred`
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    places: Places,
+}
+
+impl Rejects {
+    /// Prints a line for each candidate that was rejected or given up.
+    pub async fn run(self) -> Result<()> {
+        let stores = self.places.stores().await?;
+        let catalog = stores.catalog.as_ref();
+        let job = find_job(catalog, &self.job).await?;
+        for state in [CandidateState::Rejected, CandidateState::Failed] {
+            let mut after = None;
+            loop {
+                let page = catalog.candidates_in(job, state, after, PAGE).await?;
+                for candidate in page.iter().filter(|candidate| self.wants(candidate)) {
+                    println!("{}", if self.json { serde_json::to_string(candidate)? } else { line(candidate) });
+                }
+                after = page.last().map(|candidate| candidate.id);
+                if page.len() < PAGE {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wants(&self, candidate: &Candidate) -> bool {
+        let code = candidate.reason.as_ref().map(|reason| reason.code());
+        self.reason.as_deref().is_none_or(|wanted| code == Some(wanted))
+    }
+}
+
+/// `location: code: what was measured`.
+fn line(candidate: &Candidate) -> String {
+    let location = &candidate.location;
+    match (&candidate.reason, &candidate.error) {
+        (Some(reason), _) => format!("{location}: {}: {reason}", reason.code()),
+        (None, Some(error)) => format!("{location}: failed: {error}"),
+        (None, None) => format!("{location}: {:?}", candidate.state),
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// An image's SHA-256, a candidate's or a job's id
+    id: String,
+    #[arg(long)]
+    json: bool,
+    /// Where Jaeger's pages are
+    #[arg(long, env = "MASKLINE_JAEGER", default_value = "http://localhost:16686")]
+    jaeger: String,
+    #[command(flatten)]
+    places: Places,
+}
+
+impl Trace {
+    /// Prints the trace of the image or the job, and of the job that it belongs to.
+    pub async fn run(self) -> Result<()> {
+        let stores = self.places.stores().await?;
+        let catalog = stores.catalog.as_ref();
+        let candidates = self.candidates(catalog).await?;
+        if candidates.is_empty() {
+            let Some(job) = job_of(catalog, &self.id).await? else {
+                bail!("there is no image, candidate or job {}", self.id);
+            };
+            return self.print("job", &job.id.to_string(), job.trace_id.as_deref());
+        }
+        for candidate in candidates {
+            self.print("image", &candidate.location.to_string(), candidate.trace_id.as_deref())?;
+            let job = view::job(catalog, candidate.job).await?;
+            self.print("job", &job.id.to_string(), job.trace_id.as_deref())?;
+        }
+        Ok(())
+    }
+
+    async fn candidates(&self, catalog: &dyn Catalog) -> Result<Vec<Candidate>> {
+        if let Ok(image) = self.id.parse::<ImageId>() {
+            return Ok(catalog.candidates_of(&image).await?);
+        }
+        match self.id.parse::<CandidateId>() {
+            Ok(id) => Ok(catalog.candidate(id).await?.into_iter().collect()),
+            Err(_) => Ok(vec![]),
+        }
+    }
+
+    fn print(&self, what: &str, name: &str, trace: Option<&str>) -> Result<()> {
+        if self.json {
+            println!("{}", serde_json::json!({ "what": what, "name": name, "trace_id": trace }));
+            return Ok(());
+        }
+        match trace {
+            Some(trace) => println!("{what} {name}\n  trace {trace}\n  {}/trace/{trace}", self.jaeger.trim_end_matches('/')),
+            None => println!("{what} {name}\n  no trace yet: it is recorded when it ends"),
+        }
+        Ok(())
+    }
+}
+
+async fn job_of(catalog: &dyn Catalog, id: &str) -> Result<Option<JobView>> {
+    let Ok(id) = id.parse::<JobId>() else { return Ok(None) };
+    if catalog.job(id).await?.is_none() {
+        return Ok(None);
+    }
+    view::job(catalog, id).await.map(Some)
+}

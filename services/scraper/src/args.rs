@@ -1,0 +1,96 @@
+//! The service's flags, and the service made of them.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use maskline_runtime::{RuntimeArgs, Service};
+use maskline_storage::StorageArgs;
+
+use crate::{
+    fetch::{Fetcher, Limits},
+    stage::Scraper,
+};
+
+/// Expands sources of images and downloads what it finds in them.
+///
+/// Takes SourceRequested and its own CandidateFound, gives ImageFetched and
+/// ImageRejected. Two or more of them share one large source.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(
+    name = "maskline-scraper",
+    version,
+    after_help = "Example:\n  maskline-scraper --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline --per-host-rate 5"
+)]
+pub struct Args {
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+    #[command(flatten)]
+    pub fetch: FetchArgs,
+}
+
+/// How images are downloaded.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Fetching")]
+pub struct FetchArgs {
+    /// Largest image, in MiB
+    #[arg(long, env = "MASKLINE_MAX_MIB", value_name = "MIB", default_value_t = 20,
+        value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub max_mib: u32,
+    /// Seconds to connect
+    #[arg(long, env = "MASKLINE_CONNECT_TIMEOUT", value_name = "SECONDS", default_value_t = 10,
+        value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub connect_timeout: u32,
+    /// Seconds for one download, from its start to its end
+    #[arg(long, env = "MASKLINE_FETCH_TIMEOUT", value_name = "SECONDS", default_value_t = 60,
+        value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub fetch_timeout: u32,
+    /// Redirects followed for one image
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub redirects: u32,
+    /// Requests to one host at a time
+    #[arg(long, env = "MASKLINE_PER_HOST", value_name = "N", default_value_t = 4,
+        value_parser = clap::value_parser!(u16).range(1..))]
+    pub per_host: u16,
+    /// Requests to one host per second
+    #[arg(
+        long,
+        env = "MASKLINE_PER_HOST_RATE",
+        value_name = "N",
+        default_value = "10"
+    )]
+    pub per_host_rate: NonZeroU32,
+    /// Also ask addresses that are not public: this machine, the local network
+    #[arg(long, env = "MASKLINE_ALLOW_PRIVATE_HOSTS")]
+    pub allow_private_hosts: bool,
+    /// Do not ask for robots.txt; only for sites of your own
+    #[arg(long, env = "MASKLINE_IGNORE_ROBOTS")]
+    pub ignore_robots: bool,
+}
+
+impl FetchArgs {
+    fn limits(&self) -> Limits {
+        let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+        let bytes = u64::from(self.max_mib) << 20;
+        Limits {
+            bytes,
+            bytes_in_flight: bytes.max(32 << 20),
+            connect_timeout: seconds(self.connect_timeout),
+            timeout: seconds(self.fetch_timeout),
+            list_timeout: seconds(self.fetch_timeout) * 10,
+            redirects: self.redirects,
+            per_host: self.per_host.into(),
+            per_host_rate: self.per_host_rate,
+            allow_private_hosts: self.allow_private_hosts,
+            ignore_robots: self.ignore_robots,
+        }
+    }
+}
+
+/// The service, connected to its objects and its catalog.
+pub async fn service(args: &Args) -> anyhow::Result<Service> {
+    let stores = args.storage.open(&args.runtime.at.data).await?;
+    let fetcher = Fetcher::new(args.fetch.limits())?;
+    let scraper = Scraper::new(stores.objects.clone(), stores.catalog.clone(), fetcher);
+    Ok(stores.probed(Service::new(scraper)))
+}

@@ -1,0 +1,474 @@
+//! A list of URLs: one a line, or a CSV with a column `url` and perhaps one `label`.
+//!
+//! The list is read from a file, a step at a time: a list on the web is written
+//! to a temporary file first. A line that names no URL becomes a candidate too,
+//! rejected with its number and what is wrong with it, so that the books tell.
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use anyhow::Context as _;
+use csv::{ByteRecord, Position, ReaderBuilder};
+use maskline_messages::{Label, Labeling, Location, Reason};
+use tempfile::NamedTempFile;
+use url::Url;
+
+use super::{ExpandError, Found, STEP, Step, found_at};
+use crate::fetch::{Fetcher, address, web::Wanted};
+
+/// Of a list on the web. A hundred million URLs go into a few files of this size.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// A URL longer than this is none that servers take.
+const LONGEST_LINE: u64 = 16 << 10;
+
+/// A list as a local file.
+#[derive(Debug)]
+pub struct Spool {
+    path: PathBuf,
+    /// Changes when the list does.
+    version: String,
+    csv: bool,
+    // Removes the file when dropped.
+    _temporary: Option<NamedTempFile>,
+}
+
+impl Spool {
+    /// Fetches the list where it is on the web.
+    pub async fn open(fetcher: &Fetcher, list: &Location) -> Result<Self, ExpandError> {
+        match list {
+            Location::Path(path) => {
+                let at = path.clone();
+                let opened = tokio::task::spawn_blocking(move || Self::local(&at)).await;
+                opened
+                    .context("opening a list")
+                    .map_err(ExpandError::retry)?
+            }
+            Location::Url(url) => Self::fetched(fetcher, url).await,
+            Location::Line { .. } => Err(ExpandError::Source(format!("{list} is no list"))),
+        }
+    }
+
+    fn local(path: &Path) -> Result<Self, ExpandError> {
+        let opened = || -> io::Result<Self> {
+            let about = path.metadata()?;
+            if !about.is_file() {
+                let problem = "it is no plain file";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+            }
+            let changed = about.modified()?.duration_since(UNIX_EPOCH);
+            let changed = changed.unwrap_or_default().as_nanos();
+            Ok(Self {
+                path: path.to_owned(),
+                version: format!("{}-{changed}", about.len()),
+                csv: is_csv(path, path.to_str().unwrap_or_default())?,
+                _temporary: None,
+            })
+        };
+        opened().map_err(|error| {
+            ExpandError::Source(format!(
+                "the list {} can't be read: {error}. The path must be one that the scraper sees",
+                path.display()
+            ))
+        })
+    }
+
+    async fn fetched(fetcher: &Fetcher, url: &Url) -> Result<Self, ExpandError> {
+        let what = format!("the list {}", address::shown(url));
+        let fetching = |error| ExpandError::fetching(&what, error);
+        let answer = fetcher
+            .web()
+            .get(url, Wanted::List)
+            .await
+            .map_err(fetching)?;
+        let declared = answer.content_type().unwrap_or_default();
+        let mut file = NamedTempFile::with_prefix("maskline-list-").map_err(ExpandError::retry)?;
+        let version = answer
+            .spool(&mut file, MOST_BYTES)
+            .await
+            .map_err(fetching)?;
+        let path = file.path().to_owned();
+        let name = if declared.starts_with("text/csv") {
+            ".csv"
+        } else {
+            url.path()
+        };
+        Ok(Self {
+            csv: is_csv(&path, name).map_err(ExpandError::retry)?,
+            path,
+            version,
+            _temporary: Some(file),
+        })
+    }
+}
+
+/// By its name, or by its first line having a column `url` beside others.
+fn is_csv(path: &Path, name: &str) -> io::Result<bool> {
+    if name.to_ascii_lowercase().ends_with(".csv") {
+        return Ok(true);
+    }
+    let mut first = vec![];
+    BufReader::new(File::open(path)?.take(LONGEST_LINE)).read_until(b'\n', &mut first)?;
+    let first = String::from_utf8_lossy(&first);
+    Ok(first.split(',').any(|column| is_named(column, "url")))
+}
+
+fn is_named(column: &str, name: &str) -> bool {
+    let column = column.trim_start_matches('\u{feff}').trim();
+    column.trim_matches('"').eq_ignore_ascii_case(name)
+}
+
+/// Finds the candidates of the next [`STEP`] lines after `cursor`. `list` is what
+/// the list is called in messages.
+pub async fn step(
+    spool: Arc<Spool>,
+    list: &Location,
+    labeling: Option<&Labeling>,
+    cursor: Option<&str>,
+) -> Result<Step, ExpandError> {
+    let (list, labeling) = (list.to_string(), labeling.cloned());
+    let at = cursor.map(|cursor| Cursor::parse(cursor, &spool, &list));
+    let at = at.transpose()?;
+    tokio::task::spawn_blocking(move || {
+        let reading = Reading {
+            list: &list,
+            labeling: labeling.as_ref(),
+        };
+        let mut file = File::open(&spool.path)
+            .with_context(|| format!("reading {list}"))
+            .map_err(ExpandError::retry)?;
+        let (found, next) = if spool.csv {
+            reading.csv(&mut file, at)?
+        } else {
+            reading.text(&mut file, at).map_err(ExpandError::retry)?
+        };
+        if found.is_empty() && next.is_none() && at.is_none() {
+            return Err(ExpandError::Source(format!(
+                "no URLs in the list {list}: write one a line, or a CSV with a column `url`"
+            )));
+        }
+        let next = next.map(|at| at.text(&spool));
+        Ok(Step { found, next })
+    })
+    .await
+    .context("reading a list")
+    .map_err(ExpandError::retry)?
+}
+
+/// A place in a list.
+#[derive(Debug, Clone, Copy)]
+struct Cursor {
+    byte: u64,
+    /// Of what comes next, counted from 1.
+    line: u64,
+}
+
+impl Cursor {
+    fn text(self, spool: &Spool) -> String {
+        format!("{}:{}:{}", self.byte, self.line, spool.version)
+    }
+
+    fn parse(text: &str, spool: &Spool, list: &str) -> Result<Self, ExpandError> {
+        let mut parts = text.splitn(3, ':');
+        let (byte, line, version) = (parts.next(), parts.next(), parts.next());
+        let number = |part: Option<&str>| part?.parse().ok();
+        let (Some(byte), Some(line)) = (number(byte), number(line)) else {
+            return Err(ExpandError::Source(format!(
+                "{text:?} is no place in the list {list}: enqueue it again"
+            )));
+        };
+        if version != Some(spool.version.as_str()) {
+            return Err(ExpandError::Source(format!(
+                "the list {list} was changed while it was read, at line {line}: enqueue it again"
+            )));
+        }
+        Ok(Self { byte, line })
+    }
+}
+
+struct Reading<'a> {
+    list: &'a str,
+    labeling: Option<&'a Labeling>,
+}
+
+/// What was found, and where to go on.
+type Stretch = (Vec<Found>, Option<Cursor>);
+
+impl Reading<'_> {
+    fn text(&self, file: &mut File, at: Option<Cursor>) -> io::Result<Stretch> {
+        let mut at = at.unwrap_or(Cursor { byte: 0, line: 1 });
+        file.seek(SeekFrom::Start(at.byte))?;
+        let mut file = BufReader::new(file);
+        let mut found = vec![];
+        for _ in 0..STEP {
+            let mut line = vec![];
+            let mut read = file
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line)? as u64;
+            if read == 0 {
+                return Ok((found, None));
+            }
+            if read == LONGEST_LINE && line.last() != Some(&b'\n') {
+                read += file.skip_until(b'\n')? as u64;
+            }
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim_start_matches('\u{feff}').trim();
+            if !text.is_empty() && !text.starts_with('#') {
+                found.push(self.found(text, None, at.line));
+            }
+            at.byte += read;
+            at.line += 1;
+        }
+        Ok((found, Some(at)))
+    }
+
+    fn csv(&self, file: &mut File, at: Option<Cursor>) -> Result<Stretch, ExpandError> {
+        let broken = |error: csv::Error| match error.into_kind() {
+            csv::ErrorKind::Io(error) => ExpandError::retry(error),
+            other => ExpandError::Source(format!("the list {} is no CSV: {other:?}", self.list)),
+        };
+        let mut csv = ReaderBuilder::new().flexible(true).from_reader(file);
+        let columns = self.columns(csv.byte_headers().map_err(broken)?)?;
+        if let Some(at) = at {
+            let mut position = Position::new();
+            position.set_byte(at.byte).set_line(at.line);
+            csv.seek(position).map_err(broken)?;
+        }
+        let (mut found, mut record) = (vec![], ByteRecord::new());
+        for _ in 0..STEP {
+            // The position before reading is that of the end of the last record.
+            if !csv.read_byte_record(&mut record).map_err(broken)? {
+                return Ok((found, None));
+            }
+            let line = record.position().map_or(0, Position::line);
+            let field = |column: usize| {
+                let text = String::from_utf8_lossy(record.get(column).unwrap_or_default());
+                text.trim().to_owned()
+            };
+            let label = columns.label.map(field);
+            found.push(self.found(&field(columns.url), label.as_deref(), line));
+        }
+        let end = csv.position();
+        let next = Cursor {
+            byte: end.byte(),
+            line: end.line(),
+        };
+        Ok((found, Some(next)))
+    }
+
+    fn columns(&self, headers: &ByteRecord) -> Result<Columns, ExpandError> {
+        let named = |name: &str| {
+            let mut columns = headers.iter().map(String::from_utf8_lossy);
+            columns.position(|column| is_named(&column, name))
+        };
+        let url = named("url").ok_or_else(|| {
+            ExpandError::Source(format!(
+                "{}:1: the CSV has no column `url`: its first line must name the columns",
+                self.list
+            ))
+        })?;
+        let label = match self.labeling {
+            Some(Labeling::Column) => Some(named("label").ok_or_else(|| {
+                ExpandError::Source(format!(
+                    "{}:1: the CSV has no column `label`: add one, or use --label CLASS",
+                    self.list
+                ))
+            })?),
+            _ => None,
+        };
+        Ok(Columns { url, label })
+    }
+
+    /// What a line says. `label` is its column's text, where there is one.
+    fn found(&self, url: &str, label: Option<&str>, line: u64) -> Found {
+        let bad = |text: &str, problem: String| Reason::BadSourceLine {
+            line,
+            text: address::shortened(text, 200),
+            problem,
+        };
+        let parsed = match url.parse::<Url>() {
+            Ok(parsed) if parsed.has_host() => parsed,
+            other => {
+                let problem = match other {
+                    Err(error) => format!("not a URL ({error})"),
+                    Ok(_) => "not a URL with a host".to_owned(),
+                };
+                return Found {
+                    location: Location::Line {
+                        list: self.list.to_owned(),
+                        line,
+                    },
+                    label: None,
+                    rejected: Some(bad(url, problem)),
+                };
+            }
+        };
+        let mut found = found_at(parsed, self.labeling);
+        if let Some(text) = label.filter(|text| !text.is_empty()) {
+            match text.parse::<Label>() {
+                Ok(label) => found.label = Some(label),
+                Err(error) => found.rejected = Some(bad(text, error.to_string())),
+            }
+        }
+        found
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Columns {
+    url: usize,
+    label: Option<usize>,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// Everything in the list, step by step, with the steps' sizes.
+    async fn all(
+        name: &str,
+        text: &[u8],
+        labeling: Option<Labeling>,
+    ) -> Result<(Vec<Found>, Vec<usize>), String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        File::create(&path).unwrap().write_all(text).unwrap();
+        let list = Location::Path(path.clone());
+        let (mut found, mut sizes, mut cursor) = (vec![], vec![], None);
+        loop {
+            let spool = Arc::new(Spool::local(&path).map_err(|e| e.to_string())?);
+            let step = step(spool, &list, labeling.as_ref(), cursor.as_deref())
+                .await
+                .map_err(|e| e.to_string().replace(path.to_str().unwrap(), name))?;
+            sizes.push(step.found.len());
+            found.extend(step.found);
+            cursor = step.next;
+            if cursor.is_none() {
+                return Ok((found, sizes));
+            }
+        }
+    }
+
+    fn shown(found: &[Found]) -> Vec<String> {
+        let one = |found: &Found| match (&found.rejected, &found.location, &found.label) {
+            (Some(reason), _, _) => reason.to_string(),
+            (None, at, Some(label)) => format!("{at} {label}"),
+            (None, at, None) => at.to_string(),
+        };
+        found.iter().map(one).collect()
+    }
+
+    #[tokio::test]
+    async fn a_text_list_skips_blanks_and_comments_and_names_broken_lines() {
+        let text = b"\xef\xbb\xbf# faces\nhttp://a/1.jpg\r\n\n  https://b/2.jpg  \nnonsense\nhttp://\n\xff\xfe\nmailto:a@b.c";
+        let (found, _) = all("list.txt", text, None).await.unwrap();
+        let expected = [
+            "http://a/1.jpg",
+            "https://b/2.jpg",
+            "line 5: not a URL (relative URL without a base): nonsense",
+            "line 6: not a URL (empty host): http://",
+            "line 7: not a URL (relative URL without a base): \u{fffd}\u{fffd}",
+            "line 8: not a URL with a host: mailto:a@b.c",
+        ];
+        assert_eq!(shown(&found), expected);
+        assert!(matches!(&found[2].location, Location::Line { line: 5, .. }));
+    }
+
+    #[tokio::test]
+    async fn a_csv_gives_urls_and_labels_by_the_names_of_its_columns() {
+        let text = "id,Label,URL\n1,with_mask,http://a/1.jpg\n2,,\"http://a/2.jpg\"\n3,no good,http://a/3.jpg\n\n4\n";
+        let (found, _) = all("list", text.as_bytes(), Some(Labeling::Column))
+            .await
+            .unwrap();
+        let expected = [
+            "http://a/1.jpg with_mask",
+            "http://a/2.jpg",
+            "line 4: \"no good\" is not a label (1 to 64 letters, digits, `_`, `-` or `.`): no good",
+            "line 6: not a URL (relative URL without a base): ",
+        ];
+        assert_eq!(shown(&found), expected);
+    }
+
+    #[tokio::test]
+    async fn long_lists_come_in_steps_and_whole() {
+        let urls: Vec<String> = (0..2 * STEP + 3)
+            .map(|n| format!("http://a/{n}.jpg"))
+            .collect();
+        let text = urls.join("\n");
+        let csv = format!("url\n{}\n", urls.join("\n"));
+        for (name, text) in [("list.txt", text), ("list.csv", csv)] {
+            let (found, sizes) = all(name, text.as_bytes(), None).await.unwrap();
+            assert_eq!(shown(&found), urls, "{name}");
+            assert_eq!(sizes, [STEP, STEP, 3], "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_that_are_none_say_what_to_do() {
+        let column = || Some(Labeling::Column);
+        let cases = [
+            ("list.txt", "# nothing\n\n", None, "no URLs in the list"),
+            ("list.csv", "url,label\n", None, "no URLs in the list"),
+            (
+                "list.csv",
+                "address\nhttp://a/",
+                None,
+                "list.csv:1: the CSV has no column `url`",
+            ),
+            (
+                "list.csv",
+                "url\nhttp://a/",
+                column(),
+                "list.csv:1: the CSV has no column `label`",
+            ),
+        ];
+        for (name, text, labeling, expected) in cases {
+            let error = all(name, text.as_bytes(), labeling).await.unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        }
+        let error = Spool::local(Path::new("/no/such/list")).unwrap_err();
+        assert!(error.to_string().contains("/no/such/list can't be read"));
+    }
+
+    #[tokio::test]
+    async fn a_list_that_changes_between_steps_is_not_mixed_up() {
+        let file = NamedTempFile::new().unwrap();
+        let list = Location::Path(file.path().to_owned());
+        let write = |from: usize| {
+            let urls: Vec<String> = (from..from + 2 * STEP)
+                .map(|n| format!("http://a/{n}"))
+                .collect();
+            std::fs::write(file.path(), urls.join("\n")).unwrap();
+        };
+        write(0);
+        let spool = Arc::new(Spool::local(file.path()).unwrap());
+        let next = step(spool, &list, None, None).await.unwrap().next;
+        write(100_000);
+        let spool = Arc::new(Spool::local(file.path()).unwrap());
+        let error = step(spool, &list, None, next.as_deref()).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("was changed while it was read, at line 1001")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_endless_line_is_one_broken_line() {
+        let text = format!(
+            "http://a/{}\nhttp://b/\n",
+            "x".repeat(3 * LONGEST_LINE as usize)
+        );
+        let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!(shown(&found)[1], "http://b/");
+    }
+}

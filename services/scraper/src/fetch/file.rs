@@ -1,0 +1,71 @@
+//! Reading a local file, under the same limits as a download.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use maskline_messages::{ImageId, Reason};
+
+use super::{Body, FetchError, budget::Budget};
+
+/// The whole file, at most `most` bytes of it.
+pub async fn read(path: &Path, most: u64, budget: &Budget) -> Result<Body, FetchError> {
+    let path = path.to_owned();
+    let (file, size) = blocking(path.clone(), open).await?;
+    if size == 0 {
+        return Err(Reason::Empty.into());
+    }
+    if size > most {
+        return Err(Reason::TooManyBytes { bytes: size, most }.into());
+    }
+    let room = budget.room(Some(size)).await;
+    let (bytes, image) = blocking(path, move |_| {
+        // A file that grows meanwhile is read as it was.
+        let mut bytes = Vec::with_capacity(size as usize);
+        file.take(size).read_to_end(&mut bytes)?;
+        let image = ImageId::of(&bytes);
+        Ok((Bytes::from(bytes), image))
+    })
+    .await?;
+    Ok(Body { bytes, image, room })
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    // Before opening: that of a pipe would wait for a writer.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            "it is no plain file",
+        ));
+    }
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}
+
+async fn blocking<T: Send + 'static>(
+    path: PathBuf,
+    work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+) -> Result<T, FetchError> {
+    let at = path.clone();
+    let done = tokio::task::spawn_blocking(move || work(&at)).await;
+    let done = done.context("reading a file").map_err(FetchError::retry)?;
+    done.map_err(|error| match error.kind() {
+        // These say something about the file, the others about the machine.
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::NotADirectory
+        | ErrorKind::InvalidInput
+        | ErrorKind::InvalidFilename => Reason::Unreadable {
+            detail: error.to_string(),
+        }
+        .into(),
+        _ => FetchError::retry(
+            anyhow::Error::new(error).context(format!("reading {}", path.display())),
+        ),
+    })
+}

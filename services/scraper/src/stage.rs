@@ -1,0 +1,173 @@
+//! The stage: sources in, candidates out; candidates in, raw bytes out.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use async_trait::async_trait;
+use maskline_messages::{
+    CandidateFound, CandidateId, Hop, ImageFetched, ImageRejected, JobFailed, JobId, Message,
+    ObjectKey, Queue, Reason, SourceExpanded, SourceRequested,
+};
+use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
+use maskline_storage::{Catalog, ObjectStore, records::NewCandidate};
+
+use crate::{
+    NAME,
+    expand::{ExpandError, Expander, Found, Step},
+    fetch::Fetcher,
+};
+
+/// Candidates fetched at a time, unless asked otherwise: they wait for the
+/// network most of the time.
+const FETCHES: usize = 16;
+
+/// Expands and fetches.
+pub struct Scraper {
+    objects: Arc<dyn ObjectStore>,
+    catalog: Arc<dyn Catalog>,
+    fetcher: Arc<Fetcher>,
+    expander: Expander,
+}
+
+impl Scraper {
+    pub fn new(objects: Arc<dyn ObjectStore>, catalog: Arc<dyn Catalog>, fetcher: Fetcher) -> Self {
+        let fetcher = Arc::new(fetcher);
+        Self {
+            objects,
+            catalog,
+            expander: Expander::new(fetcher.clone()),
+            fetcher,
+        }
+    }
+}
+
+#[async_trait]
+impl Stage for Scraper {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn intakes(&self) -> Vec<Intake> {
+        vec![
+            Intake {
+                queue: Queue::ScraperSources,
+                concurrency: 1,
+            },
+            Intake {
+                queue: Queue::ScraperCandidates,
+                concurrency: FETCHES,
+            },
+        ]
+    }
+
+    async fn handle(&self, message: Message, _context: &Context) -> Result<Outcome, Failure> {
+        match message {
+            Message::SourceRequested(request) => self.expand(request).await,
+            Message::CandidateFound(candidate) => self.fetch(candidate).await,
+            other => Err(Failure::poison(anyhow!(
+                "the scraper has no use for {}",
+                other.key()
+            ))),
+        }
+    }
+}
+
+impl Scraper {
+    /// Candidates are in the catalog, in flight, before any message about them is
+    /// sent; the end of the expansion is sent after all of them.
+    async fn expand(&self, request: SourceRequested) -> Result<Outcome, Failure> {
+        let step = match self.expander.step(&request).await {
+            Ok(step) => step,
+            Err(ExpandError::Source(error)) => {
+                return Ok(Outcome::send(JobFailed {
+                    job: request.job,
+                    stage: NAME.to_owned(),
+                    error,
+                }));
+            }
+            Err(ExpandError::Retry { error, after }) => {
+                return Err(Failure::Retry { error, after });
+            }
+        };
+        let job = request.job;
+        let Step { found, next } = step;
+        let candidates: Vec<NewCandidate> = found
+            .iter()
+            .map(|found| NewCandidate {
+                id: CandidateId::of(job, &found.location),
+                job,
+                location: found.location.clone(),
+                label: found.label.clone(),
+            })
+            .collect();
+        self.catalog.add_candidates(&candidates).await?;
+        let so_far = request.found + found.len() as u64;
+        tracing::info!(%job, source = %request.source, found = so_far, more = next.is_some(), "expanded");
+        let messages = found.into_iter().map(|found| found_message(job, found));
+        let outcome = Outcome::send_all(messages.collect());
+        Ok(match next {
+            Some(cursor) => outcome.then(SourceRequested {
+                cursor: Some(cursor),
+                found: so_far,
+                ..request
+            }),
+            None => outcome.then(SourceExpanded { job, found: so_far }),
+        })
+    }
+
+    async fn fetch(&self, candidate: CandidateFound) -> Result<Outcome, Failure> {
+        let fetched = match self.fetcher.image(&candidate.location).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                let reason = error.into_reason()?;
+                return Ok(Outcome::send(rejection(
+                    candidate.job,
+                    candidate.candidate,
+                    reason,
+                )));
+            }
+        };
+        let image = fetched.body.image;
+        let object = ObjectKey::raw(&image);
+        let bytes = fetched.body.bytes.len() as u64;
+        self.objects
+            .put(&object, fetched.body.bytes.clone())
+            .await?;
+        Ok(Outcome::send(ImageFetched {
+            job: candidate.job,
+            candidate: candidate.candidate,
+            location: candidate.location,
+            label: candidate.label,
+            image,
+            object,
+            bytes,
+            content_type: fetched.content_type,
+            history: vec![Hop::now(NAME)],
+        }))
+    }
+}
+
+fn found_message(job: JobId, found: Found) -> Message {
+    let candidate = CandidateId::of(job, &found.location);
+    match found.rejected {
+        Some(reason) => rejection(job, candidate, reason).into(),
+        None => CandidateFound {
+            job,
+            candidate,
+            location: found.location,
+            label: found.label,
+        }
+        .into(),
+    }
+}
+
+fn rejection(job: JobId, candidate: CandidateId, reason: Reason) -> ImageRejected {
+    ImageRejected {
+        job,
+        candidate,
+        image: None,
+        stage: NAME.to_owned(),
+        reason,
+        history: vec![Hop::now(NAME)],
+    }
+}

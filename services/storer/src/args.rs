@@ -1,0 +1,45 @@
+//! The service's flags, and the service made of them.
+
+use std::sync::Arc;
+
+use maskline_runtime::{RuntimeArgs, Service};
+use maskline_storage::{StorageArgs, lease::LeaseWatch};
+use tokio::sync::Notify;
+
+use crate::{books::Books, freeze::Freezer};
+
+/// Writes one document per image, keeps the books of every job and freezes its
+/// dataset when nothing is in flight.
+///
+/// Takes ImageLabeled, ImageRejected, ImageFailed and SourceExpanded, gives
+/// DatasetReady.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(
+    name = "maskline-storer",
+    version,
+    after_help = "Example:\n  maskline-storer --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline"
+)]
+pub struct Args {
+    #[command(flatten)]
+    pub runtime: RuntimeArgs,
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+/// The service, connected to its objects and its catalog.
+pub async fn service(args: &Args) -> anyhow::Result<Service> {
+    let stores = args.storage.open(&args.runtime.at.data).await?;
+    let progress = Arc::new(Notify::new());
+    let books = Books {
+        objects: stores.objects.clone(),
+        catalog: stores.catalog.clone(),
+        progress: progress.clone(),
+    };
+    let freezer = Freezer {
+        objects: stores.objects.clone(),
+        catalog: stores.catalog.clone(),
+        leases: LeaseWatch::default(),
+        progress,
+    };
+    Ok(stores.probed(Service::new(books).worker(freezer)))
+}

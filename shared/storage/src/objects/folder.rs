@@ -1,0 +1,195 @@
+//! Objects as files in a folder.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind, Write},
+    path::{Path, PathBuf},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use maskline_messages::ObjectKey;
+use tempfile::NamedTempFile;
+
+use super::ObjectStore;
+use crate::StorageError;
+
+/// Where files lie until they are whole. Not a key: keys have no `~`.
+const UNFINISHED: &str = "~unfinished";
+
+/// A folder, on a disk that all processes share.
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder where it is missing.
+    pub async fn open(root: &Path) -> Result<Self, StorageError> {
+        let root = std::path::absolute(root).map_err(|error| unusable(root, &error))?;
+        let folder = Self { root };
+        folder
+            .blocking(|root| fs::create_dir_all(root.join(UNFINISHED)))
+            .await
+            .map_err(|(folder, error)| unusable(&folder, &error))?;
+        Ok(folder)
+    }
+
+    fn path(&self, key: &ObjectKey) -> PathBuf {
+        self.root.join(key.as_str())
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, (PathBuf, io::Error)> {
+        let root = self.root.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let result = work(&root);
+            result.map_err(|error| (root, error))
+        });
+        match done.await {
+            Ok(result) => result,
+            Err(panic) => Err((self.root.clone(), io::Error::other(panic))),
+        }
+    }
+
+    async fn on_key<T: Send + 'static>(
+        &self,
+        key: &ObjectKey,
+        work: impl FnOnce(&Path, &Path) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let path = self.path(key);
+        let done = self.blocking(move |root| work(root, &path)).await;
+        done.map_err(|(_, error)| classify(&self.locate(key), &error))
+    }
+}
+
+fn unusable(folder: &Path, error: &io::Error) -> StorageError {
+    StorageError::Misconfigured(format!(
+        "the folder {} can't be used for objects: {error}. Give another with --objects file:PATH",
+        folder.display()
+    ))
+}
+
+fn classify(what: &str, error: &io::Error) -> StorageError {
+    match error.kind() {
+        ErrorKind::NotFound => StorageError::NotFound(what.to_owned()),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            StorageError::Misconfigured(format!("{what}: {error}: check its permissions"))
+        }
+        _ => StorageError::Unavailable(format!("{what}: {error}")),
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Folder {
+    async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StorageError> {
+        self.on_key(key, move |root, path| write_whole(root, path, &bytes))
+            .await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {
+        self.on_key(key, |_, path| fs::read(path).map(Bytes::from))
+            .await
+    }
+
+    async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
+        let size = self.on_key(key, |_, path| Ok(path.metadata()?.len())).await;
+        match size {
+            Ok(size) => Ok(Some(size)),
+            Err(StorageError::NotFound(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
+        match self.on_key(key, |_, path| fs::remove_file(path)).await {
+            Err(StorageError::NotFound(_)) => Ok(()),
+            deleted => deleted,
+        }
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectKey>,
+        most: usize,
+    ) -> Result<Vec<ObjectKey>, StorageError> {
+        let (prefix, after) = (prefix.trim_matches('/').to_owned(), after.cloned());
+        let listed = self
+            .blocking(move |root| {
+                let mut keys = vec![];
+                collect(root, &root.join(&prefix), &mut keys)?;
+                Ok(keys)
+            })
+            .await;
+        let mut keys = listed.map_err(|(folder, e)| classify(&folder.to_string_lossy(), &e))?;
+        keys.retain(|key| after.as_ref().is_none_or(|after| key > after));
+        keys.sort_unstable();
+        keys.truncate(most);
+        Ok(keys)
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        let answer = self.blocking(|root| root.metadata().map(|_| ())).await;
+        answer.map_err(|(folder, error)| unusable(&folder, &error))
+    }
+
+    fn locate(&self, key: &ObjectKey) -> String {
+        self.path(key).display().to_string()
+    }
+}
+
+/// There whole or not at all, and durable: written elsewhere, flushed, renamed,
+/// and the new name flushed too. What is there already has the same bytes.
+fn write_whole(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if path
+        .metadata()
+        .is_ok_and(|there| there.len() == bytes.len() as u64)
+    {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(root);
+    make_folders(root, folder)?;
+    let mut file = NamedTempFile::new_in(root.join(UNFINISHED))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_data()?;
+    file.persist(path)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Makes the folders between `root` and `folder` so that they survive, too.
+fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
+    if folder.is_dir() || folder == root {
+        return Ok(());
+    }
+    let parent = folder.parent().unwrap_or(root);
+    make_folders(root, parent)?;
+    match fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| File::open(parent)?.sync_all()),
+    }
+}
+
+fn collect(root: &Path, folder: &Path, keys: &mut Vec<ObjectKey>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            if entry.file_name() != UNFINISHED {
+                collect(root, &path, keys)?;
+            }
+            continue;
+        }
+        // What is no key was put there by somebody else.
+        let below = path.strip_prefix(root).ok().and_then(Path::to_str);
+        keys.extend(below.and_then(|key| key.parse::<ObjectKey>().ok()));
+    }
+    Ok(())
+}
