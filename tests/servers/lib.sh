@@ -1,0 +1,112 @@
+# shellcheck shell=bash
+# What the start scripts of the servers share; their argument is a folder DIR, to
+# which they write:
+#   env        the addresses, NAME='value'
+#   container  the container to remove, or
+#   pids       the processes to end, in this order
+set -euo pipefail
+dir=$1
+servers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/maskline/servers
+
+say() { echo "servers: $*" >&2; }
+fail() {
+  say "$*"
+  exit 1
+}
+
+# publish NAME=VALUE…: adds addresses to DIR/env.
+publish() {
+  local pair
+  for pair; do printf "%s='%s'\n" "${pair%%=*}" "${pair#*=}"; done >>"$dir/env"
+}
+
+# given WHAT NAME…: whether the environment has the addresses; they are published.
+given() {
+  local what=$1 name missing=() found=()
+  shift
+  for name; do if [[ -n ${!name:-} ]]; then found+=("$name"); else missing+=("$name"); fi; done
+  ((${#found[@]})) || return 1
+  ((!${#missing[@]})) || fail "$what: ${found[0]} is set, ${missing[*]} too must be"
+  for name; do publish "$name=${!name}"; done
+  say "$what: the one at the address in ${found[0]}"
+}
+
+# image NAME: the image of that name in compose.yaml, where Docker has it or can pull it.
+image() {
+  docker info >/dev/null 2>&1 || return 1
+  local image
+  image=$(sed -n "s|^ *image: \($1:.*\)|\1|p" "$servers/../../compose.yaml")
+  docker image inspect "$image" >/dev/null 2>&1 ||
+    timeout 300 docker pull --quiet "$image" >/dev/null 2>&1 || return 1
+  echo "$image"
+}
+
+# container ARGUMENTS…: docker run; DIR/container names it.
+container() { docker run --detach --rm "$@" >"$dir/container"; }
+
+# within SECONDS COMMAND…: repeats the command until it succeeds.
+within() {
+  local end=$((SECONDS + $1))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    ((SECONDS < end)) || return 1
+    sleep 0.2
+  done
+}
+
+in_container() { docker exec "$(<"$dir/container")" "$@"; }
+port_of() { docker port "$(<"$dir/container")" "$1" | sed -n '1s/.*://p'; }
+
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+# free_ports N: that many ports of loopback where nothing listens. Below those
+# that the system gives out itself.
+free_ports() {
+  local port left=$1
+  for port in $(shuf -i 20000-31999 -n 200); do
+    listens "$port" && continue
+    echo "$port"
+    ((--left)) || return 0
+  done
+}
+
+# spawn COMMAND…: runs it out of reach of the terminal's Ctrl-C, so that who
+# started it stops it; its output is in DIR/log.
+spawn() {
+  setsid "$@" >>"$dir/log" 2>&1 </dev/null &
+  echo $! >>"$dir/pids"
+}
+
+# listening WHAT PORT: waits until the last process spawned does.
+listening() {
+  local pid end=$((SECONDS + 120))
+  pid=$(tail -n 1 "$dir/pids")
+  until listens "$2"; do
+    if ((SECONDS > end)) || ! kill -0 "$pid" 2>/dev/null; then
+      tail -n 20 "$dir/log" >&2
+      fail "$1 did not start; the end of $dir/log is above"
+    fi
+    sleep 0.1
+  done
+}
+
+# once NAME COMMAND…: runs the command once a machine, with the folder or file to
+# make as its last argument; prints where it is then.
+once() {
+  local made=$cache/$1
+  shift
+  mkdir -p "$cache"
+  (
+    flock 9
+    if [[ ! -e $made ]]; then
+      rm -rf "$made.part"
+      "$@" "$made.part" >&2
+      mv "$made.part" "$made"
+    fi
+  ) 9>"$made.lock"
+  echo "$made"
+}
+
+# version_of FILE…: names their content, so that a change is built anew.
+version_of() { cat "$@" | sha256sum | cut -c 1-12; }

@@ -1,0 +1,27 @@
+import de.bwaldvogel.mongo.MongoServer;
+import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
+import java.util.List;
+
+/** Speaks MongoDB's wire protocol on 127.0.0.1:PORT, documents in memory: java -cp 'lib/*' Main.java PORT */
+class Main {
+  /** By default it reports wire version 8, which today's drivers refuse. */
+  static final MongoVersion VERSION =
+      new MongoVersion() {
+        @Override
+        public List<Integer> getVersionArray() {
+          return List.of(5, 0, 0);
+        }
+
+        @Override
+        public int getWireVersion() {
+          return 13;
+        }
+      };
+
+  public static void main(String[] arguments) {
+    var backend = new MemoryBackend();
+    backend.version(VERSION);
+    new MongoServer(backend).bind("127.0.0.1", Integer.parseInt(arguments[0]));
+  }
+}
