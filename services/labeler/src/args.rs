@@ -3,7 +3,7 @@
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::StorageArgs;
 
-use crate::stage::Labeler;
+use crate::{opinion::Adviser, stage::Labeler};
 
 /// Gives each validated image its class, as its source says.
 ///
@@ -19,11 +19,24 @@ pub struct Args {
     pub runtime: RuntimeArgs,
     #[command(flatten)]
     pub storage: StorageArgs,
+    #[command(flatten)]
+    pub opinion: OpinionArgs,
+}
+
+/// Whether models are asked.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Labelling")]
+pub struct OpinionArgs {
+    /// Do not ask the newest published model what it thinks of each image
+    #[arg(long, env = "MASKLINE_NO_OPINION")]
+    pub no_opinion: bool,
 }
 
 /// The service, connected to its objects and its catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.at.data).await?;
-    let labeler = Labeler::new(stores.catalog.clone());
+    let adviser = (!args.opinion.no_opinion)
+        .then(|| Adviser::new(stores.objects.clone(), stores.catalog.clone()));
+    let labeler = Labeler::new(stores.catalog.clone(), adviser);
     Ok(stores.probed(Service::new(labeler)))
 }

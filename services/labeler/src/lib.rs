@@ -5,11 +5,13 @@
 //! is recorded beside the label; it never decides.
 //!
 //! * [`stage`]: the class, or why there is none.
+//! * [`opinion`]: what the newest model thinks.
 
 mod args;
+pub mod opinion;
 pub mod stage;
 
-pub use args::{Args, service};
+pub use args::{Args, OpinionArgs, service};
 
 /// The service's name.
 pub const NAME: &str = "labeler";

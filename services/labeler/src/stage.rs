@@ -12,7 +12,7 @@ use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
 use maskline_storage::Catalog;
 use parking_lot::Mutex;
 
-use crate::NAME;
+use crate::{NAME, opinion::Adviser};
 
 /// Images labelled at a time, unless asked otherwise.
 const IMAGES: usize = 8;
@@ -23,14 +23,17 @@ const JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 /// Gives images their class.
 pub struct Labeler {
     catalog: Arc<dyn Catalog>,
+    /// `None`: no model is asked.
+    adviser: Option<Adviser>,
     /// A job's classes never change.
     classes: Mutex<LruCache<JobId, Arc<[Label]>>>,
 }
 
 impl Labeler {
-    pub fn new(catalog: Arc<dyn Catalog>) -> Self {
+    pub fn new(catalog: Arc<dyn Catalog>, adviser: Option<Adviser>) -> Self {
         Self {
             catalog,
+            adviser,
             classes: Mutex::new(LruCache::new(JOBS)),
         }
     }
@@ -74,15 +77,20 @@ impl Stage for Labeler {
         };
         validated.fetched.history.push(Hop::now(NAME));
         let classes = self.classes(validated.fetched.job).await?;
-        Ok(match label(&validated, &classes) {
-            Ok(label) => Outcome::send(ImageLabeled {
-                validated,
-                label,
-                how: How::Source,
-                opinion: None,
-            }),
-            Err(reason) => Outcome::send(rejection(validated, reason)),
-        })
+        let label = match label(&validated, &classes) {
+            Ok(label) => label,
+            Err(reason) => return Ok(Outcome::send(rejection(validated, reason))),
+        };
+        let opinion = match &self.adviser {
+            Some(adviser) => adviser.opinion(&validated, &label).await,
+            None => None,
+        };
+        Ok(Outcome::send(ImageLabeled {
+            validated,
+            label,
+            how: How::Source,
+            opinion,
+        }))
     }
 }
 

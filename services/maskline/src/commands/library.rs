@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// More than anybody trains.
-const ALL: usize = 100_000;
+pub const ALL: usize = 100_000;
 
 #[derive(Debug, Args)]
 pub struct Datasets {

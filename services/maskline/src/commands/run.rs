@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use maskline_labeler::OpinionArgs;
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_scraper::FetchArgs;
 use maskline_storage::StorageArgs;
@@ -31,6 +32,8 @@ pub struct Services {
     pub fetch: FetchArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
+    #[command(flatten)]
+    pub opinion: OpinionArgs,
     #[command(flatten)]
     pub trainer: TrainerArgs,
 }
@@ -92,7 +95,13 @@ impl Services {
                 .await
             }
             StageName::Labeler => {
-                maskline_labeler::service(&maskline_labeler::Args { runtime, storage }).await
+                let opinion = self.opinion.clone();
+                maskline_labeler::service(&maskline_labeler::Args {
+                    runtime,
+                    storage,
+                    opinion,
+                })
+                .await
             }
             StageName::Storer => {
                 maskline_storer::service(&maskline_storer::Args { runtime, storage }).await
