@@ -1,0 +1,290 @@
+//! Bytes from anywhere to RGB, safely.
+//!
+//! What the bytes are is told by what they begin with, never by a name. Size and
+//! memory are checked against the [`Limits`] from the header, before a pixel is
+//! decoded. What a decoder would silently fill in (the lower half of a JPEG that
+//! was cut off) is found beforehand, see [`jpeg`]. A panic in a decoder counts as
+//! a file that can't be decoded.
+
+mod frames;
+mod jpeg;
+mod kind;
+mod rgb;
+
+use std::{
+    error::Error,
+    io::{Cursor, ErrorKind},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use image::{
+    DynamicImage, ImageDecoder, ImageError, RgbImage,
+    codecs::{
+        bmp::BmpDecoder, gif::GifDecoder, jpeg::JpegDecoder, png::PngDecoder, tiff::TiffDecoder,
+        webp::WebPDecoder,
+    },
+};
+use maskline_messages::{Format, Reason};
+
+use kind::Kind;
+
+/// Larger pictures are halved while they are decoded, until they fit: nothing
+/// here needs more, and a photograph of 24 megapixels would stand in memory as
+/// often as it is turned.
+pub const MOST_SIDE: u32 = 2048;
+
+/// What a file may cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of the file.
+    pub bytes: u64,
+    /// Width × height.
+    pub pixels: u64,
+    /// That decoding takes at its peak, beside the file's own bytes.
+    pub memory: u64,
+}
+
+impl Default for Limits {
+    /// Photographs of today's cameras, in less than 100 MB.
+    fn default() -> Self {
+        Self {
+            bytes: 20 << 20,
+            pixels: 25_000_000,
+            memory: 88 << 20,
+        }
+    }
+}
+
+/// A decoded picture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decoded {
+    /// As shown: upright, alpha over white. No side is longer than [`MOST_SIDE`].
+    pub picture: RgbImage,
+    /// By content.
+    pub format: Format,
+    /// Pixels of the original as shown.
+    pub width: u32,
+    pub height: u32,
+}
+
+/// Decodes JPEG, PNG, WebP, GIF, BMP or TIFF: EXIF orientation applied; CMYK, 16
+/// bit, grey, palette and alpha (over white) to RGB of 8 bit.
+///
+/// Refused are files over a limit, animations, and files that hold less of the
+/// picture than their header says, though a JPEG that lacks only its end marker
+/// is taken. The error says why in the terms of the pipeline's rejections.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, Reason> {
+    let format = format(bytes, limits)?;
+    catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, limits))).unwrap_or_else(|_| {
+        Err(Reason::Undecodable {
+            detail: "the decoder failed".to_owned(),
+        })
+    })
+}
+
+/// The memory that [`decode`] takes for these bytes, as far as the header says;
+/// 0 where it refuses them without decoding.
+pub fn memory(bytes: &[u8], limits: &Limits) -> u64 {
+    let header = || {
+        let format = format(bytes, limits).ok()?;
+        let header = Header::read(format, bytes, limits).ok()?;
+        header.check(limits).ok()?;
+        Some(header.memory())
+    };
+    catch_unwind(AssertUnwindSafe(header))
+        .ok()
+        .flatten()
+        .unwrap_or(0)
+}
+
+/// The format, if it is one that can be decoded.
+fn format(bytes: &[u8], limits: &Limits) -> Result<Format, Reason> {
+    if bytes.is_empty() {
+        return Err(Reason::Empty);
+    }
+    let size = bytes.len() as u64;
+    if size > limits.bytes {
+        return Err(Reason::TooManyBytes {
+            bytes: size,
+            most: limits.bytes,
+        });
+    }
+    match Kind::of(bytes) {
+        Kind::Image(format) => Ok(format),
+        Kind::OtherImage(format) => Err(Reason::Unsupported {
+            format: format.to_owned(),
+        }),
+        Kind::NoImage(looks_like) => Err(Reason::NotAnImage {
+            looks_like: looks_like.to_owned(),
+        }),
+    }
+}
+
+fn decode_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Decoded, Reason> {
+    let header = Header::read(format, bytes, limits)?;
+    header.check(limits)?;
+    match format {
+        Format::Jpeg => jpeg::check(bytes)?,
+        Format::Png => frames::check_png(bytes)?,
+        Format::Webp => frames::check_webp(bytes)?,
+        Format::Gif => frames::check_gif(bytes)?,
+        Format::Bmp | Format::Tiff => {}
+    }
+    let Header {
+        mut decoder,
+        width,
+        height,
+        ..
+    } = header;
+    // Metadata may lie: a picture without a sound orientation is shown as it is.
+    let orientation = decoder.orientation().ok();
+    let color = decoder.color_type();
+    let size = usize::try_from(decoder.total_bytes()).expect("within the limit on memory");
+    let mut pixels = vec![0; size];
+    decoder
+        .read_image_boxed(&mut pixels)
+        .map_err(|error| refusal(error, limits, width, height))?;
+    let pixels = rgb::from(pixels, color)?;
+    let picture = RgbImage::from_raw(width, height, pixels).expect("three bytes a pixel");
+    let mut picture = DynamicImage::from(rgb::halved_to(picture, MOST_SIDE));
+    if let Some(orientation) = orientation {
+        picture.apply_orientation(orientation);
+    }
+    let picture = picture.into_rgb8();
+    let turned = orientation.is_some_and(is_quarter_turn);
+    let (width, height) = if turned {
+        (height, width)
+    } else {
+        (width, height)
+    };
+    Ok(Decoded {
+        picture,
+        format,
+        width,
+        height,
+    })
+}
+
+fn is_quarter_turn(orientation: image::metadata::Orientation) -> bool {
+    use image::metadata::Orientation as O;
+    matches!(
+        orientation,
+        O::Rotate90 | O::Rotate270 | O::Rotate90FlipH | O::Rotate270FlipH
+    )
+}
+
+/// What is known before a pixel is decoded.
+struct Header<'a> {
+    decoder: Box<dyn ImageDecoder + 'a>,
+    /// As stored, before the orientation is applied.
+    width: u32,
+    height: u32,
+    /// That decoding takes, in bytes, for each pixel of the picture.
+    per_pixel: u64,
+}
+
+impl<'a> Header<'a> {
+    fn read(format: Format, bytes: &'a [u8], limits: &Limits) -> Result<Self, Reason> {
+        let coefficients = match format {
+            // Before the decoder, because it says better what is wrong.
+            Format::Jpeg => jpeg::Frame::of(bytes)?.coefficient_bytes_per_pixel(),
+            _ => 0,
+        };
+        let decoder =
+            decoder(format, bytes, limits).map_err(|error| refusal(error, limits, 0, 0))?;
+        let (width, height) = decoder.dimensions();
+        let stored = u64::from(decoder.color_type().bytes_per_pixel());
+        // Fewer than three bytes become three in a copy, more become three in place.
+        let converted = if stored < 3 { 3 } else { 0 };
+        let working = match format {
+            Format::Jpeg => coefficients,
+            Format::Png | Format::Bmp => 0,
+            Format::Gif => 1,
+            // Planes of luma and chroma, or the lossless picture.
+            Format::Webp => 4,
+            // Its decoder holds the picture once more.
+            Format::Tiff => stored + 1,
+        };
+        Ok(Self {
+            decoder,
+            width,
+            height,
+            per_pixel: stored + converted + working,
+        })
+    }
+
+    fn pixels(&self) -> u64 {
+        u64::from(self.width) * u64::from(self.height)
+    }
+
+    fn memory(&self) -> u64 {
+        self.pixels().saturating_mul(self.per_pixel)
+    }
+
+    fn check(&self, limits: &Limits) -> Result<(), Reason> {
+        if self.pixels() == 0 {
+            return Err(Reason::Undecodable {
+                detail: "a picture without pixels".to_owned(),
+            });
+        }
+        let most_pixels = limits.pixels.min(limits.memory / self.per_pixel);
+        if self.pixels() > most_pixels {
+            return Err(Reason::TooLarge {
+                width: self.width,
+                height: self.height,
+                most_pixels,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn decoder<'a>(
+    format: Format,
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Result<Box<dyn ImageDecoder + 'a>, ImageError> {
+    let bytes = Cursor::new(bytes);
+    let mut most = image::Limits::no_limits();
+    most.max_alloc = Some(limits.memory);
+    let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
+        Format::Jpeg => Box::new(JpegDecoder::new(bytes)?),
+        Format::Png => Box::new(PngDecoder::with_limits(bytes, most.clone())?),
+        Format::Webp => Box::new(WebPDecoder::new(bytes)?),
+        Format::Gif => Box::new(GifDecoder::new(bytes)?),
+        Format::Bmp => Box::new(BmpDecoder::new(bytes)?),
+        Format::Tiff => Box::new(TiffDecoder::new(bytes)?),
+    };
+    decoder.set_limits(most)?;
+    Ok(decoder)
+}
+
+/// A decoder's error as a reason.
+fn refusal(error: ImageError, limits: &Limits, width: u32, height: u32) -> Reason {
+    let detail = || error.to_string();
+    match &error {
+        ImageError::Unsupported(_) => Reason::Unsupported { format: detail() },
+        ImageError::Limits(_) => Reason::TooLarge {
+            width,
+            height,
+            most_pixels: limits.pixels,
+        },
+        _ if is_early_end(&error) => Reason::Truncated { detail: detail() },
+        _ => Reason::Undecodable { detail: detail() },
+    }
+}
+
+fn is_early_end(error: &ImageError) -> bool {
+    let io = |error: &std::io::Error| error.kind() == ErrorKind::UnexpectedEof;
+    if let ImageError::IoError(error) = error {
+        return io(error);
+    }
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(io) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

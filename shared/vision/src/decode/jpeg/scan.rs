@@ -1,0 +1,437 @@
+//! One scan: all its blocks, code by code.
+
+use super::{Flaw, Frame, Tables, bits::Bits, huffman::Table, marker};
+
+/// Bytes that may lie unread behind a scan's last block: some encoders pad.
+const MOST_UNREAD: usize = 8;
+
+/// The level of a block's mean, in units of 1/8 grey level from middle grey, goes
+/// to ±1024; an encoder may overshoot, but not by as much again.
+const MOST_LEVEL: i64 = 2048;
+
+/// A scan header.
+pub struct Scan {
+    components: Vec<Coded>,
+    /// Frequencies coded, in zigzag order.
+    first: usize,
+    last: usize,
+    /// Bits that were coded before; 0 in the first scan of a frequency.
+    high: u32,
+    /// Bits still to come.
+    low: u32,
+}
+
+/// A component of a scan.
+struct Coded {
+    /// Its place in the frame.
+    index: usize,
+    dc_table: usize,
+    ac_table: usize,
+}
+
+/// What the scans so far have given.
+pub struct Coverage {
+    /// By component and frequency, the bits still to come; `None`: never coded.
+    missing: Vec<[Option<u8>; 64]>,
+    /// By component, a bit for each frequency of each block: whether it is not
+    /// zero. For the refinement of progressive pictures only.
+    nonzero: Vec<Vec<u64>>,
+}
+
+impl Coverage {
+    pub fn new(frame: &Frame) -> Self {
+        let blocks = |index| {
+            let layout = Layout::of(frame, index);
+            if frame.progressive {
+                vec![0; layout.stored_across * layout.stored_down]
+            } else {
+                vec![]
+            }
+        };
+        Self {
+            missing: vec![[None; 64]; frame.components.len()],
+            nonzero: (0..frame.components.len()).map(blocks).collect(),
+        }
+    }
+
+    /// Whether nothing can come any more.
+    pub fn is_whole(&self) -> bool {
+        self.missing
+            .iter()
+            .flatten()
+            .all(|missing| *missing == Some(0))
+    }
+
+    /// Whether each component has at least its coarsest picture: an encoder may
+    /// leave out what is zero everywhere.
+    pub fn has_all_components(&self) -> bool {
+        self.missing.iter().all(|missing| missing[0].is_some())
+    }
+}
+
+/// The blocks of a component.
+struct Layout {
+    /// In a scan of its own.
+    across: usize,
+    down: usize,
+    /// With those that fill up the last minimum coded units.
+    stored_across: usize,
+    stored_down: usize,
+}
+
+impl Layout {
+    fn of(frame: &Frame, index: usize) -> Self {
+        let component = &frame.components[index];
+        let (most_across, most_down) = (frame.most(|c| c.horizontal), frame.most(|c| c.vertical));
+        let blocks = |pixels: usize, factor: usize, most: usize| {
+            (pixels * factor).div_ceil(most).div_ceil(8)
+        };
+        let units = |pixels: usize, most: usize| pixels.div_ceil(8 * most);
+        Self {
+            across: blocks(frame.width, component.horizontal, most_across),
+            down: blocks(frame.height, component.vertical, most_down),
+            stored_across: units(frame.width, most_across) * component.horizontal,
+            stored_down: units(frame.height, most_down) * component.vertical,
+        }
+    }
+}
+
+impl Scan {
+    pub fn parse(data: &[u8], frame: &Frame) -> Result<Self, Flaw> {
+        const NONSENSE: Flaw = Flaw::Damaged("a scan header that makes no sense");
+        let (&count, rest) = data.split_first().ok_or(NONSENSE)?;
+        let (selectors, rest) = rest
+            .split_at_checked(2 * usize::from(count))
+            .ok_or(NONSENSE)?;
+        let &[first, last, approximation, ..] = rest else {
+            return Err(NONSENSE);
+        };
+        let component = |&[id, tables]: &[u8; 2]| {
+            let index = frame.components.iter().position(|c| c.id == id)?;
+            let (dc_table, ac_table) = (usize::from(tables >> 4), usize::from(tables & 15));
+            (dc_table < 4 && ac_table < 4).then_some(Coded {
+                index,
+                dc_table,
+                ac_table,
+            })
+        };
+        let components: Option<Vec<_>> = selectors.as_chunks().0.iter().map(component).collect();
+        let components = components.ok_or(NONSENSE)?;
+        let scan = if frame.progressive {
+            Self {
+                components,
+                first: first.into(),
+                last: last.into(),
+                high: (approximation >> 4).into(),
+                low: (approximation & 15).into(),
+            }
+        } else {
+            // Sequential scans code everything, whatever some encoders write here.
+            Self {
+                components,
+                first: 0,
+                last: 63,
+                high: 0,
+                low: 0,
+            }
+        };
+        let sane = match (frame.progressive, scan.first) {
+            (false, _) => true,
+            (true, 0) => scan.last == 0,
+            (true, first) => first <= scan.last && scan.last < 64 && scan.components.len() == 1,
+        };
+        let unit: usize = scan
+            .components
+            .iter()
+            .map(|coded| &frame.components[coded.index])
+            .map(|component| component.horizontal * component.vertical)
+            .sum();
+        let fits = scan.components.len() == 1 || unit <= 10;
+        if !sane || !fits || scan.components.is_empty() || scan.low > 13 {
+            return Err(NONSENSE);
+        }
+        Ok(scan)
+    }
+
+    /// Reads the scan's data from the front of `data`; returns what follows it.
+    pub fn walk<'a>(
+        &self,
+        frame: &Frame,
+        tables: &Tables,
+        coverage: &mut Coverage,
+        data: &'a [u8],
+    ) -> Result<&'a [u8], Flaw> {
+        let mut coders = Vec::with_capacity(self.components.len());
+        for coded in &self.components {
+            coders.push(Coder::new(self, coded, frame, tables)?);
+        }
+        let (across, down) = match &self.components[..] {
+            [alone] => {
+                let layout = Layout::of(frame, alone.index);
+                (layout.across, layout.down)
+            }
+            _ => {
+                let first = self.components[0].index;
+                let (layout, component) = (Layout::of(frame, first), &frame.components[first]);
+                (
+                    layout.stored_across / component.horizontal,
+                    layout.stored_down / component.vertical,
+                )
+            }
+        };
+        let interleaved = self.components.len() > 1;
+        let mut bits = Bits::new(data);
+        let mut until_restart = tables.restart_interval;
+        let mut restarts = 0;
+        for y in 0..down {
+            for x in 0..across {
+                if tables.restart_interval > 0 && until_restart == 0 {
+                    bits = restart(bits, restarts)?;
+                    restarts = (restarts + 1) % 8;
+                    coders.iter_mut().for_each(Coder::restart);
+                    until_restart = tables.restart_interval;
+                }
+                until_restart = until_restart.saturating_sub(1);
+                for coder in &mut coders {
+                    let (wide, high) = if interleaved {
+                        (coder.horizontal, coder.vertical)
+                    } else {
+                        (1, 1)
+                    };
+                    let nonzero = &mut coverage.nonzero[coder.index];
+                    for row in 0..high {
+                        for column in 0..wide {
+                            let block = (y * high + row) * coder.stored_across + x * wide + column;
+                            let mut untracked = 0;
+                            let nonzero = nonzero.get_mut(block).unwrap_or(&mut untracked);
+                            coder.block(&mut bits, nonzero)?;
+                        }
+                    }
+                }
+            }
+        }
+        let (unread, rest) = bits.end();
+        if unread > MOST_UNREAD {
+            return Err(Flaw::Damaged("data is left behind the last block"));
+        }
+        for coded in &self.components {
+            for missing in &mut coverage.missing[coded.index][self.first..=self.last] {
+                *missing = Some(self.low as u8);
+            }
+        }
+        Ok(rest)
+    }
+}
+
+/// Goes behind the restart marker that must come now.
+fn restart(bits: Bits, number: u8) -> Result<Bits, Flaw> {
+    let (unread, rest) = bits.end();
+    let Some((_, rest)) = rest.split_first() else {
+        return Err(Flaw::Truncated(
+            "the data ends before the picture's last block",
+        ));
+    };
+    match rest.split_first() {
+        None => Err(Flaw::Truncated(
+            "the data ends before the picture's last block",
+        )),
+        Some((&found, rest)) if found == marker::RST0 + number && unread == 0 => {
+            Ok(Bits::new(rest))
+        }
+        Some(_) => Err(Flaw::Damaged("a restart marker is missing")),
+    }
+}
+
+/// Reads the blocks of one component in one scan.
+struct Coder<'a> {
+    index: usize,
+    horizontal: usize,
+    vertical: usize,
+    stored_across: usize,
+    /// Only where the scan codes the lowest frequency for the first time.
+    dc: Option<&'a Table>,
+    /// Only where the scan codes other frequencies.
+    ac: Option<&'a Table>,
+    progressive: bool,
+    first: usize,
+    last: usize,
+    refines: bool,
+    /// What one unit of `level` is in 1/8 grey levels.
+    step: i64,
+    level: i64,
+    /// Blocks in a row, from this one on, that have nothing more.
+    end_of_band: u32,
+}
+
+impl<'a> Coder<'a> {
+    fn new(scan: &Scan, coded: &Coded, frame: &Frame, tables: &'a Tables) -> Result<Self, Flaw> {
+        let component = &frame.components[coded.index];
+        let refines = scan.high > 0;
+        let table = |wanted: bool, table: &'a Option<Table>| match (wanted, table) {
+            (false, _) => Ok(None),
+            (true, Some(table)) => Ok(Some(table)),
+            (true, None) => Err(Flaw::Damaged("a Huffman table is missing")),
+        };
+        let step = tables
+            .dc_step
+            .get(component.quantization)
+            .copied()
+            .flatten();
+        Ok(Self {
+            index: coded.index,
+            horizontal: component.horizontal,
+            vertical: component.vertical,
+            stored_across: Layout::of(frame, coded.index).stored_across,
+            dc: table(scan.first == 0 && !refines, &tables.dc[coded.dc_table])?,
+            ac: table(scan.last > 0, &tables.ac[coded.ac_table])?,
+            progressive: frame.progressive,
+            first: scan.first,
+            last: scan.last,
+            refines,
+            step: i64::from(step.unwrap_or(1)) << scan.low,
+            level: 0,
+            end_of_band: 0,
+        })
+    }
+
+    fn restart(&mut self) {
+        self.level = 0;
+        self.end_of_band = 0;
+    }
+
+    /// Reads a block. `nonzero` is kept where the picture is progressive.
+    fn block(&mut self, bits: &mut Bits, nonzero: &mut u64) -> Result<(), Flaw> {
+        if self.first == 0 {
+            match self.dc {
+                Some(table) => self.mean(table, bits)?,
+                None => bits.skip(1)?,
+            }
+        }
+        match (self.ac, self.progressive, self.refines) {
+            (None, ..) => Ok(()),
+            (Some(table), false, _) => sequential(table, bits),
+            (Some(table), true, false) => self.band(table, bits, nonzero),
+            (Some(table), true, true) => self.refinement(table, bits, nonzero),
+        }
+    }
+
+    /// The block's mean, as a difference from the block before.
+    fn mean(&mut self, table: &Table, bits: &mut Bits) -> Result<(), Flaw> {
+        let size = u32::from(table.symbol(bits)?);
+        if size > 11 {
+            return Err(Flaw::Damaged("a brightness that no picture has"));
+        }
+        let value = i64::from(bits.take(size)?);
+        let is_negative = size > 0 && value < 1 << (size - 1);
+        self.level += if is_negative {
+            value - (1 << size) + 1
+        } else {
+            value
+        };
+        if (self.level * self.step).abs() > MOST_LEVEL {
+            return Err(Flaw::Damaged("a brightness that no picture has"));
+        }
+        Ok(())
+    }
+
+    /// The first bits of a band of frequencies (T.81, G.1.2.2).
+    fn band(&mut self, table: &Table, bits: &mut Bits, nonzero: &mut u64) -> Result<(), Flaw> {
+        if self.end_of_band > 0 {
+            self.end_of_band -= 1;
+            return Ok(());
+        }
+        let mut k = self.first;
+        while k <= self.last {
+            let symbol = table.symbol(bits)?;
+            let (run, size) = (u32::from(symbol >> 4), u32::from(symbol & 15));
+            match (run, size) {
+                (15, 0) => k += 16,
+                (_, 0) => {
+                    self.end_of_band = (1 << run) + bits.take(run)? - 1;
+                    break;
+                }
+                _ => {
+                    k += run as usize;
+                    if k > self.last {
+                        return Err(Flaw::Damaged("a block with too many frequencies"));
+                    }
+                    bits.skip(size)?;
+                    *nonzero |= 1 << k;
+                    k += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One more bit of a band of frequencies (T.81, G.1.2.3).
+    fn refinement(
+        &mut self,
+        table: &Table,
+        bits: &mut Bits,
+        nonzero: &mut u64,
+    ) -> Result<(), Flaw> {
+        let mut k = self.first;
+        while self.end_of_band == 0 && k <= self.last {
+            let symbol = table.symbol(bits)?;
+            let (mut zeros, size) = (u32::from(symbol >> 4), symbol & 15);
+            match size {
+                0 if zeros < 15 => {
+                    self.end_of_band = (1 << zeros) + bits.take(zeros)?;
+                    break;
+                }
+                0 => {}
+                1 => bits.skip(1)?,
+                _ => return Err(Flaw::Damaged("a refinement of more than a bit")),
+            }
+            // Over what is not zero already, each with its bit, and `zeros` that stay so.
+            while k <= self.last {
+                if *nonzero >> k & 1 == 1 {
+                    bits.skip(1)?;
+                } else if zeros == 0 {
+                    break;
+                } else {
+                    zeros -= 1;
+                }
+                k += 1;
+            }
+            if size == 1 {
+                if k > self.last {
+                    return Err(Flaw::Damaged("a block with too many frequencies"));
+                }
+                *nonzero |= 1 << k;
+            }
+            k += 1;
+        }
+        if self.end_of_band > 0 {
+            let left = (k..=self.last).filter(|k| *nonzero >> k & 1 == 1).count();
+            for _ in 0..left {
+                bits.skip(1)?;
+            }
+            self.end_of_band -= 1;
+        }
+        Ok(())
+    }
+}
+
+/// All frequencies but the lowest (T.81, F.1.2.2).
+fn sequential(table: &Table, bits: &mut Bits) -> Result<(), Flaw> {
+    let mut k = 1;
+    while k < 64 {
+        let symbol = table.symbol(bits)?;
+        let (run, size) = (usize::from(symbol >> 4), u32::from(symbol & 15));
+        match (run, size) {
+            (15, 0) => k += 16,
+            (_, 0) => break,
+            _ => {
+                k += run;
+                if k > 63 {
+                    return Err(Flaw::Damaged("a block with too many frequencies"));
+                }
+                bits.skip(size)?;
+                k += 1;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Pictures as networks take them.
+
+use image::RgbImage;
+
+/// Writes a picture as `[3, height, width]`, RGB, 0–1.
+///
+/// # Panics
+/// If `out` is not exactly as long.
+pub fn write_chw(picture: &RgbImage, out: &mut [f32]) {
+    let pixels = picture.width() as usize * picture.height() as usize;
+    assert_eq!(
+        out.len(),
+        3 * pixels,
+        "room for three planes of the picture"
+    );
+    let (red, others) = out.split_at_mut(pixels);
+    let (green, blue) = others.split_at_mut(pixels);
+    for (at, pixel) in picture.as_raw().chunks_exact(3).enumerate() {
+        red[at] = f32::from(pixel[0]) / 255.0;
+        green[at] = f32::from(pixel[1]) / 255.0;
+        blue[at] = f32::from(pixel[2]) / 255.0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_follow_one_another_row_by_row() {
+        let picture = RgbImage::from_raw(2, 1, vec![0, 51, 255, 255, 0, 102]).unwrap();
+        let mut out = [0.0; 6];
+        write_chw(&picture, &mut out);
+        assert_eq!(out, [0.0, 1.0, 0.2, 0.0, 1.0, 0.4]);
+    }
+}
