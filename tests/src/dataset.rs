@@ -1,0 +1,105 @@
+//! A frozen dataset, read back as another program would: manifest and Parquet shards.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use bytes::Bytes;
+use maskline_messages::{DatasetId, ImageId, ObjectKey};
+use maskline_storage::ObjectStore;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::place::Place;
+
+/// The rows of a dataset by image.
+pub struct Frozen {
+    pub manifest: Value,
+    pub rows: BTreeMap<ImageId, Row>,
+}
+
+/// One image of a dataset.
+pub struct Row {
+    /// `train` or `validation`.
+    pub split: String,
+    pub label: String,
+    /// The normalized image.
+    pub jpeg: Bytes,
+}
+
+impl Frozen {
+    /// Reads every shard, which must be as the manifest says.
+    pub async fn read(place: &Place, dataset: DatasetId) -> Self {
+        let objects = place.stores().await.objects;
+        let manifest = object(&*objects, &dataset, "manifest.json").await;
+        let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
+        let mut rows = BTreeMap::new();
+        for (split, about) in manifest["splits"].as_object().expect("splits by name") {
+            for shard in about["shards"].as_array().expect("a list of shards") {
+                let file = text(&shard["file"]);
+                let parquet = object(&*objects, &dataset, file).await;
+                let sha256 = hex::encode(Sha256::digest(&parquet));
+                assert_eq!(text(&shard["sha256"]), sha256, "{file}");
+                let read = shard_rows(parquet, split, &manifest["classes"]);
+                assert_eq!(shard["rows"], read.len(), "{file}");
+                for (image, row) in read {
+                    assert!(
+                        rows.insert(image, row).is_none(),
+                        "{image:?} is there twice"
+                    );
+                }
+            }
+        }
+        Self { manifest, rows }
+    }
+
+    /// The label of every image.
+    pub fn labels(&self) -> BTreeMap<ImageId, &str> {
+        let labels = self.rows.iter();
+        labels
+            .map(|(image, row)| (*image, row.label.as_str()))
+            .collect()
+    }
+
+    pub fn split(&self, image: &ImageId) -> &str {
+        &self.rows[image].split
+    }
+}
+
+async fn object(objects: &dyn ObjectStore, dataset: &DatasetId, file: &str) -> Bytes {
+    let key = ObjectKey::dataset(dataset, file).expect("a plain name");
+    objects.get(&key).await.expect("a frozen dataset is whole")
+}
+
+fn shard_rows(parquet: Bytes, split: &str, classes: &Value) -> Vec<(ImageId, Row)> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(parquet).expect("a Parquet file");
+    let reader = reader.build().expect("its schema is plain");
+    let batches = reader.map(|batch| batch.expect("its pages are whole"));
+    batches
+        .flat_map(|batch| batch_rows(&batch, split, classes))
+        .collect()
+}
+
+fn batch_rows(batch: &RecordBatch, split: &str, classes: &Value) -> Vec<(ImageId, Row)> {
+    let column = |name: &str| batch.column_by_name(name).expect("the layout's columns");
+    let pictures = column("image").as_struct().column_by_name("bytes");
+    let pictures = pictures.expect("an image has bytes").as_binary::<i32>();
+    let labels = column("label").as_primitive::<Int64Type>();
+    let ids = column("image_id").as_string::<i32>();
+    (0..batch.num_rows())
+        .map(|n| {
+            let image = ids.value(n).parse().expect("an image id");
+            let row = Row {
+                split: split.to_owned(),
+                label: text(&classes[labels.value(n) as usize]).to_owned(),
+                jpeg: Bytes::copy_from_slice(pictures.value(n)),
+            };
+            (image, row)
+        })
+        .collect()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a text")
+}

@@ -1,0 +1,114 @@
+//! A small web site on loopback that serves a collection and its list.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::Bytes;
+use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
+
+use crate::collection::{Collection, Entry};
+
+/// Serves until it is dropped.
+pub struct Site {
+    address: SocketAddr,
+    open: watch::Sender<bool>,
+    serving: AbortHandle,
+}
+
+/// How the site misbehaves.
+#[derive(Default)]
+pub struct Manners {
+    /// Paths that answer 503 once, before they answer properly.
+    pub busy_once: BTreeSet<String>,
+    /// Paths that answer nothing until [`Site::open`].
+    pub held: BTreeSet<String>,
+}
+
+struct Content {
+    files: BTreeMap<String, Bytes>,
+    held: BTreeSet<String>,
+    busy_once: Mutex<BTreeSet<String>>,
+    open: watch::Receiver<bool>,
+}
+
+impl Site {
+    /// Serves the files of `collection`, and a CSV list of it at [`Site::list`].
+    pub async fn serve(collection: &Collection, manners: Manners) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let with_file = |entry: &Entry| Some((entry.path.clone(), entry.file.clone()?));
+        let mut files: BTreeMap<_, _> = collection.entries.iter().filter_map(with_file).collect();
+        let mut list = "url,label\n".to_owned();
+        for entry in &collection.entries {
+            list += &format!("http://{address}/{},{}\n", entry.path, entry.label);
+        }
+        list.extend(collection.lines.iter().map(|(line, _)| format!("{line}\n")));
+        files.insert("list.csv".to_owned(), list.into());
+        let (open, opened) = watch::channel(false);
+        let content = Content {
+            files,
+            held: manners.held,
+            busy_once: Mutex::new(manners.busy_once),
+            open: opened,
+        };
+        let router = Router::new()
+            .route("/{*path}", get(file))
+            .with_state(Arc::new(content));
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        Self {
+            address,
+            open,
+            serving: serving.abort_handle(),
+        }
+    }
+
+    /// The address of the list.
+    pub fn list(&self) -> String {
+        format!("http://{}/list.csv", self.address)
+    }
+
+    /// From now on the held files are served too.
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn file(Path(path): Path<String>, State(content): State<Arc<Content>>) -> Response {
+    let busy = |path: &str| {
+        let busy = content.busy_once.lock();
+        busy.unwrap_or_else(PoisonError::into_inner).remove(path)
+    };
+    if busy(&path) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
+    if content.held.contains(&path) {
+        // Never opened: the site is gone, and who asks is answered all the same.
+        let _ = content.open.clone().wait_for(|open| *open).await;
+    }
+    let Some(file) = content.files.get(&path) else {
+        return (StatusCode::NOT_FOUND, "no such picture").into_response();
+    };
+    let kind = if path.ends_with(".csv") {
+        "text/csv"
+    } else {
+        "image/jpeg"
+    };
+    ([(header::CONTENT_TYPE, kind)], file.clone()).into_response()
+}

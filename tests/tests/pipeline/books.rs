@@ -1,0 +1,122 @@
+//! Promise 2: the books balance, and what they say is what was enqueued.
+
+use image::GenericImageView;
+use maskline_tests::{
+    collection::{Collection, books_of},
+    dataset::Frozen,
+    place::Place,
+    process::Pipeline,
+    site::{Manners, Site},
+};
+use serde_json::{Value, json};
+
+pub async fn a_list_of_urls_ends_in_books_a_dataset_and_a_model_that_learnt(place: &mut Place) {
+    let collection = Collection::faces(1, 80)
+        .with_likes(1_000)
+        .with_dirt(2_000)
+        .with_dead_links();
+    let manners = Manners {
+        busy_once: ["with_mask/face-7.jpg".to_owned()].into(),
+        ..Manners::default()
+    };
+    let site = Site::serve(&collection, manners).await;
+    let pipeline = Pipeline::start(place, &Pipeline::STAGES).await;
+    let trainer = Pipeline::start(place, &["trainer"]).await;
+    for service in pipeline.processes().iter().chain(trainer.processes()) {
+        assert_eq!(service.get("/readyz").await.0, 200);
+    }
+
+    let list = site.list();
+    let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
+    let training = ["--train", "mobilenet_v3_small", "--pixels", "64"];
+    let settings = ["--epochs", "10", "--batch", "16"];
+    let job = place
+        .json(&[&args[..], &training, &settings].concat())
+        .await;
+
+    assert_eq!(job[0]["state"], "done", "{job:#?}");
+    assert_eq!(books_of(&job[0]), collection.books());
+    is_as_expected(&frozen(place, &job[0]).await, &collection);
+    has_learnt(place, &job[0]).await;
+    pipeline.stop().await;
+    trainer.stop().await;
+}
+
+pub async fn a_folder_of_classes_ends_in_books_and_a_dataset(place: &mut Place) {
+    let collection = Collection::faces(5_000, 10)
+        .with_likes(6_000)
+        .with_dirt(7_000);
+    let photos = place.folder().join("photos");
+    collection.write(&photos);
+    let pipeline = Pipeline::start(place, &Pipeline::STAGES).await;
+
+    let photos = photos.to_str().expect("a plain path");
+    let args = [
+        "enqueue",
+        "folder",
+        photos,
+        "--label-from",
+        "folder",
+        "--wait",
+    ];
+    let job = place.json(&args).await;
+
+    assert_eq!(job[0]["state"], "frozen", "{job:#?}");
+    assert_eq!(books_of(&job[0]), collection.books());
+    is_as_expected(&frozen(place, &job[0]).await, &collection);
+    pipeline.stop().await;
+}
+
+async fn frozen(place: &Place, job: &Value) -> Frozen {
+    let dataset = job["dataset"].as_str().expect("the job has a dataset");
+    Frozen::read(place, dataset.parse().expect("a dataset id")).await
+}
+
+/// Every image with its label, in both splits, and no two that look the same on
+/// different sides.
+fn is_as_expected(frozen: &Frozen, collection: &Collection) {
+    assert_eq!(frozen.labels(), collection.dataset());
+    assert_eq!(frozen.manifest["set_aside"], collection.set_aside.len());
+    let splits = &frozen.manifest["splits"];
+    for split in ["train", "validation"] {
+        for class in ["with_mask", "without_mask"] {
+            let images = splits[split]["by_class"][class].as_u64();
+            assert!(images > Some(0), "{class} in {split}: {splits}");
+        }
+    }
+    for (one, other) in &collection.near_duplicates {
+        assert_eq!(frozen.split(one), frozen.split(other), "{one} and {other}");
+    }
+    for (image, row) in &frozen.rows {
+        let picture = image::load_from_memory(&row.jpeg);
+        let picture = picture.unwrap_or_else(|error| panic!("{image}: {error}"));
+        assert_eq!(picture.dimensions(), (120, 120), "{image}");
+    }
+}
+
+/// The run that the job asked for is a model with its report.
+async fn has_learnt(place: &Place, job: &Value) {
+    let [run] = job["runs"].as_array().expect("a list").as_slice() else {
+        panic!("one run: {job}");
+    };
+    assert_eq!(run["state"], "done");
+    let accuracy = run["accuracy"].as_f64().expect("it was evaluated");
+    assert!(accuracy > 0.9, "the model learnt nothing: {run}");
+
+    let models = place.json(&["models"]).await;
+    assert_eq!(models.len(), 1);
+    assert_eq!(models[0]["id"], run["id"]);
+    assert_eq!(models[0]["dataset"], job["dataset"]);
+    assert_eq!(models[0]["classes"], json!(["with_mask", "without_mask"]));
+
+    let id = run["id"].as_str().expect("a run has an id");
+    let report = place.maskline(&["report", id, "--json"]).await;
+    let report: Value = serde_json::from_str(&report).expect("the report is JSON");
+    assert!(report.is_object(), "{report}");
+    let page = place.folder().join("report.html");
+    let out = page.to_str().expect("a plain path");
+    place.maskline(&["report", id, "--out", out]).await;
+    let page = std::fs::read_to_string(page).expect("the page was written");
+    assert!(page.starts_with("<!DOCTYPE html>"), "{page:.100}");
+    assert!(page.contains(id), "the page is of another run");
+}
