@@ -20,8 +20,10 @@ pub fn face(seed: u64, masked: bool, side: u32) -> RgbImage {
         size * random.random_range(0.22..0.34),
         size * random.random_range(0.28..0.40),
     );
-    let skin = tone(random, 120..235);
-    let mask = tone(random, 90..250);
+    let light = random.random_range(0.5..1.0);
+    let skin = Rgb([240.0, 190.0, 150.0].map(|channel: f32| (channel * light) as u8));
+    let blue = random.random_range(180..250);
+    let mask = Rgb([random.random_range(60..140), blue - 40, blue]);
     for (x, y, pixel) in picture.enumerate_pixels_mut() {
         let u = (x as f32 - centre.0) / across;
         let v = (y as f32 - centre.1) / down;
