@@ -21,15 +21,17 @@ publish() {
   for pair; do printf "%s='%s'\n" "${pair%%=*}" "${pair#*=}"; done >>"$dir/env"
 }
 
-# given WHAT NAME…: whether the environment has the addresses; they are published.
+# given WHAT NAME…: whether the environment has an address, the first NAME; the
+# others must be there too then. All are published.
 given() {
-  local what=$1 name missing=() found=()
+  local what=$1 first=$2 name
   shift
-  for name; do if [[ -n ${!name:-} ]]; then found+=("$name"); else missing+=("$name"); fi; done
-  ((${#found[@]})) || return 1
-  ((!${#missing[@]})) || fail "$what: ${found[0]} is set, ${missing[*]} too must be"
-  for name; do publish "$name=${!name}"; done
-  say "$what: the one at the address in ${found[0]}"
+  [[ -n ${!first:-} ]] || return 1
+  for name; do
+    [[ -n ${!name:-} ]] || fail "$what: $first is set, but $name is not"
+    publish "$name=${!name}"
+  done
+  say "$what: the one at the address in $first"
 }
 
 # image NAME: the image of that name in compose.yaml, where Docker has it or can pull it.
