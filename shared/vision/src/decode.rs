@@ -142,7 +142,8 @@ fn decode_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Decoded, R
     let size = usize::try_from(decoder.total_bytes()).expect("within the limit on memory");
     let mut pixels = vec![0; size];
     decoder
-        .read_image_boxed(&mut pixels)
+        .set_limits(most_memory(limits))
+        .and_then(|()| decoder.read_image_boxed(&mut pixels))
         .map_err(|error| refusal(error, limits, width, height))?;
     let pixels = rgb::from(pixels, color)?;
     let picture = RgbImage::from_raw(width, height, pixels).expect("three bytes a pixel");
@@ -185,13 +186,24 @@ struct Header<'a> {
 
 impl<'a> Header<'a> {
     fn read(format: Format, bytes: &'a [u8], limits: &Limits) -> Result<Self, Reason> {
-        let coefficients = match format {
-            // Before the decoder, because it says better what is wrong.
-            Format::Jpeg => jpeg::Frame::of(bytes)?.coefficient_bytes_per_pixel(),
-            _ => 0,
+        // Some decoders say only that there is too much, so the size comes first.
+        let (announced, coefficients) = match format {
+            Format::Jpeg => {
+                let frame = jpeg::Frame::of(bytes)?;
+                (frame.size(), frame.coefficient_bytes_per_pixel())
+            }
+            Format::Png => (frames::png_size(bytes)?, 0),
+            _ => ((0, 0), 0),
         };
-        let decoder =
-            decoder(format, bytes, limits).map_err(|error| refusal(error, limits, 0, 0))?;
+        check_size(announced, limits.pixels)?;
+        let decoder = decoder(format, bytes, limits).map_err(|error| {
+            let (width, height) = announced;
+            let better = match format {
+                Format::Jpeg => jpeg::check(bytes).err(),
+                _ => None,
+            };
+            better.unwrap_or_else(|| refusal(error, limits, width, height))
+        })?;
         let (width, height) = decoder.dimensions();
         let stored = u64::from(decoder.color_type().bytes_per_pixel());
         // Fewer than three bytes become three in a copy, more become three in place.
@@ -228,15 +240,19 @@ impl<'a> Header<'a> {
             });
         }
         let most_pixels = limits.pixels.min(limits.memory / self.per_pixel);
-        if self.pixels() > most_pixels {
-            return Err(Reason::TooLarge {
-                width: self.width,
-                height: self.height,
-                most_pixels,
-            });
-        }
-        Ok(())
+        check_size((self.width, self.height), most_pixels)
     }
+}
+
+fn check_size((width, height): (u32, u32), most_pixels: u64) -> Result<(), Reason> {
+    if u64::from(width) * u64::from(height) > most_pixels {
+        return Err(Reason::TooLarge {
+            width,
+            height,
+            most_pixels,
+        });
+    }
+    Ok(())
 }
 
 fn decoder<'a>(
@@ -245,18 +261,20 @@ fn decoder<'a>(
     limits: &Limits,
 ) -> Result<Box<dyn ImageDecoder + 'a>, ImageError> {
     let bytes = Cursor::new(bytes);
-    let mut most = image::Limits::no_limits();
-    most.max_alloc = Some(limits.memory);
-    let mut decoder: Box<dyn ImageDecoder + 'a> = match format {
+    Ok(match format {
         Format::Jpeg => Box::new(JpegDecoder::new(bytes)?),
-        Format::Png => Box::new(PngDecoder::with_limits(bytes, most.clone())?),
+        Format::Png => Box::new(PngDecoder::with_limits(bytes, most_memory(limits))?),
         Format::Webp => Box::new(WebPDecoder::new(bytes)?),
         Format::Gif => Box::new(GifDecoder::new(bytes)?),
         Format::Bmp => Box::new(BmpDecoder::new(bytes)?),
         Format::Tiff => Box::new(TiffDecoder::new(bytes)?),
-    };
-    decoder.set_limits(most)?;
-    Ok(decoder)
+    })
+}
+
+fn most_memory(limits: &Limits) -> image::Limits {
+    let mut most = image::Limits::no_limits();
+    most.max_alloc = Some(limits.memory);
+    most
 }
 
 /// A decoder's error as a reason.

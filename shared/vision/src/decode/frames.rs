@@ -86,6 +86,17 @@ fn sub_blocks(rest: &mut Taken) -> Option<()> {
     }
 }
 
+/// Width and height, which the first chunk of a PNG begins with.
+pub fn png_size(bytes: &[u8]) -> Result<(u32, u32), Reason> {
+    let Some(&[a, b, c, d, e, f, g, h]) = bytes.get(16..24) else {
+        return Err(truncated("within the header"));
+    };
+    Ok((
+        u32::from_be_bytes([a, b, c, d]),
+        u32::from_be_bytes([e, f, g, h]),
+    ))
+}
+
 /// PNG (and APNG): chunks of length, type, data, checksum.
 pub fn check_png(bytes: &[u8]) -> Result<(), Reason> {
     let mut rest = Taken(&bytes[8..]);

@@ -129,6 +129,11 @@ impl Frame {
         }))
     }
 
+    /// Width and height, as stored.
+    pub fn size(&self) -> (u32, u32) {
+        (self.width as u32, self.height as u32)
+    }
+
     fn most(&self, factor: impl Fn(&Component) -> usize) -> usize {
         self.components.iter().map(factor).max().unwrap_or(1)
     }

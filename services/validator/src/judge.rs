@@ -1,0 +1,149 @@
+//! The verdict on some bytes, without any store.
+
+use image::RgbImage;
+use maskline_messages::{Measurements, Reason};
+use maskline_vision::{
+    Limits, decode, encode,
+    measure::{WORKING_SIDE, measure_working},
+    resize,
+};
+
+use crate::{LimitArgs, checks};
+
+/// Of the normalized JPEG. A constant, because an image's normalized object is
+/// named by its raw bytes alone and must not depend on who made it.
+const QUALITY: u8 = 92;
+
+/// As much as a scraper can be told to fetch.
+const MOST_BYTES: u64 = 1 << 30;
+
+/// A picture that is fit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// Normalized: upright, RGB, 256 pixels on its longest side at most.
+    pub picture: RgbImage,
+    pub measurements: Measurements,
+}
+
+impl Accepted {
+    /// The normalized picture's bytes, without metadata; the same for the same picture.
+    pub fn jpeg(&self) -> Vec<u8> {
+        encode::jpeg(&self.picture, QUALITY)
+    }
+}
+
+/// Bytes that are no fit picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    pub reason: Reason,
+    /// Where the bytes could be decoded.
+    pub measurements: Option<Measurements>,
+}
+
+/// Decodes, measures and checks some bytes, and normalizes the picture in them.
+pub fn judge(bytes: &[u8], limits: &LimitArgs) -> Result<Accepted, Rejected> {
+    let decoded = decode(bytes, &decoder_limits(limits)).map_err(|reason| Rejected {
+        reason,
+        measurements: None,
+    })?;
+    let picture = resize::bounded(&decoded.picture, WORKING_SIDE);
+    let measurements = measure_working(&picture, &decoded);
+    match checks::first_reason(&measurements, limits) {
+        Some(reason) => Err(Rejected {
+            reason,
+            measurements: Some(measurements),
+        }),
+        None => Ok(Accepted {
+            picture,
+            measurements,
+        }),
+    }
+}
+
+/// What decoding may cost.
+pub fn decoder_limits(limits: &LimitArgs) -> Limits {
+    Limits {
+        bytes: MOST_BYTES,
+        pixels: u64::from(limits.max_megapixels) * 1_000_000,
+        ..Limits::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    fn code(picture: &RgbImage) -> &'static str {
+        let bytes = encode::jpeg(picture, 90);
+        match judge(&bytes, &LimitArgs::DEFAULT) {
+            Ok(_) => "accepted",
+            Err(rejected) => rejected.reason.code(),
+        }
+    }
+
+    /// Something with edges of `light` on `dark`.
+    fn checkered(width: u32, height: u32, dark: u8, light: u8) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            Rgb([if (x / 9 + y / 7) % 2 == 0 {
+                dark
+            } else {
+                light
+            }; 3])
+        })
+    }
+
+    #[test]
+    fn each_kind_of_unfit_picture_has_its_reason() {
+        let good = checkered(200, 160, 40, 210);
+        let ramp = RgbImage::from_fn(200, 160, |x, _| Rgb([x as u8; 3]));
+        let cases = [
+            ("accepted", good),
+            ("too_small", checkered(200, 20, 40, 210)),
+            ("extreme_aspect", checkered(600, 60, 40, 210)),
+            ("too_dark", checkered(200, 160, 0, 9)),
+            ("too_bright", checkered(200, 160, 250, 255)),
+            ("blank", RgbImage::from_pixel(200, 160, Rgb([130; 3]))),
+            ("blurred", ramp),
+        ];
+        for (expected, picture) in cases {
+            assert_eq!(code(&picture), expected);
+        }
+        let Err(rejected) = judge(b"<html>", &LimitArgs::DEFAULT) else {
+            panic!("a page was accepted");
+        };
+        assert_eq!(rejected.reason.code(), "not_an_image");
+    }
+
+    #[test]
+    fn what_is_accepted_is_bounded_and_measured() {
+        let bytes = encode::jpeg(&checkered(1024, 512, 40, 210), 90);
+        let accepted = judge(&bytes, &LimitArgs::DEFAULT).unwrap();
+        assert_eq!(accepted.picture.dimensions(), (256, 128));
+        assert_eq!(
+            (accepted.measurements.width, accepted.measurements.height),
+            (1024, 512)
+        );
+        assert_eq!(
+            accepted.jpeg(),
+            judge(&bytes, &LimitArgs::DEFAULT).unwrap().jpeg()
+        );
+    }
+
+    #[test]
+    fn a_lower_limit_on_pixels_is_checked_before_decoding() {
+        let bytes = encode::jpeg(&checkered(1200, 1000, 40, 210), 50);
+        let limits = LimitArgs {
+            max_megapixels: 1,
+            ..LimitArgs::DEFAULT
+        };
+        let rejected = judge(&bytes, &limits).unwrap_err();
+        let expected = Reason::TooLarge {
+            width: 1200,
+            height: 1000,
+            most_pixels: 1_000_000,
+        };
+        assert_eq!((rejected.reason, rejected.measurements), (expected, None));
+    }
+}

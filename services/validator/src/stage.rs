@@ -1,0 +1,154 @@
+//! The stage: raw bytes in, a sound and bounded picture or a reason out.
+
+use std::{sync::Arc, thread::available_parallelism};
+
+use anyhow::{Context as _, anyhow};
+use async_trait::async_trait;
+use bytes::Bytes;
+use maskline_messages::{
+    Hop, ImageFetched, ImageRejected, ImageValidated, Message, ObjectKey, Queue, Reason,
+};
+use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
+use maskline_storage::{Catalog, ObjectStore};
+use maskline_vision::decode;
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use crate::{
+    Accepted, LimitArgs, NAME, Rejected,
+    budget::Budget,
+    judge::{decoder_limits, judge},
+};
+
+/// Images in hand for each core, unless asked otherwise: while one is decoded
+/// others wait for the stores.
+const IMAGES_PER_CORE: usize = 4;
+
+/// Raw bytes in hand together.
+const FILES: u64 = 24 << 20;
+
+/// Validates images.
+pub struct Validator {
+    objects: Arc<dyn ObjectStore>,
+    catalog: Arc<dyn Catalog>,
+    limits: LimitArgs,
+    files: Budget,
+    /// What the decoders may take together; one image may take all of it.
+    decoders: Budget,
+    /// More threads than these would only take more memory.
+    cores: Semaphore,
+}
+
+impl Validator {
+    pub fn new(
+        objects: Arc<dyn ObjectStore>,
+        catalog: Arc<dyn Catalog>,
+        limits: LimitArgs,
+    ) -> Self {
+        Self {
+            objects,
+            catalog,
+            files: Budget::new(FILES),
+            decoders: Budget::new(decoder_limits(&limits).memory),
+            cores: Semaphore::new(cores()),
+            limits,
+        }
+    }
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
+
+#[async_trait]
+impl Stage for Validator {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn intakes(&self) -> Vec<Intake> {
+        vec![Intake {
+            queue: Queue::ValidatorImages,
+            concurrency: IMAGES_PER_CORE * cores(),
+        }]
+    }
+
+    async fn handle(&self, message: Message, _context: &Context) -> Result<Outcome, Failure> {
+        let Message::ImageFetched(mut fetched) = message else {
+            return Err(Failure::poison(anyhow!(
+                "the validator has no use for {}",
+                message.key()
+            )));
+        };
+        fetched.history.push(Hop::now(NAME));
+        let verdict = {
+            let _room = self.files.room(fetched.bytes).await;
+            let bytes = self.objects.get(&fetched.object).await?;
+            self.verdict(bytes).await?
+        };
+        match verdict {
+            Ok((accepted, jpeg)) => self.accept(fetched, accepted, jpeg).await,
+            Err(rejected) => Ok(Outcome::send(rejection(fetched, rejected.reason))),
+        }
+    }
+}
+
+impl Validator {
+    /// The verdict, and the normalized JPEG of what is accepted.
+    async fn verdict(
+        &self,
+        bytes: Bytes,
+    ) -> Result<Result<(Accepted, Vec<u8>), Rejected>, Failure> {
+        let _core = self.cores.acquire().await.expect("never closed");
+        let memory = decode::memory(&bytes, &decoder_limits(&self.limits));
+        let _room = self.decoders.room(memory).await;
+        let limits = self.limits.clone();
+        let judged = spawn_blocking(move || {
+            judge(&bytes, &limits).map(|accepted| {
+                let jpeg = accepted.jpeg();
+                (accepted, jpeg)
+            })
+        });
+        judged
+            .await
+            .context("the checks failed on this image")
+            .map_err(Failure::poison)
+    }
+
+    /// Only what passed every check stands for its bytes, so the claim comes last.
+    async fn accept(
+        &self,
+        fetched: ImageFetched,
+        accepted: Accepted,
+        jpeg: Vec<u8>,
+    ) -> Result<Outcome, Failure> {
+        let first = self
+            .catalog
+            .claim_image(fetched.job, &fetched.image, fetched.candidate)
+            .await?;
+        if first != fetched.candidate {
+            let reason = Reason::ExactDuplicate { of: first };
+            return Ok(Outcome::send(rejection(fetched, reason)));
+        }
+        let normalized = ObjectKey::normalized(&fetched.image);
+        self.objects.put(&normalized, jpeg.into()).await?;
+        Ok(Outcome::send(ImageValidated {
+            normalized,
+            width: accepted.picture.width(),
+            height: accepted.picture.height(),
+            measurements: accepted.measurements,
+            fetched,
+        }))
+    }
+}
+
+fn rejection(fetched: ImageFetched, reason: Reason) -> ImageRejected {
+    tracing::debug!(candidate = %fetched.candidate, location = %fetched.location, %reason, "rejected");
+    ImageRejected {
+        job: fetched.job,
+        candidate: fetched.candidate,
+        image: Some(fetched.image),
+        stage: NAME.to_owned(),
+        reason,
+        history: fetched.history,
+    }
+}

@@ -1,0 +1,178 @@
+//! The stage as the runner sees it, over a folder and a file.
+
+use bytes::Bytes;
+use image::{Rgb, RgbImage};
+use maskline_messages::{
+    CandidateId, ImageFetched, ImageId, ImageRejected, ImageValidated, JobId, Location, Message,
+    ObjectKey, Reason,
+};
+use maskline_runtime::{Context, Failure, Stage};
+use maskline_storage::{StorageArgs, Stores};
+use maskline_validator::{LimitArgs, NAME, stage::Validator};
+use maskline_vision::encode;
+
+struct Place {
+    stores: Stores,
+    validator: Validator,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = StorageArgs::default().open(folder.path()).await.unwrap();
+        let validator = Validator::new(
+            stores.objects.clone(),
+            stores.catalog.clone(),
+            LimitArgs::DEFAULT,
+        );
+        Self {
+            stores,
+            validator,
+            _folder: folder,
+        }
+    }
+
+    /// What is said about these bytes when they were found at `path`.
+    async fn verdict(&self, job: JobId, path: &str, bytes: &[u8]) -> Message {
+        let fetched = fetched(job, path, bytes);
+        let raw = Bytes::copy_from_slice(bytes);
+        self.stores.objects.put(&fetched.object, raw).await.unwrap();
+        let outcome = self.validator.handle(fetched.into(), &context()).await;
+        let [message] = &outcome.unwrap().messages[..] else {
+            panic!("not one message");
+        };
+        message.clone()
+    }
+}
+
+fn fetched(job: JobId, path: &str, bytes: &[u8]) -> ImageFetched {
+    let location = Location::Path(path.into());
+    let image = ImageId::of(bytes);
+    ImageFetched {
+        job,
+        candidate: CandidateId::of(job, &location),
+        location,
+        label: Some("with_mask".parse().unwrap()),
+        image,
+        object: ObjectKey::raw(&image),
+        bytes: bytes.len() as u64,
+        content_type: None,
+        history: vec![],
+    }
+}
+
+fn context() -> Context {
+    Context {
+        attempts: 0,
+        last_attempt: false,
+        trace_id: None,
+    }
+}
+
+fn picture(width: u32, height: u32) -> Vec<u8> {
+    let picture = RgbImage::from_fn(width, height, |x, y| {
+        Rgb([if (x / 9 + y / 7) % 2 == 0 { 40 } else { 210 }; 3])
+    });
+    encode::jpeg(&picture, 90)
+}
+
+fn validated(message: Message) -> ImageValidated {
+    match message {
+        Message::ImageValidated(validated) => validated,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn rejected(message: Message) -> ImageRejected {
+    match message {
+        Message::ImageRejected(rejected) => rejected,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_sound_picture_is_normalized_and_measured() {
+    let place = Place::new().await;
+    let bytes = picture(600, 400);
+    let message = validated(place.verdict(JobId::draw(), "a.jpg", &bytes).await);
+    assert_eq!((message.width, message.height), (256, 171));
+    let measured = &message.measurements;
+    assert_eq!((measured.width, measured.height), (600, 400));
+    assert_eq!(message.fetched.history.last().unwrap().stage, NAME);
+    let normalized = place.stores.objects.get(&message.normalized).await.unwrap();
+    let normalized = image::load_from_memory(&normalized).unwrap();
+    assert_eq!((normalized.width(), normalized.height()), (256, 171));
+}
+
+#[tokio::test]
+async fn the_same_message_twice_says_and_puts_the_same() {
+    let place = Place::new().await;
+    let (job, bytes) = (JobId::draw(), picture(300, 200));
+    let first = validated(place.verdict(job, "a.jpg", &bytes).await);
+    let put = place.stores.objects.get(&first.normalized).await.unwrap();
+    let second = validated(place.verdict(job, "a.jpg", &bytes).await);
+    assert_eq!(second.measurements, first.measurements);
+    assert_eq!(second.normalized, first.normalized);
+    assert_eq!(
+        place.stores.objects.get(&first.normalized).await.unwrap(),
+        put
+    );
+}
+
+#[tokio::test]
+async fn a_copy_is_rejected_within_its_job_and_names_the_first() {
+    let place = Place::new().await;
+    let (job, bytes) = (JobId::draw(), picture(300, 200));
+    let first = validated(place.verdict(job, "a.jpg", &bytes).await);
+    let copy = rejected(place.verdict(job, "b.jpg", &bytes).await);
+    let of = first.fetched.candidate;
+    assert_eq!(copy.reason, Reason::ExactDuplicate { of });
+    assert_eq!(
+        (copy.stage.as_str(), copy.image),
+        (NAME, Some(ImageId::of(&bytes)))
+    );
+    // The first stays the first, and another job is none of its business.
+    validated(place.verdict(job, "a.jpg", &bytes).await);
+    validated(place.verdict(JobId::draw(), "b.jpg", &bytes).await);
+}
+
+#[tokio::test]
+async fn what_is_rejected_stands_for_nothing() {
+    let place = Place::new().await;
+    let job = JobId::draw();
+    for path in ["a.jpg", "b.jpg"] {
+        let message = rejected(place.verdict(job, path, b"<html>").await);
+        assert_eq!(message.reason.code(), "not_an_image");
+        assert_eq!(message.history.last().unwrap().stage, NAME);
+        let tiny = rejected(place.verdict(job, path, &picture(20, 20)).await);
+        assert_eq!(tiny.reason.code(), "too_small");
+    }
+}
+
+#[tokio::test]
+async fn many_at_once_have_room_one_after_the_other() {
+    let place = Place::new().await;
+    let job = JobId::draw();
+    let files: Vec<_> = (0..12).map(|n| picture(1500 + n, 1500)).collect();
+    let verdicts = files.iter().enumerate().map(|(n, bytes)| {
+        let place = &place;
+        async move { place.verdict(job, &format!("{n}.jpg"), bytes).await }
+    });
+    for message in futures::future::join_all(verdicts).await {
+        assert_eq!(validated(message).width, 256);
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_is_not_there_is_poison() {
+    let place = Place::new().await;
+    let lost = fetched(JobId::draw(), "a.jpg", b"gone");
+    let failure = place
+        .validator
+        .handle(lost.into(), &context())
+        .await
+        .unwrap_err();
+    assert!(matches!(failure, Failure::Poison(_)), "{failure}");
+    assert!(failure.to_string().contains("does not exist"), "{failure}");
+}
