@@ -1,5 +1,6 @@
 //! Everything that is known about jobs and their images.
 
+mod mongodb;
 mod span;
 mod sqlite;
 
@@ -17,6 +18,7 @@ use crate::{
     },
 };
 
+pub use mongodb::MongodbCatalog;
 pub use sqlite::SqliteCatalog;
 
 /// Opens the catalog at an address, and makes its tables and indexes where they
@@ -40,6 +42,9 @@ pub async fn open(url: &str) -> Result<Arc<dyn Catalog>, StorageError> {
         return Ok(Arc::new(SqliteCatalog::open(Path::new(path)).await?));
     }
     let scheme = url.split(':').next().unwrap_or_default();
+    if matches!(scheme, "mongodb" | "mongodb+srv") {
+        return Ok(Arc::new(MongodbCatalog::open(url).await?));
+    }
     Err(StorageError::Misconfigured(format!(
         "{scheme:?} is no kind of catalog: write sqlite:PATH or mongodb://user:password@host/database"
     )))

@@ -1,6 +1,7 @@
 //! Bytes under keys.
 
 mod folder;
+mod s3;
 
 use std::{path::Path, sync::Arc};
 
@@ -11,12 +12,17 @@ use maskline_messages::ObjectKey;
 use crate::error::StorageError;
 
 pub use folder::Folder;
+pub use s3::S3;
 
 /// Opens the object store at an address:
 ///
 /// * `file:FOLDER` for a folder that all processes share;
 /// * `s3://bucket/prefix` for S3, with credentials, region and endpoint from the
-///   environment variables of AWS; `?endpoint=URL` names another server.
+///   environment variables of AWS; `?endpoint=URL` names another server, and
+///   `&region=NAME` its region. The bucket is made where it is missing.
+///
+/// [`StorageError::Unavailable`] within seconds where nothing answers,
+/// [`StorageError::Misconfigured`] for an address or credentials that can't be used.
 pub async fn open(url: &str) -> Result<Arc<dyn ObjectStore>, StorageError> {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     match scheme {
@@ -28,6 +34,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn ObjectStore>, StorageError> {
             }
             Ok(Arc::new(Folder::open(Path::new(path)).await?))
         }
+        "s3" => Ok(Arc::new(S3::open(url).await?)),
         _ => Err(StorageError::Misconfigured(format!(
             "{scheme:?} is no kind of object store: write file:FOLDER or s3://BUCKET/PREFIX"
         ))),

@@ -1177,6 +1177,64 @@ mod sqlite_files {
     }
 }
 
+mod mongodb_servers {
+    use ::mongodb::bson::{Document, doc};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_unavailable() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = listener.local_addr().unwrap();
+        drop(listener);
+        let url = format!("mongodb://me:hunter2@{nobody}/faces?serverSelectionTimeoutMS=200");
+        let error = catalog::open(&url).await.err().expect("nobody is there");
+        assert!(matches!(error, StorageError::Unavailable(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains(&nobody.to_string()), "{text}");
+        assert!(text.contains("database faces"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_database_of_another_version_is_refused() {
+        let place = Place::mongodb();
+        place.open().await;
+        let client = ::mongodb::Client::with_uri_str(&place.url).await.unwrap();
+        let database = client.default_database().expect("it names a database");
+        let versions = database.collection::<Document>("versions");
+        let newer = doc! { "$set": { "version": 7 } };
+        let updated = versions.update_one(doc! { "_id": "catalog" }, newer).await;
+        assert_eq!(updated.unwrap().modified_count, 1);
+        let error = catalog::open(&place.url).await.err();
+        place.drop_database().await;
+        let Some(StorageError::Misconfigured(text)) = error else {
+            panic!("not refused: {error:?}");
+        };
+        assert!(text.contains("written by another version of maskline"));
+        assert!(text.contains("found 7, this build reads 1"), "{text}");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn processes_that_start_at_once_share_one_catalog() {
+        let place = Place::mongodb();
+        let opened = join_all((0..8).map(|_| catalog::open(&place.url))).await;
+        let mut known = vec![];
+        if let Some(Ok(first)) = opened.first() {
+            let job = recorded_job(&**first).await;
+            for catalog in &opened {
+                let catalog = catalog.as_ref().map_err(Clone::clone);
+                known.push(match catalog {
+                    Ok(catalog) => catalog.job(job).await.map(|job| job.is_some()),
+                    Err(error) => Err(error),
+                });
+            }
+        }
+        place.drop_database().await;
+        assert_eq!(known, vec![Ok(true); 8]);
+    }
+}
+
 // Samples
 
 fn job() -> Job {

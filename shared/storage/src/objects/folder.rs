@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -17,6 +18,9 @@ use crate::StorageError;
 /// Where files lie until they are whole. Not a key: keys have no `~`.
 const UNFINISHED: &str = "~unfinished";
 
+/// What has been unfinished for so long belongs to a process that was killed.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
+
 /// A folder, on a disk that all processes share.
 pub struct Folder {
     root: PathBuf,
@@ -28,7 +32,12 @@ impl Folder {
         let root = std::path::absolute(root).map_err(|error| unusable(root, &error))?;
         let folder = Self { root };
         folder
-            .blocking(|root| fs::create_dir_all(root.join(UNFINISHED)))
+            .blocking(|root| {
+                let unfinished = root.join(UNFINISHED);
+                fs::create_dir_all(&unfinished)?;
+                remove_abandoned(&unfinished);
+                Ok(())
+            })
             .await
             .map_err(|(folder, error)| unusable(&folder, &error))?;
         Ok(folder)
@@ -73,7 +82,10 @@ fn unusable(folder: &Path, error: &io::Error) -> StorageError {
 
 fn classify(what: &str, error: &io::Error) -> StorageError {
     match error.kind() {
-        ErrorKind::NotFound => StorageError::NotFound(what.to_owned()),
+        // The others are for keys above or below an object's.
+        ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
+            StorageError::NotFound(what.to_owned())
+        }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
             StorageError::Misconfigured(format!("{what}: {error}: check its permissions"))
         }
@@ -94,9 +106,8 @@ impl ObjectStore for Folder {
     }
 
     async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
-        let size = self.on_key(key, |_, path| Ok(path.metadata()?.len())).await;
-        match size {
-            Ok(size) => Ok(Some(size)),
+        match self.on_key(key, |_, path| path.metadata()).await {
+            Ok(file) => Ok(file.is_file().then(|| file.len())),
             Err(StorageError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -140,12 +151,24 @@ impl ObjectStore for Folder {
     }
 }
 
+/// Others may remove the same files: what fails here is no harm.
+fn remove_abandoned(unfinished: &Path) {
+    let files = fs::read_dir(unfinished).into_iter().flatten().flatten();
+    for file in files {
+        let age = file.metadata().and_then(|file| file.modified());
+        let age = age.ok().and_then(|modified| modified.elapsed().ok());
+        if age.is_some_and(|age| age > ABANDONED) {
+            let _ = fs::remove_file(file.path());
+        }
+    }
+}
+
 /// There whole or not at all, and durable: written elsewhere, flushed, renamed,
 /// and the new name flushed too. What is there already has the same bytes.
 fn write_whole(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if path
         .metadata()
-        .is_ok_and(|there| there.len() == bytes.len() as u64)
+        .is_ok_and(|there| there.is_file() && there.len() == bytes.len() as u64)
     {
         return Ok(());
     }

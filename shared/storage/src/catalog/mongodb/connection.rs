@@ -1,0 +1,242 @@
+//! The connection: to which server, within which time, with which guarantees.
+
+use std::{future::IntoFuture, time::Duration};
+
+use mongodb::{
+    Client, Collection, Database,
+    bson::Document,
+    error::{Error, Result as DriverResult},
+    options::{
+        Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria,
+        ServerAddress, WriteConcern,
+    },
+};
+
+use super::failure::{explain, is_duplicate_key};
+use crate::{catalog::span::Target, error::StorageError};
+
+const DEFAULT_DATABASE: &str = "maskline";
+const DEFAULT_PORT: u16 = 27017;
+
+/// How long to look for a server that takes the operation, unless the address
+/// says otherwise.
+const SELECTION: Duration = Duration::from_secs(5);
+const CONNECTING: Duration = Duration::from_secs(5);
+/// How long a write may wait for a majority of the members.
+const MAJORITY: Duration = Duration::from_secs(10);
+/// How long an operation may take, all of the above included.
+const OPERATION: Duration = Duration::from_secs(30);
+
+/// How often an upsert is tried that meets another of the same `_id`.
+const UPSERTS: u32 = 3;
+
+const EXPECTED: &str = "write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, and each of \
+                        : / ? # [ ] @ % in the user or the password as %XX, such as %40 for @";
+
+/// A database on a server. Writes return when a majority of the members has them
+/// on disk, and reads see all of those and nothing that could be rolled back: what
+/// one process has written every other reads.
+pub(super) struct Connection {
+    database: Database,
+    target: Target,
+    /// For messages: which server and database.
+    place: String,
+}
+
+impl Connection {
+    /// Connects nowhere yet. [`StorageError::Misconfigured`] for an address that
+    /// can't be used.
+    pub async fn to(url: &str) -> Result<Self, StorageError> {
+        let mut options = read(url).await?;
+        options
+            .app_name
+            .get_or_insert_with(|| "maskline".to_owned());
+        options.server_selection_timeout.get_or_insert(SELECTION);
+        options.connect_timeout.get_or_insert(CONNECTING);
+        // The catalog's promises stand on these; an address can't weaken them.
+        options.selection_criteria =
+            Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+        options.read_concern = Some(ReadConcern::majority());
+        let durable = WriteConcern::builder()
+            .w(Acknowledgment::Majority)
+            .journal(true)
+            .w_timeout(MAJORITY);
+        options.write_concern = Some(durable.build());
+
+        let name = options.default_database.take();
+        let name = name.unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+        let server = options.hosts.first().and_then(host_and_port);
+        let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
+        let place = format!("MongoDB at {}, database {name}", hosts.join(","));
+        let client = Client::with_options(options)
+            .map_err(|error| StorageError::Misconfigured(format!("{place}: {}", error.kind)))?;
+        Ok(Self {
+            database: client.database(&name),
+            target: Target {
+                system: "mongodb",
+                namespace: name,
+                server,
+            },
+            place,
+        })
+    }
+
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub fn collection(&self, name: &str) -> Collection<Document> {
+        self.database.collection(name)
+    }
+
+    /// Whether the server answers now.
+    pub async fn ping(&self) -> Result<(), StorageError> {
+        let ping = self.database.run_command(mongodb::bson::doc! { "ping": 1 });
+        self.run("ping", "$cmd", ping).await.map(drop)
+    }
+
+    /// Runs one operation in a span and within [`OPERATION`].
+    pub async fn run<T>(
+        &self,
+        operation: &'static str,
+        collection: &'static str,
+        work: impl IntoFuture<Output = DriverResult<T>>,
+    ) -> Result<T, StorageError> {
+        let limited = async {
+            match tokio::time::timeout(OPERATION, work.into_future()).await {
+                Ok(outcome) => outcome.map_err(|error| explain(&error, &self.place)),
+                Err(_) => Err(StorageError::Unavailable(format!(
+                    "{}: no answer within {} s",
+                    self.place,
+                    OPERATION.as_secs()
+                ))),
+            }
+        };
+        self.target.traced(operation, collection, limited).await
+    }
+
+    /// Runs an upsert by `_id`, as [`Connection::run`]. Of two that come at the same
+    /// time a server may refuse the slower with a duplicate key; by then the
+    /// document is there, and the upsert an update.
+    pub async fn upsert<T, F>(
+        &self,
+        operation: &'static str,
+        collection: &'static str,
+        attempt: impl Fn() -> F,
+    ) -> Result<T, StorageError>
+    where
+        F: IntoFuture<Output = DriverResult<T>>,
+    {
+        let attempts = async {
+            for _ in 1..UPSERTS {
+                match attempt().into_future().await {
+                    Err(error) if is_duplicate_key(&error) => {}
+                    outcome => return outcome,
+                }
+            }
+            attempt().into_future().await
+        };
+        self.run(operation, collection, attempts).await
+    }
+}
+
+fn host_and_port(address: &ServerAddress) -> Option<(String, u16)> {
+    match address {
+        ServerAddress::Tcp { host, port } => Some((host.clone(), port.unwrap_or(DEFAULT_PORT))),
+        _ => None,
+    }
+}
+
+/// The driver's messages may quote any part of an address that it can't take apart,
+/// and so the password. They are shown only for the options after the `?`.
+async fn read(url: &str) -> Result<ClientOptions, StorageError> {
+    if url.starts_with("mongodb+srv:") {
+        return Err(StorageError::Misconfigured(
+            "mongodb+srv:// is not supported: list the servers that it stands for, \
+             mongodb://USER:PASSWORD@HOST,HOST,HOST/DATABASE?replicaSet=NAME&tls=true"
+                .to_owned(),
+        ));
+    }
+    if let Ok(options) = ClientOptions::parse(url).await {
+        return Ok(options);
+    }
+    let after_user = url.rsplit_once('@').map_or(url, |(_, rest)| rest);
+    let problem = match after_user.split_once('?') {
+        Some((_, options)) => problem_of(options).await,
+        None => None,
+    };
+    Err(StorageError::Misconfigured(match problem {
+        Some(error) => format!("the catalog's address has a wrong option: {}", error.kind),
+        None => format!("the catalog's address can't be read: {EXPECTED}"),
+    }))
+}
+
+async fn problem_of(options: &str) -> Option<Error> {
+    let address = format!("mongodb://localhost/?{options}");
+    ClientOptions::parse(address).await.err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refused(url: &str) -> String {
+        match Connection::to(url).await {
+            Err(StorageError::Misconfigured(text)) => text,
+            Err(other) => panic!("another kind of error: {other:?}"),
+            Ok(connection) => panic!("it is taken for {}", connection.place),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_names_server_and_database_and_no_password() {
+        let connection = Connection::to("mongodb://me:hunter2@Example.org:1234/faces?tls=true")
+            .await
+            .unwrap();
+        assert_eq!(
+            connection.place(),
+            "MongoDB at example.org:1234, database faces"
+        );
+        assert_eq!(connection.target.namespace, "faces");
+        let server = Some(("example.org".to_owned(), 1234));
+        assert_eq!(connection.target.server, server);
+
+        let plain = Connection::to("mongodb://localhost").await.unwrap();
+        assert_eq!(
+            plain.place(),
+            "MongoDB at localhost:27017, database maskline"
+        );
+    }
+
+    #[tokio::test]
+    async fn no_message_about_an_address_shows_its_password() {
+        for url in [
+            "mongodb://me:hunter2",
+            "mongodb://me:hunter2/db",
+            "mongodb://me:hunter2@",
+            "mongodb://me:hunter2@h:port/db",
+            "mongodb://me:a@hunter2@h/db",
+            "mongodb://me:a/hunter2@h/db",
+            "mongodb://me:a?hunter2@h/db",
+            "mongodb://me:%zzhunter2@h/db",
+            "mongodb://me:hunter2@h/db?tls=perhaps",
+            "mongodb://me:hunter2@h/d$b",
+        ] {
+            let text = refused(url).await;
+            assert!(!text.contains("hunter2"), "{url}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_option_is_named() {
+        let text = refused("mongodb://me:hunter2@h/db?tls=perhaps").await;
+        assert!(text.contains("tls"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn an_address_by_name_service_says_what_to_write() {
+        let text = refused("mongodb+srv://me:hunter2@h/db").await;
+        assert!(text.contains("mongodb://USER:PASSWORD@HOST,HOST"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+}

@@ -1,0 +1,116 @@
+//! What the driver's errors mean for the caller, and what can be done.
+
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+
+use crate::error::StorageError;
+
+const DUPLICATE_KEY: i32 = 11000;
+
+/// Codes with which a server says that the same may succeed later, or on another
+/// member: <https://www.mongodb.com/docs/manual/reference/error-codes/>.
+const TRANSIENT: [i32; 24] = [
+    6,     // HostUnreachable
+    7,     // HostNotFound
+    24,    // LockTimeout
+    43,    // CursorNotFound: the server forgot it, a new query makes a new one
+    46,    // LockBusy
+    50,    // MaxTimeMSExpired
+    64,    // WriteConcernTimeout
+    89,    // NetworkTimeout
+    91,    // ShutdownInProgress
+    100,   // UnsatisfiableWriteConcern
+    112,   // WriteConflict
+    134,   // ReadConcernMajorityNotAvailableYet
+    175,   // QueryPlanKilled
+    189,   // PrimarySteppedDown
+    202,   // NetworkInterfaceExceededTimeLimit
+    262,   // ExceededTimeLimit
+    9001,  // SocketException
+    10058, // LegacyNotPrimary
+    10107, // NotWritablePrimary
+    11600, // InterruptedAtShutdown
+    11602, // InterruptedDueToReplStateChange
+    13435, // NotPrimaryNoSecondaryOk
+    13436, // NotPrimaryOrSecondary
+    14031, // OutOfDiskSpace
+];
+
+/// Whether a document of the same `_id` was in the way.
+pub(super) fn is_duplicate_key(error: &Error) -> bool {
+    match &*error.kind {
+        ErrorKind::Write(WriteFailure::WriteError(refused)) => refused.code == DUPLICATE_KEY,
+        ErrorKind::Command(refused) => refused.code == DUPLICATE_KEY,
+        _ => false,
+    }
+}
+
+/// Whether, of many inserts, only those failed whose documents were there before.
+pub(super) fn are_only_duplicates(error: &Error) -> bool {
+    let ErrorKind::InsertMany(refused) = &*error.kind else {
+        return false;
+    };
+    let mut errors = refused.write_errors.iter().flatten();
+    refused.write_concern_error.is_none() && errors.all(|error| error.code == DUPLICATE_KEY)
+}
+
+/// `place` says which server and database it was about.
+pub(super) fn explain(error: &Error, place: &str) -> StorageError {
+    let unavailable = |what: &str| StorageError::Unavailable(format!("{place}: {what}"));
+    match &*error.kind {
+        ErrorKind::Io(error) => unavailable(&error.to_string()),
+        ErrorKind::ConnectionPoolCleared { message, .. }
+        | ErrorKind::DnsResolve { message, .. } => unavailable(message),
+        ErrorKind::ServerSelection { message, .. } => unavailable(&format!(
+            "it does not answer ({message}): check that it runs, and its address"
+        )),
+        ErrorKind::Authentication { message, .. } => refused(place, message),
+        ErrorKind::InvalidTlsConfig { message, .. }
+        | ErrorKind::IncompatibleServer { message, .. } => {
+            StorageError::Misconfigured(format!("{place} can't be used: {message}"))
+        }
+        ErrorKind::Command(error) => by_code(error.code, &error.message, place),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => {
+            by_code(error.code, &error.message, place)
+        }
+        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => unavailable(&error.message),
+        ErrorKind::InsertMany(errors) => {
+            let other = |error: &&mongodb::error::IndexedWriteError| error.code != DUPLICATE_KEY;
+            if let Some(error) = &errors.write_concern_error {
+                return unavailable(&error.message);
+            }
+            match errors.write_errors.iter().flatten().find(other) {
+                Some(error) => by_code(error.code, &error.message, place),
+                None => StorageError::Internal(format!("{place}: {}", error.kind)),
+            }
+        }
+        _ if error.contains_label(mongodb::error::RETRYABLE_ERROR) => {
+            unavailable(&error.kind.to_string())
+        }
+        kind => StorageError::Internal(format!("{place}: {kind}")),
+    }
+}
+
+fn by_code(code: i32, message: &str, place: &str) -> StorageError {
+    match code {
+        _ if TRANSIENT.contains(&code) => StorageError::Unavailable(format!("{place}: {message}")),
+        // Unauthorized
+        13 => StorageError::Misconfigured(format!(
+            "{place} forbids it: {message}. Give the user the role readWrite on this database"
+        )),
+        // UserNotFound, AuthenticationFailed, MongoDB Atlas's own
+        11 | 18 | 8000 => refused(place, message),
+        // IndexOptionsConflict, IndexKeySpecsConflict
+        85 | 86 => StorageError::Misconfigured(format!(
+            "{place} has other indexes than this version of maskline makes: {message}. Drop them, \
+             or name another database"
+        )),
+        _ => StorageError::Internal(format!("{place}: {message} (code {code})")),
+    }
+}
+
+fn refused(place: &str, message: &str) -> StorageError {
+    StorageError::Misconfigured(format!(
+        "{place} refuses the user: {message}. Check the user and the password in the catalog's \
+         address, and ?authSource=DATABASE if the user is kept in another database"
+    ))
+}

@@ -1,0 +1,119 @@
+//! The collections, their indexes and their version.
+//!
+//! Ids are text (UUIDs with hyphens, SHA-256 in hexadecimal), so that their order
+//! is that of the ids and a person can read them. Each document's `_id` is derived:
+//!
+//! | collection | `_id` | holds |
+//! |---|---|---|
+//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record |
+//! | `images` | `JOB/IMAGE` | the pixels (`binary`), the label, the measurements |
+//! | `claims` | `JOB/IMAGE` | which candidate stands for the bytes |
+//! | `leases` | `KIND/ID` | who holds the work, its beat, whether it is done |
+//! | `versions` | `catalog` | the version of all of this |
+
+use futures::future::try_join_all;
+use mongodb::{
+    IndexModel,
+    bson::{Document, doc},
+    options::{IndexOptions, ReturnDocument},
+};
+
+use super::{connection::Connection, documents};
+use crate::error::StorageError;
+
+pub(super) const JOBS: &str = "jobs";
+pub(super) const CANDIDATES: &str = "candidates";
+pub(super) const CLAIMS: &str = "claims";
+pub(super) const IMAGES: &str = "images";
+pub(super) const LEASES: &str = "leases";
+pub(super) const DATASETS: &str = "datasets";
+pub(super) const RUNS: &str = "runs";
+pub(super) const MODELS: &str = "models";
+const VERSIONS: &str = "versions";
+
+/// Changes with the shape of the documents.
+const VERSION: i32 = 1;
+
+/// Makes the indexes where they are missing, and sees that the documents are of
+/// this version.
+pub(super) async fn prepare(connection: &Connection) -> Result<(), StorageError> {
+    check_version(connection).await?;
+    let making = indexes().into_iter().map(|(name, indexes)| async move {
+        let collection = connection.collection(name);
+        let making = collection.create_indexes(indexes);
+        connection.run("createIndexes", name, making).await
+    });
+    try_join_all(making).await.map(drop)
+}
+
+async fn check_version(connection: &Connection) -> Result<(), StorageError> {
+    let versions = connection.collection(VERSIONS);
+    let written = connection
+        .upsert("findAndModify", VERSIONS, || {
+            versions
+                .find_one_and_update(
+                    doc! { "_id": "catalog" },
+                    doc! { "$setOnInsert": { "version": VERSION } },
+                )
+                .upsert(true)
+                .return_document(ReturnDocument::After)
+        })
+        .await?
+        .ok_or_else(|| documents::damaged("its version is missing"))?;
+    match written.get_i32("version") {
+        Ok(VERSION) => Ok(()),
+        found => {
+            let found = found.map_or("something else".to_owned(), |version| version.to_string());
+            let place = connection.place();
+            Err(StorageError::Misconfigured(format!(
+                "the catalog was written by another version of maskline ({place}: found {found}, \
+                 this build reads {VERSION}): use that version, or name another database"
+            )))
+        }
+    }
+}
+
+fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
+    let by_age = || index("by_age", doc! { "created": -1, "_id": -1 });
+    let image_is_known = IndexOptions::builder()
+        .name("by_image".to_owned())
+        .partial_filter_expression(doc! { "image": { "$exists": true } })
+        .build();
+    vec![
+        (JOBS, vec![by_age()]),
+        (
+            CANDIDATES,
+            vec![
+                // Also says in one step whether any is in flight.
+                index("by_state", doc! { "job": 1, "state": 1, "_id": 1 }),
+                // The books are counted on it alone.
+                index("by_reason", doc! { "job": 1, "state": 1, "reason.code": 1 }),
+                IndexModel::builder()
+                    .keys(doc! { "image": 1, "job": 1 })
+                    .options(image_is_known)
+                    .build(),
+            ],
+        ),
+        (
+            LEASES,
+            vec![index("by_kind", doc! { "kind": 1, "done": 1, "id": 1 })],
+        ),
+        (DATASETS, vec![by_age()]),
+        (
+            RUNS,
+            vec![
+                by_age(),
+                index(
+                    "by_dataset",
+                    doc! { "dataset": 1, "created": -1, "_id": -1 },
+                ),
+            ],
+        ),
+        (MODELS, vec![by_age()]),
+    ]
+}
+
+fn index(name: &str, keys: Document) -> IndexModel {
+    let options = IndexOptions::builder().name(name.to_owned()).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}
