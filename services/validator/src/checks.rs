@@ -18,8 +18,8 @@ pub type Check = fn(&Measurements, &LimitArgs) -> Option<Reason>;
 
 /// All checks. The first that finds a reason decides.
 pub const ALL: &[Check] = &[
-    too_small::check,
     extreme_aspect::check,
+    too_small::check,
     too_dark::check,
     too_bright::check,
     blank::check,

@@ -100,7 +100,7 @@ mod tests {
         let ramp = RgbImage::from_fn(200, 160, |x, _| Rgb([x as u8; 3]));
         let cases = [
             ("accepted", good),
-            ("too_small", checkered(200, 20, 40, 210)),
+            ("too_small", checkered(60, 20, 40, 210)),
             ("extreme_aspect", checkered(600, 60, 40, 210)),
             ("too_dark", checkered(200, 160, 0, 9)),
             ("too_bright", checkered(200, 160, 250, 255)),
