@@ -15,6 +15,7 @@
 //!   waits and goes on.
 
 mod embedded;
+mod rabbitmq;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -209,6 +210,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     match scheme {
         "embedded" => Ok(Arc::new(embedded::Embedded::open(rest).await?)),
+        "amqp" | "amqps" => Ok(Arc::new(rabbitmq::RabbitMq::open(url).await?)),
         _ => Err(BrokerError::Misconfigured(format!(
             "{scheme:?} is no kind of broker: write amqp://USER:PASSWORD@HOST:PORT/VHOST or embedded:PATH"
         ))),

@@ -305,11 +305,12 @@ struct InHand {
 impl Consumer for Subscription {
     async fn next(&mut self) -> Option<Delivery> {
         loop {
-            if let Some(delivery) = self.taken.pop_front() {
-                return Some(delivery);
-            }
+            // First: what was taken went back when the broker was closed.
             if self.closed || self.shared.closed.load(Ordering::SeqCst) {
                 return None;
+            }
+            if let Some(delivery) = self.taken.pop_front() {
+                return Some(delivery);
             }
             self.take_or_wait().await;
         }

@@ -18,8 +18,9 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// What the libraries say below a warning is for whoever debugs them.
-const QUIET: &str = "warn,opentelemetry=off";
+/// What the libraries say below a warning is for whoever debugs them. lapin's
+/// errors are said again by us, where somebody has to know.
+const QUIET: &str = "warn,opentelemetry=off,lapin=off";
 
 pub fn layer<S>(level: &str) -> anyhow::Result<Box<dyn Layer<S> + Send + Sync>>
 where

@@ -1,0 +1,130 @@
+//! RabbitMQ, 3.10 and newer, over AMQP 0-9-1.
+//!
+//! ```text
+//!               EXCHANGE (topic)            after 100 deliveries
+//! publish ──key──▶ work queue ──▶ consumer      │
+//!                   ▲    │          │ retry     ▼
+//!         time over │    └──────────┼───────▶ DEAD_LETTERS ◀── dead_letter
+//!                  delay queue ◀────┘           │ replay: to EXCHANGE
+//! ```
+//!
+//! All queues are durable quorum queues, all publishes are mandatory and
+//! confirmed, and where RabbitMQ moves a message itself it keeps it until the
+//! next queue has it (dead-lettering "at least once").
+//!
+//! * `address`, `errors`: what the user writes and is told.
+//! * `session`: one connection. `link`: the next one when it is lost.
+//! * `topology`: the exchange and the queues. `delays`: where retries wait.
+//! * `wire`: messages and their headers.
+//! * `publish`, `intake`, `letters`: the verbs.
+
+mod address;
+mod delays;
+mod errors;
+mod intake;
+mod letters;
+mod link;
+mod publish;
+mod session;
+mod topology;
+mod wire;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use lapin::{ExchangeKind, options::ExchangeDeclareOptions, options::QueueDeclareOptions};
+use maskline_messages::{Queue, topology::EXCHANGE};
+
+use super::{Broker, BrokerError, Consumer, DeadLetter, DeadLetterId, Depth, Envelope};
+use address::Address;
+use intake::Subscription;
+use letters::Fate;
+use link::Link;
+use wire::Outgoing;
+
+/// A RabbitMQ.
+pub struct RabbitMq {
+    link: Arc<Link>,
+}
+
+impl RabbitMq {
+    /// Connects and declares everything. `address` is `amqp://…`, perhaps with
+    /// `?max_length=N`, the messages that each queue may hold.
+    pub async fn open(address: &str) -> Result<Self, BrokerError> {
+        let link = Link::open(Address::parse(address)?).await?;
+        Ok(Self {
+            link: Arc::new(link),
+        })
+    }
+}
+
+#[async_trait]
+impl Broker for RabbitMq {
+    fn system(&self) -> &'static str {
+        "rabbitmq"
+    }
+
+    async fn publish(&self, envelope: Envelope) -> Result<(), BrokerError> {
+        publish::send(&self.link, vec![Outgoing::new(envelope)?]).await
+    }
+
+    async fn publish_all(&self, envelopes: Vec<Envelope>) -> Result<(), BrokerError> {
+        let outgoing = envelopes.into_iter().map(Outgoing::new);
+        publish::send(&self.link, outgoing.collect::<Result<_, _>>()?).await
+    }
+
+    async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
+        let subscription = Subscription::open(self.link.clone(), queue, prefetch).await?;
+        Ok(Box::new(subscription))
+    }
+
+    /// What is in consumers' hands is not known without RabbitMQ's management:
+    /// `unsettled` is 0.
+    async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
+        let session = self.link.session().await?;
+        let channel = session.channel().await?;
+        let mut depths = BTreeMap::new();
+        for queue in Queue::ALL {
+            let name = queue.name();
+            let look = QueueDeclareOptions::durable().passive();
+            let looking = channel.queue_declare(name.into(), look, Default::default());
+            let ready = session.answer(looking).await?.message_count().into();
+            let delayed = delays::waiting(&session, queue).await?;
+            let depth = Depth {
+                ready,
+                unsettled: 0,
+                delayed,
+            };
+            depths.insert(name.to_owned(), depth);
+        }
+        Ok(depths)
+    }
+
+    async fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        letters::list(&self.link, most).await
+    }
+
+    async fn replay(&self, ids: Option<&[DeadLetterId]>) -> Result<usize, BrokerError> {
+        letters::settle(&self.link, ids, Fate::Replayed).await
+    }
+
+    async fn drop_dead_letters(&self, ids: Option<&[DeadLetterId]>) -> Result<usize, BrokerError> {
+        letters::settle(&self.link, ids, Fate::Dropped).await
+    }
+
+    async fn ping(&self) -> Result<(), BrokerError> {
+        let session = self.link.current()?;
+        let channel = session.channel().await?;
+        let look = ExchangeDeclareOptions {
+            passive: true,
+            ..Default::default()
+        };
+        let name = EXCHANGE.into();
+        let looking = channel.exchange_declare(name, ExchangeKind::Topic, look, Default::default());
+        session.answer(looking).await
+    }
+
+    async fn close(&self) {
+        self.link.close().await;
+    }
+}

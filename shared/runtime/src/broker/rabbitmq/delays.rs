@@ -1,0 +1,105 @@
+//! Queues where messages wait for their next attempt.
+//!
+//! A message that waits has a time of its own (RabbitMQ's per-message TTL), and
+//! when that is over RabbitMQ moves it back to the queue it came from. Only the
+//! head of a queue is looked at, so a long wait would hold up the short ones
+//! behind it: each work queue has a ladder of delay queues, and one takes waits
+//! up to twice as long as the one below it. What is behind another waits twice
+//! its time at most, mostly its time.
+//!
+//! A delay queue is made when the first message needs it.
+
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use lapin::options::QueueDeclareOptions;
+use maskline_messages::Queue;
+
+use super::{
+    errors::{NOT_FOUND, reply_code},
+    session::Session,
+    topology::{declare_queue, leading_to},
+};
+use crate::broker::BrokerError;
+
+/// The longest waits of the queues on the ladder: half a second, doubled again
+/// and again. The last takes all that is longer.
+const SHORTEST: Duration = Duration::from_millis(500);
+const RUNGS: u32 = 14;
+
+/// Delay queues looked for at a time.
+const LOOKS: usize = 16;
+
+fn rungs() -> impl Iterator<Item = Duration> {
+    (0..RUNGS).map(|rung| SHORTEST * 2_u32.pow(rung))
+}
+
+/// The lowest that takes the wait.
+fn rung(after: Duration) -> Duration {
+    let longest = SHORTEST * 2_u32.pow(RUNGS - 1);
+    rungs().find(|&rung| after <= rung).unwrap_or(longest)
+}
+
+fn name(queue: Queue, rung: Duration) -> String {
+    format!("{queue}.delay.{}", rung.as_millis())
+}
+
+/// The queue where a message of `queue` waits for `after`.
+pub async fn queue(
+    session: &Session,
+    queue: Queue,
+    after: Duration,
+) -> Result<String, BrokerError> {
+    let name = name(queue, rung(after));
+    if !session.has_delay(&name) {
+        let channel = session.channel().await?;
+        let declaring = declare_queue(&channel, &name, leading_to(queue.name()));
+        session.answer(declaring).await?;
+        session.note_delay(name.clone());
+    }
+    Ok(name)
+}
+
+/// How many messages of `queue` wait.
+pub async fn waiting(session: &Session, queue: Queue) -> Result<u64, BrokerError> {
+    let lengths: Vec<_> = stream::iter(rungs())
+        .map(|rung| length(session, name(queue, rung)))
+        .buffered(LOOKS)
+        .collect()
+        .await;
+    lengths.into_iter().sum()
+}
+
+async fn length(session: &Session, name: String) -> Result<u64, BrokerError> {
+    // A channel of its own: asked for a queue that does not exist, RabbitMQ closes it.
+    let channel = session.channel().await?;
+    let look = QueueDeclareOptions::durable().passive();
+    let looking = async {
+        let looked = channel.queue_declare(name.as_str().into(), look, Default::default());
+        match looked.await {
+            Ok(found) => Ok(Some(found.message_count())),
+            Err(error) if reply_code(&error) == Some(NOT_FOUND) => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let found = session.answer(looking).await?;
+    if found.is_some() {
+        session.note_delay(name);
+    }
+    Ok(found.map_or(0, u64::from))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_goes_to_the_lowest_rung_that_is_long_enough() {
+        let seconds = |after| rung(Duration::from_secs_f64(after)).as_secs_f64();
+        assert_eq!(seconds(0.0), 0.5);
+        assert_eq!(seconds(0.5), 0.5);
+        assert_eq!(seconds(0.6), 1.0);
+        assert_eq!(seconds(60.0), 64.0);
+        assert_eq!(seconds(4500.0), 4096.0);
+    }
+}

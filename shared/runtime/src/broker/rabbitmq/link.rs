@@ -1,0 +1,143 @@
+//! Keeps a [`Session`] open: when one is lost, makes the next.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{address::Address, session::Session};
+use crate::{broker::BrokerError, retry::RetryPolicy};
+
+/// How long a caller waits for a connection.
+pub const LINK_LIMIT: Duration = Duration::from_secs(10);
+
+/// The waits between two tries to connect, jittered: services that lost the same
+/// broker don't come back all at once.
+const RECONNECT: RetryPolicy = RetryPolicy {
+    base: 0.1,
+    factor: 2.0,
+    cap: 10.0,
+    attempts: u32::MAX,
+};
+
+pub struct Link {
+    state: watch::Receiver<State>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+#[derive(Clone)]
+enum State {
+    Up(Arc<Session>),
+    /// With the last error.
+    Down(String),
+    Closed,
+}
+
+impl Link {
+    /// Connects, and stays connected until [`close`](Self::close).
+    pub async fn open(address: Address) -> Result<Self, BrokerError> {
+        let session = Arc::new(Session::open(&address).await?);
+        let (tell, state) = watch::channel(State::Up(session.clone()));
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(supervise(address, session, tell, stop.clone()));
+        tasks.close();
+        Ok(Self { state, stop, tasks })
+    }
+
+    /// The session, waited for if need be.
+    pub async fn session(&self) -> Result<Arc<Session>, BrokerError> {
+        let mut state = self.state.clone();
+        let usable = |state: &State| match state {
+            State::Up(session) => !session.is_lost(),
+            State::Down(_) => false,
+            State::Closed => true,
+        };
+        if let Ok(Ok(state)) = tokio::time::timeout(LINK_LIMIT, state.wait_for(usable)).await {
+            return match &*state {
+                State::Up(session) => Ok(session.clone()),
+                State::Down(_) | State::Closed => Err(closed()),
+            };
+        }
+        self.current()
+    }
+
+    /// The session, if there is one now.
+    pub fn current(&self) -> Result<Arc<Session>, BrokerError> {
+        match &*self.state.borrow() {
+            State::Up(session) if !session.is_lost() => Ok(session.clone()),
+            State::Up(_) => Err(BrokerError::Unavailable(
+                "the connection to RabbitMQ was just lost".to_owned(),
+            )),
+            State::Down(error) => Err(BrokerError::Unavailable(error.clone())),
+            State::Closed => Err(closed()),
+        }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Waits until somebody closes the link.
+    pub async fn closed(&self) {
+        self.stop.cancelled().await;
+    }
+
+    pub async fn close(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // The supervisor closes the connection.
+        self.stop.cancel();
+    }
+}
+
+fn closed() -> BrokerError {
+    BrokerError::Unavailable("the connection to RabbitMQ was closed".to_owned())
+}
+
+async fn supervise(
+    address: Address,
+    mut session: Arc<Session>,
+    tell: watch::Sender<State>,
+    stop: CancellationToken,
+) {
+    loop {
+        let Some(reason) = stop.run_until_cancelled(session.lost()).await else {
+            break;
+        };
+        tracing::warn!(%address, reason, "the connection to RabbitMQ is lost: connecting again");
+        tell.send_replace(State::Down(reason));
+        // It may hang, and nobody needs to wait.
+        tokio::spawn(async move { session.close().await });
+        let reconnecting = stop.run_until_cancelled(reconnect(&address, &tell));
+        let Some(connected) = reconnecting.await else {
+            tell.send_replace(State::Closed);
+            return;
+        };
+        tracing::info!(%address, "connected to RabbitMQ again");
+        session = connected;
+        tell.send_replace(State::Up(session.clone()));
+    }
+    tell.send_replace(State::Closed);
+    session.close().await;
+}
+
+async fn reconnect(address: &Address, tell: &watch::Sender<State>) -> Arc<Session> {
+    for failures in 0.. {
+        tokio::time::sleep(RECONNECT.delay(failures, None)).await;
+        match Session::open(address).await {
+            Ok(session) => return Arc::new(session),
+            Err(error) => {
+                tracing::warn!(%error, "can't connect to RabbitMQ yet");
+                tell.send_replace(State::Down(error.to_string()));
+            }
+        }
+    }
+    unreachable!("four billion failures take longer than a process lives")
+}

@@ -1,0 +1,93 @@
+//! The exchange, the queues and their arguments, the same on RabbitMQ 3.10 and 4.
+
+use lapin::{
+    Channel, ExchangeKind,
+    options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions},
+    types::{AMQPValue, FieldTable},
+};
+use maskline_messages::{
+    Queue,
+    topology::{DEAD_LETTERS, EXCHANGE},
+};
+
+/// After so many deliveries that nobody settled, RabbitMQ moves a message to the
+/// dead letters itself: it kills whoever takes it. Giving a message back counts,
+/// too, so the limit leaves room for a queue ahead that is full for hours.
+pub const DELIVERY_LIMIT: i64 = 100;
+
+/// RabbitMQ 4 drops what was delivered 20 times unless told otherwise, 3.10 takes
+/// no negative number for "never", and to look at the dead letters is to have
+/// them delivered.
+const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
+
+/// Makes what is missing, and fails where something is there with other arguments.
+pub async fn declare(channel: &Channel, max_length: i64) -> lapin::Result<()> {
+    let durable = ExchangeDeclareOptions {
+        durable: true,
+        ..Default::default()
+    };
+    let none = FieldTable::default;
+    channel
+        .exchange_declare(EXCHANGE.into(), ExchangeKind::Topic, durable, none())
+        .await?;
+    declare_queue(channel, DEAD_LETTERS, dead_letters()).await?;
+    for queue in Queue::ALL {
+        let name = queue.name();
+        declare_queue(channel, name, work(max_length)).await?;
+        for &key in queue.keys() {
+            let bind = QueueBindOptions::default();
+            channel
+                .queue_bind(name.into(), EXCHANGE.into(), key.into(), bind, none())
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+pub async fn declare_queue(
+    channel: &Channel,
+    name: &str,
+    arguments: FieldTable,
+) -> lapin::Result<()> {
+    let durable = QueueDeclareOptions::durable();
+    channel
+        .queue_declare(name.into(), durable, arguments)
+        .await?;
+    Ok(())
+}
+
+fn work(max_length: i64) -> FieldTable {
+    let mut arguments = leading_to(DEAD_LETTERS);
+    arguments.insert("x-max-length".into(), max_length.into());
+    arguments.insert("x-delivery-limit".into(), DELIVERY_LIMIT.into());
+    arguments
+}
+
+fn dead_letters() -> FieldTable {
+    let mut arguments = quorum();
+    arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
+    arguments
+}
+
+/// Of a queue whose messages go on to `target` when their time or their
+/// deliveries are over: kept until that queue has confirmed them.
+pub fn leading_to(target: &str) -> FieldTable {
+    let mut arguments = quorum();
+    // The default exchange: to the queue of that name.
+    arguments.insert("x-dead-letter-exchange".into(), text(""));
+    arguments.insert("x-dead-letter-routing-key".into(), text(target));
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
+    // Without it "at least once" is not.
+    arguments.insert("x-overflow".into(), text("reject-publish"));
+    arguments
+}
+
+fn quorum() -> FieldTable {
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), text("quorum"));
+    arguments
+}
+
+fn text(value: &str) -> AMQPValue {
+    AMQPValue::LongString(value.into())
+}

@@ -1,0 +1,460 @@
+//! Messages as AMQP carries them.
+//!
+//! Beside the sender's own headers a message has ours (how often it was tried,
+//! why it failed) and the broker's. A consumer sees the sender's only.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use lapin::{
+    BasicProperties,
+    types::{AMQPValue, FieldTable, ShortString},
+};
+use maskline_messages::{
+    Queue,
+    topology::{DEAD_LETTERS, EXCHANGE, headers},
+};
+use uuid::Uuid;
+
+use crate::{
+    broker::{
+        BrokerError, DeadLetter, DeadLetterId, Envelope, Headers, MAX_BODY, Why, WhyKind,
+        rabbitmq::topology::DELIVERY_LIMIT,
+    },
+    counters::kind_name,
+};
+
+/// The most bytes of all headers: they must fit in one frame, which has 128 KiB.
+const MAX_HEADERS: usize = 64 * 1024;
+
+/// The most bytes of an error that stay with a message.
+const MAX_ERROR: usize = 16 * 1024;
+
+/// The most bytes of a routing key or a header's name, by the protocol.
+const MAX_NAME: usize = 255;
+
+const PERSISTENT: u8 = 2;
+
+/// The headers that we add to a sender's.
+const OURS: [&str; 7] = [
+    headers::ATTEMPTS,
+    headers::ERROR,
+    headers::ORIGINAL_QUEUE,
+    headers::ORIGINAL_KEY,
+    headers::KIND,
+    headers::STAGE,
+    headers::DEAD_AT,
+];
+
+/// Headers that RabbitMQ adds when it delivers again or dead-letters.
+const BROKERS: [&str; 5] = [
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    "x-delivery-count",
+    "x-acquired-count",
+];
+
+/// A message on its way to the broker.
+pub struct Outgoing {
+    pub exchange: &'static str,
+    pub key: String,
+    pub properties: BasicProperties,
+    pub body: Bytes,
+}
+
+impl Outgoing {
+    /// A sender's message, to whichever queue takes its key.
+    pub fn new(envelope: Envelope) -> Result<Self, BrokerError> {
+        let Envelope { key, headers, body } = envelope;
+        if body.len() > MAX_BODY {
+            return Err(BrokerError::TooLarge {
+                bytes: body.len(),
+                most: MAX_BODY,
+            });
+        }
+        if key.len() > MAX_NAME {
+            return Err(BrokerError::Unroutable(key));
+        }
+        let id = headers.get(headers::MESSAGE_ID).cloned();
+        Ok(Self {
+            exchange: EXCHANGE,
+            key,
+            properties: properties(table(headers)?, id),
+            body,
+        })
+    }
+
+    /// To the queue of that name.
+    fn to(queue: &str, headers: FieldTable, id: Option<String>, body: Bytes) -> Self {
+        Self {
+            // The default exchange.
+            exchange: "",
+            key: queue.to_owned(),
+            properties: properties(headers, id),
+            body,
+        }
+    }
+
+    /// The name of the queue that it is for, as far as this program knows.
+    pub fn queue(&self) -> &str {
+        match Queue::of_key(&self.key) {
+            Some(queue) if self.exchange == EXCHANGE => queue.name(),
+            _ => &self.key,
+        }
+    }
+}
+
+fn table(headers: Headers) -> Result<FieldTable, BrokerError> {
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > MAX_HEADERS {
+        let most = MAX_HEADERS;
+        return Err(BrokerError::TooLarge { bytes, most });
+    }
+    let mut table = FieldTable::default();
+    for (name, value) in headers {
+        let name = ShortString::try_new(name)
+            .map_err(|error| BrokerError::Misconfigured(format!("a header's name: {error}")))?;
+        table.insert(name, AMQPValue::LongString(value.into()));
+    }
+    Ok(table)
+}
+
+fn properties(headers: FieldTable, id: Option<String>) -> BasicProperties {
+    let properties = BasicProperties::default()
+        .with_content_type("application/json".into())
+        .with_delivery_mode(PERSISTENT)
+        .with_headers(headers);
+    match id.map(ShortString::try_new) {
+        Some(Ok(id)) => properties.with_message_id(id),
+        _ => properties,
+    }
+}
+
+/// A message as it came from a queue.
+pub struct Received {
+    routing_key: ShortString,
+    properties: BasicProperties,
+    body: Bytes,
+}
+
+impl Received {
+    pub fn new(routing_key: ShortString, properties: BasicProperties, body: Vec<u8>) -> Self {
+        Self {
+            routing_key,
+            properties,
+            body: body.into(),
+        }
+    }
+
+    /// As its sender made it. What a header's value can't be as text is left out.
+    pub fn envelope(&self) -> Envelope {
+        let headers = self.headers().filter(|(name, _)| is_senders(name));
+        let headers = headers
+            .filter_map(|(name, value)| Some((name.to_owned(), text(value)?)))
+            .collect();
+        Envelope {
+            key: self.key(),
+            headers,
+            body: self.body.clone(),
+        }
+    }
+
+    /// Earlier attempts that ended in a retry.
+    pub fn attempts(&self) -> u32 {
+        let attempts = self.header(headers::ATTEMPTS);
+        attempts.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
+    /// The key that its sender gave it: on its way through another queue it gets
+    /// that queue's name for one.
+    fn key(&self) -> String {
+        let original = self.header(headers::ORIGINAL_KEY);
+        let original = original.or_else(|| self.death()?.key);
+        original.unwrap_or_else(|| self.routing_key.to_string())
+    }
+
+    /// To `delayed`, from where it comes back to its queue after the wait.
+    pub fn retry(&self, delayed: &str, after: Duration, error: &str) -> Outgoing {
+        let mut headers = self.senders_headers();
+        insert(&mut headers, headers::ATTEMPTS, &self.tried().to_string());
+        insert(&mut headers, headers::ORIGINAL_KEY, &self.key());
+        insert(&mut headers, headers::ERROR, shortened(error));
+        let mut outgoing = Outgoing::to(delayed, headers, self.message_id(), self.body.clone());
+        let wait = after.as_millis().to_string();
+        outgoing.properties = outgoing.properties.with_expiration(wait.into());
+        outgoing
+    }
+
+    /// To the dead letters, under an id of its own.
+    pub fn bury(&self, queue: Queue, why: &Why) -> Outgoing {
+        let mut headers = self.senders_headers();
+        insert(&mut headers, headers::ATTEMPTS, &self.tried().to_string());
+        insert(&mut headers, headers::ORIGINAL_QUEUE, queue.name());
+        insert(&mut headers, headers::ORIGINAL_KEY, &self.key());
+        insert(&mut headers, headers::ERROR, shortened(&why.error));
+        insert(&mut headers, headers::KIND, kind_name(why.kind));
+        insert(&mut headers, headers::STAGE, &why.stage);
+        insert(&mut headers, headers::DEAD_AT, &now().to_string());
+        let id = Uuid::now_v7().to_string();
+        Outgoing::to(DEAD_LETTERS, headers, Some(id), self.body.clone())
+    }
+
+    /// Back to the queue that it came from, as its sender made it.
+    pub fn replay(&self) -> Outgoing {
+        Outgoing {
+            exchange: EXCHANGE,
+            key: self.key(),
+            properties: properties(self.senders_headers(), self.header(headers::MESSAGE_ID)),
+            body: self.body.clone(),
+        }
+    }
+
+    /// What lies in the dead letters: buried by us, or by RabbitMQ itself.
+    pub fn dead_letter(&self) -> DeadLetter {
+        let death = self.death();
+        let kind = match self.header(headers::KIND).as_deref() {
+            Some(kind) if kind == kind_name(WhyKind::RetriesExhausted) => WhyKind::RetriesExhausted,
+            _ => WhyKind::Poison,
+        };
+        let at = self.header(headers::DEAD_AT);
+        let at = at.and_then(|text| text.parse().ok());
+        DeadLetter {
+            id: self.id(),
+            queue: self.header(headers::ORIGINAL_QUEUE).unwrap_or_else(|| {
+                let queue = death.as_ref().and_then(|death| death.queue.clone());
+                queue.unwrap_or_default()
+            }),
+            kind,
+            stage: self.header(headers::STAGE).unwrap_or_default(),
+            error: self.error(death.as_ref()),
+            attempts: self.attempts(),
+            at: at.or(death.map(|death| death.at)).unwrap_or(0),
+            envelope: self.envelope(),
+        }
+    }
+
+    fn error(&self, death: Option<&Death>) -> String {
+        // An error beside a death is that of an earlier attempt.
+        match (death, self.header(headers::ERROR)) {
+            (_, Some(error)) if self.header(headers::KIND).is_some() => error,
+            (Some(death), _) if death.reason == DELIVERY_LIMITED => format!(
+                "delivered more than {DELIVERY_LIMIT} times and never settled: it ends the \
+                 process that takes it, or was given back each time"
+            ),
+            (Some(death), _) => format!("put here by RabbitMQ: {}", death.reason),
+            (None, _) => "put here by another program".to_owned(),
+        }
+    }
+
+    /// What names it among the dead letters. Those that RabbitMQ buried have the
+    /// message's own id or, from another program, one made of what they carry.
+    pub fn id(&self) -> DeadLetterId {
+        DeadLetterId(self.message_id().unwrap_or_else(|| {
+            let content = [self.key().as_bytes(), &self.body].join(&0);
+            Uuid::new_v5(&Uuid::NAMESPACE_OID, &content).to_string()
+        }))
+    }
+
+    fn message_id(&self) -> Option<String> {
+        self.properties.message_id().as_ref().map(<_>::to_string)
+    }
+
+    fn tried(&self) -> u32 {
+        self.attempts().saturating_add(1)
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&str, &AMQPValue)> {
+        let table = self.properties.headers().iter().flatten();
+        table.map(|(name, value)| (name.as_str(), value))
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        let table = self.properties.headers().as_ref()?;
+        table.inner().get(name).and_then(text)
+    }
+
+    /// With values of any type, as they came.
+    fn senders_headers(&self) -> FieldTable {
+        let mut table = FieldTable::default();
+        for (name, value) in self.headers().filter(|(name, _)| is_senders(name)) {
+            table.insert(name.into(), value.clone());
+        }
+        table
+    }
+
+    /// The latest of RabbitMQ's notes on why it moved the message that is not
+    /// about a wait being over.
+    fn death(&self) -> Option<Death> {
+        let table = self.properties.headers().as_ref()?;
+        let deaths = table.inner().get("x-death")?.as_array()?.as_slice();
+        let deaths = deaths.iter().filter_map(AMQPValue::as_field_table);
+        deaths
+            .map(Death::read)
+            .find(|death| death.reason != "expired")
+    }
+}
+
+const DELIVERY_LIMITED: &str = "delivery_limit";
+
+/// Of RabbitMQ's `x-death` header.
+struct Death {
+    reason: String,
+    queue: Option<String>,
+    key: Option<String>,
+    /// Milliseconds since the Unix epoch.
+    at: u64,
+}
+
+impl Death {
+    fn read(table: &FieldTable) -> Self {
+        let value = |name: &str| table.inner().get(name);
+        let keys = value("routing-keys").and_then(AMQPValue::as_array);
+        let seconds = value("time").and_then(AMQPValue::as_timestamp);
+        Self {
+            reason: value("reason").and_then(text).unwrap_or_default(),
+            queue: value("queue").and_then(text),
+            key: keys.and_then(|keys| keys.as_slice().first().and_then(text)),
+            at: seconds.unwrap_or(0).saturating_mul(1000),
+        }
+    }
+}
+
+fn is_senders(name: &str) -> bool {
+    !OURS.contains(&name) && !BROKERS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn insert(headers: &mut FieldTable, name: &str, value: &str) {
+    headers.insert(name.into(), AMQPValue::LongString(value.into()));
+}
+
+/// A header's value as text, where it has one.
+fn text(value: &AMQPValue) -> Option<String> {
+    Some(match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        AMQPValue::ShortString(text) => text.to_string(),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::ShortShortInt(number) => number.to_string(),
+        AMQPValue::ShortShortUInt(number) => number.to_string(),
+        AMQPValue::ShortInt(number) => number.to_string(),
+        AMQPValue::ShortUInt(number) => number.to_string(),
+        AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongUInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::Timestamp(seconds) => seconds.to_string(),
+        AMQPValue::Float(number) => number.to_string(),
+        AMQPValue::Double(number) => number.to_string(),
+        AMQPValue::DecimalValue(_)
+        | AMQPValue::FieldArray(_)
+        | AMQPValue::FieldTable(_)
+        | AMQPValue::ByteArray(_)
+        | AMQPValue::Void => return None,
+    })
+}
+
+fn shortened(error: &str) -> &str {
+    &error[..error.floor_char_boundary(MAX_ERROR)]
+}
+
+/// Milliseconds since the Unix epoch.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use lapin::types::{ByteArray, FieldArray};
+
+    use super::*;
+
+    fn received(headers: &[(&str, AMQPValue)]) -> Received {
+        let mut table = FieldTable::default();
+        for (name, value) in headers {
+            table.insert((*name).into(), value.clone());
+        }
+        let properties = BasicProperties::default().with_headers(table);
+        Received::new("image.fetched".into(), properties, b"{}".to_vec())
+    }
+
+    fn long(text: &str) -> AMQPValue {
+        AMQPValue::LongString(text.into())
+    }
+
+    #[test]
+    fn headers_of_all_types_are_read_as_text_where_they_can_be() {
+        let message = received(&[
+            ("text", long("a")),
+            ("not-utf-8", AMQPValue::LongString(vec![0xff].into())),
+            ("number", AMQPValue::LongLongInt(-7)),
+            ("truth", AMQPValue::Boolean(true)),
+            ("list", AMQPValue::FieldArray(FieldArray::default())),
+            ("bytes", AMQPValue::ByteArray(ByteArray::default())),
+            ("nothing", AMQPValue::Void),
+        ]);
+        let expected = [
+            ("text", "a"),
+            ("not-utf-8", "\u{fffd}"),
+            ("number", "-7"),
+            ("truth", "true"),
+        ];
+        let expected = expected.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        assert_eq!(message.envelope().headers, Headers::from(expected));
+    }
+
+    #[test]
+    fn attempts_are_counted_whatever_the_headers_type() {
+        let attempts = |value| received(&[(headers::ATTEMPTS, value)]).attempts();
+        assert_eq!(attempts(long("3")), 3);
+        assert_eq!(attempts(AMQPValue::LongLongInt(3)), 3);
+        assert_eq!(attempts(AMQPValue::LongInt(-3)), 0);
+        assert_eq!(attempts(long("many")), 0);
+        assert_eq!(attempts(AMQPValue::Void), 0);
+    }
+
+    #[test]
+    fn what_rabbitmq_buried_is_poison_of_its_last_queue() {
+        let death = |queue: &str, reason: &str| {
+            let mut death = FieldTable::default();
+            let keys = FieldArray::from(vec![long("image.fetched")]);
+            death.insert("queue".into(), long(queue));
+            death.insert("reason".into(), long(reason));
+            death.insert("routing-keys".into(), AMQPValue::FieldArray(keys));
+            death.insert("time".into(), AMQPValue::Timestamp(5));
+            AMQPValue::FieldTable(death)
+        };
+        let deaths = FieldArray::from(vec![
+            death("validator.images.delay.1000", "expired"),
+            death("validator.images", "delivery_limit"),
+        ]);
+        let letter = received(&[
+            ("x-death", AMQPValue::FieldArray(deaths)),
+            (headers::ERROR, long("an earlier attempt's")),
+        ])
+        .dead_letter();
+        assert_eq!(letter.queue, "validator.images");
+        assert_eq!(letter.envelope.key, "image.fetched");
+        assert_eq!(letter.kind, WhyKind::Poison);
+        assert_eq!(letter.at, 5000);
+        assert!(letter.error.contains("never settled"), "{}", letter.error);
+    }
+
+    #[test]
+    fn what_another_program_put_there_is_listed_and_always_under_the_same_id() {
+        let letter = received(&[]).dead_letter();
+        assert_eq!(letter.error, "put here by another program");
+        assert_eq!(letter.id, received(&[]).dead_letter().id);
+    }
+
+    #[test]
+    fn a_long_error_is_cut_between_characters() {
+        let error = "é".repeat(MAX_ERROR);
+        assert!(shortened(&error).len() <= MAX_ERROR);
+        assert_eq!(shortened("short"), "short");
+    }
+}

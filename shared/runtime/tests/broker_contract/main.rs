@@ -1,0 +1,83 @@
+//! What every broker owes its callers, tried on each of them; and what RabbitMQ's
+//! connections owe beside.
+//!
+//! RabbitMQ is the server at `MASKLINE_TEST_RABBITMQ`, its management at
+//! `MASKLINE_TEST_RABBITMQ_HTTP`; every test has a virtual host of its own there
+//! and deletes it.
+
+mod connection;
+mod consuming;
+mod letters;
+mod place;
+mod publishing;
+mod retrying;
+
+use place::Place;
+
+macro_rules! tests {
+    ($place:expr => $($group:ident::$test:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                $crate::place::run($place, $crate::$group::$test).await;
+            }
+        )*
+    };
+}
+
+macro_rules! contract {
+    ($($group:ident::$test:ident),* $(,)?) => {
+        mod embedded {
+            tests!(crate::Place::embedded() => $($group::$test),*);
+        }
+
+        mod rabbitmq {
+            tests!(crate::Place::rabbitmq().await => $($group::$test),*);
+        }
+    };
+}
+
+contract! {
+    publishing::a_message_comes_as_it_was_sent,
+    publishing::a_published_message_outlives_the_connection,
+    publishing::a_message_goes_to_the_queue_of_its_key,
+    publishing::a_key_without_a_queue_is_an_error,
+    publishing::messages_come_in_the_order_they_were_published,
+    publishing::a_body_that_is_too_large_is_refused,
+    publishing::a_full_queue_refuses_and_drops_nothing,
+    publishing::it_answers_a_ping,
+    publishing::depths_tell_what_waits,
+    consuming::an_acknowledged_message_is_forgotten,
+    consuming::a_dropped_delivery_comes_again,
+    consuming::a_released_message_comes_again_as_it_was,
+    consuming::no_more_than_the_prefetch_is_in_hand,
+    consuming::two_consumers_share_a_queue,
+    consuming::a_waiting_consumer_is_woken,
+    consuming::a_closed_consumer_gives_back_what_it_did_not_return,
+    consuming::a_dropped_consumer_gives_back_what_it_did_not_return,
+    consuming::a_closed_broker_gives_back_what_is_unsettled,
+    consuming::a_killed_process_loses_nothing,
+    retrying::a_retried_message_comes_later_with_one_more_attempt,
+    retrying::attempts_add_up,
+    retrying::a_short_wait_is_not_held_up_by_a_long_one,
+    retrying::a_retry_outlives_the_connection,
+    retrying::a_retry_keeps_the_key,
+    letters::a_dead_letter_says_everything,
+    letters::dead_letters_are_listed_oldest_first_and_left_there,
+    letters::a_replayed_letter_begins_anew,
+    letters::all_letters_are_replayed_at_once,
+    letters::dropped_letters_are_gone,
+    letters::unknown_ids_change_nothing,
+}
+
+mod rabbitmq_only {
+    tests!(crate::Place::rabbitmq().await =>
+        connection::publishing_and_consuming_survive_lost_connections,
+        connection::a_delivery_of_a_lost_connection_is_stale_and_comes_again,
+        connection::a_deleted_queue_is_an_error_once_and_made_again,
+        connection::a_message_that_nobody_settles_ends_in_the_dead_letters,
+        connection::headers_of_other_types_are_kept,
+        connection::what_is_wrong_with_the_address_is_said_without_the_password,
+        connection::queues_made_otherwise_are_said_to_be,
+    );
+}
