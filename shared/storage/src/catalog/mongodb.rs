@@ -250,11 +250,13 @@ impl MongodbCatalog {
         ids.collect()
     }
 
-    /// What the job's candidates with these images say that they show.
-    async fn labels_of(
+    /// What the job's candidates say that they show, those whose image is one from
+    /// `first` to `last`.
+    async fn labels_between(
         &self,
         job: JobId,
-        images: Vec<String>,
+        first: ImageId,
+        last: ImageId,
     ) -> Result<HashMap<ImageId, Vec<(CandidateId, Label)>>, StorageError> {
         #[derive(Deserialize)]
         struct Said {
@@ -262,7 +264,8 @@ impl MongodbCatalog {
             image: ImageId,
             label: Option<Label>,
         }
-        let filter = doc! { "image": { "$in": images }, "job": job.to_string() };
+        let between = doc! { "$gte": first.to_string(), "$lte": last.to_string() };
+        let filter = doc! { "job": job.to_string(), "image": between };
         let query = Query::sorted(doc! {}).only(doc! { "image": 1, "label": 1 });
         let mut labels: HashMap<_, Vec<_>> = HashMap::new();
         for found in self.find(CANDIDATES, filter, query).await? {
@@ -274,16 +277,21 @@ impl MongodbCatalog {
         Ok(labels)
     }
 
-    /// Facts of those of the images whose candidates ended as stored.
+    /// Facts of those of the images, sorted by id, whose candidates ended as stored.
     async fn facts_among(
         &self,
         job: JobId,
         images: Vec<Described>,
     ) -> Result<Vec<ImageFacts>, StorageError> {
-        let ids = images.iter().map(|image| image.image.to_string()).collect();
+        let (Some(first), Some(last)) = (images.first(), images.last()) else {
+            return Ok(vec![]);
+        };
         let candidates = images.iter().map(|i| i.candidate.to_string()).collect();
-        let asking = try_join(self.stored_among(candidates), self.labels_of(job, ids));
-        let (stored, labels) = asking.await?;
+        let (stored, labels) = try_join(
+            self.stored_among(candidates),
+            self.labels_between(job, first.image, last.image),
+        )
+        .await?;
         let stored = images
             .into_iter()
             .filter(|image| stored.contains(&image.candidate));
@@ -516,10 +524,8 @@ impl Catalog for MongodbCatalog {
             let page = self.find(IMAGES, filter, query).await?;
             let page: Vec<Described> = records(page)?;
             let is_last = page.len() < wanted;
-            if let Some(last) = page.last() {
-                after = Some(last.image);
-                facts.extend(self.facts_among(job, page).await?);
-            }
+            after = page.last().map(|image| image.image);
+            facts.extend(self.facts_among(job, page).await?);
             if is_last {
                 break;
             }

@@ -107,7 +107,7 @@ impl ObjectStore for Folder {
 
     async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
         match self.on_key(key, |_, path| path.metadata()).await {
-            Ok(file) => Ok(file.is_file().then(|| file.len())),
+            Ok(file) => Ok(file.is_file().then_some(file.len())),
             Err(StorageError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }

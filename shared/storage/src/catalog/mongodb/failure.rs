@@ -114,3 +114,69 @@ fn refused(place: &str, message: &str) -> StorageError {
          address, and ?authSource=DATABASE if the user is kept in another database"
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::{Document, deserialize_from_document, doc};
+
+    use super::*;
+
+    const PLACE: &str = "MongoDB at here:1, database faces";
+
+    fn command_error(code: i32) -> Error {
+        let answer = doc! { "code": code, "codeName": "Name", "errmsg": "why" };
+        let refused = deserialize_from_document(answer).expect("the server's own shape");
+        ErrorKind::Command(refused).into()
+    }
+
+    fn insert_error(answer: Document) -> Error {
+        let refused = deserialize_from_document(answer).expect("the server's own shape");
+        ErrorKind::InsertMany(refused).into()
+    }
+
+    #[test]
+    fn the_servers_code_decides() {
+        let kinds = [
+            (91, "unavailable"),
+            (64, "unavailable"),
+            (10107, "unavailable"),
+            (14031, "unavailable"),
+            (18, "misconfigured"),
+            (13, "misconfigured"),
+            (86, "misconfigured"),
+            (2, "internal"),
+        ];
+        for (code, kind) in kinds {
+            let error = explain(&command_error(code), PLACE);
+            assert_eq!(error.kind(), kind, "{code}: {error}");
+            assert!(error.to_string().contains(PLACE), "{error}");
+            assert!(error.to_string().contains("why"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_broken_connection_may_come_back() {
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        assert_eq!(explain(&broken.into(), PLACE).kind(), "unavailable");
+    }
+
+    #[test]
+    fn documents_that_are_there_are_told_from_other_failures() {
+        assert!(is_duplicate_key(&command_error(DUPLICATE_KEY)));
+        assert!(!is_duplicate_key(&command_error(91)));
+
+        let refused = |code: i32| doc! { "index": 0, "code": code, "errmsg": "why" };
+        let duplicate = refused(DUPLICATE_KEY);
+        let only = insert_error(doc! { "writeErrors": [&duplicate, &duplicate] });
+        assert!(are_only_duplicates(&only));
+
+        let full = insert_error(doc! { "writeErrors": [&duplicate, refused(14031)] });
+        assert!(!are_only_duplicates(&full));
+        assert_eq!(explain(&full, PLACE).kind(), "unavailable");
+
+        let late = doc! { "code": 64, "errmsg": "waiting for replication timed out" };
+        let late = insert_error(doc! { "writeErrors": [duplicate], "writeConcernError": late });
+        assert!(!are_only_duplicates(&late));
+        assert_eq!(explain(&late, PLACE).kind(), "unavailable");
+    }
+}

@@ -75,10 +75,6 @@ async fn check_version(connection: &Connection) -> Result<(), StorageError> {
 
 fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
     let by_age = || index("by_age", doc! { "created": -1, "_id": -1 });
-    let image_is_known = IndexOptions::builder()
-        .name("by_image".to_owned())
-        .partial_filter_expression(doc! { "image": { "$exists": true } })
-        .build();
     vec![
         (JOBS, vec![by_age()]),
         (
@@ -88,10 +84,9 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
                 index("by_state", doc! { "job": 1, "state": 1, "_id": 1 }),
                 // The books are counted on it alone.
                 index("by_reason", doc! { "job": 1, "state": 1, "reason.code": 1 }),
-                IndexModel::builder()
-                    .keys(doc! { "image": 1, "job": 1 })
-                    .options(image_is_known)
-                    .build(),
+                // The labels that a job's candidates give to the same bytes.
+                of_fetched("by_job_and_image", doc! { "job": 1, "image": 1 }),
+                of_fetched("by_image", doc! { "image": 1 }),
             ],
         ),
         (
@@ -115,5 +110,14 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
 
 fn index(name: &str, keys: Document) -> IndexModel {
     let options = IndexOptions::builder().name(name.to_owned()).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}
+
+/// Without the candidates that were never fetched.
+fn of_fetched(name: &str, keys: Document) -> IndexModel {
+    let options = IndexOptions::builder()
+        .name(name.to_owned())
+        .partial_filter_expression(doc! { "image": { "$exists": true } })
+        .build();
     IndexModel::builder().keys(keys).options(options).build()
 }
