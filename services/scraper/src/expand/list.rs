@@ -7,6 +7,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
@@ -196,6 +197,18 @@ struct Reading<'a> {
     labeling: Option<&'a Labeling>,
 }
 
+/// The line that a record begins in: it stands after the line ends that `last`,
+/// the end of the record before, has not passed.
+fn line_of(bytes: &File, last: &Position) -> io::Result<u64> {
+    let (mut at, mut line) = (last.byte(), last.line());
+    let mut next = [0];
+    while bytes.read_at(&mut next, at)? == 1 && matches!(&next, b"\r" | b"\n") {
+        line += u64::from(next == *b"\n");
+        at += 1;
+    }
+    Ok(line)
+}
+
 /// What was found, and where to go on.
 type Stretch = (Vec<Found>, Option<Cursor>);
 
@@ -233,6 +246,7 @@ impl Reading<'_> {
             csv::ErrorKind::Io(error) => ExpandError::retry(error),
             other => ExpandError::Source(format!("the list {} is no CSV: {other:?}", self.list)),
         };
+        let bytes = file.try_clone().map_err(ExpandError::retry)?;
         let mut csv = ReaderBuilder::new().flexible(true).from_reader(file);
         let columns = self.columns(csv.byte_headers().map_err(broken)?)?;
         if let Some(at) = at {
@@ -242,11 +256,13 @@ impl Reading<'_> {
         }
         let (mut found, mut record) = (vec![], ByteRecord::new());
         for _ in 0..STEP {
-            // The position before reading is that of the end of the last record.
             if !csv.read_byte_record(&mut record).map_err(broken)? {
                 return Ok((found, None));
             }
-            let line = record.position().map_or(0, Position::line);
+            let line = match record.position() {
+                Some(end_of_last) => line_of(&bytes, end_of_last).map_err(ExpandError::retry)?,
+                None => 0,
+            };
             let field = |column: usize| {
                 let text = String::from_utf8_lossy(record.get(column).unwrap_or_default());
                 text.trim().to_owned()
@@ -395,6 +411,13 @@ mod tests {
             "line 6: not a URL (relative URL without a base): ",
         ];
         assert_eq!(shown(&found), expected);
+    }
+
+    #[tokio::test]
+    async fn a_csv_with_line_ends_of_windows_names_the_same_lines() {
+        let text = "url\r\nhttp://a/1.jpg\r\n\r\nnonsense\r\n";
+        let (found, _) = all("list.csv", text.as_bytes(), None).await.unwrap();
+        assert!(matches!(found[1].location, Location::Line { line: 4, .. }));
     }
 
     #[tokio::test]
