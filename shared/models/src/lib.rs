@@ -1,1 +1,24 @@
+//! The networks: MobileNetV2, MobileNetV3-small, MnasNet-1.0 and EfficientNet-B0,
+//! after torchvision, and their weights in and out.
+//!
+//! They differ only in a [`table`](mod@table): every one is a stem, a row of
+//! inverted-residual blocks ([`block`]), a head and a classifier ([`network`]).
+//! Layers ([`layers`]) compute with Burn's operations on a GPU, and with our own on
+//! the CPU ([`ops`]). [`names`] knows what torchvision calls each layer.
 
+mod block;
+pub mod classifier;
+pub mod device;
+mod error;
+mod init;
+mod layers;
+mod names;
+mod network;
+pub mod ops;
+mod table;
+pub mod weights;
+
+pub use classifier::Classifier;
+pub use device::{Choice, Compute};
+pub use error::ModelError;
+pub use network::{LayerRow, Network};

@@ -1,0 +1,118 @@
+//! Images trained per second: our own operations, Burn's, and PyTorch.
+//!
+//!     cargo bench -p maskline-models
+//!
+//! Forward, backward and an AdamW step, at 112 × 112 pixels, batches of 32, on two
+//! threads. PyTorch is measured where `python3`, or what MASKLINE_BENCH_PYTHON names,
+//! can import torchvision. Arguments choose networks: `-- mobilenet_v3_small`.
+
+use std::{process::Command, time::Instant};
+
+use burn::{
+    nn::loss::CrossEntropyLossConfig,
+    optim::{AdamWConfig, GradientsParams},
+    tensor::{Device, Distribution, Int, Tensor, TensorData},
+};
+use maskline_messages::NetworkName;
+use maskline_models::Network;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const SIDE: usize = 112;
+const BATCH: usize = 32;
+const THREADS: usize = 2;
+
+/// Steps whose median counts, after one that warms up.
+const STEPS: usize = 7;
+
+const PYTORCH: &str = "
+import statistics, sys, time, torch, torchvision
+name, side, batch, threads, steps = sys.argv[1], *map(int, sys.argv[2:])
+torch.set_num_threads(threads)
+network = getattr(torchvision.models, name)(num_classes=2).train()
+optimizer = torch.optim.AdamW(network.parameters())
+images, classes = torch.randn(batch, 3, side, side), torch.arange(batch) % 2
+times = []
+for _ in range(steps + 1):
+    begin = time.perf_counter()
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(network(images), classes).backward()
+    optimizer.step()
+    times.append(time.perf_counter() - begin)
+print(batch / statistics.median(times[1:]))
+";
+
+fn main() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS);
+    pool.build_global()
+        .expect("the first to make the thread pool");
+    let asked: Vec<NetworkName> = std::env::args()
+        .skip(1)
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    let networks = if asked.is_empty() {
+        NetworkName::ALL.to_vec()
+    } else {
+        asked
+    };
+    let heads = [
+        "network",
+        "own",
+        "Burn's",
+        "own/Burn's",
+        "PyTorch",
+        "own/PyTorch",
+    ];
+    let [network, own, burn, gain, torch, against] = heads;
+    println!("images/s, {SIDE} px, batches of {BATCH}, {THREADS} threads");
+    println!("{network:<20}{own:>8}{burn:>8}{gain:>12}{torch:>9}{against:>13}");
+    for name in networks {
+        let network = Network::new(name, 2, 1, &Device::flex().autodiff());
+        let own = images_per_second(network.clone());
+        let burn = images_per_second(network.with_burn_kernels());
+        let (torch, against) = match pytorch(name) {
+            Some(torch) => (format!("{torch:.1}"), format!("{:.2}", own / torch)),
+            None => ("–".into(), "–".into()),
+        };
+        println!(
+            "{name:<20}{own:>8.1}{burn:>8.1}{:>12.2}{torch:>9}{against:>13}",
+            own / burn
+        );
+    }
+}
+
+fn images_per_second(mut network: Network) -> f64 {
+    let device = Device::flex().autodiff();
+    let images = Tensor::random([BATCH, 3, SIDE, SIDE], Distribution::Default, &device);
+    let classes: Vec<i32> = (0..BATCH as i32).map(|image| image % 2).collect();
+    let classes = Tensor::<1, Int>::from_data(TensorData::new(classes, [BATCH]), &device);
+    let loss = CrossEntropyLossConfig::new().init(&device);
+    let mut optimizer = AdamWConfig::new().init();
+    let mut seconds = Vec::with_capacity(STEPS + 1);
+    for _ in 0..=STEPS {
+        let begin = Instant::now();
+        let loss = loss.forward(network.forward(images.clone()), classes.clone());
+        let gradients = GradientsParams::from_grads(loss.backward(), &network);
+        network = optimizer.step(1e-3, network, gradients);
+        seconds.push(begin.elapsed().as_secs_f64());
+    }
+    let mut measured = seconds.split_off(1);
+    measured.sort_by(f64::total_cmp);
+    BATCH as f64 / measured[STEPS / 2]
+}
+
+/// None where there is no PyTorch.
+fn pytorch(name: NetworkName) -> Option<f64> {
+    let python = std::env::var("MASKLINE_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
+    let numbers = [SIDE, BATCH, THREADS, STEPS].map(|number| number.to_string());
+    let run = Command::new(python)
+        .args(["-c", PYTORCH, name.as_str()])
+        .args(numbers)
+        .output();
+    String::from_utf8(run.ok()?.stdout)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}

@@ -1,0 +1,123 @@
+//! Where to compute: on a GPU through wgpu, or on the CPU.
+
+use std::{fmt, str::FromStr};
+
+use burn::tensor::Device;
+
+use crate::ModelError;
+
+/// What a person asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// A GPU where there is one, else the CPU.
+    #[default]
+    Auto,
+    Gpu,
+    Cpu,
+}
+
+impl Choice {
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Gpu, Self::Cpu];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Gpu => "gpu",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Choice {
+    type Err = ModelError;
+
+    fn from_str(text: &str) -> Result<Self, ModelError> {
+        let found = Self::ALL.into_iter().find(|choice| choice.as_str() == text);
+        found.ok_or_else(|| ModelError::UnknownDevice(text.to_owned()))
+    }
+}
+
+/// A device, and what it is to a person.
+#[derive(Debug, Clone)]
+pub struct Compute {
+    pub device: Device,
+    /// `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`
+    pub name: String,
+    pub is_gpu: bool,
+}
+
+/// A device to compute on, opened.
+///
+/// # Errors
+/// [`ModelError::NoGpu`] if a GPU was asked for and none can be used: this program
+/// was built without the feature `gpu`, there is no driver, or the only renderer
+/// is software, which is slower than our own CPU path.
+pub fn choose(choice: Choice) -> Result<Compute, ModelError> {
+    match choice {
+        Choice::Gpu => gpu(),
+        Choice::Cpu => Ok(cpu()),
+        Choice::Auto => Ok(gpu().unwrap_or_else(|_| cpu())),
+    }
+}
+
+fn cpu() -> Compute {
+    let threads = rayon::current_num_threads();
+    let plural = if threads == 1 { "" } else { "s" };
+    Compute {
+        device: Device::flex(),
+        name: format!("cpu (flex, {threads} thread{plural})"),
+        is_gpu: false,
+    }
+}
+
+#[cfg(feature = "gpu")]
+fn gpu() -> Result<Compute, ModelError> {
+    let device = Device::wgpu_options()
+        .init()
+        .map_err(|error| ModelError::NoGpu(error.to_string()))?;
+    let identity = device.identity();
+    let identity = identity.ok_or_else(|| ModelError::NoGpu("it has no name".into()))?;
+    // Only a card has a physical identity.
+    if identity.physical.is_none() {
+        let renderer = format!("{} renders in software", identity.name);
+        return Err(ModelError::NoGpu(renderer));
+    }
+    Ok(Compute {
+        device,
+        name: format!("gpu ({}, wgpu)", identity.name),
+        is_gpu: true,
+    })
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpu() -> Result<Compute, ModelError> {
+    let reason = "this program was built without the feature `gpu`";
+    Err(ModelError::NoGpu(reason.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn choices_read_as_they_print() {
+        for choice in Choice::ALL {
+            assert_eq!(choice.to_string().parse::<Choice>().unwrap(), choice);
+        }
+        let error = "cuda".parse::<Choice>().unwrap_err();
+        assert_eq!(error.to_string(), "\"cuda\" is no device: auto, gpu or cpu");
+    }
+
+    #[test]
+    fn the_cpu_is_always_there() {
+        let compute = choose(Choice::Cpu).unwrap();
+        assert!(!compute.is_gpu);
+        assert!(compute.name.starts_with("cpu (flex, "), "{}", compute.name);
+    }
+}

@@ -1,0 +1,311 @@
+//! A network: the stem, the blocks of a table, the head, the classifier.
+
+use burn::{
+    module::Module,
+    nn::{Dropout, DropoutConfig},
+    tensor::{Device, Tensor, TensorData},
+};
+use maskline_messages::NetworkName;
+use serde::Serialize;
+
+use crate::{
+    ModelError,
+    block::{InvertedResidual, Place},
+    init::{Builder, Chance, Init},
+    layers::{ConvNorm, ConvNormConfig, Convolution, Linear, Norm, Pass},
+    ops::{Activation, Kernels},
+    table::{Start, Table, table},
+};
+
+/// Mean and deviation of ImageNet's pixels by channel: what the networks' published
+/// weights expect to be taken out.
+const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// One of the four, a Burn module.
+///
+/// It trains where its parameters and its input are on an autodiff device: batch
+/// norm takes the batch's statistics, dropout and stochastic depth drop. As
+/// `valid()` gives it, or on a plain device, it infers.
+#[derive(Module, Debug)]
+pub struct Network {
+    stem: ConvNorm,
+    blocks: Vec<InvertedResidual>,
+    head: ConvNorm,
+    hidden: Option<Linear>,
+    dropout: Dropout,
+    classifier: Linear,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    name: NetworkName,
+    classes: usize,
+    /// Burn's operations even where there are our own: to test and to compare.
+    burn_only: bool,
+}
+
+/// A layer of the report's table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LayerRow {
+    /// torchvision's name.
+    pub name: String,
+    /// `convolution 3 × 3`, `depthwise 5 × 5`, `batch norm`, `linear`
+    pub kind: String,
+    /// Channels or features of its output.
+    pub channels: usize,
+    /// Trainable.
+    pub parameters: u64,
+}
+
+/// A layer with tensors of its own.
+pub(crate) enum Layer<'a> {
+    Convolution(&'a Convolution),
+    Norm(&'a Norm),
+    Linear(&'a Linear),
+}
+
+impl Network {
+    /// Randomly initialized after torchvision's rules. The same seed gives the same
+    /// weights on every device.
+    pub fn new(name: NetworkName, classes: usize, seed: u64, device: &Device) -> Self {
+        let mut source = Chance::new(seed);
+        let builder = Builder {
+            source: &mut source,
+            device,
+        };
+        Self::build(builder, name, classes).expect("chance has values for every tensor")
+    }
+
+    pub(crate) fn build(
+        mut builder: Builder,
+        name: NetworkName,
+        classes: usize,
+    ) -> Result<Self, ModelError> {
+        let builder = &mut builder;
+        let table = table(name);
+        let total: usize = table.stages.iter().map(|stage| stage.blocks).sum();
+        let stem = ConvNormConfig {
+            channels: 3,
+            filters: table.stem,
+            kernel: 3,
+            stride: 2,
+            groups: 1,
+            activation: table.activation,
+            epsilon: table.epsilon,
+        };
+        let stem = ConvNorm::new(builder, table.layout.stem(), stem)?;
+        let mut channels = table.stem;
+        let mut blocks = Vec::with_capacity(total);
+        for (at, stage) in table.stages.iter().enumerate() {
+            for index in 0..stage.blocks {
+                let names = table.layout.block(at, index, blocks.len());
+                let place = Place {
+                    channels,
+                    stride: if index == 0 { stage.stride } else { 1 },
+                    skip: table.stochastic_depth * blocks.len() as f64 / total as f64,
+                };
+                let block = InvertedResidual::new(builder, names, table, stage, place)?;
+                blocks.push(block);
+                channels = stage.channels;
+            }
+        }
+        let head = ConvNormConfig {
+            channels,
+            filters: table.head,
+            kernel: 1,
+            stride: 1,
+            groups: 1,
+            activation: table.activation,
+            epsilon: table.epsilon,
+        };
+        let names = table.layout.head(table.stages.len(), total);
+        let head = ConvNorm::new(builder, names, head)?;
+        let (hidden, classifier) = Self::classifier(builder, table, classes)?;
+        Ok(Self {
+            stem,
+            blocks,
+            head,
+            hidden,
+            dropout: DropoutConfig::new(table.dropout).init(),
+            classifier,
+            activation: table.activation,
+            name,
+            classes,
+            burn_only: false,
+        })
+    }
+
+    /// The hidden layer, where the table has one, and the last.
+    fn classifier(
+        builder: &mut Builder,
+        table: &Table,
+        classes: usize,
+    ) -> Result<(Option<Linear>, Linear), ModelError> {
+        let init = match table.classifier {
+            Start::Normal => Init::Normal { deviation: 0.01 },
+            Start::Uniform { bound } => Init::Uniform {
+                bound: (bound / classes as f64).sqrt(),
+            },
+        };
+        let hidden = match table.hidden {
+            Some(width) => {
+                let name = table.layout.hidden();
+                Some(Linear::new(builder, name, table.head, width, init)?)
+            }
+            None => None,
+        };
+        let features = table.hidden.unwrap_or(table.head);
+        let name = table.layout.classifier();
+        Ok((hidden, Linear::new(builder, name, features, classes, init)?))
+    }
+
+    pub fn name(&self) -> NetworkName {
+        self.name
+    }
+
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// `[batch, 3, side, side]`, RGB, 0–1 → logits `[batch, classes]`.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.pass(images, None)
+    }
+
+    /// The network as `valid()` gives it, but with batch norm's running statistics
+    /// recomputed: the mean, over these batches, of each batch's mean and unbiased
+    /// variance. Nothing is dropped meanwhile.
+    ///
+    /// The statistics that training leaves trail behind the weights by some ten
+    /// steps; these belong to the weights as they are. The batches are as for
+    /// [`Self::forward`], on a device without autodiff. Of no batches, the statistics
+    /// stay.
+    pub fn recalibrated(&self, batches: impl IntoIterator<Item = Tensor<4>>) -> Self {
+        let network = self.valid();
+        for (before, images) in batches.into_iter().enumerate() {
+            network.pass(images, Some(1.0 / (before + 1) as f64));
+        }
+        // Settles the last update, too.
+        network.valid()
+    }
+
+    fn pass(&self, images: Tensor<4>, recompute: Option<f64>) -> Tensor<2> {
+        let kernels = match self.burn_only {
+            true => Kernels::Burn,
+            false => Kernels::of(&images.device()),
+        };
+        let pass = Pass { kernels, recompute };
+        let mut output = self.stem.forward(standardize(images), pass);
+        for block in &self.blocks {
+            output = block.forward(output, pass);
+        }
+        output = self.head.forward(output, pass);
+        let [batch, channels, height, width] = output.dims();
+        let places = output.reshape([batch, channels, height * width]);
+        let mut features: Tensor<2> = places.mean_dim(2).reshape([batch, channels]);
+        if let Some(hidden) = &self.hidden {
+            features = self.activation.forward(hidden.forward(features));
+        }
+        self.classifier.forward(self.dropout.forward(features))
+    }
+
+    /// The same network, computing with Burn's operations everywhere.
+    pub fn with_burn_kernels(self) -> Self {
+        Self {
+            burn_only: true,
+            ..self
+        }
+    }
+
+    /// Trainable parameters, as torchvision counts them.
+    pub fn parameters(&self) -> u64 {
+        self.summary().iter().map(|row| row.parameters).sum()
+    }
+
+    /// Convolutions and linear layers.
+    pub fn layers(&self) -> u64 {
+        let weighted = |layer: &Layer| !matches!(layer, Layer::Norm(_));
+        self.each_layer().into_iter().filter(weighted).count() as u64
+    }
+
+    /// Every layer with parameters, in the order of the forward pass.
+    pub fn summary(&self) -> Vec<LayerRow> {
+        self.each_layer().iter().map(Layer::row).collect()
+    }
+
+    /// In the order of torchvision's state dict.
+    pub(crate) fn each_layer(&self) -> Vec<Layer<'_>> {
+        let mut layers = Vec::new();
+        push(&mut layers, &self.stem);
+        for block in &self.blocks {
+            if let Some(expand) = &block.expand {
+                push(&mut layers, expand);
+            }
+            push(&mut layers, &block.depthwise);
+            if let Some(squeeze) = &block.squeeze {
+                layers.push(Layer::Convolution(&squeeze.reduce));
+                layers.push(Layer::Convolution(&squeeze.expand));
+            }
+            push(&mut layers, &block.project);
+        }
+        push(&mut layers, &self.head);
+        layers.extend(self.hidden.as_ref().map(Layer::Linear));
+        layers.push(Layer::Linear(&self.classifier));
+        layers
+    }
+}
+
+fn push<'a>(layers: &mut Vec<Layer<'a>>, pair: &'a ConvNorm) {
+    layers.push(Layer::Convolution(&pair.convolution));
+    layers.push(Layer::Norm(&pair.norm));
+}
+
+fn standardize(images: Tensor<4>) -> Tensor<4> {
+    let by_channel = |values: [f32; 3]| {
+        let data = TensorData::new(values.to_vec(), [1, 3, 1, 1]);
+        Tensor::<4>::from_data(data, &images.device())
+    };
+    let (mean, deviation) = (by_channel(MEAN), by_channel(DEVIATION));
+    (images - mean) / deviation
+}
+
+impl Layer<'_> {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Convolution(layer) => &layer.name,
+            Self::Norm(layer) => &layer.name,
+            Self::Linear(layer) => &layer.name,
+        }
+    }
+
+    fn row(&self) -> LayerRow {
+        let (kind, channels, parameters) = match self {
+            Self::Convolution(layer) => {
+                let [filters, channels, kernel, _] = layer.weight.dims();
+                let depthwise = layer.groups > 1;
+                let kind = if depthwise {
+                    "depthwise"
+                } else {
+                    "convolution"
+                };
+                let bias = layer.bias.as_ref().map_or(0, |bias| bias.dims()[0]);
+                let parameters = filters * channels * kernel * kernel + bias;
+                (format!("{kind} {kernel} × {kernel}"), filters, parameters)
+            }
+            Self::Norm(layer) => {
+                let [channels] = layer.weight.dims();
+                ("batch norm".into(), channels, 2 * channels)
+            }
+            Self::Linear(layer) => {
+                let [to, from] = layer.weight.dims();
+                ("linear".into(), to, to * from + to)
+            }
+        };
+        LayerRow {
+            name: self.name().to_owned(),
+            kind,
+            channels,
+            parameters: parameters as u64,
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Weights in and out: safetensors, with the names of torchvision's state dict, so
+//! that `safetensors.torch.load_file` gives what `load_state_dict` takes, and what
+//! `save_file` writes comes in.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use burn::tensor::{Device, Tensor};
+use maskline_messages::{Label, NetworkName};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ModelError, Network,
+    init::{Builder, Init, Source},
+    network::Layer,
+};
+
+/// What batch norm counts in PyTorch: the batches seen. Nothing here needs it.
+const BATCHES: &str = "num_batches_tracked";
+
+/// Where in the file's metadata the card lies, as JSON. One entry, since several
+/// would be written in any order, and the same weights are to give the same file.
+const CARD: &str = "maskline";
+
+/// What one must know to use the weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    pub network: NetworkName,
+    /// By index of the logits.
+    pub classes: Vec<Label>,
+    /// Width and height of the images it was trained on.
+    pub pixels: u32,
+}
+
+/// The network's weights and running statistics, little-endian `f32`.
+///
+/// # Errors
+/// [`ModelError::Classes`] if the card doesn't name every class.
+pub fn to_safetensors(network: &Network, card: &Card) -> Result<Vec<u8>, ModelError> {
+    if card.classes.len() != network.classes() {
+        return Err(ModelError::Classes {
+            network: network.classes(),
+            card: card.classes.len(),
+        });
+    }
+    let card = serde_json::to_string(card).expect("names and numbers are JSON");
+    let metadata = HashMap::from([(CARD.to_owned(), card)]);
+    let mut stored = BTreeMap::new();
+    for layer in network.each_layer() {
+        store(&layer, &mut stored);
+    }
+    let views = stored.iter().map(|(name, tensor)| {
+        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
+        view.map(|view| (name, view))
+    });
+    let views: Vec<_> = views.collect::<Result<_, _>>()?;
+    Ok(safetensors::serialize(views, Some(metadata))?)
+}
+
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+fn store(layer: &Layer, to: &mut BTreeMap<String, Stored>) {
+    let mut put = |tensor: &str, stored| to.insert(format!("{}.{tensor}", layer.name()), stored);
+    match layer {
+        Layer::Convolution(layer) => {
+            put("weight", floats(layer.weight.val()));
+            if let Some(bias) = &layer.bias {
+                put("bias", floats(bias.val()));
+            }
+        }
+        Layer::Norm(layer) => {
+            put("weight", floats(layer.weight.val()));
+            put("bias", floats(layer.bias.val()));
+            put("running_mean", floats(layer.running_mean.value_sync()));
+            put("running_var", floats(layer.running_variance.value_sync()));
+            let none = Stored {
+                dtype: Dtype::I64,
+                shape: Vec::new(),
+                bytes: 0i64.to_le_bytes().to_vec(),
+            };
+            put(BATCHES, none);
+        }
+        Layer::Linear(layer) => {
+            put("weight", floats(layer.weight.val()));
+            put("bias", floats(layer.bias.val()));
+        }
+    }
+}
+
+fn floats<const D: usize>(tensor: Tensor<D>) -> Stored {
+    let shape = tensor.dims().to_vec();
+    let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
+    Stored {
+        dtype: Dtype::F32,
+        shape,
+        bytes: values.into_iter().flat_map(f32::to_le_bytes).collect(),
+    }
+}
+
+/// What the file says of itself.
+pub fn card(bytes: &[u8]) -> Result<Card, ModelError> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let metadata = header.metadata().as_ref();
+    let card = metadata.and_then(|metadata| metadata.get(CARD));
+    serde_json::from_str(card.ok_or(ModelError::NoCard)?).map_err(ModelError::BadCard)
+}
+
+/// A network and its card, as [`to_safetensors`] wrote them.
+///
+/// # Errors
+/// If the metadata lacks the card, or as [`from_state_dict`].
+pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<(Network, Card), ModelError> {
+    let card = card(bytes)?;
+    let network = from_state_dict(bytes, card.network, card.classes.len(), device)?;
+    Ok((network, card))
+}
+
+/// A network from the state dict of torchvision's, without our metadata.
+///
+/// # Errors
+/// If a tensor is missing, left over, of another shape or no `f32`.
+pub fn from_state_dict(
+    bytes: &[u8],
+    network: NetworkName,
+    classes: usize,
+    device: &Device,
+) -> Result<Network, ModelError> {
+    let mut source = File {
+        network,
+        tensors: SafeTensors::deserialize(bytes)?,
+        taken: HashSet::new(),
+    };
+    let builder = Builder {
+        source: &mut source,
+        device,
+    };
+    let built = Network::build(builder, network, classes)?;
+    source.finish()?;
+    Ok(built)
+}
+
+struct File<'a> {
+    network: NetworkName,
+    tensors: SafeTensors<'a>,
+    taken: HashSet<String>,
+}
+
+impl Source for File<'_> {
+    fn values(&mut self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>, ModelError> {
+        let network = self.network;
+        let tensor = self.tensors.tensor(name).map_err(|_| ModelError::Missing {
+            network,
+            name: name.to_owned(),
+        })?;
+        if tensor.dtype() != Dtype::F32 {
+            return Err(ModelError::Type {
+                name: name.to_owned(),
+                found: tensor.dtype().to_string(),
+            });
+        }
+        if tensor.shape() != shape {
+            return Err(ModelError::Shape {
+                network,
+                name: name.to_owned(),
+                expected: shape.to_vec(),
+                found: tensor.shape().to_vec(),
+            });
+        }
+        self.taken.insert(name.to_owned());
+        let (floats, _) = tensor.data().as_chunks();
+        Ok(floats.iter().copied().map(f32::from_le_bytes).collect())
+    }
+}
+
+impl File<'_> {
+    fn finish(self) -> Result<(), ModelError> {
+        let names = self.tensors.names();
+        let left: Vec<&str> = names
+            .into_iter()
+            .filter(|name| !self.taken.contains(*name) && !name.ends_with(BATCHES))
+            .collect();
+        match left.iter().min() {
+            None => Ok(()),
+            Some(name) => Err(ModelError::LeftOver {
+                network: self.network,
+                count: left.len(),
+                name: (*name).to_owned(),
+            }),
+        }
+    }
+}

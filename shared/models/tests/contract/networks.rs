@@ -1,0 +1,189 @@
+//! Whole networks: gradients, seeds, statistics.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use burn::{
+    module::{Module, ModuleVisitor, Param},
+    tensor::{Device, Gradients, Tensor, TensorData},
+};
+use maskline_messages::NetworkName;
+use maskline_models::Network;
+
+use crate::{difference, uniform};
+
+const SIDE: usize = 48;
+
+fn images(name: &str, count: usize, device: &Device) -> Tensor<4> {
+    let shape = [count, 3, SIDE, SIDE];
+    let values = uniform(name, shape.iter().product());
+    let unit = values.into_iter().map(|x| (x + 1.0) / 2.0).collect();
+    Tensor::from_data(TensorData::new(unit, shape), device)
+}
+
+fn vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().iter::<f32>().collect()
+}
+
+/// Burn has one generator of random numbers for all threads: tests that train, and so
+/// drop, do it one after the other.
+fn alone_with_the_generator() -> MutexGuard<'static, ()> {
+    static GENERATOR: Mutex<()> = Mutex::new(());
+    GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Collects the gradient of every parameter, by its place in the module.
+struct Collect<'a> {
+    gradients: &'a Gradients,
+    path: Vec<String>,
+    found: BTreeMap<String, Vec<f32>>,
+}
+
+impl ModuleVisitor for Collect<'_> {
+    fn enter_module(&mut self, name: &str, _: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        if let Some(gradient) = param.val().grad(self.gradients) {
+            self.found.insert(self.path.join("."), vec(gradient));
+        }
+    }
+}
+
+/// Of one training pass, with the same images dropped every time.
+fn gradients(network: &Network) -> BTreeMap<String, Vec<f32>> {
+    let device = Device::flex().autodiff();
+    device.seed(5);
+    let logits = network.forward(images("images", 4, &device));
+    let weights = TensorData::new(uniform("weights", 8), [4, 2]);
+    let loss = (logits * Tensor::from_data(weights, &device)).sum();
+    let mut collect = Collect {
+        gradients: &loss.backward(),
+        path: Vec::new(),
+        found: BTreeMap::new(),
+    };
+    network.visit(&mut collect);
+    collect.found
+}
+
+#[test]
+fn gradients_of_every_parameter_are_burns() {
+    let _alone = alone_with_the_generator();
+    let device = Device::flex().autodiff();
+    for name in NetworkName::ALL {
+        let network = Network::new(name, 2, 3, &device);
+        let own = gradients(&network);
+        let burn = gradients(&network.clone().with_burn_kernels());
+        let tensors = network.summary().len();
+        assert!(
+            own.len() >= 3 * tensors / 2,
+            "{name}: {} gradients",
+            own.len()
+        );
+        assert!(own.keys().eq(burn.keys()), "{name}: the same parameters");
+        for (parameter, expected) in &burn {
+            let off = difference(&own[parameter], expected);
+            assert!(
+                off < 2e-3,
+                "{name}: the gradient by {parameter} is off by {off:e}"
+            );
+        }
+    }
+}
+
+#[test]
+fn logits_and_running_statistics_are_burns() {
+    let device = Device::flex();
+    for name in NetworkName::ALL {
+        let network = Network::new(name, 2, 3, &device);
+        let statistics = || [images("first", 4, &device), images("second", 3, &device)];
+        let own = network.recalibrated(statistics());
+        let burn = network
+            .clone()
+            .with_burn_kernels()
+            .recalibrated(statistics());
+        let images = images("images", 2, &device);
+        let off = difference(
+            &vec(own.forward(images.clone())),
+            &vec(burn.forward(images)),
+        );
+        assert!(off < 1e-3, "{name}: the logits are off by {off:e}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_whatever_the_threads() {
+    let _alone = alone_with_the_generator();
+    let device = Device::flex().autodiff();
+    let with = |threads: usize, seed: u64| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        pool.expect("a thread pool").install(|| {
+            gradients(&Network::new(
+                NetworkName::MobilenetV3Small,
+                2,
+                seed,
+                &device,
+            ))
+        })
+    };
+    let once = with(1, 3);
+    assert_eq!(once, with(3, 3));
+    assert_ne!(once, with(1, 4));
+}
+
+#[test]
+fn training_moves_the_running_statistics_and_inference_does_not() {
+    let _alone = alone_with_the_generator();
+    let device = Device::flex().autodiff();
+    let network = Network::new(NetworkName::MobilenetV3Small, 2, 3, &device);
+    let plain = Device::flex();
+    let seen = images("images", 4, &plain);
+    let before = vec(network.valid().forward(seen.clone()));
+    assert_eq!(before, vec(network.valid().forward(seen.clone())));
+    network.forward(images("images", 4, &device));
+    assert_ne!(before, vec(network.valid().forward(seen)));
+}
+
+#[test]
+fn recalibration_leaves_the_network_it_was_made_of() {
+    let device = Device::flex();
+    let network = Network::new(NetworkName::MobilenetV3Small, 2, 3, &device);
+    let seen = images("images", 4, &device);
+    let before = vec(network.forward(seen.clone()));
+    let recalibrated = network.recalibrated([seen.clone()]);
+    assert_ne!(before, vec(recalibrated.forward(seen.clone())));
+    assert_eq!(before, vec(network.forward(seen.clone())));
+    let again = network.recalibrated([]);
+    assert_eq!(
+        before,
+        vec(again.forward(seen)),
+        "of no batches the statistics stay"
+    );
+}
+
+#[test]
+fn dropout_and_stochastic_depth_drop_in_training_only() {
+    let _alone = alone_with_the_generator();
+    let device = Device::flex().autodiff();
+    let network = Network::new(NetworkName::EfficientnetB0, 2, 3, &device);
+    let training = |seed| {
+        device.seed(seed);
+        vec(network.forward(images("images", 8, &device)))
+    };
+    let once = training(1);
+    assert_eq!(once, training(1));
+    assert_ne!(once, training(2));
+    let plain = Device::flex();
+    let inference = |seed| {
+        plain.seed(seed);
+        vec(network.valid().forward(images("images", 8, &plain)))
+    };
+    assert_eq!(inference(1), inference(2));
+}

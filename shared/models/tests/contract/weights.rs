@@ -1,0 +1,188 @@
+//! Weights in files: what goes out comes in, and what doesn't fit is said plainly.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use maskline_messages::{Label, NetworkName};
+use maskline_models::{
+    Classifier, ModelError, Network,
+    weights::{self, Card},
+};
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+
+use crate::uniform;
+
+const NAME: NetworkName = NetworkName::MobilenetV3Small;
+
+fn card() -> Card {
+    Card {
+        network: NAME,
+        classes: ["with_mask", "without_mask"]
+            .map(|class| class.parse::<Label>().unwrap())
+            .to_vec(),
+        pixels: 32,
+    }
+}
+
+fn network() -> Network {
+    Network::new(NAME, 2, 9, &Device::flex())
+}
+
+fn file() -> Vec<u8> {
+    weights::to_safetensors(&network(), &card()).unwrap()
+}
+
+fn planes(images: usize) -> Vec<f32> {
+    let values = uniform("planes", images * 3 * 32 * 32);
+    values.into_iter().map(|x| (x + 1.0) / 2.0).collect()
+}
+
+type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
+
+/// The file, its tensors and metadata changed.
+fn changed(change: impl FnOnce(&mut Tensors, &mut HashMap<String, String>)) -> Vec<u8> {
+    let file = file();
+    let (_, header) = SafeTensors::read_metadata(&file).unwrap();
+    let mut metadata = header.metadata().clone().unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let mut tensors: Tensors = tensors
+        .iter()
+        .map(|(name, of)| {
+            (
+                name.into(),
+                of.dtype(),
+                of.shape().to_vec(),
+                of.data().to_vec(),
+            )
+        })
+        .collect();
+    change(&mut tensors, &mut metadata);
+    let views = tensors.iter().map(|(name, dtype, shape, bytes)| {
+        (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+    });
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+fn refused(bytes: &[u8]) -> ModelError {
+    weights::from_safetensors(bytes, &Device::flex()).expect_err("a file to refuse")
+}
+
+#[test]
+fn what_goes_out_comes_in() {
+    let file = file();
+    assert_eq!(weights::card(&file).unwrap(), card());
+    let (again, read) = weights::from_safetensors(&file, &Device::flex()).unwrap();
+    assert_eq!(read, card());
+    let twice = weights::to_safetensors(&again, &read).unwrap();
+    assert!(twice == file, "the same weights give the same file");
+}
+
+#[test]
+fn a_card_names_every_class() {
+    let mut card = card();
+    card.classes.pop();
+    let error = weights::to_safetensors(&network(), &card).unwrap_err();
+    let expected = "a network of 2 classes can't be labelled with 1 names";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_file_that_is_cut_off_or_none_is_unreadable() {
+    let file = file();
+    for bytes in [
+        &file[..0],
+        &file[..7],
+        &file[..200],
+        &file[..file.len() - 1],
+        b"PK\x03\x04 zip",
+    ] {
+        assert!(matches!(refused(bytes), ModelError::Unreadable(_)));
+    }
+}
+
+#[test]
+fn a_file_without_a_card_says_what_it_lacks() {
+    let bytes = changed(|_, metadata| metadata.clear());
+    assert!(matches!(refused(&bytes), ModelError::NoCard));
+    let bytes = changed(|_, metadata| {
+        metadata
+            .values_mut()
+            .for_each(|card| *card = card.replace("32", "\"many\""));
+    });
+    assert!(matches!(refused(&bytes), ModelError::BadCard(_)));
+}
+
+#[test]
+fn every_tensor_must_be_there_once_and_fit() {
+    let missing = changed(|tensors, _| tensors.retain(|(name, ..)| name != "classifier.3.bias"));
+    let error = refused(&missing).to_string();
+    let expected = "the file has no tensor \"classifier.3.bias\", which mobilenet_v3_small needs";
+    assert_eq!(error, expected);
+
+    let left_over = changed(|tensors, _| {
+        tensors.push(("head.weight".into(), Dtype::F32, vec![1], vec![0; 4]));
+    });
+    assert!(matches!(
+        refused(&left_over),
+        ModelError::LeftOver { count: 1, name, .. } if name == "head.weight"
+    ));
+
+    let misshapen = changed(|tensors, _| {
+        let tensor = tensors
+            .iter_mut()
+            .find(|(name, ..)| name == "classifier.3.weight");
+        tensor.unwrap().2 = vec![1024, 2];
+    });
+    assert!(matches!(
+        refused(&misshapen),
+        ModelError::Shape { expected, found, .. }
+            if expected == [2, 1024] && found == [1024, 2]
+    ));
+
+    let of_another_type = changed(|tensors, _| {
+        let tensor = tensors
+            .iter_mut()
+            .find(|(name, ..)| name == "classifier.3.bias");
+        let (_, dtype, _, bytes) = tensor.unwrap();
+        *dtype = Dtype::F16;
+        bytes.truncate(4);
+    });
+    assert!(matches!(refused(&of_another_type), ModelError::Type { .. }));
+}
+
+#[test]
+fn another_networks_weights_are_refused() {
+    let bytes = changed(|_, metadata| {
+        let other = |card: &mut String| *card = card.replace("mobilenet_v3_small", "mobilenet_v2");
+        metadata.values_mut().for_each(other);
+    });
+    assert!(matches!(
+        refused(&bytes),
+        ModelError::Missing { .. } | ModelError::Shape { .. }
+    ));
+}
+
+#[test]
+fn a_classifier_gives_probabilities_image_by_image() {
+    fn shared_by_threads<T: Send + Sync>(_: &T) {}
+    // More than are computed at once.
+    let images = 35;
+    let classifier = Classifier::load(&file(), &Device::flex()).unwrap();
+    shared_by_threads(&classifier);
+    assert_eq!(classifier.card(), &card());
+    let all = classifier.probabilities(planes(images), images);
+    assert_eq!(all.len(), images);
+    let last = planes(images).split_off((images - 1) * 3 * 32 * 32);
+    let alone = classifier.probabilities(last.clone(), 1).remove(0);
+    for (together, alone) in all[images - 1].iter().zip(&alone) {
+        assert!((together - alone).abs() < 1e-5);
+    }
+    assert!((alone.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+
+    let device = Device::flex();
+    let image = Tensor::from_data(TensorData::new(last, [1, 3, 32, 32]), &device);
+    let logits: Vec<f32> = network().forward(image).into_data().iter::<f32>().collect();
+    let odds = (alone[0] / alone[1]).ln();
+    assert!((odds - (logits[0] - logits[1])).abs() < 1e-4);
+    assert!(classifier.probabilities(Vec::new(), 0).is_empty());
+}
