@@ -1,0 +1,189 @@
+//! What the network sees: batches of images, prepared a few ahead of it.
+
+use std::{
+    sync::mpsc::{Receiver, sync_channel},
+    thread::Scope,
+};
+
+use anyhow::Result;
+use maskline_vision::{augment, planes, resize};
+use rand::seq::SliceRandom;
+use rayon::{
+    ThreadPool,
+    iter::{IndexedParallelIterator, IntoParallelRefIterator, ParallelIterator},
+    slice::ParallelSliceMut,
+};
+
+use crate::{
+    examples::Split,
+    random::{Purpose, stream},
+};
+
+/// Batches that wait prepared while the network computes.
+const AHEAD: usize = 2;
+
+/// Images and their classes, ready for a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// `[images, 3, side, side]`, RGB, 0–1.
+    pub planes: Vec<f32>,
+    /// Of each image, an index into the dataset's classes.
+    pub classes: Vec<usize>,
+}
+
+/// What is done to an image before the network sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preparation {
+    /// Chance, and a new one in every epoch.
+    Augmented { seed: u64, epoch: usize },
+    /// As for a prediction: the whole picture, stretched to a square.
+    Plain,
+}
+
+/// A random order of `images` images, another in every epoch.
+pub fn order(seed: u64, epoch: usize, images: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..images).collect();
+    order.shuffle(&mut stream(seed, Purpose::Order, epoch, 0));
+    order
+}
+
+/// The batches of an epoch. What is left over at the end is left out, because a
+/// small batch has poor statistics, unless there is nothing else.
+pub fn training_batches(order: &[usize], batch: usize) -> Vec<Vec<usize>> {
+    if order.len() < batch {
+        return vec![order.to_vec()];
+    }
+    order.chunks_exact(batch).map(<[usize]>::to_vec).collect()
+}
+
+/// Prepares `batches` of the images of `split`, one after another, on threads of
+/// their own. What is prepared does not depend on the number of threads. Ends
+/// early when the receiver is dropped.
+pub fn prepare<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    threads: &'scope ThreadPool,
+    split: &'scope Split,
+    batches: Vec<Vec<usize>>,
+    side: u32,
+    preparation: Preparation,
+) -> Receiver<Result<Batch>> {
+    let (sender, receiver) = sync_channel(AHEAD);
+    scope.spawn(move || {
+        for images in batches {
+            let batch = threads.install(|| assemble(split, &images, side, preparation));
+            if sender.send(batch).is_err() {
+                break;
+            }
+        }
+    });
+    receiver
+}
+
+fn assemble(split: &Split, images: &[usize], side: u32, preparation: Preparation) -> Result<Batch> {
+    let each = 3 * (side as usize).pow(2);
+    let mut prepared = vec![0.0; each * images.len()];
+    prepared
+        .par_chunks_exact_mut(each)
+        .zip(images.par_iter())
+        .try_for_each(|(out, &image)| {
+            let picture = split.picture(image)?;
+            let view = match preparation {
+                Preparation::Augmented { seed, epoch } => {
+                    let mut chance = stream(seed, Purpose::Augmentation, epoch, image);
+                    augment::training(&picture, side, &mut chance)
+                }
+                Preparation::Plain => resize::square(&picture, side),
+            };
+            planes::write_chw(&view, out);
+            anyhow::Ok(())
+        })?;
+    let class = |&image: &usize| split.example(image).class;
+    Ok(Batch {
+        planes: prepared,
+        classes: images.iter().map(class).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use rayon::ThreadPoolBuilder;
+
+    use super::*;
+    use crate::fixtures;
+
+    #[test]
+    fn every_epoch_has_an_order_of_its_own_and_always_the_same() {
+        let first = order(42, 0, 100);
+        assert_eq!(first, order(42, 0, 100));
+        assert_ne!(first, order(42, 1, 100));
+        assert_ne!(first, order(43, 0, 100));
+        let mut sorted = first;
+        sorted.sort_unstable();
+        assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_left_over_is_left_out_unless_there_is_nothing_else() {
+        assert_eq!(training_batches(&[4, 1, 3, 0, 2], 2), [[4, 1], [3, 0]]);
+        assert_eq!(training_batches(&[1, 0], 2), [[1, 0]]);
+        assert_eq!(training_batches(&[1, 0], 3), [[1, 0]]);
+    }
+
+    #[tokio::test]
+    async fn batches_depend_on_the_seed_and_the_epoch_but_not_on_threads_memory_or_company() {
+        let store = fixtures::Store::new().await;
+        let dataset = store.dataset(&fixtures::Drawing::default()).await;
+        let (ample, none) = (1 << 30, 0);
+        let decoded = store.examples(&dataset, 32, ample).await;
+        let filed = store.examples(&dataset, 32, none).await;
+        let batch =
+            |examples: &crate::examples::Examples, threads, images: &[usize], preparation| {
+                let threads = ThreadPoolBuilder::new()
+                    .num_threads(threads)
+                    .build()
+                    .unwrap();
+                threads
+                    .install(|| assemble(&examples.training, images, 32, preparation))
+                    .unwrap()
+            };
+        let augmented = |seed, epoch| Preparation::Augmented { seed, epoch };
+        let one = batch(&decoded, 1, &[3, 1, 2], augmented(42, 1));
+        assert_eq!(one, batch(&decoded, 3, &[3, 1, 2], augmented(42, 1)));
+        assert_eq!(one, batch(&filed, 2, &[3, 1, 2], augmented(42, 1)));
+        assert_ne!(one, batch(&decoded, 1, &[3, 1, 2], augmented(42, 2)));
+        assert_ne!(one, batch(&decoded, 1, &[3, 1, 2], augmented(41, 1)));
+        let alone = batch(&decoded, 1, &[1], augmented(42, 1));
+        assert_eq!(alone.planes[..], one.planes[3 * 32 * 32..2 * 3 * 32 * 32]);
+        let plain = batch(&decoded, 1, &[3, 1, 2], Preparation::Plain);
+        assert_eq!(plain, batch(&filed, 1, &[3, 1, 2], Preparation::Plain));
+        assert!(plain.planes.iter().all(|value| (0.0..=1.0).contains(value)));
+    }
+
+    #[tokio::test]
+    async fn batches_come_in_order_and_their_making_ends_with_their_taking() {
+        let store = fixtures::Store::new().await;
+        let dataset = store.dataset(&fixtures::Drawing::default()).await;
+        let examples = store.examples(&dataset, 32, 1 << 30).await;
+        let batches: Vec<Vec<usize>> = (0..examples.training.len()).map(|i| vec![i]).collect();
+        let expected: Vec<usize> = (0..3).map(|i| examples.training.example(i).class).collect();
+        let taken: Vec<usize> = thread::scope(|scope| {
+            let prepared = prepare(
+                scope,
+                &examples.threads,
+                &examples.training,
+                batches,
+                32,
+                Preparation::Plain,
+            );
+            // The scope would wait for ever for a maker that did not end.
+            prepared
+                .iter()
+                .take(3)
+                .map(|batch| batch.unwrap().classes[0])
+                .collect()
+        });
+        assert_eq!(taken, expected);
+    }
+}

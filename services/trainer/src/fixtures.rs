@@ -1,0 +1,214 @@
+//! What the tests train on: pictures drawn on the spot, in stores of their own.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arrow::{
+    array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray},
+    datatypes::{DataType, Field, Fields},
+};
+use bytes::Bytes;
+use image::{Rgb, RgbImage};
+use maskline_messages::{DatasetId, ImageId, ObjectKey, Queue};
+use maskline_models::device::{self, Choice, Compute};
+use maskline_runtime::{
+    Sender, WorkContext,
+    broker::{self, Broker},
+};
+use maskline_storage::{Catalog, ObjectStore, Stores, catalog, objects};
+use maskline_vision::encode;
+use parquet::arrow::ArrowWriter;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    examples::Examples,
+    manifest::{Manifest, TRAINING, VALIDATION},
+    shards::Row,
+};
+
+/// To be held while computing with chance: Burn has one generator a process.
+pub async fn alone() -> MutexGuard<'static, ()> {
+    COMPUTING.lock().await
+}
+
+/// The same, for tests that are not asynchronous.
+pub fn alone_blocking() -> MutexGuard<'static, ()> {
+    COMPUTING.blocking_lock()
+}
+
+static COMPUTING: Mutex<()> = Mutex::const_new(());
+
+pub fn compute() -> Compute {
+    device::choose(Choice::Cpu).expect("every machine has a CPU")
+}
+
+/// How many pictures are drawn of each class, and how hard they are to tell apart.
+pub struct Drawing {
+    pub classes: [&'static str; 2],
+    pub training: [usize; 2],
+    pub validation: [usize; 2],
+    /// Of a pixel's grey levels, to either side.
+    pub noise: u8,
+}
+
+impl Default for Drawing {
+    fn default() -> Self {
+        Self {
+            classes: ["blue", "red"],
+            training: [24, 24],
+            validation: [8, 8],
+            noise: 60,
+        }
+    }
+}
+
+/// An object store, a catalog and a broker in a folder of their own.
+pub struct Store {
+    pub objects: Arc<dyn ObjectStore>,
+    pub catalog: Arc<dyn Catalog>,
+    pub broker: Arc<dyn Broker>,
+    _folder: TempDir,
+}
+
+impl Store {
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |kind: &str, name: &str| format!("{kind}:{}", folder.path().join(name).display());
+        Self {
+            objects: objects::open(&at("file", "objects")).await.unwrap(),
+            catalog: catalog::open(&at("sqlite", "catalog.db")).await.unwrap(),
+            broker: broker::open(&at("embedded", "queue.db")).await.unwrap(),
+            _folder: folder,
+        }
+    }
+
+    pub fn stores(&self) -> Stores {
+        Stores {
+            objects: self.objects.clone(),
+            catalog: self.catalog.clone(),
+        }
+    }
+
+    pub fn context(&self, instance: &str) -> WorkContext {
+        WorkContext {
+            instance: instance.to_owned(),
+            stopping: CancellationToken::new(),
+            sender: Sender::new(self.broker.clone()),
+        }
+    }
+
+    /// How many messages wait for the storer.
+    pub async fn news(&self) -> u64 {
+        let depths = self.broker.depths().await.unwrap();
+        let depth = depths.get(Queue::StorerJobs.name());
+        depth.copied().unwrap_or_default().ready
+    }
+
+    /// Draws a dataset and freezes it as the storer does.
+    pub async fn dataset(&self, drawing: &Drawing) -> DatasetId {
+        let mut random = StdRng::seed_from_u64(7);
+        let mut splits = serde_json::Map::new();
+        let id =
+            DatasetId::of(format!("{:?} {:?}", drawing.training, drawing.validation).as_bytes());
+        for (split, counts) in [
+            (TRAINING, drawing.training),
+            (VALIDATION, drawing.validation),
+        ] {
+            let mut rows = vec![];
+            for index in 0..counts[0].max(counts[1]) {
+                for (class, _) in counts
+                    .iter()
+                    .enumerate()
+                    .filter(|&(_, &count)| index < count)
+                {
+                    let jpeg =
+                        Bytes::from(encode::jpeg(&draw(class, drawing.noise, &mut random), 90));
+                    let image = ImageId::of(&jpeg);
+                    rows.push(Row { image, class, jpeg });
+                }
+            }
+            let mut shards = vec![];
+            for (index, rows) in rows.chunks(20).enumerate() {
+                let shard = parquet(rows);
+                let file = format!("data/{split}-{index:05}.parquet");
+                let sha256 = hex::encode(Sha256::digest(&shard));
+                let key = ObjectKey::dataset(&id, &file).unwrap();
+                self.objects.put(&key, shard).await.unwrap();
+                shards.push(json!({ "file": file, "rows": rows.len(), "sha256": sha256 }));
+            }
+            let by_class: HashMap<_, _> = drawing.classes.into_iter().zip(counts).collect();
+            let entry = json!({ "images": rows.len(), "by_class": by_class, "shards": shards });
+            splits.insert(split.to_owned(), entry);
+        }
+        let manifest = json!({
+            "version": 1,
+            "dataset": id,
+            "classes": drawing.classes,
+            "splits": splits,
+            "near_duplicate_groups": 3,
+            "set_aside": 1,
+        });
+        let key = ObjectKey::dataset(&id, "manifest.json").unwrap();
+        self.objects
+            .put(&key, manifest.to_string().into())
+            .await
+            .unwrap();
+        id
+    }
+
+    pub async fn examples(&self, dataset: &DatasetId, pixels: u32, memory: u64) -> Examples {
+        let manifest = Manifest::read(&self.objects, dataset).await.unwrap();
+        Examples::load(&self.objects, manifest, pixels, memory)
+            .await
+            .unwrap()
+    }
+}
+
+/// A noisy square, blue (class 0) or red, on noisy grey.
+fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
+    let color: [i16; 3] = if class == 0 {
+        [90, 90, 160]
+    } else {
+        [160, 90, 90]
+    };
+    let (left, top) = (random.random_range(2..14), random.random_range(2..14));
+    RgbImage::from_fn(40, 40, |x, y| {
+        let inside = (left..left + 24).contains(&x) && (top..top + 24).contains(&y);
+        let base = if inside { color } else { [120; 3] };
+        let noise = i16::from(noise);
+        Rgb(base.map(|value| (value + random.random_range(-noise..=noise)).clamp(0, 255) as u8))
+    })
+}
+
+/// A shard in the datasets' layout.
+pub fn parquet(rows: &[Row]) -> Bytes {
+    let fields = Fields::from(vec![
+        Field::new("bytes", DataType::Binary, false),
+        Field::new("path", DataType::Utf8, false),
+    ]);
+    let paths = rows.iter().map(|row| format!("{}.jpg", row.image));
+    let jpegs = rows.iter().map(|row| &row.jpeg);
+    let image = StructArray::new(
+        fields,
+        vec![
+            Arc::new(BinaryArray::from_iter_values(jpegs)) as ArrayRef,
+            Arc::new(StringArray::from_iter_values(paths)),
+        ],
+        None,
+    );
+    let labels = Int64Array::from_iter_values(rows.iter().map(|row| row.class as i64));
+    let ids = StringArray::from_iter_values(rows.iter().map(|row| row.image.to_string()));
+    let columns: [(&str, ArrayRef); 3] = [
+        ("image", Arc::new(image)),
+        ("label", Arc::new(labels)),
+        ("image_id", Arc::new(ids)),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(vec![], batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap().into()
+}

@@ -1,0 +1,104 @@
+//! Curves over the epochs, as SVG.
+
+use std::{error::Error, ops::Range};
+
+use plotters::prelude::*;
+
+/// Pixels; the page scales it.
+const SIZE: (u32, u32) = (640, 320);
+
+/// Fewer epochs than this are dots, too: a line of one point shows nothing.
+const FEW: usize = 40;
+
+/// The page's style gives these their colours, by light or dark.
+const INK: RGBColor = BLACK;
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+
+/// One line.
+pub struct Curve {
+    pub color: RGBColor,
+    /// For each epoch.
+    pub values: Vec<f64>,
+}
+
+/// The curves in one picture, over epochs counted from 1. `height` is what the
+/// vertical axis shows, `label` how a value on it is written.
+pub fn svg(curves: &[Curve], height: Range<f64>, label: fn(&f64) -> String) -> String {
+    let mut svg = String::new();
+    draw(&mut svg, curves, height, label).expect("text takes all that is drawn");
+    svg
+}
+
+fn draw(
+    svg: &mut String,
+    curves: &[Curve],
+    height: Range<f64>,
+    label: fn(&f64) -> String,
+) -> Result<(), Box<dyn Error>> {
+    let epochs = curves
+        .iter()
+        .map(|curve| curve.values.len())
+        .max()
+        .unwrap_or(0);
+    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let mut chart = ChartBuilder::on(&area)
+        .margin(12)
+        .x_label_area_size(36)
+        .y_label_area_size(52)
+        .build_cartesian_2d(0.5..epochs as f64 + 0.5, height)?;
+    let text = ("sans-serif", 15).into_font().color(&INK);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(GRID)
+        .x_labels(epochs.clamp(1, 10))
+        .x_label_formatter(&|epoch| format!("{epoch:.0}"))
+        .y_label_formatter(&label)
+        .label_style(text)
+        .draw()?;
+    for curve in curves {
+        let points = || (1..).map(f64::from).zip(curve.values.iter().copied());
+        chart.draw_series(LineSeries::new(points(), curve.color.stroke_width(2)))?;
+        if epochs < FEW {
+            let dot = |point| Circle::new(point, 3, curve.color.filled());
+            chart.draw_series(points().map(dot))?;
+        }
+    }
+    area.present()?;
+    drop(chart);
+    drop(area);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_curve_is_a_line_with_a_dot_for_each_of_few_epochs() {
+        let curve = |values: &[f64]| Curve {
+            color: RED,
+            values: values.to_vec(),
+        };
+        let svg = svg(&[curve(&[0.5, 0.4]), curve(&[0.6, 0.5])], 0.0..1.0, |v| {
+            format!("{v:.1}")
+        });
+        assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+        assert_eq!(svg.matches("<circle").count(), 4);
+        assert_eq!(
+            svg.matches("stroke=\"#FF0000\" stroke-width=\"2\"").count(),
+            2
+        );
+    }
+
+    #[test]
+    fn one_epoch_is_drawn_too() {
+        let curve = Curve {
+            color: RED,
+            values: vec![0.5],
+        };
+        assert!(svg(&[curve], 0.0..1.0, |v| format!("{v}")).contains("<circle"));
+    }
+}

@@ -1,0 +1,383 @@
+//! The report as a page: one file that asks nothing of the network, in the
+//! light or dark of whoever reads it.
+
+use std::ops::Range;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use plotters::style::RGBColor;
+
+use super::{
+    Report, Thumbnail,
+    curves::{self, Curve},
+};
+use crate::{
+    manifest::{TRAINING, VALIDATION},
+    session::Epoch,
+};
+
+const STYLE: &str = include_str!("page.css");
+
+/// Both tell well from light and from dark, and from each other without colours.
+const TRAINING_COLOR: RGBColor = RGBColor(0xe0, 0x8a, 0x1e);
+const VALIDATION_COLOR: RGBColor = RGBColor(0x3b, 0x7d, 0xd8);
+
+/// The whole page. `thumbnails` are those of the report's mistakes.
+pub fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
+    let accuracy = percent(report.accuracy.into());
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { (report.network) ", " (accuracy) " – maskline" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { (report.network) }
+                    p.lead {
+                        strong { (accuracy) } " of the validation images are classified right."
+                    }
+                    p.quiet { "Run " code { (report.run) } }
+                }
+                main {
+                    (result(report))
+                    (learning(report))
+                    (confusion(report))
+                    (mistakes(report, thumbnails))
+                    (dataset(report))
+                    (training(report))
+                    (layers(report))
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn result(report: &Report) -> Markup {
+    html! {
+        section {
+            h2 { "Result" }
+            div.wide {
+                table {
+                    thead { tr {
+                        th { "Network" } th.number { "Layers" } th.number { "Parameters" }
+                        th.number { "Best validation loss" } th.number { "Best validation accuracy" }
+                        th.number { "Training time" }
+                    } }
+                    tbody { tr {
+                        td { (report.network) }
+                        td.number { (report.layers) }
+                        td.number { (grouped(report.parameters)) }
+                        td.number { (format!("{:.4}", report.loss)) }
+                        td.number { (percent(report.accuracy.into())) }
+                        td.number { (duration(report.seconds)) }
+                    } }
+                }
+            }
+            p.quiet {
+                "Of epoch " (report.best_epoch) " of " (report.epochs.len())
+                ", measured on the network as it is published. The loss is the mean cross-entropy, in nats."
+            }
+        }
+    }
+}
+
+fn learning(report: &Report) -> Markup {
+    let of = |value: fn(&Epoch) -> f32| -> Vec<f64> {
+        report
+            .epochs
+            .iter()
+            .map(|epoch| value(epoch).into())
+            .collect()
+    };
+    let losses = [
+        of(|epoch| epoch.training.loss),
+        of(|epoch| epoch.validation.loss),
+    ];
+    let accuracies = [
+        of(|epoch| epoch.training.accuracy),
+        of(|epoch| epoch.validation.accuracy),
+    ];
+    html! {
+        section {
+            h2 { "Learning" }
+            p.key {
+                span.training { "training (augmented images)" } " "
+                span.validation { "validation" }
+            }
+            div.pair {
+                figure {
+                    figcaption { "Loss by epoch, in nats" }
+                    (chart(&losses, loss_range(&losses), |loss| format!("{loss:.2}")))
+                }
+                figure {
+                    figcaption { "Accuracy by epoch" }
+                    (chart(&accuracies, accuracy_range(&accuracies), |share| format!("{:.0} %", share * 100.0)))
+                }
+            }
+        }
+    }
+}
+
+fn chart(
+    [training, validation]: &[Vec<f64>; 2],
+    height: Range<f64>,
+    label: fn(&f64) -> String,
+) -> Markup {
+    let curves = [(TRAINING_COLOR, training), (VALIDATION_COLOR, validation)];
+    let curves = curves.map(|(color, values)| Curve {
+        color,
+        values: values.clone(),
+    });
+    PreEscaped(curves::svg(&curves, height, label))
+}
+
+/// From 0 to above the highest; a loss that once went through the roof does not
+/// flatten the rest.
+fn loss_range(losses: &[Vec<f64>; 2]) -> Range<f64> {
+    const ROOF: f64 = 3.0;
+    let highest = losses.iter().flatten().copied().fold(0.1, f64::max);
+    0.0..(highest * 1.05).min(ROOF)
+}
+
+/// From a tenth below the lowest to 1.
+fn accuracy_range(accuracies: &[Vec<f64>; 2]) -> Range<f64> {
+    let lowest = accuracies.iter().flatten().copied().fold(0.9, f64::min);
+    ((lowest * 10.0).floor() / 10.0).max(0.0)..1.0
+}
+
+fn confusion(report: &Report) -> Markup {
+    let total = |row: &[u64]| row.iter().sum::<u64>();
+    html! {
+        section {
+            h2 { "Confusion" }
+            p.quiet { "Validation images: what they are, by row, and what they were taken for, by column." }
+            div.wide {
+                table.confusion {
+                    thead { tr {
+                        th {}
+                        @for class in &report.classes { th.number { (class.label) } }
+                        th.number { "recall" }
+                    } }
+                    tbody {
+                        @for (row, class) in report.classes.iter().enumerate() {
+                            tr {
+                                th { (class.label) }
+                                @for (column, count) in report.confusion[row].iter().enumerate() {
+                                    td.number.right[row == column].wrong[row != column && *count > 0]
+                                        style=(shade(*count, total(&report.confusion[row]))) { (count) }
+                                }
+                                td.number { (share(class.recall)) }
+                            }
+                        }
+                        tr {
+                            th { "precision" }
+                            @for class in &report.classes { td.number { (share(class.precision)) } }
+                            td.number { (percent(report.accuracy.into())) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How strong a cell is coloured: by its share of the row.
+fn shade(count: u64, of: u64) -> String {
+    format!("--share: {:.0}%", 100.0 * count as f64 / of.max(1) as f64)
+}
+
+fn mistakes(report: &Report, thumbnails: &[Thumbnail]) -> Markup {
+    html! {
+        section {
+            h2 { "Worst mistakes" }
+            @if report.mistakes.is_empty() {
+                p { "None: every validation image is classified right." }
+            } @else {
+                p.quiet { "Validation images that the network is most wrong about, the worst first. Some labels may be what is wrong." }
+                div.gallery {
+                    @for (mistake, Thumbnail(picture)) in report.mistakes.iter().zip(thumbnails) {
+                        figure {
+                            img src=(picture) alt=(format!("{} taken for {}", mistake.label, mistake.predicted)) loading="lazy";
+                            figcaption {
+                                "is " strong { (mistake.label) } br;
+                                "taken for " strong { (mistake.predicted) } ", " (percent(mistake.confidence)) br;
+                                code title=(mistake.image) { (beginning(&mistake.image.to_string())) }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn dataset(report: &Report) -> Markup {
+    let dataset = &report.dataset;
+    let images = |split: &str, label| {
+        let split = dataset.images.get(split);
+        split
+            .and_then(|split| split.get(label))
+            .copied()
+            .unwrap_or_default()
+    };
+    let all = |split: &str| {
+        dataset
+            .images
+            .get(split)
+            .map_or(0, |split| split.values().sum())
+    };
+    html! {
+        section {
+            h2 { "Dataset" }
+            p.quiet { "Dataset " code { (dataset.id) } }
+            div.wide {
+                table {
+                    thead { tr { th { "Images" } th.number { "training" } th.number { "validation" } } }
+                    tbody {
+                        @for class in &report.classes {
+                            tr {
+                                td { (class.label) }
+                                td.number { (grouped(images(TRAINING, &class.label))) }
+                                td.number { (grouped(images(VALIDATION, &class.label))) }
+                            }
+                        }
+                        tr.sum {
+                            td { "all" }
+                            td.number { (grouped(all(TRAINING))) }
+                            td.number { (grouped(all(VALIDATION))) }
+                        }
+                    }
+                }
+            }
+            p {
+                "Near-duplicates lie on one side of the split: " (grouped(dataset.near_duplicate_groups)) " groups. "
+                "Set aside, because near-duplicates of theirs have another label: " (grouped(dataset.set_aside)) "."
+            }
+        }
+    }
+}
+
+fn training(report: &Report) -> Markup {
+    let settings = &report.settings;
+    let optimizer = match settings.optimizer {
+        maskline_messages::Optimizer::Adamw => "AdamW",
+        maskline_messages::Optimizer::Sgd => "SGD with Nesterov momentum",
+    };
+    let facts: [(&str, String); 12] = [
+        ("Device", report.devices.join(", then ")),
+        ("Speed", format!("{:.0} images/s", report.images_per_second)),
+        ("Training time", duration(report.seconds)),
+        ("Epochs", settings.epochs.to_string()),
+        ("Batch", format!("{} images", settings.batch)),
+        ("Input", format!("{0} × {0} pixels", settings.pixels)),
+        ("Optimizer", optimizer.to_owned()),
+        ("Peak learning rate", settings.learning_rate.to_string()),
+        ("Warm-up", format!("{} epochs", settings.warmup_epochs)),
+        ("Weight decay", settings.weight_decay.to_string()),
+        ("Label smoothing", settings.label_smoothing.to_string()),
+        ("Seed", settings.seed.to_string()),
+    ];
+    html! {
+        section {
+            h2 { "Training" }
+            dl {
+                @for (name, value) in facts {
+                    div { dt { (name) } dd { (value) } }
+                }
+            }
+        }
+    }
+}
+
+fn layers(report: &Report) -> Markup {
+    html! {
+        section {
+            details {
+                summary { "All " (report.summary.len()) " layers" }
+                div.wide {
+                    table {
+                        thead { tr {
+                            th { "Layer" } th { "Kind" } th.number { "Channels out" } th.number { "Parameters" }
+                        } }
+                        tbody {
+                            @for layer in &report.summary {
+                                tr {
+                                    td { code { (layer.name) } }
+                                    td { (layer.kind) }
+                                    td.number { (layer.channels) }
+                                    td.number { (grouped(layer.parameters)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+fn share(share: Option<f64>) -> String {
+    share.map_or("–".to_owned(), percent)
+}
+
+fn beginning(id: &str) -> &str {
+    id.get(..12).unwrap_or(id)
+}
+
+/// With a comma between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+fn duration(seconds: f64) -> String {
+    if seconds < 10.0 {
+        return format!("{seconds:.1} s");
+    }
+    let seconds = seconds.round() as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_for_people() {
+        assert_eq!(grouped(2_226_434), "2,226,434");
+        assert_eq!(grouped(100), "100");
+        assert_eq!(grouped(1000), "1,000");
+        assert_eq!(duration(3.14), "3.1 s");
+        assert_eq!(duration(59.6), "1 min 0 s");
+        assert_eq!(duration(7384.0), "2 h 3 min");
+        assert_eq!(percent(0.967), "96.7 %");
+    }
+
+    #[test]
+    fn an_axis_shows_all_of_its_curve() {
+        let losses = [vec![0.7, 0.2], vec![0.9, 0.3]];
+        assert!(loss_range(&losses).contains(&0.9));
+        assert_eq!(accuracy_range(&[vec![0.55], vec![0.97]]), 0.5..1.0);
+        assert_eq!(accuracy_range(&[vec![0.99], vec![0.97]]), 0.9..1.0);
+    }
+}
