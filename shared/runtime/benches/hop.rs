@@ -1,5 +1,5 @@
-//! A message's hop through the `Broker` trait beside raw lapin: quorum queues on
-//! the same RabbitMQ, 1 KiB, in and out, one after the other in rounds.
+//! A message's hop through the `Broker` trait beside raw lapin: the same messages
+//! of 1 KiB through the same exchange and quorum queue, in and out, in turns.
 //!
 //!     MASKLINE_TEST_RABBITMQ=… MASKLINE_TEST_RABBITMQ_HTTP=… cargo bench -p maskline-runtime --bench hop
 
@@ -13,14 +13,12 @@ use bytes::Bytes;
 use futures::{StreamExt, stream, stream::FuturesOrdered};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
-    options::{
-        BasicAckOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
-        QueueDeclareOptions,
-    },
+    options::{BasicAckOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions},
     types::{AMQPValue, FieldTable},
 };
+use maskline_messages::topology::EXCHANGE;
 use maskline_runtime::{Broker, Envelope};
-use place::{Place, message};
+use place::{Place, QUEUE, message};
 
 const ROUNDS: usize = 5;
 const MESSAGES: usize = 10_000;
@@ -29,8 +27,6 @@ const WINDOW: usize = 256;
 /// Messages acknowledged at a time.
 const ACKS: usize = 16;
 const BODY: [u8; 1024] = [b'x'; 1024];
-
-const RAW: &str = "raw";
 
 #[tokio::main]
 async fn main() {
@@ -42,18 +38,25 @@ async fn compare(place: &Place) {
     let connection = Connection::connect(&place.url, ConnectionProperties::default()).await;
     let connection = connection.expect("RabbitMQ answers");
     let raw = connection.create_channel().await.expect("a channel");
-    prepare(&raw).await;
+    let confirm = raw.confirm_select(ConfirmSelectOptions::default());
+    confirm.await.expect("it confirms");
 
+    let envelope = Envelope {
+        body: Bytes::from_static(&BODY),
+        ..message(0)
+    };
+    let envelopes = vec![envelope; MESSAGES];
     let mut seconds: [Vec<f64>; 4] = Default::default();
     for _ in 0..ROUNDS {
+        let (theirs, ours) = (envelopes.clone(), envelopes.clone());
         let start = Instant::now();
-        raw_in(&raw).await;
+        raw_in(&raw, theirs).await;
         seconds[0].push(start.elapsed().as_secs_f64());
         let start = Instant::now();
         raw_out(&connection).await;
         seconds[1].push(start.elapsed().as_secs_f64());
         let start = Instant::now();
-        ours_in(&*broker).await;
+        ours_in(&*broker, ours).await;
         seconds[2].push(start.elapsed().as_secs_f64());
         let start = Instant::now();
         ours_out(&*broker).await;
@@ -75,38 +78,34 @@ async fn compare(place: &Place) {
     connection.close(200, "OK".into()).await.expect("it closes");
 }
 
-async fn prepare(raw: &Channel) {
-    let mut quorum = FieldTable::default();
-    quorum.insert(
-        "x-queue-type".into(),
-        AMQPValue::LongString("quorum".into()),
-    );
-    let declared = raw.queue_declare(RAW.into(), QueueDeclareOptions::durable(), quorum);
-    declared.await.expect("it is made");
-    let confirm = raw.confirm_select(ConfirmSelectOptions::default());
-    confirm.await.expect("it confirms");
-}
-
-async fn raw_in(channel: &Channel) {
+async fn raw_in(channel: &Channel, envelopes: Vec<Envelope>) {
     let mandatory = BasicPublishOptions {
         mandatory: true,
         ..Default::default()
     };
-    let publish = || async {
-        let properties = BasicProperties::default().with_delivery_mode(2);
-        let confirm = channel.basic_publish("".into(), RAW.into(), mandatory, &BODY, properties);
-        let confirmed = confirm.await.expect("it is sent").await;
+    let publish = async |envelope: Envelope| {
+        let mut headers = FieldTable::default();
+        for (name, value) in envelope.headers {
+            headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2)
+            .with_headers(headers);
+        let (exchange, key) = (EXCHANGE.into(), envelope.key.into());
+        let sent = channel.basic_publish(exchange, key, mandatory, &envelope.body, properties);
+        let confirmed = sent.await.expect("it is sent").await;
         assert_eq!(
             confirmed.expect("RabbitMQ answers"),
             Confirmation::Ack(None)
         );
     };
     let mut on_the_way = FuturesOrdered::new();
-    for _ in 0..MESSAGES {
+    for envelope in envelopes {
         if on_the_way.len() == WINDOW {
             on_the_way.next().await;
         }
-        on_the_way.push_back(publish());
+        on_the_way.push_back(publish(envelope));
     }
     on_the_way.collect::<()>().await;
 }
@@ -116,7 +115,7 @@ async fn raw_out(connection: &Connection) {
     let qos = channel.basic_qos(WINDOW as u16, BasicQosOptions::default());
     qos.await.expect("it takes a prefetch");
     let consumer = channel.basic_consume(
-        RAW.into(),
+        QUEUE.name().into(),
         "".into(),
         Default::default(),
         Default::default(),
@@ -133,12 +132,8 @@ async fn raw_out(connection: &Connection) {
     channel.close(200, "OK".into()).await.expect("it closes");
 }
 
-async fn ours_in(broker: &dyn Broker) {
-    let envelope = Envelope {
-        body: Bytes::from_static(&BODY),
-        ..message(0)
-    };
-    let published = broker.publish_all(vec![envelope; MESSAGES]).await;
+async fn ours_in(broker: &dyn Broker, envelopes: Vec<Envelope>) {
+    let published = broker.publish_all(envelopes).await;
     published.expect("RabbitMQ takes them");
 }
 

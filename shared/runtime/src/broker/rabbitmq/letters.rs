@@ -12,8 +12,10 @@ use maskline_messages::topology::DEAD_LETTERS;
 use super::{link::Link, publish::send, session::Session, wire::Received};
 use crate::broker::{BrokerError, DeadLetter, DeadLetterId};
 
-/// Letters replayed or dropped together.
-const TOGETHER: usize = 64;
+/// Letters replayed or dropped together. Of the acknowledgements for a quorum
+/// queue RabbitMQ holds back those beyond 32, and a channel that is closed loses
+/// what was held back: the letter would lie there again.
+const TOGETHER: usize = 16;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
