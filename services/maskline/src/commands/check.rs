@@ -150,7 +150,7 @@ struct Examined {
     verdict: Result<Measurements, maskline_validator::Rejected>,
 }
 
-fn examine(path: &PathBuf, limits: &LimitArgs) -> Result<Examined> {
+fn examine(path: &Path, limits: &LimitArgs) -> Result<Examined> {
     let bytes = std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
     Ok(Examined {
         image: ImageId::of(&bytes),
@@ -340,12 +340,14 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_seen_enough_stops_the_work() {
-        let items: Vec<u32> = (0..10_000).collect();
-        let done = AtomicUsize::new(0);
-        let work = |_: &u32| done.fetch_add(1, Ordering::Relaxed);
-        in_order(&items, work, |item, _| *item < 3);
-        assert!(done.load(Ordering::Relaxed) < items.len());
+    fn whoever_has_seen_enough_gets_no_more() {
+        let items: Vec<u32> = (0..1000).collect();
+        let mut taken = vec![];
+        in_order(&items, |item| *item, |item, _| {
+            taken.push(*item);
+            *item < 3
+        });
+        assert_eq!(taken, [0, 1, 2, 3]);
     }
 
     #[test]
