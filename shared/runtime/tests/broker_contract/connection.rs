@@ -12,7 +12,10 @@ use maskline_runtime::{
     broker::{self, WhyKind},
 };
 
-use crate::place::{Place, QUEUE, consume, message, next, number, publish, set, take, within};
+use crate::{
+    place::{Place, QUEUE, consume, message, next, number, publish, set, take, within},
+    proxy::Proxy,
+};
 
 pub async fn publishing_and_consuming_survive_lost_connections(place: &Place) {
     const ALL: u32 = 400;
@@ -63,6 +66,26 @@ pub async fn a_delivery_of_a_lost_connection_is_stale_and_comes_again(place: &Pl
     }
     publish(&*broker, [3]).await;
     assert_eq!(take(&mut consumer, 1).await, [3], "nothing is there twice");
+    broker.close().await;
+}
+
+pub async fn a_silent_broker_is_given_up_and_come_back_to(place: &Place) {
+    let mut url = url::Url::parse(&place.url).expect("an address");
+    let host = url.host_str().expect("it names a host");
+    let server = format!("{host}:{}", url.port().unwrap_or(5672));
+    let proxy = Proxy::to(server).await;
+    url.set_host(Some("127.0.0.1")).expect("a host");
+    url.set_port(Some(proxy.address.port())).expect("a port");
+    let broker = broker::open(url.as_str()).await.expect("it opens");
+    let mut consumer = consume(&*broker, 1).await;
+
+    proxy.set_silent(true);
+    let published = within(broker.publish(message(1))).await;
+    assert!(matches!(published, Err(BrokerError::Unavailable(_))));
+    proxy.set_silent(false);
+    within(async { while broker.publish(message(2)).await.is_err() {} }).await;
+    // The first may have come through after all.
+    while take(&mut consumer, 1).await != [2] {}
     broker.close().await;
 }
 

@@ -9,6 +9,7 @@ mod connection;
 mod consuming;
 mod letters;
 mod place;
+mod proxy;
 mod publishing;
 mod retrying;
 
@@ -74,6 +75,7 @@ mod rabbitmq_only {
     tests!(crate::Place::rabbitmq().await =>
         connection::publishing_and_consuming_survive_lost_connections,
         connection::a_delivery_of_a_lost_connection_is_stale_and_comes_again,
+        connection::a_silent_broker_is_given_up_and_come_back_to,
         connection::a_deleted_queue_is_an_error_once_and_made_again,
         connection::a_message_that_nobody_settles_ends_in_the_dead_letters,
         connection::headers_of_other_types_are_kept,
