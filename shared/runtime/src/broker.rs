@@ -17,7 +17,12 @@
 mod embedded;
 mod rabbitmq;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -203,6 +208,14 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// Milliseconds since the Unix epoch.
     pub at: u64,
+}
+
+/// Milliseconds since the Unix epoch.
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }
 
 /// Connects to the broker at `url`: `amqp://…` or `embedded:FILE`.

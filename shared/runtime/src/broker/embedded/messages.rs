@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -11,7 +11,9 @@ use maskline_messages::Queue;
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, ToSql, params, types::Type};
 use uuid::Uuid;
 
-use crate::broker::{BrokerError, DeadLetter, DeadLetterId, Depth, Envelope, Why, WhyKind};
+use crate::broker::{
+    BrokerError, DeadLetter, DeadLetterId, Depth, Envelope, Why, WhyKind, unix_millis,
+};
 
 /// A message that was taken.
 pub struct Taken {
@@ -20,12 +22,6 @@ pub struct Taken {
     pub envelope: Envelope,
     pub attempts: u32,
     pub redelivered: bool,
-}
-
-/// Milliseconds since the Unix epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| millis(since))
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -89,7 +85,7 @@ pub fn take(
     owner: &str,
     most: usize,
 ) -> Result<(Vec<Taken>, Option<Duration>)> {
-    let now = now();
+    let now = unix_millis();
     connection
         .prepare_cached("UPDATE messages SET due = NULL WHERE due <= ?1")?
         .execute([now])?;
@@ -179,7 +175,7 @@ pub fn retry(
         "UPDATE messages
          SET owner = NULL, redelivered = 0, attempts = attempts + 1, error = ?4, due = ?5 {OURS}"
     ))?;
-    let due = now().saturating_add(millis(after));
+    let due = unix_millis().saturating_add(millis(after));
     Ok(update.execute(params![id, owner, claim, error, due])? > 0)
 }
 
@@ -206,7 +202,7 @@ pub fn bury(
         kind,
         why.stage,
         why.error,
-        now()
+        unix_millis()
     ])?;
     ack(connection, queue, owner, id, claim)
 }
@@ -232,7 +228,7 @@ pub fn give_back(
     for owner in owners {
         free(format!("{FREE} = ?1 RETURNING queue"), owner)?;
     }
-    let before = now().saturating_sub(millis(visibility));
+    let before = unix_millis().saturating_sub(millis(visibility));
     free(
         format!("{FREE} IS NOT NULL AND claimed < ?1 RETURNING queue"),
         &before,
@@ -248,7 +244,7 @@ pub fn depths(connection: &Connection) -> Result<BTreeMap<String, Depth>> {
     let mut select = connection.prepare_cached(
         "SELECT queue, owner IS NOT NULL, ifnull(due > ?1, 0), count(*) FROM messages GROUP BY 1, 2, 3",
     )?;
-    let mut rows = select.query([now()])?;
+    let mut rows = select.query([unix_millis()])?;
     while let Some(row) = rows.next()? {
         let depth = depths.entry(row.get(0)?).or_default();
         let (owned, delayed, count): (bool, bool, u64) = (row.get(1)?, row.get(2)?, row.get(3)?);

@@ -11,23 +11,18 @@ use lapin::{
 use maskline_messages::Queue;
 use tokio::runtime::Handle;
 
-use super::{delays, link::Link, publish::send, session::Session, wire::Received};
-use crate::{
-    broker::{BrokerError, Consumer, Delivery, Settle, Why},
-    retry::RetryPolicy,
+use super::{
+    delays,
+    link::{Link, RECONNECT},
+    publish::send,
+    session::Session,
+    wire::Received,
 };
+use crate::broker::{BrokerError, Consumer, Delivery, Settle, Why};
 
 const REQUEUE: BasicNackOptions = BasicNackOptions {
     multiple: false,
     requeue: true,
-};
-
-/// The waits between two tries to go on consuming.
-const AGAIN: RetryPolicy = RetryPolicy {
-    base: 0.1,
-    factor: 2.0,
-    cap: 10.0,
-    attempts: u32::MAX,
 };
 
 /// A consumer that outlives connections.
@@ -101,7 +96,7 @@ impl Consumer for Subscription {
                     return Some(delivery);
                 }
                 Err(error) => {
-                    let wait = AGAIN.delay(self.failures, None);
+                    let wait = RECONNECT.delay(self.failures, None);
                     self.failures = self.failures.saturating_add(1);
                     tracing::debug!(%error, queue = %self.queue, ?wait, "consuming again");
                     tokio::select! {

@@ -11,9 +11,9 @@ use crate::{broker::BrokerError, retry::RetryPolicy};
 /// How long a caller waits for a connection.
 pub const LINK_LIMIT: Duration = Duration::from_secs(10);
 
-/// The waits between two tries to connect, jittered: services that lost the same
+/// The waits between two tries to connect or to consume, jittered: services that lost the same
 /// broker don't come back all at once.
-const RECONNECT: RetryPolicy = RetryPolicy {
+pub const RECONNECT: RetryPolicy = RetryPolicy {
     base: 0.1,
     factor: 2.0,
     cap: 10.0,

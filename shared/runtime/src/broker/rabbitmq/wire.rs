@@ -3,7 +3,7 @@
 //! Beside the sender's own headers a message has ours (how often it was tried,
 //! why it failed) and the broker's. A consumer sees the sender's only.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lapin::{
@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     broker::{
         BrokerError, DeadLetter, DeadLetterId, Envelope, Headers, MAX_BODY, Why, WhyKind,
-        rabbitmq::topology::DELIVERY_LIMIT,
+        rabbitmq::topology::DELIVERY_LIMIT, unix_millis,
     },
     counters::kind_name,
 };
@@ -198,7 +198,7 @@ impl Received {
         insert(&mut headers, headers::ERROR, shortened(&why.error));
         insert(&mut headers, headers::KIND, kind_name(why.kind));
         insert(&mut headers, headers::STAGE, &why.stage);
-        insert(&mut headers, headers::DEAD_AT, &now().to_string());
+        insert(&mut headers, headers::DEAD_AT, &unix_millis().to_string());
         let id = Uuid::now_v7().to_string();
         Outgoing::to(DEAD_LETTERS, headers, Some(id), self.body.clone())
     }
@@ -357,14 +357,6 @@ fn text(value: &AMQPValue) -> Option<String> {
 
 fn shortened(error: &str) -> &str {
     &error[..error.floor_char_boundary(MAX_ERROR)]
-}
-
-/// Milliseconds since the Unix epoch.
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }
 
 #[cfg(test)]
