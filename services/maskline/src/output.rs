@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use comfy_table::{Cell, CellAlignment, Table, presets};
+use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::view::{JobView, RunView};
@@ -10,7 +10,7 @@ use crate::view::{JobView, RunView};
 /// A plain table with a heading.
 pub fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(headings);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(headings);
     table
 }
 
@@ -26,12 +26,26 @@ pub fn percent(share: Option<f32>) -> String {
 /// One job, whole.
 pub fn job(view: &JobView) -> String {
     let books = &view.books;
-    let mut text = format!("job {} · {} · {}\n", view.id, view.source, view.state.name());
+    let mut text = format!(
+        "job {} · {} · {}\n",
+        view.id,
+        view.source,
+        view.state.name()
+    );
     if let Some(error) = &view.error {
         text += &format!("error: {error}\n");
     }
     let mut table = table(&["found", "stored", "rejected", "failed", "in flight"]);
-    table.add_row([books.found, books.stored, books.rejected, books.failed, books.in_flight].map(number));
+    table.add_row(
+        [
+            books.found,
+            books.stored,
+            books.rejected,
+            books.failed,
+            books.in_flight,
+        ]
+        .map(number),
+    );
     text += &format!("{table}\n");
     if !books.rejected_by_reason.is_empty() {
         text += &format!("{}\n", reasons(view));
@@ -60,7 +74,9 @@ pub fn reasons(view: &JobView) -> Table {
 }
 
 pub fn runs(runs: &[RunView]) -> Table {
-    let mut table = table(&["run", "network", "state", "epoch", "accuracy", "loss", "device"]);
+    let mut table = table(&[
+        "run", "network", "state", "epoch", "accuracy", "loss", "device",
+    ]);
     for run in runs {
         let state = match &run.error {
             Some(error) => format!("{:?}: {error}", run.state),
@@ -72,7 +88,10 @@ pub fn runs(runs: &[RunView]) -> Table {
             Cell::new(state.to_lowercase()),
             number(format!("{}/{}", run.epoch, run.epochs)),
             number(percent(run.accuracy)),
-            number(run.loss.map_or_else(|| "-".to_owned(), |loss| format!("{loss:.3}"))),
+            number(
+                run.loss
+                    .map_or_else(|| "-".to_owned(), |loss| format!("{loss:.3}")),
+            ),
             Cell::new(run.device.as_deref().unwrap_or("-")),
         ]);
     }
@@ -93,7 +112,10 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
         });
-        Self { bar, said: String::new() }
+        Self {
+            bar,
+            said: String::new(),
+        }
     }
 
     pub fn show(&mut self, view: &JobView) {
@@ -117,16 +139,29 @@ impl Progress {
 }
 
 fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{spinner} {wide_bar} {pos}/{len} {msg}").expect("a template of our own")
+    ProgressStyle::with_template("{spinner} {wide_bar} {pos}/{len} {msg}")
+        .expect("a template of our own")
 }
 
 /// How much of what is done.
 fn step(view: &JobView) -> (u64, u64, String) {
     let books = &view.books;
     let ended = books.found - books.in_flight;
-    if let Some(run) = view.runs.iter().find(|run| run.epoch < run.epochs && run.error.is_none()) {
+    if let Some(run) = view
+        .runs
+        .iter()
+        .find(|run| run.epoch < run.epochs && run.error.is_none())
+    {
         let accuracy = percent(run.accuracy);
-        return (run.epoch.into(), run.epochs.into(), format!("epochs of {}, best accuracy {accuracy}", run.network));
+        return (
+            run.epoch.into(),
+            run.epochs.into(),
+            format!("epochs of {}, best accuracy {accuracy}", run.network),
+        );
     }
-    (ended, books.found, format!("candidates ended, {}", view.state.name()))
+    (
+        ended,
+        books.found,
+        format!("candidates ended, {}", view.state.name()),
+    )
 }

@@ -17,7 +17,6 @@ pub struct Places {
     pub storage: StorageArgs,
 }
 
-
 impl Places {
     pub async fn stores(&self) -> Result<Stores> {
         Ok(self.storage.open(&self.broker.data).await?)

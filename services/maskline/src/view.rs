@@ -93,7 +93,10 @@ impl From<Run> for RunView {
 
 /// Looks a job up.
 pub async fn job(catalog: &dyn Catalog, id: JobId) -> Result<JobView> {
-    let job = catalog.job(id).await?.with_context(|| format!("there is no job {id}: `maskline status` lists them"))?;
+    let job = catalog
+        .job(id)
+        .await?
+        .with_context(|| format!("there is no job {id}: `maskline status` lists them"))?;
     of_job(catalog, job).await
 }
 
@@ -117,14 +120,20 @@ async fn of_job(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
         books,
         dataset: job.dataset,
         runs: runs.into_iter().map(RunView::from).collect(),
-        trace_id: job.traceparent.as_deref().and_then(trace_id).map(str::to_owned),
+        trace_id: job
+            .traceparent
+            .as_deref()
+            .and_then(trace_id)
+            .map(str::to_owned),
         created: job.created,
     })
 }
 
 /// The runs that the job asked for, as far as they exist by now.
 async fn runs_of(catalog: &dyn Catalog, job: &Job) -> Result<Vec<Run>> {
-    let Some(dataset) = job.dataset else { return Ok(vec![]) };
+    let Some(dataset) = job.dataset else {
+        return Ok(vec![]);
+    };
     let mut runs = vec![];
     for &network in &job.train {
         let id = RunId::of(&dataset, network, &job.settings.canonical());
@@ -140,8 +149,15 @@ fn progress(job: &Job, runs: &[Run]) -> Progress {
         JobState::Failed => Progress::Failed,
         JobState::Frozen if job.train.is_empty() => Progress::Frozen,
         JobState::Frozen => {
-            let ended = runs.iter().filter(|run| run.state != RunState::Open).count();
-            if ended == job.train.len() { Progress::Done } else { Progress::Training }
+            let ended = runs
+                .iter()
+                .filter(|run| run.state != RunState::Open)
+                .count();
+            if ended == job.train.len() {
+                Progress::Done
+            } else {
+                Progress::Training
+            }
         }
     }
 }
@@ -152,8 +168,15 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
 }
 
 /// The one of `ids` that begins with `prefix`.
-pub fn by_prefix<T: ToString>(prefix: &str, what: &str, ids: impl IntoIterator<Item = T>) -> Result<T> {
-    let mut found: Vec<T> = ids.into_iter().filter(|id| id.to_string().starts_with(prefix)).collect();
+pub fn by_prefix<T: ToString>(
+    prefix: &str,
+    what: &str,
+    ids: impl IntoIterator<Item = T>,
+) -> Result<T> {
+    let mut found: Vec<T> = ids
+        .into_iter()
+        .filter(|id| id.to_string().starts_with(prefix))
+        .collect();
     match found.len() {
         1 => Ok(found.remove(0)),
         0 => bail!("there is no {what} {prefix}: `maskline {what}s` lists them"),

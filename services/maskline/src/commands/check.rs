@@ -49,22 +49,30 @@ fn check_files(args: &CheckArgs) -> Result<()> {
     let mut progress = Progress::new(files.len());
     let mut out = stdout().lock();
     let mut printed = Ok(());
-    in_order(&files, |path| examine(path, &args.limits), |path, examined| {
-        progress.step();
-        match examined {
-            Ok(examined) => {
-                let report = tally.enter(path, examined);
-                let line = if args.json { report.to_json() } else { report.to_string() };
-                printed = progress.above(|| writeln!(out, "{line}"));
-                printed.is_ok()
+    in_order(
+        &files,
+        |path| examine(path, &args.limits),
+        |path, examined| {
+            progress.step();
+            match examined {
+                Ok(examined) => {
+                    let report = tally.enter(path, examined);
+                    let line = if args.json {
+                        report.to_json()
+                    } else {
+                        report.to_string()
+                    };
+                    printed = progress.above(|| writeln!(out, "{line}"));
+                    printed.is_ok()
+                }
+                Err(error) => {
+                    unreadable += 1;
+                    progress.above(|| eprintln!("error: {error:#}"));
+                    true
+                }
             }
-            Err(error) => {
-                unreadable += 1;
-                progress.above(|| eprintln!("error: {error:#}"));
-                true
-            }
-        }
-    });
+        },
+    );
     progress.finish();
     match printed {
         // Whoever reads has seen enough (`| head`).
@@ -184,7 +192,12 @@ impl Tally {
             None => &mut self.accepted,
             Some(_) => &mut self.rejected,
         } += 1;
-        Report { path, image, refusal, measurements }
+        Report {
+            path,
+            image,
+            refusal,
+            measurements,
+        }
     }
 }
 
@@ -198,7 +211,11 @@ struct Refusal {
 
 impl Refusal {
     fn copy_of(first: &Path) -> Self {
-        Self { code: "exact_duplicate", detail: format!("the same bytes as {}", first.display()), size: None }
+        Self {
+            code: "exact_duplicate",
+            detail: format!("the same bytes as {}", first.display()),
+            size: None,
+        }
     }
 }
 
@@ -209,7 +226,11 @@ impl From<Reason> for Refusal {
             Reason::TooLarge { width, height, .. } if width > 0 => Some((width, height)),
             _ => None,
         };
-        Self { code: reason.code(), detail: reason.to_string(), size }
+        Self {
+            code: reason.code(),
+            detail: reason.to_string(),
+            size,
+        }
     }
 }
 
@@ -230,7 +251,11 @@ impl Report<'_> {
     fn to_json(&self) -> String {
         let line = Line {
             path: self.path.to_string_lossy().into_owned(),
-            verdict: if self.refusal.is_none() { "accepted" } else { "rejected" },
+            verdict: if self.refusal.is_none() {
+                "accepted"
+            } else {
+                "rejected"
+            },
             reason: self.refusal.as_ref().map(|refusal| refusal.code),
             detail: self.refusal.as_ref().map(|refusal| refusal.detail.as_str()),
             sha256: self.image,
@@ -240,8 +265,14 @@ impl Report<'_> {
             brightness: self.measurements.as_ref().map(|m| m.brightness),
             contrast: self.measurements.as_ref().map(|m| m.contrast),
             sharpness: self.measurements.as_ref().map(|m| m.sharpness),
-            phash: self.measurements.as_ref().map(|m| format!("{:016x}", m.phash)),
-            phash_mirrored: self.measurements.as_ref().map(|m| format!("{:016x}", m.phash_mirrored)),
+            phash: self
+                .measurements
+                .as_ref()
+                .map(|m| format!("{:016x}", m.phash)),
+            phash_mirrored: self
+                .measurements
+                .as_ref()
+                .map(|m| format!("{:016x}", m.phash_mirrored)),
         };
         serde_json::to_string(&line).expect("texts and numbers")
     }
@@ -251,7 +282,9 @@ impl std::fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.path.display();
         match (&self.refusal, self.size()) {
-            (Some(refusal), _) => write!(f, "{path}: rejected {}: {}", refusal.code, refusal.detail),
+            (Some(refusal), _) => {
+                write!(f, "{path}: rejected {}: {}", refusal.code, refusal.detail)
+            }
             (None, Some((width, height))) => write!(f, "{path}: accepted {width}x{height}"),
             (None, None) => write!(f, "{path}: accepted"),
         }
@@ -286,7 +319,12 @@ struct Progress {
 
 impl Progress {
     fn new(files: usize) -> Self {
-        Self { files: files as u64, done: 0, started: Instant::now(), bar: None }
+        Self {
+            files: files as u64,
+            done: 0,
+            started: Instant::now(),
+            bar: None,
+        }
     }
 
     fn step(&mut self) {
@@ -328,7 +366,8 @@ mod tests {
             &items,
             |item| {
                 // Some take longer than those after them.
-                (0..(item * 7919 % 97) * 200).fold(*item, |sum, n| std::hint::black_box(sum + n % 2 - n % 2))
+                (0..(item * 7919 % 97) * 200)
+                    .fold(*item, |sum, n| std::hint::black_box(sum + n % 2 - n % 2))
             },
             |item, result| {
                 seen.push((*item, result));
@@ -343,17 +382,23 @@ mod tests {
     fn whoever_has_seen_enough_gets_no_more() {
         let items: Vec<u32> = (0..1000).collect();
         let mut taken = vec![];
-        in_order(&items, |item| *item, |item, _| {
-            taken.push(*item);
-            *item < 3
-        });
+        in_order(
+            &items,
+            |item| *item,
+            |item, _| {
+                taken.push(*item);
+                *item < 3
+            },
+        );
         assert_eq!(taken, [0, 1, 2, 3]);
     }
 
     #[test]
     fn a_copy_names_the_first_and_a_reason_its_code() {
         let folder = tempfile::tempdir().unwrap();
-        let good = image::RgbImage::from_fn(90, 80, |x, y| image::Rgb([if (x / 9 + y / 7) % 2 == 0 { 40 } else { 210 }; 3]));
+        let good = image::RgbImage::from_fn(90, 80, |x, y| {
+            image::Rgb([if (x / 9 + y / 7) % 2 == 0 { 40 } else { 210 }; 3])
+        });
         let paths = ["a.png", "b.png", "c.jpg"].map(|name| folder.path().join(name));
         good.save(&paths[0]).unwrap();
         std::fs::copy(&paths[0], &paths[1]).unwrap();
@@ -362,12 +407,22 @@ mod tests {
         assert_eq!((&files[..], unreadable), (&paths[..], 1));
 
         let mut tally = Tally::default();
-        let mut report = |path| tally.enter(path, examine(path, &LimitArgs::DEFAULT).unwrap()).to_string();
+        let mut report = |path| {
+            tally
+                .enter(path, examine(path, &LimitArgs::DEFAULT).unwrap())
+                .to_string()
+        };
         let [a, b, c] = [0, 1, 2].map(|at| report(&files[at]));
         let [shown_a, shown_b, shown_c] = [0, 1, 2].map(|at: usize| files[at].display());
         assert_eq!(a, format!("{shown_a}: accepted 90x80"));
-        assert_eq!(b, format!("{shown_b}: rejected exact_duplicate: the same bytes as {shown_a}"));
-        assert_eq!(c, format!("{shown_c}: rejected not_an_image: not an image (looks like html)"));
+        assert_eq!(
+            b,
+            format!("{shown_b}: rejected exact_duplicate: the same bytes as {shown_a}")
+        );
+        assert_eq!(
+            c,
+            format!("{shown_c}: rejected not_an_image: not an image (looks like html)")
+        );
         assert_eq!((tally.accepted, tally.rejected), (1, 2));
     }
 }

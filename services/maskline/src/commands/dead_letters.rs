@@ -68,11 +68,17 @@ impl Which {
 impl DeadLetters {
     pub async fn run(self) -> Result<()> {
         match self.verb {
-            Verb::List { limit, json, places } => {
+            Verb::List {
+                limit,
+                json,
+                places,
+            } => {
                 let broker = places.broker().await?;
                 let letters = broker.dead_letters(limit).await?;
                 if json {
-                    letters.iter().for_each(|letter| println!("{}", as_json(letter)));
+                    letters
+                        .iter()
+                        .for_each(|letter| println!("{}", as_json(letter)));
                 } else if letters.is_empty() {
                     println!("No dead letters.");
                 } else {
@@ -93,7 +99,10 @@ impl DeadLetters {
             }
             Verb::Drop { which, places } => {
                 let broker = places.broker().await?;
-                println!("{} removed", broker.drop_dead_letters(which.ids().as_deref()).await?);
+                println!(
+                    "{} removed",
+                    broker.drop_dead_letters(which.ids().as_deref()).await?
+                );
             }
         }
         Ok(())
@@ -117,7 +126,8 @@ fn table(letters: &[DeadLetter]) -> comfy_table::Table {
 /// The body as JSON where it is, else as text.
 fn as_json(letter: &DeadLetter) -> serde_json::Value {
     let body = &letter.envelope.body;
-    let body = serde_json::from_slice(body).unwrap_or_else(|_| String::from_utf8_lossy(body).into());
+    let text = || serde_json::Value::from(String::from_utf8_lossy(body));
+    let body = serde_json::from_slice(body).unwrap_or_else(|_| text());
     serde_json::json!({
         "id": letter.id,
         "queue": letter.queue,

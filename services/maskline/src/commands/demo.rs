@@ -7,7 +7,7 @@ use clap::{Args, Parser, ValueEnum};
 use maskline_messages::{
     JobId, Labeling, Location, NetworkName, ObjectKey, Source, TrainingSettings,
 };
-use maskline_runtime::{HttpAddress, Sender};
+use maskline_runtime::Sender;
 use maskline_storage::records::{Job, JobState, SplitSettings, now};
 
 use super::{
@@ -26,7 +26,12 @@ use crate::{
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Where the demo keeps everything
-    #[arg(long, env = "MASKLINE_DATA", value_name = "FOLDER", default_value = "./maskline-data")]
+    #[arg(
+        long,
+        env = "MASKLINE_DATA",
+        value_name = "FOLDER",
+        default_value = "./maskline-data"
+    )]
     data: PathBuf,
     /// Faces drawn of each class
     #[arg(long, default_value_t = Recipe::default().faces,
@@ -71,11 +76,18 @@ impl Demo {
                 println!("{text}");
             }
         };
-        let recipe = Recipe { faces: self.faces, dirt: self.dirt, seed: self.seed };
+        let recipe = Recipe {
+            faces: self.faces,
+            dirt: self.dirt,
+            seed: self.seed,
+        };
         let site = tokio::task::spawn_blocking(move || Site::draw(recipe)).await?;
-        let (candidates, stored, rejected) = (site.candidates(), site.stored, site.rejected.clone());
+        let (candidates, stored, rejected) =
+            (site.candidates(), site.stored, site.rejected.clone());
         let list = site.serve().await?;
-        say(format!("Drew {candidates} files, good and bad, and serve them at {list}"));
+        say(format!(
+            "Drew {candidates} files, good and bad, and serve them at {list}"
+        ));
 
         let broker = services.runtime.at.open_broker().await?;
         let stores = services.storage.open(&services.runtime.at.data).await?;
@@ -84,7 +96,10 @@ impl Demo {
             let (args, broker, stop) = (services.runtime.clone(), broker.clone(), stop.clone());
             tokio::spawn(async move { maskline_runtime::run(started, &args, broker, stop).await })
         };
-        say(format!("Five services run in this process; everything lies in {}", self.data.display()));
+        say(format!(
+            "Five services run in this process; everything lies in {}",
+            self.data.display()
+        ));
 
         let job = self.job(Location::Url(list));
         let catalog = stores.catalog.as_ref();
@@ -104,13 +119,21 @@ impl Demo {
         let view = ended?;
 
         let models = stores.catalog.models(1000).await?;
-        let models: Vec<_> = models.into_iter().filter(|model| view.runs.iter().any(|run| run.id == model.id)).collect();
+        let models: Vec<_> = models
+            .into_iter()
+            .filter(|model| view.runs.iter().any(|run| run.id == model.id))
+            .collect();
         if self.json {
             println!("{}", serde_json::to_string(&view)?);
         } else {
             println!("\n{}\n\n{}", output::job(&view), models_table(&models));
             for model in &models {
-                println!("The report: {}", stores.objects.locate(&ObjectKey::model(model.id, "report.html")?));
+                println!(
+                    "The report: {}",
+                    stores
+                        .objects
+                        .locate(&ObjectKey::model(model.id, "report.html")?)
+                );
             }
             println!("Done in {:.0} s.", began.elapsed().as_secs_f64());
         }
@@ -121,7 +144,9 @@ impl Demo {
             bail!("the job failed: {}", view.error.unwrap_or_default());
         }
         if view.books.stored != stored || view.books.rejected != rejected.values().sum::<u64>() {
-            bail!("the books are not what was drawn: {stored} good images and {rejected:?} were expected");
+            bail!(
+                "the books are not what was drawn: {stored} good images and {rejected:?} were expected"
+            );
         }
         Ok(())
     }
@@ -129,8 +154,24 @@ impl Demo {
     /// The services with their own defaults, but for what the demo needs.
     fn services(&self) -> Result<Services> {
         let data = self.data.to_str().context("--data must be UTF-8")?;
-        let flags = ["services", "--data", data, "--broker", "embedded:", "--objects", "file:", "--catalog", "sqlite:",
-            "--http", "off", "--allow-private-hosts", "--per-host", "32", "--per-host-rate", "1000000"];
+        let flags = [
+            "services",
+            "--data",
+            data,
+            "--broker",
+            "embedded:",
+            "--objects",
+            "file:",
+            "--catalog",
+            "sqlite:",
+            "--http",
+            "off",
+            "--allow-private-hosts",
+            "--per-host",
+            "32",
+            "--per-host-rate",
+            "1000000",
+        ];
         Ok(Flags::try_parse_from(flags)?.services)
     }
 
@@ -145,9 +186,14 @@ impl Demo {
             id: JobId::draw(),
             source: Source::Urls { list },
             labeling: Some(Labeling::Column),
-            classes: CLASSES.map(|class| class.parse().expect("a plain name")).to_vec(),
+            classes: CLASSES
+                .map(|class| class.parse().expect("a plain name"))
+                .to_vec(),
             train: self.train.clone(),
-            split: SplitSettings { seed: self.seed, ..SplitSettings::default() },
+            split: SplitSettings {
+                seed: self.seed,
+                ..SplitSettings::default()
+            },
             settings,
             state: JobState::Expanding,
             error: None,

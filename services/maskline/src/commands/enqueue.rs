@@ -136,7 +136,12 @@ impl Enqueue {
     pub async fn run(self) -> Result<()> {
         let (source, order) = match self.source {
             SourceArg::Folder { path, order } => (folder(path)?, order),
-            SourceArg::Urls { list, order } => (Source::Urls { list: list_location(&list)? }, order),
+            SourceArg::Urls { list, order } => (
+                Source::Urls {
+                    list: list_location(&list)?,
+                },
+                order,
+            ),
             SourceArg::Page { url, order } => (Source::Page { url }, order),
         };
         let job = order.job(source)?;
@@ -162,17 +167,31 @@ impl Enqueue {
 impl Order {
     fn job(&self, source: Source) -> Result<Job> {
         if !(0.0..1.0).contains(&self.validation) {
-            bail!("--validation {} is no share: give a number from 0 to below 1", self.validation);
+            bail!(
+                "--validation {} is no share: give a number from 0 to below 1",
+                self.validation
+            );
         }
-        if let Some(label) = self.label.as_ref().filter(|label| !self.classes.contains(label)) {
+        if let Some(label) = self
+            .label
+            .as_ref()
+            .filter(|label| !self.classes.contains(label))
+        {
             let classes: Vec<_> = self.classes.iter().map(Label::as_str).collect();
-            bail!("{label} is not a class ({}): mend it, or name yours with --classes", classes.join(", "));
+            bail!(
+                "{label} is not a class ({}): mend it, or name yours with --classes",
+                classes.join(", ")
+            );
         }
         let labeling = match (&self.label, self.label_from) {
-            (Some(label), _) => Some(Labeling::Declared { label: label.clone() }),
+            (Some(label), _) => Some(Labeling::Declared {
+                label: label.clone(),
+            }),
             (None, Some(LabelFrom::Folder)) => Some(Labeling::Folder),
             (None, Some(LabelFrom::Column)) => Some(Labeling::Column),
-            (None, None) => bail!("every image needs a class: give --label CLASS or --label-from folder|column"),
+            (None, None) => {
+                bail!("every image needs a class: give --label CLASS or --label-from folder|column")
+            }
         };
         let settings = self.settings.settings();
         Ok(Job {
@@ -181,7 +200,11 @@ impl Order {
             labeling,
             classes: self.classes.clone(),
             train: self.train.clone(),
-            split: SplitSettings { validation: self.validation, seed: settings.seed, ..Default::default() },
+            split: SplitSettings {
+                validation: self.validation,
+                seed: settings.seed,
+                ..Default::default()
+            },
             settings,
             state: JobState::Expanding,
             error: None,
@@ -197,7 +220,12 @@ pub async fn enqueue(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Resul
     let span = tracing::info_span!("enqueue", maskline.job.id = %job.id);
     async {
         let traceparent = telemetry::current_traceparent();
-        catalog.create_job(&Job { traceparent, ..job.clone() }).await?;
+        catalog
+            .create_job(&Job {
+                traceparent,
+                ..job.clone()
+            })
+            .await?;
         let requested = SourceRequested {
             job: job.id,
             source: job.source.clone(),
@@ -205,7 +233,10 @@ pub async fn enqueue(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Resul
             cursor: None,
             found: 0,
         };
-        sender.send(requested.into()).await.context("the job is recorded but not begun: enqueue it again")
+        sender
+            .send(requested.into())
+            .await
+            .context("the job is recorded but not begun: enqueue it again")
     }
     .instrument(span)
     .await
@@ -237,14 +268,22 @@ fn print(view: &JobView, json: bool) -> Result<()> {
 /// Absolute, because the services run in folders of their own.
 fn folder(path: PathBuf) -> Result<Source> {
     if path.is_file() {
-        bail!("{} is a file: give its folder, or `maskline enqueue urls` for a list", path.display());
+        bail!(
+            "{} is a file: give its folder, or `maskline enqueue urls` for a list",
+            path.display()
+        );
     }
-    Ok(Source::Folder { path: std::path::absolute(path)? })
+    Ok(Source::Folder {
+        path: std::path::absolute(path)?,
+    })
 }
 
 fn list_location(list: &str) -> Result<Location> {
     if list.starts_with("http://") || list.starts_with("https://") {
-        return Ok(Location::Url(list.parse().with_context(|| format!("{list} is no address"))?));
+        return Ok(Location::Url(
+            list.parse()
+                .with_context(|| format!("{list} is no address"))?,
+        ));
     }
     Ok(Location::Path(std::path::absolute(list)?))
 }

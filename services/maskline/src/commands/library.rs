@@ -34,7 +34,14 @@ impl Datasets {
         if self.json {
             return json_lines(&datasets);
         }
-        let mut table = output::table(&["dataset", "train", "validation", "set aside", "classes", "where"]);
+        let mut table = output::table(&[
+            "dataset",
+            "train",
+            "validation",
+            "set aside",
+            "classes",
+            "where",
+        ]);
         for dataset in &datasets {
             let manifest = ObjectKey::dataset(&dataset.id, "manifest.json")?;
             let classes: Vec<_> = dataset.classes.iter().map(|class| class.as_str()).collect();
@@ -54,7 +61,12 @@ impl Datasets {
 
 /// Images of one split.
 pub fn images(dataset: &Dataset, split: &str) -> u64 {
-    dataset.images.get(split).into_iter().flat_map(|classes| classes.values()).sum()
+    dataset
+        .images
+        .get(split)
+        .into_iter()
+        .flat_map(|classes| classes.values())
+        .sum()
 }
 
 #[derive(Debug, Args)]
@@ -80,8 +92,14 @@ impl Models {
 
 /// The seed project's table: what was trained and how well.
 pub fn models_table(models: &[Model]) -> comfy_table::Table {
-    let mut table =
-        output::table(&["model", "network", "parameters", "best val. loss", "best val. accuracy", "training time"]);
+    let mut table = output::table(&[
+        "model",
+        "network",
+        "parameters",
+        "best val. loss",
+        "best val. accuracy",
+        "training time",
+    ]);
     for model in models {
         table.add_row([
             Cell::new(model.id),
@@ -115,17 +133,29 @@ impl Report {
         let models = stores.catalog.models(ALL).await?;
         let id: RunId = view::by_prefix(&self.run, "model", models.iter().map(|model| model.id))?;
         if self.json {
-            let json = stores.objects.get(&ObjectKey::model(id, "report.json")?).await?;
+            let json = stores
+                .objects
+                .get(&ObjectKey::model(id, "report.json")?)
+                .await?;
             println!("{}", String::from_utf8_lossy(&json));
             return Ok(());
         }
         let key = ObjectKey::model(id, "report.html")?;
         if let Some(out) = self.out {
             let page = stores.objects.get(&key).await?;
-            std::fs::write(&out, page).with_context(|| format!("{} can't be written", out.display()))?;
+            std::fs::write(&out, page)
+                .with_context(|| format!("{} can't be written", out.display()))?;
             println!("{}", out.display());
         } else {
-            println!("{}", models_table(&models.into_iter().filter(|model| model.id == id).collect::<Vec<_>>()));
+            println!(
+                "{}",
+                models_table(
+                    &models
+                        .into_iter()
+                        .filter(|model| model.id == id)
+                        .collect::<Vec<_>>()
+                )
+            );
             println!("{}", stores.objects.locate(&key));
         }
         Ok(())
@@ -150,12 +180,20 @@ impl Train {
     pub async fn run(self) -> Result<()> {
         let connections = self.places.connect().await?;
         let datasets = connections.catalog().datasets(ALL).await?;
-        let dataset = view::by_prefix(&self.dataset, "dataset", datasets.iter().map(|dataset| dataset.id))?;
+        let dataset = view::by_prefix(
+            &self.dataset,
+            "dataset",
+            datasets.iter().map(|dataset| dataset.id),
+        )?;
         let settings = self.settings.settings();
         for &network in &self.network {
             println!("{}", RunId::of(&dataset, network, &settings.canonical()));
         }
-        let request = TrainingRequested { dataset, networks: self.network, settings };
+        let request = TrainingRequested {
+            dataset,
+            networks: self.network,
+            settings,
+        };
         connections.sender().send(request.into()).await?;
         connections.close().await;
         Ok(())

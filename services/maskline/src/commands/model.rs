@@ -63,7 +63,9 @@ impl ModelArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  maskline evaluate 0195 photos/    (photos/with_mask/…, photos/without_mask/…)")]
+#[command(
+    after_help = "Example:\n  maskline evaluate 0195 photos/    (photos/with_mask/…, photos/without_mask/…)"
+)]
 pub struct Evaluate {
     #[command(flatten)]
     model: ModelArgs,
@@ -121,7 +123,10 @@ impl Evaluate {
 
 fn confusion_table(evaluation: &Evaluation) -> comfy_table::Table {
     let classes = evaluation.classes.iter().map(Label::as_str);
-    let headings: Vec<String> = classes.clone().map(|class| format!("said {class}")).collect();
+    let headings: Vec<String> = classes
+        .clone()
+        .map(|class| format!("said {class}"))
+        .collect();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     let mut table = output::table(&[&["is"], headings.as_slice()].concat());
     for (class, row) in classes.zip(&evaluation.confusion) {
@@ -173,7 +178,10 @@ fn evaluate(classifier: &Classifier, files: &[(PathBuf, usize)]) -> Result<Evalu
     let mut confusion = vec![vec![0; classes.len()]; classes.len()];
     let mut skipped = vec![];
     let mut loss = 0.0;
-    for chunk in files.chunks(BATCH).progress_with(bar(files.len().div_ceil(BATCH))) {
+    for chunk in files
+        .chunks(BATCH)
+        .progress_with(bar(files.len().div_ceil(BATCH)))
+    {
         let paths: Vec<&Path> = chunk.iter().map(|(path, _)| path.as_path()).collect();
         for ((path, class), said) in chunk.iter().zip(classify(classifier, &paths)) {
             match said {
@@ -192,7 +200,11 @@ fn evaluate(classifier: &Classifier, files: &[(PathBuf, usize)]) -> Result<Evalu
     if images == 0 {
         bail!("none of the {} files is an image", files.len());
     }
-    let right: u64 = confusion.iter().enumerate().map(|(class, row)| row[class]).sum();
+    let right: u64 = confusion
+        .iter()
+        .enumerate()
+        .map(|(class, row)| row[class])
+        .sum();
     Ok(Evaluation {
         images,
         accuracy: right as f64 / images as f64,
@@ -300,7 +312,10 @@ fn input(path: &Path, side: u32) -> Result<Vec<f32>, String> {
 
 /// The index of the largest.
 fn best(probabilities: &[f32]) -> usize {
-    let largest = probabilities.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b));
+    let largest = probabilities
+        .iter()
+        .enumerate()
+        .max_by(|(_, a), (_, b)| a.total_cmp(b));
     largest.map_or(0, |(index, _)| index)
 }
 

@@ -71,11 +71,30 @@ impl Status {
 }
 
 fn overview(views: &[JobView]) -> comfy_table::Table {
-    let mut table = output::table(&["job", "source", "state", "found", "stored", "rejected", "failed", "in flight"]);
+    let mut table = output::table(&[
+        "job",
+        "source",
+        "state",
+        "found",
+        "stored",
+        "rejected",
+        "failed",
+        "in flight",
+    ]);
     for view in views {
         let books = &view.books;
-        let counts = [books.found, books.stored, books.rejected, books.failed, books.in_flight];
-        let about = [view.id.to_string(), view.source.clone(), view.state.name().to_owned()];
+        let counts = [
+            books.found,
+            books.stored,
+            books.rejected,
+            books.failed,
+            books.in_flight,
+        ];
+        let about = [
+            view.id.to_string(),
+            view.source.clone(),
+            view.state.name().to_owned(),
+        ];
         table.add_row(about.map(Cell::new).into_iter().chain(counts.map(number)));
     }
     table
@@ -116,7 +135,14 @@ impl Rejects {
             loop {
                 let page = catalog.candidates_in(job, state, after, PAGE).await?;
                 for candidate in page.iter().filter(|candidate| self.wants(candidate)) {
-                    println!("{}", if self.json { serde_json::to_string(candidate)? } else { line(candidate) });
+                    println!(
+                        "{}",
+                        if self.json {
+                            serde_json::to_string(candidate)?
+                        } else {
+                            line(candidate)
+                        }
+                    );
                 }
                 after = page.last().map(|candidate| candidate.id);
                 if page.len() < PAGE {
@@ -129,7 +155,9 @@ impl Rejects {
 
     fn wants(&self, candidate: &Candidate) -> bool {
         let code = candidate.reason.as_ref().map(|reason| reason.code());
-        self.reason.as_deref().is_none_or(|wanted| code == Some(wanted))
+        self.reason
+            .as_deref()
+            .is_none_or(|wanted| code == Some(wanted))
     }
 }
 
@@ -150,7 +178,11 @@ pub struct Trace {
     #[arg(long)]
     json: bool,
     /// Where Jaeger's pages are
-    #[arg(long, env = "MASKLINE_JAEGER", default_value = "http://localhost:16686")]
+    #[arg(
+        long,
+        env = "MASKLINE_JAEGER",
+        default_value = "http://localhost:16686"
+    )]
     jaeger: String,
     #[command(flatten)]
     places: Places,
@@ -169,7 +201,11 @@ impl Trace {
             return self.print("job", &job.id.to_string(), job.trace_id.as_deref());
         }
         for candidate in candidates {
-            self.print("image", &candidate.location.to_string(), candidate.trace_id.as_deref())?;
+            self.print(
+                "image",
+                &candidate.location.to_string(),
+                candidate.trace_id.as_deref(),
+            )?;
             let job = view::job(catalog, candidate.job).await?;
             self.print("job", &job.id.to_string(), job.trace_id.as_deref())?;
         }
@@ -188,11 +224,17 @@ impl Trace {
 
     fn print(&self, what: &str, name: &str, trace: Option<&str>) -> Result<()> {
         if self.json {
-            println!("{}", serde_json::json!({ "what": what, "name": name, "trace_id": trace }));
+            println!(
+                "{}",
+                serde_json::json!({ "what": what, "name": name, "trace_id": trace })
+            );
             return Ok(());
         }
         match trace {
-            Some(trace) => println!("{what} {name}\n  trace {trace}\n  {}/trace/{trace}", self.jaeger.trim_end_matches('/')),
+            Some(trace) => println!(
+                "{what} {name}\n  trace {trace}\n  {}/trace/{trace}",
+                self.jaeger.trim_end_matches('/')
+            ),
             None => println!("{what} {name}\n  no trace yet: it is recorded when it ends"),
         }
         Ok(())
@@ -200,7 +242,9 @@ impl Trace {
 }
 
 async fn job_of(catalog: &dyn Catalog, id: &str) -> Result<Option<JobView>> {
-    let Ok(id) = id.parse::<JobId>() else { return Ok(None) };
+    let Ok(id) = id.parse::<JobId>() else {
+        return Ok(None);
+    };
     if catalog.job(id).await?.is_none() {
         return Ok(None);
     }

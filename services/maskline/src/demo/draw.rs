@@ -20,9 +20,14 @@ pub fn face(masked: bool, side: u32, random: &mut StdRng) -> RgbImage {
         // Two by two samples a pixel against jagged edges.
         let mut sum = [0.0; 3];
         for (dx, dy) in [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)] {
-            let at = ((x as f32 + dx) / side as f32 - 0.5, (y as f32 + dy) / side as f32 - 0.5);
+            let at = (
+                (x as f32 + dx) / side as f32 - 0.5,
+                (y as f32 + dy) / side as f32 - 0.5,
+            );
             let colour = scene.colour(at);
-            sum.iter_mut().zip(colour).for_each(|(sum, channel)| *sum += channel / 4.0);
+            sum.iter_mut()
+                .zip(colour)
+                .for_each(|(sum, channel)| *sum += channel / 4.0);
         }
         Rgb(sum.map(|channel| (channel.clamp(0.0, 1.0) * 255.0) as u8))
     });
@@ -111,13 +116,22 @@ impl Scene {
     fn draw(masked: bool, random: &mut StdRng) -> Self {
         let tone = random.random_range(0.0..1.0);
         let skin = mix([0.96, 0.80, 0.69], [0.30, 0.19, 0.13], tone);
-        let hair_colours = [[0.08, 0.06, 0.05], [0.30, 0.19, 0.10], [0.75, 0.60, 0.32], [0.55, 0.22, 0.10], [0.70, 0.70, 0.70]];
+        let hair_colours = [
+            [0.08, 0.06, 0.05],
+            [0.30, 0.19, 0.10],
+            [0.75, 0.60, 0.32],
+            [0.55, 0.22, 0.10],
+            [0.70, 0.70, 0.70],
+        ];
         let hair = hair_colours[random.random_range(0..hair_colours.len())];
         let angle = random.random_range(-0.3f32..0.3);
         Self {
             background: Background::draw(random),
             pose: Pose {
-                centre: (random.random_range(-0.1..0.1), random.random_range(-0.08..0.08)),
+                centre: (
+                    random.random_range(-0.1..0.1),
+                    random.random_range(-0.08..0.08),
+                ),
                 size: random.random_range(0.42..0.72),
                 sin: angle.sin(),
                 cos: angle.cos(),
@@ -125,20 +139,37 @@ impl Scene {
             },
             light: Light {
                 level: random.random_range(0.65..1.2),
-                slope: (random.random_range(-0.35..0.35), random.random_range(-0.2..0.2)),
-                tint: [random.random_range(0.9..1.1), random.random_range(0.95..1.05), random.random_range(0.88..1.1)],
+                slope: (
+                    random.random_range(-0.35..0.35),
+                    random.random_range(-0.2..0.2),
+                ),
+                tint: [
+                    random.random_range(0.9..1.1),
+                    random.random_range(0.95..1.05),
+                    random.random_range(0.88..1.1),
+                ],
             },
             skin,
             lips: mix(skin, [0.70, 0.16, 0.20], random.random_range(0.3..0.8)),
-            hair: Hair { colour: hair, length: random.random_range(-0.1..0.9), fringe: random.random_range(-0.48..-0.30) },
+            hair: Hair {
+                colour: hair,
+                length: random.random_range(-0.1..0.9),
+                fringe: random.random_range(-0.48..-0.30),
+            },
             clothes: any_colour(random),
-            eyes: mix([0.10, 0.07, 0.05], any_colour(random), random.random_range(0.0..0.6)),
+            eyes: mix(
+                [0.10, 0.07, 0.05],
+                any_colour(random),
+                random.random_range(0.0..0.6),
+            ),
             mouth: Mouth {
                 width: random.random_range(0.13..0.22),
                 open: random.random_range(0.012..0.06),
                 smile: random.random_range(-0.03..0.07),
             },
-            beard: random.random_bool(0.25).then(|| mix(hair, skin, random.random_range(0.1..0.5))),
+            beard: random
+                .random_bool(0.25)
+                .then(|| mix(hair, skin, random.random_range(0.1..0.5))),
             glasses: random.random_bool(0.2).then(|| any_colour(random)),
             mask: masked.then(|| Mask::draw(random)),
             noise: random.random_range(0.005..0.05),
@@ -148,8 +179,11 @@ impl Scene {
     /// The colour at a point of the picture, whose frame is -0.5 to 0.5.
     fn colour(&self, at: Point) -> Colour {
         let face = self.pose.to_face(at);
-        let painted = self.painted(face).unwrap_or_else(|| self.background.colour(at));
-        let level = self.light.level * (1.0 + self.light.slope.0 * at.0 * 2.0 + self.light.slope.1 * at.1 * 2.0);
+        let painted = self
+            .painted(face)
+            .unwrap_or_else(|| self.background.colour(at));
+        let level = self.light.level
+            * (1.0 + self.light.slope.0 * at.0 * 2.0 + self.light.slope.1 * at.1 * 2.0);
         std::array::from_fn(|channel| painted[channel] * self.light.tint[channel] * level)
     }
 
@@ -182,7 +216,10 @@ impl Scene {
         if ear {
             Some(scale(self.skin, 0.85))
         } else if hair && at.1 < self.hair.length.max(0.0) {
-            Some(scale(self.hair.colour, 0.9 + 0.2 * (at.0 * 40.0).sin() * 0.5))
+            Some(scale(
+                self.hair.colour,
+                0.9 + 0.2 * (at.0 * 40.0).sin() * 0.5,
+            ))
         } else if neck {
             Some(scale(self.skin, 0.75))
         } else if shoulders {
@@ -208,7 +245,12 @@ impl Scene {
         if ellipse(mirrored, (0.20, -0.06), 0.085, 0.042) {
             return Some([0.93, 0.92, 0.90]);
         }
-        if ellipse(mirrored, (0.20, -0.19 + 0.15 * (mirrored.0 - 0.2)), 0.11, 0.018) {
+        if ellipse(
+            mirrored,
+            (0.20, -0.19 + 0.15 * (mirrored.0 - 0.2)),
+            0.11,
+            0.018,
+        ) {
             return Some(scale(self.hair.colour, 0.8));
         }
         let lip_line = 0.34 - self.mouth.smile * (at.0 / self.mouth.width).powi(2);
@@ -229,7 +271,8 @@ impl Scene {
             return Some(scale(self.skin, 1.08));
         }
         let beard = self.beard?;
-        let jaw = at.1 > 0.22 + 0.10 * (1.0 - (at.0 / 0.4).powi(2)) || ellipse(at, (0.0, 0.265), 0.17, 0.03);
+        let jaw = at.1 > 0.22 + 0.10 * (1.0 - (at.0 / 0.4).powi(2))
+            || ellipse(at, (0.0, 0.265), 0.17, 0.03);
         jaw.then_some(beard)
     }
 }
@@ -238,30 +281,55 @@ impl Background {
     fn draw(random: &mut StdRng) -> Self {
         let blobs = (0..random.random_range(0..7))
             .map(|_| {
-                let centre = (random.random_range(-0.5..0.5), random.random_range(-0.5..0.5));
+                let centre = (
+                    random.random_range(-0.5..0.5),
+                    random.random_range(-0.5..0.5),
+                );
                 (centre, random.random_range(0.04..0.25), any_colour(random))
             })
             .collect();
-        Self { top: any_colour(random), bottom: any_colour(random), blobs }
+        Self {
+            top: any_colour(random),
+            bottom: any_colour(random),
+            blobs,
+        }
     }
 
     fn colour(&self, at: Point) -> Colour {
-        let blob = self.blobs.iter().find(|&&(centre, radius, _)| ellipse(at, centre, radius, radius));
-        blob.map_or_else(|| mix(self.top, self.bottom, at.1 + 0.5), |&(_, _, colour)| colour)
+        let blob = self
+            .blobs
+            .iter()
+            .find(|&&(centre, radius, _)| ellipse(at, centre, radius, radius));
+        blob.map_or_else(
+            || mix(self.top, self.bottom, at.1 + 0.5),
+            |&(_, _, colour)| colour,
+        )
     }
 }
 
 impl Pose {
     fn to_face(&self, at: Point) -> Point {
-        let (x, y) = ((at.0 - self.centre.0) / self.size, (at.1 - self.centre.1) / self.size);
+        let (x, y) = (
+            (at.0 - self.centre.0) / self.size,
+            (at.1 - self.centre.1) / self.size,
+        );
         (x * self.cos + y * self.sin, y * self.cos - x * self.sin)
     }
 }
 
 impl Mask {
     fn draw(random: &mut StdRng) -> Self {
-        let usual = [[0.55, 0.76, 0.88], [0.93, 0.94, 0.95], [0.10, 0.10, 0.12], [0.45, 0.70, 0.60]];
-        let colour = if random.random_bool(0.6) { usual[random.random_range(0..usual.len())] } else { any_colour(random) };
+        let usual = [
+            [0.55, 0.76, 0.88],
+            [0.93, 0.94, 0.95],
+            [0.10, 0.10, 0.12],
+            [0.45, 0.70, 0.60],
+        ];
+        let colour = if random.random_bool(0.6) {
+            usual[random.random_range(0..usual.len())]
+        } else {
+            any_colour(random)
+        };
         let other = mix(colour, any_colour(random), 0.6);
         let pattern = match random.random_range(0..6) {
             0 => Pattern::Plain,
@@ -289,14 +357,23 @@ impl Mask {
         let marked = match &self.pattern {
             Pattern::Plain => None,
             Pattern::Pleats(line) => ((at.1 * 9.0).fract().abs() < 0.10).then_some(*line),
-            Pattern::Stripes(line) => (((at.0 + at.1) * 10.0).rem_euclid(1.0) < 0.4).then_some(*line),
+            Pattern::Stripes(line) => {
+                (((at.0 + at.1) * 10.0).rem_euclid(1.0) < 0.4).then_some(*line)
+            }
             Pattern::Dots(dot) => {
-                let cell = ((at.0 * 9.0).rem_euclid(1.0) - 0.5, (at.1 * 9.0).rem_euclid(1.0) - 0.5);
+                let cell = (
+                    (at.0 * 9.0).rem_euclid(1.0) - 0.5,
+                    (at.1 * 9.0).rem_euclid(1.0) - 0.5,
+                );
                 (cell.0 * cell.0 + cell.1 * cell.1 < 0.06).then_some(*dot)
             }
         };
         let edge = at.1 - upper < 0.025;
-        Some(marked.unwrap_or(if edge { scale(self.colour, 1.08) } else { self.colour }))
+        Some(marked.unwrap_or(if edge {
+            scale(self.colour, 1.08)
+        } else {
+            self.colour
+        }))
     }
 
     fn strap_at(&self, at: Point) -> bool {
@@ -339,9 +416,13 @@ mod tests {
     fn the_mask_is_what_differs() {
         // The same scene with and without: only the lower half of the face changes.
         let mut scene = Scene::draw(false, &mut StdRng::seed_from_u64(3));
-        let bare: Vec<_> = [(0.0, -0.2), (0.0, 0.35)].map(|at| scene.painted(at)).into();
+        let bare: Vec<_> = [(0.0, -0.2), (0.0, 0.35)]
+            .map(|at| scene.painted(at))
+            .into();
         scene.mask = Some(Mask::draw(&mut StdRng::seed_from_u64(4)));
-        let masked: Vec<_> = [(0.0, -0.2), (0.0, 0.35)].map(|at| scene.painted(at)).into();
+        let masked: Vec<_> = [(0.0, -0.2), (0.0, 0.35)]
+            .map(|at| scene.painted(at))
+            .into();
         assert_eq!(bare[0], masked[0]);
         assert_ne!(bare[1], masked[1]);
     }

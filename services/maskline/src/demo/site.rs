@@ -35,7 +35,11 @@ pub struct Recipe {
 
 impl Default for Recipe {
     fn default() -> Self {
-        Self { faces: 200, dirt: 6, seed: 42 }
+        Self {
+            faces: 200,
+            dirt: 6,
+            seed: 42,
+        }
     }
 }
 
@@ -66,10 +70,19 @@ const DIRT: [(&str, &str); 9] = [
 impl Site {
     /// Draws everything, on as many threads as there are cores.
     pub fn draw(recipe: Recipe) -> Self {
-        let mut site = Self { files: BTreeMap::new(), rows: vec![], rejected: BTreeMap::new(), stored: 0 };
+        let mut site = Self {
+            files: BTreeMap::new(),
+            rows: vec![],
+            rejected: BTreeMap::new(),
+            stored: 0,
+        };
         for (class, pictures) in faces(recipe).into_iter().enumerate() {
             for (n, jpeg) in pictures.into_iter().enumerate() {
-                site.add(format!("{}/face-{n:04}.jpg", CLASSES[class]), class, Some(jpeg));
+                site.add(
+                    format!("{}/face-{n:04}.jpg", CLASSES[class]),
+                    class,
+                    Some(jpeg),
+                );
                 site.stored += 1;
             }
         }
@@ -78,7 +91,11 @@ impl Site {
         for (kind, code) in DIRT {
             for n in 0..recipe.dirt {
                 let class = (n % 2) as usize;
-                site.add(format!("{}/{kind}-{n}.jpg", CLASSES[class]), class, dirt(kind, class, &mut random));
+                site.add(
+                    format!("{}/{kind}-{n}.jpg", CLASSES[class]),
+                    class,
+                    dirt(kind, class, &mut random),
+                );
                 *site.rejected.entry(code).or_default() += 1;
             }
         }
@@ -91,18 +108,29 @@ impl Site {
         for n in 0..recipe.dirt.min(recipe.faces) {
             let class = (n % 2) as usize;
             let original = self.files[&format!("{}/face-{n:04}.jpg", CLASSES[class])].clone();
-            let picture = image::load_from_memory(&original).expect("we encoded it").to_rgb8();
+            let picture = image::load_from_memory(&original)
+                .expect("we encoded it")
+                .to_rgb8();
             let mirrored = jpeg(&image::imageops::flip_horizontal(&picture), 85);
-            self.add(format!("{}/copy-{n}.jpg", CLASSES[class]), class, Some(original));
+            self.add(
+                format!("{}/copy-{n}.jpg", CLASSES[class]),
+                class,
+                Some(original),
+            );
             *self.rejected.entry("exact_duplicate").or_default() += 1;
-            self.add(format!("{}/mirror-{n}.jpg", CLASSES[class]), class, Some(mirrored));
+            self.add(
+                format!("{}/mirror-{n}.jpg", CLASSES[class]),
+                class,
+                Some(mirrored),
+            );
             self.stored += 1;
         }
     }
 
     /// Lists a path; without a file it will be a 404.
     fn add(&mut self, path: String, class: usize, file: Option<Bytes>) {
-        self.rows.push((path.clone(), CLASSES[class].parse().expect("a plain name")));
+        self.rows
+            .push((path.clone(), CLASSES[class].parse().expect("a plain name")));
         self.files.extend(file.map(|file| (path, file)));
     }
 
@@ -124,17 +152,26 @@ impl Site {
         }
         let mut files = self.files;
         files.insert("faces.csv".to_owned(), list.into_inner()?.into());
-        let router = Router::new().route("/{*path}", get(file)).with_state(Arc::new(files));
+        let router = Router::new()
+            .route("/{*path}", get(file))
+            .with_state(Arc::new(files));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Ok(base.join("faces.csv")?)
     }
 }
 
-async fn file(Path(path): Path<String>, State(files): State<Arc<BTreeMap<String, Bytes>>>) -> Response {
+async fn file(
+    Path(path): Path<String>,
+    State(files): State<Arc<BTreeMap<String, Bytes>>>,
+) -> Response {
     let Some(file) = files.get(&path) else {
         return (StatusCode::NOT_FOUND, "no such picture").into_response();
     };
-    let kind = if path.ends_with(".csv") { "text/csv" } else { "image/jpeg" };
+    let kind = if path.ends_with(".csv") {
+        "text/csv"
+    } else {
+        "image/jpeg"
+    };
     ([(header::CONTENT_TYPE, kind)], file.clone()).into_response()
 }
 
@@ -143,23 +180,33 @@ fn faces(recipe: Recipe) -> [Vec<Bytes>; 2] {
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u32;
     let draw_share = |share: u32| -> Vec<(u32, [Bytes; 2])> {
         let mine = (0..recipe.faces).filter(|n| n % threads == share);
-        mine.map(|n| (n, [0, 1].map(|class| face(recipe.seed, n, class)))).collect()
+        mine.map(|n| (n, [0, 1].map(|class| face(recipe.seed, n, class))))
+            .collect()
     };
     let mut pairs: Vec<(u32, [Bytes; 2])> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|share| scope.spawn(move || draw_share(share))).collect();
-        handles.into_iter().flat_map(|handle| handle.join().expect("drawing does not panic")).collect()
+        let handles: Vec<_> = (0..threads)
+            .map(|share| scope.spawn(move || draw_share(share)))
+            .collect();
+        handles
+            .into_iter()
+            .flat_map(|handle| handle.join().expect("drawing does not panic"))
+            .collect()
     });
     pairs.sort_by_key(|(n, _)| *n);
     let mut classes = [vec![], vec![]];
     for (_, pair) in pairs {
-        classes.iter_mut().zip(pair).for_each(|(class, jpeg)| class.push(jpeg));
+        classes
+            .iter_mut()
+            .zip(pair)
+            .for_each(|(class, jpeg)| class.push(jpeg));
     }
     classes
 }
 
 /// The n-th face of a class, a function of the seed alone.
 fn face(seed: u64, n: u32, class: usize) -> Bytes {
-    let mut random = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) ^ u64::from(n * 2 + class as u32));
+    let mut random =
+        StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) ^ u64::from(n * 2 + class as u32));
     let side = random.random_range(120..240);
     let quality = random.random_range(70..95);
     jpeg(&draw::face(class == 0, side, &mut random), quality)
@@ -173,7 +220,10 @@ fn dirt(kind: &str, class: usize, random: &mut StdRng) -> Option<Bytes> {
             let whole = jpeg(&picture, 85);
             whole.slice(..whole.len() * 2 / 5)
         }
-        "noise" => (0..4_000).map(|_| random.random::<u8>()).collect::<Vec<_>>().into(),
+        "noise" => (0..4_000)
+            .map(|_| random.random::<u8>())
+            .collect::<Vec<_>>()
+            .into(),
         "page" => {
             let number = random.random_range(1000..9999);
             format!("<!DOCTYPE html><html><body><h1>This picture has moved ({number})</h1></body></html>").into()
@@ -197,7 +247,9 @@ fn dirt(kind: &str, class: usize, random: &mut StdRng) -> Option<Bytes> {
 fn jpeg(picture: &RgbImage, quality: u8) -> Bytes {
     let mut bytes = Cursor::new(vec![]);
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
-    DynamicImage::from(picture.clone()).write_with_encoder(encoder).expect("memory takes every picture");
+    DynamicImage::from(picture.clone())
+        .write_with_encoder(encoder)
+        .expect("memory takes every picture");
     bytes.into_inner().into()
 }
 
@@ -207,9 +259,16 @@ mod tests {
 
     #[test]
     fn the_list_holds_what_it_says() {
-        let recipe = Recipe { faces: 8, dirt: 2, seed: 1 };
+        let recipe = Recipe {
+            faces: 8,
+            dirt: 2,
+            seed: 1,
+        };
         let site = Site::draw(recipe);
         assert_eq!(site.stored, 2 * 8 + 2);
-        assert_eq!(site.candidates(), site.stored + site.rejected.values().sum::<u64>());
+        assert_eq!(
+            site.candidates(),
+            site.stored + site.rejected.values().sum::<u64>()
+        );
     }
 }
