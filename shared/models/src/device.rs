@@ -120,4 +120,17 @@ mod tests {
         assert!(!compute.is_gpu);
         assert!(compute.name.starts_with("cpu (flex, "), "{}", compute.name);
     }
+
+    #[test]
+    fn auto_takes_what_there_is_and_gpu_nothing_else() {
+        let auto = choose(Choice::Auto).unwrap();
+        match choose(Choice::Gpu) {
+            Ok(gpu) => assert!(gpu.is_gpu && auto.is_gpu),
+            Err(error) => {
+                assert!(!auto.is_gpu);
+                let advice = "use the device `cpu`, or `auto` to take what there is";
+                assert!(error.to_string().ends_with(advice), "{error}");
+            }
+        }
+    }
 }

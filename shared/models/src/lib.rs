@@ -1,10 +1,10 @@
 //! The networks: MobileNetV2, MobileNetV3-small, MnasNet-1.0 and EfficientNet-B0,
 //! after torchvision, and their weights in and out.
 //!
-//! They differ only in a [`table`](mod@table): every one is a stem, a row of
-//! inverted-residual blocks ([`block`]), a head and a classifier ([`network`]).
-//! Layers ([`layers`]) compute with Burn's operations on a GPU, and with our own on
-//! the CPU ([`ops`]). [`names`] knows what torchvision calls each layer.
+//! They differ only in a table (`table.rs`): every one is a stem, a row of
+//! inverted-residual blocks (`block.rs`), a head and a classifier (`network.rs`).
+//! Layers compute with Burn's operations on a GPU, and with our own on the CPU
+//! ([`ops`]). `names.rs` knows what torchvision calls each layer.
 
 mod block;
 pub mod classifier;

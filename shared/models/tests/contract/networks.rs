@@ -98,12 +98,19 @@ fn gradients_of_every_parameter_are_burns() {
             let own = gradients(&network);
             let burn = gradients(&network.clone().with_burn_kernels());
             // Two of a batch norm, one of a convolution, as many of each.
-            assert!(own.len() > network.summary().len(), "{name}: {} gradients", own.len());
+            assert!(
+                own.len() > network.summary().len(),
+                "{name}: {} gradients",
+                own.len()
+            );
             assert!(own.keys().eq(burn.keys()), "{name}: of the same parameters");
             furthest_off(&own, &burn)
         });
         let least_off = least_off.fold(f32::INFINITY, f32::min);
-        assert!(least_off < 1e-3, "{name}: a gradient is off by {least_off:e}");
+        assert!(
+            least_off < 1e-3,
+            "{name}: a gradient is off by {least_off:e}"
+        );
     }
 }
 
