@@ -1,0 +1,136 @@
+//! Batch norm, with the statistics of the batch or the running ones.
+
+use burn::{
+    module::{Flag, Module, Param, RunningState},
+    tensor::{Tensor, module},
+};
+
+use super::Pass;
+use crate::{
+    ModelError,
+    init::{Builder, Init},
+    ops::{
+        Activation, Kernels,
+        norm::{batch_norm, fixed_norm},
+    },
+};
+
+/// How much a training step moves the running statistics.
+///
+/// torchvision has 0.1 for MobileNetV2 and EfficientNet, 0.01 for MobileNetV3 and
+/// 0.0003 for MnasNet. Those suit weeks of training: in the few hundred steps of
+/// ours such statistics never arrive, and evaluation is no better than chance.
+const MOMENTUM: f64 = 0.1;
+
+/// Batch norm over the channels of images.
+#[derive(Module, Debug)]
+pub struct Norm {
+    pub name: String,
+    pub weight: Param<Tensor<1>>,
+    pub bias: Param<Tensor<1>>,
+    pub running_mean: RunningState<Tensor<1>>,
+    /// Of unbiased variances, as PyTorch keeps it.
+    pub running_variance: RunningState<Tensor<1>>,
+    training: Param<Flag>,
+    epsilon: f64,
+}
+
+impl Norm {
+    pub fn new(
+        builder: &mut Builder,
+        name: String,
+        channels: usize,
+        epsilon: f64,
+    ) -> Result<Self, ModelError> {
+        let shape = [channels];
+        let of = |tensor: &str| format!("{name}.{tensor}");
+        let (zero, one) = (Init::Constant(0.0), Init::Constant(1.0));
+        Ok(Self {
+            weight: builder.parameter(&of("weight"), shape, one)?,
+            bias: builder.parameter(&of("bias"), shape, zero)?,
+            running_mean: RunningState::new(builder.tensor(&of("running_mean"), shape, zero)?),
+            running_variance: RunningState::new(builder.tensor(&of("running_var"), shape, one)?),
+            training: Param::from_bool(true),
+            epsilon,
+            name,
+        })
+    }
+
+    /// `activation(norm(input)) + shortcut`
+    pub fn forward(
+        &self,
+        input: Tensor<4>,
+        activation: Activation,
+        shortcut: Option<Tensor<4>>,
+        pass: Pass,
+    ) -> Tensor<4> {
+        let trains = input.device().is_autodiff() && self.training.val().is_enabled();
+        match pass.recompute.or(trains.then_some(MOMENTUM)) {
+            Some(share) => self.by_batch(input, activation, shortcut, share, pass.kernels),
+            None => self.by_running(input, activation, shortcut, pass.kernels),
+        }
+    }
+
+    fn by_batch(
+        &self,
+        input: Tensor<4>,
+        activation: Activation,
+        shortcut: Option<Tensor<4>>,
+        share: f64,
+        kernels: Kernels,
+    ) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (output, mean, variance) = match kernels {
+            Kernels::Own => {
+                let of = batch_norm(input, weight, bias, shortcut, self.epsilon, activation);
+                (of.output, of.mean, of.variance)
+            }
+            Kernels::Burn => {
+                let [images, _, height, width] = input.dims();
+                let count = (images * height * width) as f64;
+                let of = module::batch_norm_train(input, weight, bias, self.epsilon);
+                let unbiased = of.variance * (count / (count - 1.0).max(1.0));
+                (finish(of.output, activation, shortcut), of.mean, unbiased)
+            }
+        };
+        for (state, batch) in [
+            (&self.running_mean, mean),
+            (&self.running_variance, variance),
+        ] {
+            let moved = state.value_sync() * (1.0 - share) + batch.detach() * share;
+            state.update(moved.detach());
+        }
+        output
+    }
+
+    fn by_running(
+        &self,
+        input: Tensor<4>,
+        activation: Activation,
+        shortcut: Option<Tensor<4>>,
+        kernels: Kernels,
+    ) -> Tensor<4> {
+        let (weight, bias) = (self.weight.val(), self.bias.val());
+        let (mean, variance) = (
+            self.running_mean.value_sync(),
+            self.running_variance.value_sync(),
+        );
+        // A frozen norm in a network that trains needs gradients: Burn has them.
+        if kernels == Kernels::Own && !input.device().is_autodiff() {
+            let epsilon = self.epsilon;
+            return fixed_norm(
+                input, weight, bias, mean, variance, shortcut, epsilon, activation,
+            );
+        }
+        let output = module::batch_norm(input, weight, bias, mean, variance, self.epsilon);
+        finish(output, activation, shortcut)
+    }
+}
+
+fn finish(output: Tensor<4>, activation: Activation, shortcut: Option<Tensor<4>>) -> Tensor<4> {
+    let output = activation.forward(output);
+    match shortcut {
+        Some(shortcut) => output + shortcut,
+        None => output,
+    }
+}

@@ -1,0 +1,59 @@
+//! Squeeze-and-excitation.
+
+use burn::{module::Module, tensor::Tensor};
+
+use super::{Convolution, Pass};
+use crate::{
+    ModelError,
+    init::Builder,
+    ops::{
+        Activation, Gate, Kernels,
+        squeeze::{self, squeeze_excite},
+    },
+};
+
+/// Weighs each channel by a small network of the means of all.
+#[derive(Module, Debug)]
+pub struct SqueezeExcite {
+    pub reduce: Convolution,
+    pub expand: Convolution,
+    #[module(skip)]
+    activation: Activation,
+    #[module(skip)]
+    gate: Gate,
+}
+
+impl SqueezeExcite {
+    pub fn new(
+        builder: &mut Builder,
+        (reduce, expand): (String, String),
+        channels: usize,
+        squeezed: usize,
+        activation: Activation,
+        gate: Gate,
+    ) -> Result<Self, ModelError> {
+        Ok(Self {
+            reduce: Convolution::with_bias(builder, reduce, channels, squeezed)?,
+            expand: Convolution::with_bias(builder, expand, squeezed, channels)?,
+            activation,
+            gate,
+        })
+    }
+
+    pub fn forward(&self, input: Tensor<4>, pass: Pass) -> Tensor<4> {
+        if let (Kernels::Own, Some(reduce), Some(expand)) =
+            (pass.kernels, &self.reduce.bias, &self.expand.bias)
+        {
+            let layers = squeeze::Layers {
+                reduce: (self.reduce.weight.val(), reduce.val()),
+                expand: (self.expand.weight.val(), expand.val()),
+                activation: self.activation,
+                gate: self.gate,
+            };
+            return squeeze_excite(input, layers);
+        }
+        let means = input.clone().mean_dims(&[2, 3]);
+        let squeezed = self.activation.forward(self.reduce.forward(means, pass));
+        input * self.gate.forward(self.expand.forward(squeezed, pass))
+    }
+}
