@@ -87,9 +87,18 @@ impl Collection {
             self.add(format!("{label}/mirror-{n}.png"), label, mirror, stored);
         }
         let picture = face(seed + 1, true, SIDE);
-        for (label, file) in [(class(true), jpeg(&picture)), (class(false), png(&picture))] {
+        for (label, file) in [
+            (class(true), jpeg(&picture)),
+            (class(false), png(&picture)),
+        ] {
             self.set_aside.push(ImageId::of(&file));
             self.add(format!("{label}/disputed.img"), label, file, stored);
+        }
+        // Which of the two is the copy is decided by who comes first.
+        let file = jpeg(&face(seed + 2, true, SIDE));
+        self.set_aside.push(ImageId::of(&file));
+        for (label, end) in [(class(true), stored), (class(false), copied)] {
+            self.add(format!("{label}/contested.jpg"), label, file.clone(), end);
         }
         self
     }
