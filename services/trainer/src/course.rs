@@ -144,18 +144,20 @@ impl Course {
         };
         let span = Span::current();
         span.record("learning_rate", epoch.learning_rate);
-        span.record("training_loss", epoch.training.loss);
-        span.record("validation_loss", epoch.validation.loss);
-        span.record("validation_accuracy", epoch.validation.accuracy);
+        let (training_loss, validation_loss) = (epoch.training.loss, epoch.validation.loss);
+        let validation_accuracy = epoch.validation.accuracy;
+        span.record("training_loss", training_loss);
+        span.record("validation_loss", validation_loss);
+        span.record("validation_accuracy", validation_accuracy);
         span.record("images_per_second", epoch.images_per_second);
         tracing::info!(
             run = %self.run.id,
             network = %self.run.network,
             epoch = epoch.epoch,
             of = self.run.settings.epochs,
-            training_loss = epoch.training.loss,
-            validation_loss = epoch.validation.loss,
-            validation_accuracy = epoch.validation.accuracy,
+            training_loss = %format_args!("{training_loss:.4}"),
+            validation_loss = %format_args!("{validation_loss:.4}"),
+            validation_accuracy = %format_args!("{validation_accuracy:.4}"),
             images_per_second = epoch.images_per_second.round(),
             "an epoch is done"
         );

@@ -256,7 +256,6 @@ mod tests {
             bias: layer
                 .bias
                 .map(|old| Param::initialized(old.id, bias.require_grad())),
-            ..layer
         }
     }
 

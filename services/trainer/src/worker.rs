@@ -303,9 +303,6 @@ mod tests {
         let id = ask(&store, dataset, weak).await;
         trainer(&store).work(&store.context("one")).await.unwrap();
         let page = String::from_utf8(file(&store, id, "report.html").await.into()).unwrap();
-        if let Ok(keep) = std::env::var("MASKLINE_TEST_KEEP_REPORT") {
-            std::fs::write(keep, &page).unwrap();
-        }
         for part in [
             "Layers",
             "Parameters",

@@ -5,7 +5,7 @@ use std::{error::Error, ops::Range};
 use plotters::prelude::*;
 
 /// Pixels; the page scales it.
-const SIZE: (u32, u32) = (640, 320);
+const SIZE: (u32, u32) = (480, 250);
 
 /// Fewer epochs than this are dots, too: a line of one point shows nothing.
 const FEW: usize = 40;
@@ -42,9 +42,9 @@ fn draw(
         .unwrap_or(0);
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
-        .margin(12)
-        .x_label_area_size(36)
-        .y_label_area_size(52)
+        .margin(10)
+        .x_label_area_size(26)
+        .y_label_area_size(46)
         .build_cartesian_2d(0.5..epochs as f64 + 0.5, height)?;
     let text = ("sans-serif", 15).into_font().color(&INK);
     chart

@@ -277,7 +277,7 @@ fn training(report: &Report) -> Markup {
         ("Input", format!("{0} × {0} pixels", settings.pixels)),
         ("Optimizer", optimizer.to_owned()),
         ("Peak learning rate", settings.learning_rate.to_string()),
-        ("Warm-up", format!("{} epochs", settings.warmup_epochs)),
+        ("Warm-up, in epochs", settings.warmup_epochs.to_string()),
         ("Weight decay", settings.weight_decay.to_string()),
         ("Label smoothing", settings.label_smoothing.to_string()),
         ("Seed", settings.seed.to_string()),
@@ -321,8 +321,9 @@ fn layers(report: &Report) -> Markup {
     }
 }
 
+/// With a space that no line breaks at.
 fn percent(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
+    format!("{:.1}\u{a0}%", share * 100.0)
 }
 
 fn share(share: Option<f64>) -> String {
@@ -338,7 +339,7 @@ fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);
@@ -367,10 +368,10 @@ mod tests {
         assert_eq!(grouped(2_226_434), "2,226,434");
         assert_eq!(grouped(100), "100");
         assert_eq!(grouped(1000), "1,000");
-        assert_eq!(duration(3.14), "3.1 s");
+        assert_eq!(duration(3.06), "3.1 s");
         assert_eq!(duration(59.6), "1 min 0 s");
         assert_eq!(duration(7384.0), "2 h 3 min");
-        assert_eq!(percent(0.967), "96.7 %");
+        assert_eq!(percent(0.967), "96.7\u{a0}%");
     }
 
     #[test]
