@@ -2,15 +2,20 @@
 
 use std::{io::IsTerminal, time::Duration};
 
-use comfy_table::{Cell, CellAlignment, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{
+    Cell, CellAlignment, LineStyle, Table, TableStyle, presets::UTF8_HORIZONTAL_ONLY,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::view::{JobView, RunView};
 
+/// A line above and below, and one under the heading.
+const STYLE: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+
 /// A plain table with a heading.
 pub fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(headings);
+    table.load_style(STYLE).set_header(headings);
     table
 }
 

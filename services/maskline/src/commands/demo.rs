@@ -54,7 +54,7 @@ pub struct Demo {
 }
 
 /// Enough for drawn faces, and no more than two minutes on two cores.
-const EPOCHS: u32 = 12;
+const EPOCHS: u32 = 24;
 
 /// Drawn faces are simple: less than the usual size will do.
 const PIXELS: u32 = 80;

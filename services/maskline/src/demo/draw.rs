@@ -325,7 +325,7 @@ impl Mask {
             [0.10, 0.10, 0.12],
             [0.45, 0.70, 0.60],
         ];
-        let colour = if random.random_bool(0.6) {
+        let colour = if random.random_bool(0.8) {
             usual[random.random_range(0..usual.len())]
         } else {
             any_colour(random)

@@ -36,7 +36,7 @@ pub struct Recipe {
 impl Default for Recipe {
     fn default() -> Self {
         Self {
-            faces: 200,
+            faces: 500,
             dirt: 6,
             seed: 42,
         }
