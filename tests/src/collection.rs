@@ -50,10 +50,15 @@ pub struct Collection {
 impl Collection {
     /// `faces` of each class, drawn from `seed` on.
     pub fn faces(seed: u64, faces: u64) -> Self {
+        Self::faces_of_side(seed, faces, SIDE)
+    }
+
+    /// The same with so many pixels a side.
+    pub fn faces_of_side(seed: u64, faces: u64, side: u32) -> Self {
         let mut collection = Self::default();
         for n in 0..faces {
             for masked in [true, false] {
-                let file = jpeg(&face(seed + n, masked, SIDE));
+                let file = jpeg(&face(seed + n, masked, side));
                 let label = class(masked);
                 collection.add(format!("{label}/face-{n}.jpg"), label, file, End::Stored);
             }
@@ -87,10 +92,7 @@ impl Collection {
             self.add(format!("{label}/mirror-{n}.png"), label, mirror, stored);
         }
         let picture = face(seed + 1, true, SIDE);
-        for (label, file) in [
-            (class(true), jpeg(&picture)),
-            (class(false), png(&picture)),
-        ] {
+        for (label, file) in [(class(true), jpeg(&picture)), (class(false), png(&picture))] {
             self.set_aside.push(ImageId::of(&file));
             self.add(format!("{label}/disputed.img"), label, file, stored);
         }

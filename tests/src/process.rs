@@ -60,6 +60,17 @@ impl Process {
         (status, answer.text().await.expect("a whole body"))
     }
 
+    /// One of its metrics, as counted until now; the labels are ignored.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let (_, metrics) = self.get("/metrics").await;
+        let values = metrics.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let of_name = series.split('{').next() == Some(name);
+            of_name.then(|| value.parse::<f64>().expect("a number"))
+        });
+        values.sum()
+    }
+
     /// SIGKILL.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("it ran until now");
