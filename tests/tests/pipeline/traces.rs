@@ -48,7 +48,7 @@ pub async fn every_image_is_one_trace_through_all_stages(place: &mut Place) {
     );
     follow_each_other(&hops);
     assert_eq!(hops[0].parent, "");
-    assert_eq!(hops[0].links, [job.clone()]);
+    assert_eq!(hops[0].links, std::slice::from_ref(&job));
 
     let (image, _) = trace_ids(place, &ImageId::of(page.as_bytes())).await;
     let hops = self::hops(&collector.trace(&image));
