@@ -213,10 +213,7 @@ fn another_schema_and_broken_bodies_are_malformed() {
         br#"{"schema":1,"type":"source_expanded","job":"not-an-id","found":1}"#,
     ];
     for body in bodies {
-        assert!(matches!(
-            Message::from_json(body),
-            Err(Malformed::Body(_))
-        ));
+        assert!(matches!(Message::from_json(body), Err(Malformed::Body(_))));
     }
 }
 
@@ -271,7 +268,10 @@ fn what_fails_ends_in_the_books() {
 fn ids_are_derived_from_what_they_name() {
     let (here, there) = (url("http://site/1.jpg"), url("http://site/2.jpg"));
     assert_eq!(CandidateId::of(job(), &here), CandidateId::of(job(), &here));
-    assert_ne!(CandidateId::of(job(), &here), CandidateId::of(job(), &there));
+    assert_ne!(
+        CandidateId::of(job(), &here),
+        CandidateId::of(job(), &there)
+    );
     assert_ne!(
         CandidateId::of(job(), &here),
         CandidateId::of(JobId::draw(), &here)
@@ -321,7 +321,9 @@ fn reasons_serialize_the_code_that_they_are_counted_by() {
 
 #[test]
 fn names_that_could_leave_their_place_are_refused() {
-    for text in ["", "/", "a//b", "../a", "a/../b", "a/./b", "a\\b", "a b", "é"] {
+    for text in [
+        "", "/", "a//b", "../a", "a/../b", "a/./b", "a\\b", "a b", "é",
+    ] {
         assert!(text.parse::<ObjectKey>().is_err(), "key {text:?}");
     }
     let long = "x".repeat(65);
