@@ -1,10 +1,11 @@
 //! Images trained per second: our own operations, Burn's, and PyTorch.
 //!
-//!     cargo bench -p maskline-models
+//!     tests/bench training
 //!
 //! Forward, backward and an AdamW step, at 112 × 112 pixels, batches of 32, on two
 //! threads. PyTorch is measured where `python3`, or what MASKLINE_BENCH_PYTHON names,
-//! can import torchvision. Arguments choose networks: `-- mobilenet_v3_small`.
+//! can import torchvision. `cargo bench -p maskline-models -- mobilenet_v3_small`
+//! measures one network.
 
 use std::{process::Command, time::Instant};
 

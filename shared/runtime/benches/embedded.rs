@@ -1,7 +1,7 @@
 //! The embedded queue between two processes: one publishes, durably, one
 //! takes and acknowledges.
 //!
-//!     cargo bench -p maskline-runtime --bench embedded
+//!     tests/bench embedded
 
 use std::{
     process::{Command, Stdio},

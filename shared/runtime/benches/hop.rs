@@ -1,7 +1,7 @@
 //! A message's hop through the `Broker` trait beside raw lapin: the same messages
 //! of 1 KiB through the same exchange and quorum queue, in and out, in turns.
 //!
-//!     MASKLINE_TEST_RABBITMQ=… MASKLINE_TEST_RABBITMQ_HTTP=… cargo bench -p maskline-runtime --bench hop
+//!     tests/bench hop
 
 #[allow(dead_code, reason = "the contract tests' own, which need more of it")]
 #[path = "../tests/broker_contract/place.rs"]

@@ -1,7 +1,7 @@
 //! One epoch's images, read back in three ways: from Parquet shards, from one
 //! object each, and from one document each.
 //!
-//!     cargo bench -p maskline-storage
+//!     tests/bench reading
 //!
 //! Always from a folder and from SQLite; from S3 and MongoDB where MASKLINE_TEST_S3
 //! and MASKLINE_TEST_MONGODB name servers. Shards are read in order, whole, as the
