@@ -69,6 +69,9 @@ enum Command {
 impl Cli {
     /// Runs the command; errors are printed, and are the exit code.
     pub fn run(self) -> ExitCode {
+        if !matches!(self.command, Command::Run(_) | Command::Demo(_)) {
+            end_with_the_reader();
+        }
         // Whoever runs the services wants to see what they do.
         let default_level = match &self.command {
             Command::Run(_) => "info",
@@ -96,5 +99,15 @@ impl Cli {
                 Command::Predict(predict) => predict.run().await,
             }
         })
+    }
+}
+
+/// Ends the process quietly once nobody reads its output any more, as in
+/// `maskline rejects JOB | head`. Not for services: theirs are peers that go away.
+fn end_with_the_reader() {
+    // SAFETY: sets a signal's action to the system's own, while there is no other
+    // thread yet.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
     }
 }

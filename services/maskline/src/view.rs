@@ -25,6 +25,22 @@ pub struct JobView {
     pub created: u64,
 }
 
+impl JobView {
+    /// An error where the job or one of its runs has failed.
+    pub fn succeeded(&self) -> Result<()> {
+        if self.state == Progress::Failed {
+            let error = self.error.as_deref().unwrap_or("no reason is recorded");
+            bail!("job {} failed: {error}", self.id);
+        }
+        let failed = |run: &&RunView| run.state == RunState::Failed || run.error.is_some();
+        if let Some(run) = self.runs.iter().find(failed) {
+            let error = run.error.as_deref().unwrap_or("no reason is recorded");
+            bail!("run {} of {} failed: {error}", run.id, run.network);
+        }
+        Ok(())
+    }
+}
+
 /// How far a job has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -167,10 +183,12 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
     traceparent.split('-').nth(1).filter(|id| id.len() == 32)
 }
 
-/// The one of `ids` that begins with `prefix`.
+/// The one of `ids`, each of a `what`, that begins with `prefix`; `list` is the
+/// command that lists them.
 pub fn by_prefix<T: ToString>(
     prefix: &str,
     what: &str,
+    list: &str,
     ids: impl IntoIterator<Item = T>,
 ) -> Result<T> {
     let mut found: Vec<T> = ids
@@ -179,7 +197,7 @@ pub fn by_prefix<T: ToString>(
         .collect();
     match found.len() {
         1 => Ok(found.remove(0)),
-        0 => bail!("there is no {what} {prefix}: `maskline {what}s` lists them"),
+        0 => bail!("there is no {what} {prefix}: `{list}` lists them"),
         many => bail!("{many} {what}s begin with {prefix}: give more of the id"),
     }
 }

@@ -1,13 +1,14 @@
 //! `maskline dead-letters`: messages that were given up, and what to do with them.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
-use maskline_runtime::{DeadLetter, DeadLetterId};
+use maskline_runtime::{Broker, DeadLetter, DeadLetterId};
 
 use crate::{
     output::{self, number},
     places::Places,
+    view,
 };
 
 #[derive(Debug, Args)]
@@ -31,6 +32,7 @@ enum Verb {
     },
     /// Everything known about one
     Show {
+        /// Its id, or its beginning
         id: String,
         #[command(flatten)]
         places: Places,
@@ -54,14 +56,47 @@ enum Verb {
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Which {
+    /// Their ids, or their beginnings
     ids: Vec<String>,
+    /// All that there are
     #[arg(long)]
     all: bool,
 }
 
 impl Which {
-    fn ids(self) -> Option<Vec<DeadLetterId>> {
-        (!self.all).then(|| self.ids.into_iter().map(DeadLetterId).collect())
+    /// The whole ids; `None` means all. An error if one names no letter, before
+    /// anything is done to the others.
+    async fn ids(&self, broker: &dyn Broker) -> Result<Option<Vec<DeadLetterId>>> {
+        if self.all {
+            return Ok(None);
+        }
+        let letters = all(broker).await?;
+        let ids = self.ids.iter().map(|id| Ok(find(&letters, id)?.id.clone()));
+        ids.collect::<Result<_>>().map(Some)
+    }
+}
+
+async fn all(broker: &dyn Broker) -> Result<Vec<DeadLetter>> {
+    Ok(broker.dead_letters(usize::MAX >> 1).await?)
+}
+
+/// The letter whose id begins with `text`.
+fn find<'a>(letters: &'a [DeadLetter], text: &str) -> Result<&'a DeadLetter> {
+    let found = view::by_prefix(
+        text,
+        "dead letter",
+        "maskline dead-letters list",
+        letters.iter().map(ById),
+    )?;
+    Ok(found.0)
+}
+
+/// A letter that is told from others by its id.
+struct ById<'a>(&'a DeadLetter);
+
+impl std::fmt::Display for ById<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.id.0)
     }
 }
 
@@ -87,21 +122,21 @@ impl DeadLetters {
             }
             Verb::Show { id, places } => {
                 let broker = places.broker().await?;
-                let letters = broker.dead_letters(usize::MAX >> 1).await?;
-                let Some(letter) = letters.iter().find(|letter| letter.id.0 == id) else {
-                    bail!("there is no dead letter {id}: `maskline dead-letters list` lists them");
-                };
+                let letters = all(broker.as_ref()).await?;
+                let letter = find(&letters, &id)?;
                 println!("{}", serde_json::to_string_pretty(&as_json(letter))?);
             }
             Verb::Replay { which, places } => {
                 let broker = places.broker().await?;
-                println!("{} sent back", broker.replay(which.ids().as_deref()).await?);
+                let ids = which.ids(broker.as_ref()).await?;
+                println!("{} sent back", broker.replay(ids.as_deref()).await?);
             }
             Verb::Drop { which, places } => {
                 let broker = places.broker().await?;
+                let ids = which.ids(broker.as_ref()).await?;
                 println!(
                     "{} removed",
-                    broker.drop_dead_letters(which.ids().as_deref()).await?
+                    broker.drop_dead_letters(ids.as_deref()).await?
                 );
             }
         }

@@ -18,7 +18,6 @@ use super::{
 use crate::{
     demo::site::{CLASSES, Recipe, Site},
     output,
-    view::Progress,
 };
 
 /// Draws faces with and without masks, mixes dirt in, serves them over HTTP on
@@ -40,10 +39,18 @@ pub struct Demo {
     /// Files of each kind of dirt
     #[arg(long, default_value_t = Recipe::default().dirt)]
     dirt: u32,
-    /// The networks to train
-    #[arg(long, value_delimiter = ',', default_value = "mobilenet_v3_small")]
+    /// The networks to train: mobilenet_v2, mobilenet_v3_small, mnasnet1_0,
+    /// efficientnet_b0
+    #[arg(
+        long,
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        default_value = "mobilenet_v3_small"
+    )]
     train: Vec<NetworkName>,
-    #[arg(long, default_value_t = EPOCHS)]
+    /// How often a network sees each training image
+    #[arg(long, default_value_t = EPOCHS,
+        value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: u32,
     /// Of the drawing, the split and the training
     #[arg(long, default_value_t = Recipe::default().seed)]
@@ -137,12 +144,7 @@ impl Demo {
             }
             println!("Done in {:.0} s.", began.elapsed().as_secs_f64());
         }
-        if let Some(failed) = view.runs.iter().find_map(|run| run.error.as_ref()) {
-            bail!("a training run failed: {failed}");
-        }
-        if view.state == Progress::Failed {
-            bail!("the job failed: {}", view.error.unwrap_or_default());
-        }
+        view.succeeded()?;
         if view.books.stored != stored || view.books.rejected != rejected.values().sum::<u64>() {
             bail!(
                 "the books are not what was drawn: {stored} good images and {rejected:?} were expected"

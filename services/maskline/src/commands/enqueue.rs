@@ -1,6 +1,9 @@
 //! `maskline enqueue`: a source of images becomes a job.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -19,11 +22,14 @@ use url::Url;
 use crate::{
     output,
     places::Places,
-    view::{self, JobView, Progress},
+    view::{self, JobView},
 };
 
 /// How often `--wait` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// After how long `--wait` wonders that nothing is found.
+const LONG: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -39,6 +45,7 @@ pub struct Enqueue {
 enum SourceArg {
     /// A folder, searched recursively; it must be visible to the scraper
     Folder {
+        /// The folder
         path: PathBuf,
         #[command(flatten)]
         order: Order,
@@ -46,12 +53,15 @@ enum SourceArg {
     /// A list of URLs: text with one a line, or CSV with a column `url` and perhaps `label`
     Urls {
         /// A file that the scraper sees, or an http(s) address
+        #[arg(value_name = "FILE|URL")]
         list: String,
         #[command(flatten)]
         order: Order,
     },
     /// A web page, for the images in it
     Page {
+        /// Its http(s) address
+        #[arg(value_parser = web_address)]
         url: Url,
         #[command(flatten)]
         order: Order,
@@ -60,8 +70,6 @@ enum SourceArg {
 
 #[derive(Debug, Args)]
 struct Order {
-    #[command(flatten)]
-    places: Places,
     /// Everything in the source is of this class
     #[arg(long, conflicts_with = "label_from")]
     label: Option<Label>,
@@ -71,7 +79,8 @@ struct Order {
     /// The classes that there are; an image of another is rejected
     #[arg(long, value_delimiter = ',', default_value = "with_mask,without_mask")]
     classes: Vec<Label>,
-    /// Train these networks when the dataset is frozen
+    /// Train these networks when the dataset is frozen: mobilenet_v2,
+    /// mobilenet_v3_small, mnasnet1_0, efficientnet_b0
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
     train: Vec<NetworkName>,
     #[command(flatten)]
@@ -85,17 +94,23 @@ struct Order {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    // The last, because its heading is over all that follows.
+    #[command(flatten)]
+    places: Places,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum LabelFrom {
+    /// The folder that the image lies in
     Folder,
+    /// The column `label` of a list
     Column,
 }
 
 /// What a training run is asked for.
 #[derive(Debug, Clone, Args)]
 pub struct SettingsArgs {
+    /// How often the network sees each training image
     #[arg(long, default_value_t = TrainingSettings::default().epochs)]
     epochs: u32,
     /// Images a step
@@ -110,6 +125,7 @@ pub struct SettingsArgs {
     /// The peak of the cosine schedule
     #[arg(long, default_value_t = TrainingSettings::default().learning_rate)]
     learning_rate: f32,
+    /// How strongly weights are drawn to zero
     #[arg(long, default_value_t = TrainingSettings::default().weight_decay)]
     weight_decay: f32,
     /// Of the split, the augmentation and the training
@@ -118,8 +134,9 @@ pub struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    pub fn settings(&self) -> TrainingSettings {
-        TrainingSettings {
+    /// Refuses at once what no trainer takes.
+    pub fn settings(&self) -> Result<TrainingSettings> {
+        let settings = TrainingSettings {
             epochs: self.epochs,
             batch: self.batch,
             pixels: self.pixels,
@@ -128,7 +145,9 @@ impl SettingsArgs {
             weight_decay: self.weight_decay,
             seed: self.seed,
             ..TrainingSettings::default()
-        }
+        };
+        maskline_trainer::hopeless::check(&settings)?;
+        Ok(settings)
     }
 }
 
@@ -150,9 +169,7 @@ impl Enqueue {
         if order.wait {
             let view = wait(connections.catalog(), job.id).await?;
             print(&view, order.json)?;
-            if view.state == Progress::Failed {
-                bail!("job {} failed: {}", view.id, view.error.unwrap_or_default());
-            }
+            view.succeeded()?;
         } else if order.json {
             println!("{}", serde_json::json!({ "id": job.id }));
         } else {
@@ -188,12 +205,17 @@ impl Order {
                 label: label.clone(),
             }),
             (None, Some(LabelFrom::Folder)) => Some(Labeling::Folder),
-            (None, Some(LabelFrom::Column)) => Some(Labeling::Column),
+            (None, Some(LabelFrom::Column)) if matches!(source, Source::Urls { .. }) => {
+                Some(Labeling::Column)
+            }
+            (None, Some(LabelFrom::Column)) => {
+                bail!("only a list has a column: give --label CLASS or --label-from folder")
+            }
             (None, None) => {
                 bail!("every image needs a class: give --label CLASS or --label-from folder|column")
             }
         };
-        let settings = self.settings.settings();
+        let settings = self.settings.settings()?;
         Ok(Job {
             id: JobId::draw(),
             source,
@@ -245,12 +267,20 @@ pub async fn enqueue(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Resul
 /// Follows a job to its end.
 pub async fn wait(catalog: &dyn Catalog, job: JobId) -> Result<JobView> {
     let mut progress = output::Progress::new();
+    let began = Instant::now();
+    let mut wondered = false;
     loop {
         let view = view::job(catalog, job).await?;
         progress.show(&view);
         if view.state.is_final() {
             progress.finish();
             return Ok(view);
+        }
+        if !wondered && view.books.found == 0 && began.elapsed() >= LONG {
+            progress.say(
+                "nothing takes the job: is `maskline run` running with the same --data or --broker?",
+            );
+            wondered = true;
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -279,11 +309,19 @@ fn folder(path: PathBuf) -> Result<Source> {
 }
 
 fn list_location(list: &str) -> Result<Location> {
-    if list.starts_with("http://") || list.starts_with("https://") {
-        return Ok(Location::Url(
-            list.parse()
-                .with_context(|| format!("{list} is no address"))?,
-        ));
+    if list.contains("://") {
+        let url = web_address(list).with_context(|| list.to_owned())?;
+        return Ok(Location::Url(url));
+    }
+    if Path::new(list).is_dir() {
+        bail!("{list} is a folder: give a list, or `maskline enqueue folder` for its images");
     }
     Ok(Location::Path(std::path::absolute(list)?))
+}
+
+/// An address that the scraper fetches.
+fn web_address(text: &str) -> Result<Url> {
+    let url = Url::parse(text).ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https"))
+        .context("no http(s) address: write https://… or http://…")
 }

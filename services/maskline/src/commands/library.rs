@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Cell;
-use maskline_messages::{NetworkName, ObjectKey, RunId, TrainingRequested};
+use maskline_messages::{DatasetId, NetworkName, ObjectKey, RunId, TrainingRequested};
 use maskline_storage::records::{Dataset, Model};
+use serde::Serialize;
 
 use super::enqueue::SettingsArgs;
 use crate::{
@@ -31,8 +32,19 @@ impl Datasets {
     pub async fn run(self) -> Result<()> {
         let stores = self.places.stores().await?;
         let datasets = stores.catalog.datasets(ALL).await?;
+        let place = |id: &DatasetId| {
+            let manifest = ObjectKey::dataset(id, "manifest.json")?;
+            anyhow::Ok(stores.objects.locate(&manifest))
+        };
         if self.json {
-            return json_lines(&datasets);
+            for dataset in &datasets {
+                print_located(dataset, place(&dataset.id)?)?;
+            }
+            return Ok(());
+        }
+        if datasets.is_empty() {
+            println!("No datasets yet: one is frozen when all images of a job have ended.");
+            return Ok(());
         }
         let mut table = output::table(&[
             "dataset",
@@ -43,7 +55,6 @@ impl Datasets {
             "where",
         ]);
         for dataset in &datasets {
-            let manifest = ObjectKey::dataset(&dataset.id, "manifest.json")?;
             let classes: Vec<_> = dataset.classes.iter().map(|class| class.as_str()).collect();
             table.add_row([
                 Cell::new(dataset.id),
@@ -51,7 +62,7 @@ impl Datasets {
                 number(images(dataset, "validation")),
                 number(dataset.set_aside),
                 Cell::new(classes.join(", ")),
-                Cell::new(stores.objects.locate(&manifest)),
+                Cell::new(place(&dataset.id)?),
             ]);
         }
         println!("{table}");
@@ -83,7 +94,15 @@ impl Models {
         let stores = self.places.stores().await?;
         let models = stores.catalog.models(ALL).await?;
         if self.json {
-            return json_lines(&models);
+            for model in &models {
+                let weights = ObjectKey::model(model.id, "model.safetensors")?;
+                print_located(model, stores.objects.locate(&weights))?;
+            }
+            return Ok(());
+        }
+        if models.is_empty() {
+            println!("No models yet: `maskline train --help` says how to ask for one.");
+            return Ok(());
         }
         println!("{}", models_table(&models));
         Ok(())
@@ -131,7 +150,8 @@ impl Report {
     pub async fn run(self) -> Result<()> {
         let stores = self.places.stores().await?;
         let models = stores.catalog.models(ALL).await?;
-        let id: RunId = view::by_prefix(&self.run, "model", models.iter().map(|model| model.id))?;
+        let ids = models.iter().map(|model| model.id);
+        let id = view::by_prefix(&self.run, "model", "maskline models", ids)?;
         if self.json {
             let json = stores
                 .objects
@@ -166,11 +186,15 @@ impl Report {
 pub struct Train {
     /// A dataset's id, or its beginning
     dataset: String,
-    /// Which networks; each becomes a run
+    /// Which networks, each of which becomes a run: mobilenet_v2,
+    /// mobilenet_v3_small, mnasnet1_0, efficientnet_b0
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', required = true)]
     network: Vec<NetworkName>,
     #[command(flatten)]
     settings: SettingsArgs,
+    /// One JSON object a line, a line a run
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     places: Places,
 }
@@ -178,31 +202,47 @@ pub struct Train {
 impl Train {
     /// Asks the trainers for more runs and prints their ids.
     pub async fn run(self) -> Result<()> {
+        let settings = self.settings.settings()?;
         let connections = self.places.connect().await?;
         let datasets = connections.catalog().datasets(ALL).await?;
         let dataset = view::by_prefix(
             &self.dataset,
             "dataset",
+            "maskline datasets",
             datasets.iter().map(|dataset| dataset.id),
         )?;
-        let settings = self.settings.settings();
-        for &network in &self.network {
-            println!("{}", RunId::of(&dataset, network, &settings.canonical()));
-        }
         let request = TrainingRequested {
             dataset,
-            networks: self.network,
-            settings,
+            networks: self.network.clone(),
+            settings: settings.clone(),
         };
         connections.sender().send(request.into()).await?;
         connections.close().await;
+        for network in self.network {
+            let id = RunId::of(&dataset, network, &settings.canonical());
+            if self.json {
+                println!("{}", serde_json::json!({ "id": id, "network": network }));
+            } else {
+                println!("{id}");
+            }
+        }
         Ok(())
     }
 }
 
-fn json_lines<T: serde::Serialize>(items: &[T]) -> Result<()> {
-    for item in items {
-        println!("{}", serde_json::to_string(item)?);
-    }
+/// A record, and where a person finds what it is of.
+#[derive(Serialize)]
+struct Located<'a, T> {
+    #[serde(flatten)]
+    record: &'a T,
+    r#where: String,
+}
+
+fn print_located<T: Serialize>(record: &T, place: String) -> Result<()> {
+    let located = Located {
+        record,
+        r#where: place,
+    };
+    println!("{}", serde_json::to_string(&located)?);
     Ok(())
 }

@@ -37,21 +37,20 @@ struct ModelArgs {
     /// Where to compute: auto, gpu or cpu
     #[arg(long, env = "MASKLINE_DEVICE", default_value_t = Choice::Auto)]
     device: Choice,
-    #[command(flatten)]
-    places: Places,
 }
 
 impl ModelArgs {
-    async fn load(&self) -> Result<Classifier> {
+    /// From the file, or from the `places` where it was published.
+    async fn load(&self, places: &Places) -> Result<Classifier> {
         let weights = if Path::new(&self.model).is_file() {
             std::fs::read(&self.model)
                 .with_context(|| format!("{} can't be read", self.model))?
                 .into()
         } else {
-            let stores = self.places.stores().await?;
+            let stores = places.stores().await?;
             let models = stores.catalog.models(super::library::ALL).await?;
             let ids = models.into_iter().map(|model| model.id);
-            let id = view::by_prefix(&self.model, "model", ids)
+            let id = view::by_prefix(&self.model, "model", "maskline models", ids)
                 .context("neither a safetensors file nor a published model")?;
             let key = ObjectKey::model(id, "model.safetensors")?;
             stores.objects.get(&key).await?
@@ -74,6 +73,8 @@ pub struct Evaluate {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    places: Places,
 }
 
 /// How well a model did; what `--json` prints.
@@ -87,7 +88,7 @@ struct Evaluation {
     classes: Vec<Label>,
     /// A row for each true class, a column for each class that was predicted.
     confusion: Vec<Vec<u64>>,
-    /// Files that are no images.
+    /// Files that can't be read or are no images.
     skipped: Vec<Skipped>,
 }
 
@@ -99,7 +100,7 @@ struct Skipped {
 
 impl Evaluate {
     pub async fn run(self) -> Result<()> {
-        let classifier = self.model.load().await?;
+        let classifier = self.model.load(&self.places).await?;
         let files = files_by_class(&self.dir, &classifier.card().classes)?;
         let evaluation =
             tokio::task::spawn_blocking(move || evaluate(&classifier, &files)).await??;
@@ -220,11 +221,14 @@ fn evaluate(classifier: &Classifier, files: &[(PathBuf, usize)]) -> Result<Evalu
 pub struct Predict {
     #[command(flatten)]
     model: ModelArgs,
+    /// Images
     #[arg(required = true)]
     files: Vec<PathBuf>,
     /// One JSON object a line, a line a file
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    places: Places,
 }
 
 /// What the model says of one file.
@@ -239,7 +243,7 @@ struct Prediction<'a> {
 
 impl Predict {
     pub async fn run(self) -> Result<()> {
-        let classifier = self.model.load().await?;
+        let classifier = self.model.load(&self.places).await?;
         let classes = &classifier.card().classes;
         let mut problems = 0;
         for chunk in self.files.chunks(BATCH) {
@@ -267,7 +271,10 @@ impl Predict {
             }
         }
         if problems > 0 {
-            bail!("{problems} of {} files are no images", self.files.len());
+            bail!(
+                "{problems} of {} files can't be read or are no images",
+                self.files.len()
+            );
         }
         Ok(())
     }

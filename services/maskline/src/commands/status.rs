@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Cell;
-use maskline_messages::{CandidateId, ImageId, JobId};
+use maskline_messages::{CandidateId, ImageId, JobId, Reason};
 use maskline_storage::{
     Catalog,
     records::{Candidate, CandidateState},
@@ -102,12 +102,17 @@ fn overview(views: &[JobView]) -> comfy_table::Table {
 
 /// The job whose id begins with `text`.
 pub async fn find_job(catalog: &dyn Catalog, text: &str) -> Result<JobId> {
-    if let Ok(id) = text.parse() {
-        return Ok(id);
-    }
-    let jobs = catalog.jobs(usize::MAX >> 1).await?;
-    view::by_prefix(text, "job", jobs.into_iter().map(|job| job.id))
-        .context("`maskline status` lists the jobs")
+    let jobs = match text.parse() {
+        Ok(id) if catalog.job(id).await?.is_some() => return Ok(id),
+        Ok(_) => vec![],
+        Err(_) => catalog.jobs(usize::MAX >> 1).await?,
+    };
+    view::by_prefix(
+        text,
+        "job",
+        "maskline status",
+        jobs.iter().map(|job| job.id),
+    )
 }
 
 #[derive(Debug, Args)]
@@ -130,6 +135,18 @@ impl Rejects {
         let stores = self.places.stores().await?;
         let catalog = stores.catalog.as_ref();
         let job = find_job(catalog, &self.job).await?;
+        if let Some(wanted) = &self.reason {
+            let reasons = catalog.books(job).await?.rejected_by_reason;
+            if !reasons.contains_key(wanted) {
+                let codes: Vec<&str> = reasons.keys().map(String::as_str).collect();
+                let there_are = match codes.as_slice() {
+                    [] => "nothing was rejected".to_owned(),
+                    codes => format!("its reasons are {}", codes.join(", ")),
+                };
+                eprintln!("Job {job} rejected nothing for {wanted}: {there_are}.");
+                return Ok(());
+            }
+        }
         for state in [CandidateState::Rejected, CandidateState::Failed] {
             let mut after = None;
             loop {
@@ -165,16 +182,24 @@ impl Rejects {
 fn line(candidate: &Candidate) -> String {
     let location = &candidate.location;
     match (&candidate.reason, &candidate.error) {
-        (Some(reason), _) => format!("{location}: {}: {reason}", reason.code()),
+        (Some(reason), _) => format!("{location}: {}: {}", reason.code(), measured(reason)),
         (None, Some(error)) => format!("{location}: failed: {error}"),
         (None, None) => format!("{location}: {:?}", candidate.state),
     }
 }
 
+/// A reason's text without its name, with which some begin.
+fn measured(reason: &Reason) -> String {
+    let text = reason.to_string();
+    let without_name = text.strip_prefix(&format!("{}: ", reason.code()));
+    without_name.map(str::to_owned).unwrap_or(text)
+}
+
 #[derive(Debug, Args)]
 pub struct Trace {
-    /// An image's SHA-256, a candidate's or a job's id
+    /// An image's SHA-256, a candidate's id, or a job's id or its beginning
     id: String,
+    /// One JSON object a line, a line a trace
     #[arg(long)]
     json: bool,
     /// Where Jaeger's pages are
@@ -195,9 +220,10 @@ impl Trace {
         let catalog = stores.catalog.as_ref();
         let candidates = self.candidates(catalog).await?;
         if candidates.is_empty() {
-            let Some(job) = job_of(catalog, &self.id).await? else {
-                bail!("there is no image, candidate or job {}", self.id);
-            };
+            let job = find_job(catalog, &self.id)
+                .await
+                .with_context(|| format!("{} names no image or candidate", self.id))?;
+            let job = view::job(catalog, job).await?;
             return self.print("job", &job.id.to_string(), job.trace_id.as_deref());
         }
         for candidate in candidates {
@@ -239,14 +265,4 @@ impl Trace {
         }
         Ok(())
     }
-}
-
-async fn job_of(catalog: &dyn Catalog, id: &str) -> Result<Option<JobView>> {
-    let Ok(id) = id.parse::<JobId>() else {
-        return Ok(None);
-    };
-    if catalog.job(id).await?.is_none() {
-        return Ok(None);
-    }
-    view::job(catalog, id).await.map(Some)
 }
