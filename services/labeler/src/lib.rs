@@ -2,7 +2,9 @@
 //!
 //! The class is what the source says: its one class, its folder or its label
 //! column. Where a model has been published, it is asked too, and what it thinks
-//! is recorded beside the label; it never decides.
+//! is recorded beside the label; it never decides. Of several candidates of a
+//! job with the same bytes the first stands for the image, the others are exact
+//! duplicates of it.
 //!
 //! * [`stage`]: the class, or why there is none.
 //! * [`opinion`]: what the newest model thinks.

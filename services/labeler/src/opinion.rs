@@ -28,10 +28,9 @@ pub struct Adviser {
 
 #[derive(Default)]
 struct Current {
+    /// When the catalog was last asked, whatever came of it.
     looked: Option<Instant>,
-    /// The newest model that was seen, and what it can be asked with; nothing
-    /// where it can't be used.
-    newest: Option<(RunId, Option<Arc<Classifier>>)>,
+    newest: Option<(RunId, Arc<Classifier>)>,
 }
 
 impl Adviser {
@@ -76,15 +75,12 @@ impl Adviser {
             let newest = self.catalog.models(1).await?.into_iter().next();
             let known = current.newest.as_ref().map(|(id, _)| *id);
             if let Some(model) = newest.filter(|model| known != Some(model.id)) {
-                // Remembered before it is loaded: one that can't be is not tried for each image.
-                current.newest = Some((model.id, None));
                 let classifier = self.load(model.id).await?;
                 tracing::info!(model = %model.id, network = %model.network, "asking this model");
-                current.newest = Some((model.id, Some(Arc::new(classifier))));
+                current.newest = Some((model.id, Arc::new(classifier)));
             }
         }
-        let newest = current.newest.clone();
-        Ok(newest.and_then(|(id, classifier)| Some((id, classifier?))))
+        Ok(current.newest.clone())
     }
 
     async fn load(&self, model: RunId) -> Result<Classifier> {

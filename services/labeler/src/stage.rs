@@ -1,4 +1,5 @@
-//! The stage: the class of an image, or why it has none.
+//! The stage: the class of an image, or why it has none; and which candidate
+//! stands for an image that was found more than once.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -81,6 +82,18 @@ impl Stage for Labeler {
             Ok(label) => label,
             Err(reason) => return Ok(Outcome::send(rejection(validated, reason))),
         };
+        // Only a candidate with a class may stand for its bytes: which of several
+        // does must not decide whether the image is in the dataset.
+        let fetched = &validated.fetched;
+        let (job, candidate) = (fetched.job, fetched.candidate);
+        let first = self
+            .catalog
+            .claim_image(job, &fetched.image, candidate)
+            .await?;
+        if first != candidate {
+            let reason = Reason::ExactDuplicate { of: first };
+            return Ok(Outcome::send(rejection(validated, reason)));
+        }
         let opinion = match &self.adviser {
             Some(adviser) => adviser.opinion(&validated, &label).await,
             None => None,

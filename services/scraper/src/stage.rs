@@ -5,11 +5,14 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
-    CandidateFound, CandidateId, Hop, ImageFetched, ImageRejected, JobFailed, JobId, Message,
-    ObjectKey, Queue, Reason, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, Hop, ImageFetched, ImageRejected, JobFailed, JobId, Labeling,
+    Message, ObjectKey, Queue, Reason, SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
-use maskline_storage::{Catalog, ObjectStore, records::NewCandidate};
+use maskline_storage::{
+    Catalog, ObjectStore,
+    records::{JobState, NewCandidate},
+};
 
 use crate::{
     NAME,
@@ -76,11 +79,16 @@ impl Scraper {
     /// Candidates are in the catalog, in flight, before any message about them is
     /// sent; the end of the expansion is sent after all of them.
     async fn expand(&self, request: SourceRequested) -> Result<Outcome, Failure> {
+        let job = request.job;
+        if !self.is_expanding(job).await? {
+            // A step that comes again after the end adds nothing.
+            return Ok(Outcome::done());
+        }
         let step = match self.expander.step(&request).await {
             Ok(step) => step,
             Err(ExpandError::Source(error)) => {
                 return Ok(Outcome::send(JobFailed {
-                    job: request.job,
+                    job,
                     stage: NAME.to_owned(),
                     error,
                 }));
@@ -89,12 +97,16 @@ impl Scraper {
                 return Err(Failure::Retry { error, after });
             }
         };
-        let job = request.job;
         let Step { found, next } = step;
+        let by_column = matches!(request.labeling, Some(Labeling::Column));
+        let id = |found: &Found| match &found.label {
+            Some(label) if by_column => CandidateId::of_labelled(job, &found.location, label),
+            _ => CandidateId::of(job, &found.location),
+        };
         let candidates: Vec<NewCandidate> = found
             .iter()
             .map(|found| NewCandidate {
-                id: CandidateId::of(job, &found.location),
+                id: id(found),
                 job,
                 location: found.location.clone(),
                 label: found.label.clone(),
@@ -103,7 +115,9 @@ impl Scraper {
         self.catalog.add_candidates(&candidates).await?;
         let so_far = request.found + found.len() as u64;
         tracing::info!(%job, source = %request.source, found = so_far, more = next.is_some(), "expanded");
-        let messages = found.into_iter().map(|found| found_message(job, found));
+        let messages = found
+            .into_iter()
+            .map(|found| found_message(job, id(&found), found));
         let outcome = Outcome::send_all(messages.collect());
         Ok(match next {
             Some(cursor) => outcome.then(SourceRequested {
@@ -113,6 +127,16 @@ impl Scraper {
             }),
             None => outcome.then(SourceExpanded { job, found: so_far }),
         })
+    }
+
+    async fn is_expanding(&self, id: JobId) -> Result<bool, Failure> {
+        let job = self.catalog.job(id).await?;
+        let job = job.ok_or_else(|| {
+            Failure::poison(anyhow!(
+                "job {id} is not in the catalog: is this the catalog that it was enqueued in?"
+            ))
+        })?;
+        Ok(job.state == JobState::Expanding)
     }
 
     async fn fetch(&self, candidate: CandidateFound) -> Result<Outcome, Failure> {
@@ -147,8 +171,7 @@ impl Scraper {
     }
 }
 
-fn found_message(job: JobId, found: Found) -> Message {
-    let candidate = CandidateId::of(job, &found.location);
+fn found_message(job: JobId, candidate: CandidateId, found: Found) -> Message {
     match found.rejected {
         Some(reason) => rejection(job, candidate, reason).into(),
         None => CandidateFound {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
-    Hop, ImageFailed, ImageLabeled, ImageRejected, Message, Queue, SourceExpanded,
+    Hop, ImageFailed, ImageLabeled, ImageRejected, JobFailed, Message, Queue, SourceExpanded,
 };
 use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
 use maskline_storage::{
     Catalog, ObjectStore, StorageError,
-    records::{End, Ending, ImageDocument, Work},
+    records::{End, Ending, ImageDocument, JobState, Work},
 };
 use tokio::sync::Notify;
 
@@ -53,11 +53,7 @@ impl Stage for Books {
             Message::ImageRejected(rejected) => self.reject(rejected, context).await?,
             Message::ImageFailed(failed) => self.fail(failed, context).await?,
             Message::SourceExpanded(expanded) => self.expanded(expanded).await?,
-            Message::JobFailed(failed) => {
-                let error = format!("{}: {}", failed.stage, failed.error);
-                self.catalog.fail_job(failed.job, &error).await?;
-                tracing::error!(job = %failed.job, error, "the job failed");
-            }
+            Message::JobFailed(failed) => self.job_failed(failed).await?,
             Message::ModelTrained(trained) => {
                 let accuracy = f64::from(trained.accuracy);
                 tracing::info!(model = %trained.run, network = %trained.network, accuracy, "a model is published");
@@ -89,7 +85,7 @@ impl Books {
             .objects
             .get(&validated.normalized)
             .await
-            .map_err(missing_may_come)?;
+            .map_err(StorageError::behind)?;
         let document = ImageDocument {
             job: fetched.job,
             image: fetched.image,
@@ -142,6 +138,17 @@ impl Books {
         Ok(self.catalog.end_candidate(&ending).await?)
     }
 
+    /// A job that is expanded has nothing to fear from a step that comes again.
+    async fn job_failed(&self, failed: JobFailed) -> Result<(), Failure> {
+        let job = self.catalog.job(failed.job).await?;
+        if job.is_some_and(|job| job.state == JobState::Expanding) {
+            let error = format!("{}: {}", failed.stage, failed.error);
+            self.catalog.fail_job(failed.job, &error).await?;
+            tracing::error!(job = %failed.job, error, "the job failed");
+        }
+        Ok(())
+    }
+
     /// From now on the job may become complete, and the freezer watches it.
     async fn expanded(&self, expanded: SourceExpanded) -> Result<(), Failure> {
         self.catalog.finish_expansion(expanded.job).await?;
@@ -153,13 +160,4 @@ impl Books {
 fn with_hop(mut history: Vec<Hop>) -> Vec<Hop> {
     history.push(Hop::now(NAME));
     history
-}
-
-/// An object that a message names was durable before the message was sent; a
-/// store that does not show it yet is behind.
-fn missing_may_come(error: StorageError) -> Failure {
-    match error {
-        StorageError::NotFound(_) => Failure::retry(error),
-        other => other.into(),
-    }
 }

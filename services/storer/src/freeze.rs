@@ -9,7 +9,7 @@ use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
     Catalog, ObjectStore,
     lease::{Held, LeaseWatch},
-    records::{Dataset, ImageFacts, Job, JobState, Work, now},
+    records::{Dataset, ImageFacts, Job, JobState, Lease, Work, now},
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -48,51 +48,83 @@ impl Worker for Freezer {
 
     async fn work(&self, context: &WorkContext) -> Result<bool> {
         tokio::time::sleep(LOOK_EVERY).await;
+        let mut first_error = None;
         for seen in self.catalog.open_work("freeze").await? {
-            let Work::Freeze(id) = seen.work else {
-                continue;
-            };
-            let job = self.catalog.job(id).await?;
-            let job =
-                job.with_context(|| format!("job {id} is to be frozen but not in the catalog"))?;
-            let ready = match job.state {
-                JobState::Expanding => false,
-                JobState::Running => self.catalog.is_settled(id).await?,
-                // Frozen or failed, and the process that did it died before it said so.
-                JobState::Frozen | JobState::Failed => true,
-            };
-            if !ready {
-                continue;
-            }
-            if let Some(held) = self
-                .leases
-                .claim(&self.catalog, &seen, &context.instance)
-                .await?
-            {
-                let span = telemetry::span_from(job.traceparent.as_deref(), "freeze");
-                self.freeze(&job, held, context).instrument(span).await?;
-                return Ok(true);
+            // One job's trouble must not hold up those behind it.
+            match self.see_to(&seen, context).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        Ok(false)
+        first_error.map_or(Ok(false), Err)
     }
 }
 
 impl Freezer {
+    /// `false`: the job is not complete, or in the hands of another.
+    async fn see_to(&self, seen: &Lease, context: &WorkContext) -> Result<bool> {
+        let &Work::Freeze(id) = &seen.work else {
+            bail!("{} is no freezing", seen.work);
+        };
+        let job = self.job(id).await?;
+        let ready = match job.state {
+            JobState::Expanding => false,
+            JobState::Running => self.catalog.is_settled(id).await?,
+            // Frozen or failed, and the process that did it died before it said so.
+            JobState::Frozen | JobState::Failed => true,
+        };
+        if !ready {
+            return Ok(false);
+        }
+        let claimed = self
+            .leases
+            .claim(&self.catalog, seen, &context.instance)
+            .await?;
+        let Some(held) = claimed else {
+            return Ok(false);
+        };
+        let span = telemetry::span_from(job.traceparent.as_deref(), "freeze");
+        self.freeze(id, held, context).instrument(span).await?;
+        Ok(true)
+    }
+
+    async fn job(&self, id: JobId) -> Result<Job> {
+        let job = self.catalog.job(id).await?;
+        job.with_context(|| format!("job {id} is to be frozen but not in the catalog"))
+    }
+
     /// Everything here can be done twice: the plan is a function of the images,
-    /// the objects lie under its hash, and the dataset's id makes the runs'.
-    async fn freeze(&self, job: &Job, held: Held, context: &WorkContext) -> Result<()> {
-        if job.state != JobState::Failed {
+    /// the objects lie under its hash, and the dataset's id makes the runs'. What
+    /// is frozen is not planned again, only announced.
+    async fn freeze(&self, id: JobId, held: Held, context: &WorkContext) -> Result<()> {
+        let job = self.job(id).await?;
+        if job.state == JobState::Running {
             tokio::select! {
-                done = self.make_dataset(job, context) => done?,
-                () = held.lost() => bail!("the lease on freezing job {} was lost", job.id),
+                done = self.make_dataset(&job) => done?,
+                () = held.lost() => bail!("the lease on freezing job {id} was lost"),
             }
         }
+        self.announce(self.job(id).await?, context).await?;
         held.finish().await?;
         Ok(())
     }
 
-    async fn make_dataset(&self, job: &Job, context: &WorkContext) -> Result<()> {
+    /// Nothing to announce where no dataset came of it.
+    async fn announce(&self, job: Job, context: &WorkContext) -> Result<()> {
+        let Some(dataset) = job.dataset else {
+            return Ok(());
+        };
+        let ready = DatasetReady {
+            job: job.id,
+            dataset,
+            networks: job.train,
+            settings: job.settings,
+        };
+        Ok(context.send(ready).await?)
+    }
+
+    async fn make_dataset(&self, job: &Job) -> Result<()> {
         let facts = self.facts(job.id).await?;
         if facts.is_empty() {
             let error = format!(
@@ -126,14 +158,7 @@ impl Freezer {
             split: job.split.clone(),
             created: now(),
         };
-        self.catalog.freeze(job.id, &dataset).await?;
-        let ready = DatasetReady {
-            job: job.id,
-            dataset: plan.id,
-            networks: job.train.clone(),
-            settings: job.settings.clone(),
-        };
-        Ok(context.send(ready).await?)
+        Ok(self.catalog.freeze(job.id, &dataset).await?)
     }
 
     async fn facts(&self, job: JobId) -> Result<Vec<ImageFacts>> {

@@ -154,14 +154,15 @@ impl Trainer {
         Ok(true)
     }
 
-    /// Whether the run is to be given up for this error. Storage and broker come
-    /// back; what nobody understands is tried a few times.
+    /// Whether the run is to be given up for this error. Storage and broker that
+    /// are away come back; everything else is tried a few times.
     fn is_hopeless(&self, run: RunId, error: &Error) -> Option<Hopeless> {
         if let Some(hopeless) = error.downcast_ref::<Hopeless>() {
             return Some(hopeless.clone());
         }
         let outside = |cause: &(dyn std::error::Error + 'static)| {
-            cause.is::<StorageError>() || cause.is::<BrokerError>()
+            let storage = cause.downcast_ref::<StorageError>();
+            storage.is_some_and(StorageError::is_transient) || cause.is::<BrokerError>()
         };
         if error.chain().any(outside) {
             return None;

@@ -76,11 +76,7 @@ impl Default for LimitArgs {
 /// The service, connected to its objects and its catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.at.data).await?;
-    let validator = Validator::new(
-        stores.objects.clone(),
-        stores.catalog.clone(),
-        args.limits.clone(),
-    );
+    let validator = Validator::new(stores.objects.clone(), args.limits.clone());
     Ok(stores.probed(Service::new(validator)))
 }
 

@@ -9,7 +9,7 @@ use maskline_messages::{
     Hop, ImageFetched, ImageRejected, ImageValidated, Message, ObjectKey, Queue, Reason,
 };
 use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
-use maskline_storage::{Catalog, ObjectStore};
+use maskline_storage::{ObjectStore, StorageError};
 use maskline_vision::decode;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
@@ -29,7 +29,6 @@ const FILES: u64 = 24 << 20;
 /// Validates images.
 pub struct Validator {
     objects: Arc<dyn ObjectStore>,
-    catalog: Arc<dyn Catalog>,
     limits: LimitArgs,
     files: Budget,
     /// What the decoders may take together; one image may take all of it.
@@ -39,14 +38,9 @@ pub struct Validator {
 }
 
 impl Validator {
-    pub fn new(
-        objects: Arc<dyn ObjectStore>,
-        catalog: Arc<dyn Catalog>,
-        limits: LimitArgs,
-    ) -> Self {
+    pub fn new(objects: Arc<dyn ObjectStore>, limits: LimitArgs) -> Self {
         Self {
             objects,
-            catalog,
             files: Budget::new(FILES),
             decoders: Budget::new(decoder_limits(&limits).memory),
             cores: Semaphore::new(cores()),
@@ -82,7 +76,8 @@ impl Stage for Validator {
         fetched.history.push(Hop::now(NAME));
         let verdict = {
             let _room = self.files.room(fetched.bytes).await;
-            let bytes = self.objects.get(&fetched.object).await?;
+            let bytes = self.objects.get(&fetched.object).await;
+            let bytes = bytes.map_err(StorageError::behind)?;
             self.verdict(bytes).await?
         };
         match verdict {
@@ -114,21 +109,12 @@ impl Validator {
             .map_err(Failure::poison)
     }
 
-    /// Only what passed every check stands for its bytes, so the claim comes last.
     async fn accept(
         &self,
         fetched: ImageFetched,
         accepted: Accepted,
         jpeg: Vec<u8>,
     ) -> Result<Outcome, Failure> {
-        let first = self
-            .catalog
-            .claim_image(fetched.job, &fetched.image, fetched.candidate)
-            .await?;
-        if first != fetched.candidate {
-            let reason = Reason::ExactDuplicate { of: first };
-            return Ok(Outcome::send(rejection(fetched, reason)));
-        }
         let normalized = ObjectKey::normalized(&fetched.image);
         self.objects.put(&normalized, jpeg.into()).await?;
         Ok(Outcome::send(ImageValidated {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use image::{Rgb, RgbImage};
 use maskline_messages::{
     CandidateId, ImageFetched, ImageId, ImageRejected, ImageValidated, JobId, Location, Message,
-    ObjectKey, Reason,
+    ObjectKey,
 };
 use maskline_runtime::{Context, Failure, Stage};
 use maskline_storage::{StorageArgs, Stores};
@@ -21,11 +21,7 @@ impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stores = StorageArgs::default().open(folder.path()).await.unwrap();
-        let validator = Validator::new(
-            stores.objects.clone(),
-            stores.catalog.clone(),
-            LimitArgs::DEFAULT,
-        );
+        let validator = Validator::new(stores.objects.clone(), LimitArgs::DEFAULT);
         Self {
             stores,
             validator,
@@ -121,24 +117,7 @@ async fn the_same_message_twice_says_and_puts_the_same() {
 }
 
 #[tokio::test]
-async fn a_copy_is_rejected_within_its_job_and_names_the_first() {
-    let place = Place::new().await;
-    let (job, bytes) = (JobId::draw(), picture(300, 200));
-    let first = validated(place.verdict(job, "a.jpg", &bytes).await);
-    let copy = rejected(place.verdict(job, "b.jpg", &bytes).await);
-    let of = first.fetched.candidate;
-    assert_eq!(copy.reason, Reason::ExactDuplicate { of });
-    assert_eq!(
-        (copy.stage.as_str(), copy.image),
-        (NAME, Some(ImageId::of(&bytes)))
-    );
-    // The first stays the first, and another job is none of its business.
-    validated(place.verdict(job, "a.jpg", &bytes).await);
-    validated(place.verdict(JobId::draw(), "b.jpg", &bytes).await);
-}
-
-#[tokio::test]
-async fn what_is_rejected_stands_for_nothing() {
+async fn what_is_no_good_is_rejected_with_its_reason() {
     let place = Place::new().await;
     let job = JobId::draw();
     for path in ["a.jpg", "b.jpg"] {
@@ -165,7 +144,7 @@ async fn many_at_once_have_room_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_not_there_is_poison() {
+async fn an_object_that_is_not_there_yet_is_asked_for_again() {
     let place = Place::new().await;
     let lost = fetched(JobId::draw(), "a.jpg", b"gone");
     let failure = place
@@ -173,6 +152,6 @@ async fn an_object_that_is_not_there_is_poison() {
         .handle(lost.into(), &context())
         .await
         .unwrap_err();
-    assert!(matches!(failure, Failure::Poison(_)), "{failure}");
+    assert!(matches!(failure, Failure::Retry { .. }), "{failure}");
     assert!(failure.to_string().contains("does not exist"), "{failure}");
 }

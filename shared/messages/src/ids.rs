@@ -68,6 +68,15 @@ impl CandidateId {
     pub fn of(job: JobId, location: &Location) -> Self {
         Self(Uuid::new_v5(&job.0, location.to_string().as_bytes()))
     }
+
+    /// Where a list gives each line a label of its own: a place that is listed
+    /// twice with different labels is two candidates, whose labels contradict each
+    /// other, and not one whose label is that of whoever came last.
+    pub fn of_labelled(job: JobId, location: &Location, label: &Label) -> Self {
+        // No location has a line break.
+        let name = format!("{location}\n{label}");
+        Self(Uuid::new_v5(&job.0, name.as_bytes()))
+    }
 }
 
 uuid_id! {

@@ -18,16 +18,25 @@ use crate::{
     telemetry::Processing,
 };
 
-/// How long a full queue ahead is waited for before the message goes back.
-const FULL_LIMIT: Duration = Duration::from_secs(120);
+/// How long a delivery is held while what follows from it finds no room, or a
+/// store is away: less than the half hour after which RabbitMQ takes it back.
+const HOLD_LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// The waits between looks whether the queue ahead has room again.
-const FULL_WAIT: RetryPolicy = RetryPolicy {
+/// The waits between looks whether it is better.
+const HOLD_WAIT: RetryPolicy = RetryPolicy {
     base: 0.1,
     factor: 2.0,
     cap: 5.0,
     attempts: u32::MAX,
 };
+
+/// What was delivered so often without coming to an end is not handled once more:
+/// it may be what kills the processes that take it. Fewer than RabbitMQ's own
+/// limit, past which nobody would tell the books.
+const MOST_REDELIVERIES: u32 = 50;
+
+/// Messages that are sent at a time.
+const BATCH: usize = 64;
 
 /// What all attempts at one queue's messages share.
 #[derive(Clone)]
@@ -73,6 +82,13 @@ impl Handling {
         let attempts = delivery.attempts;
         let decoded = Message::from_json(&delivery.envelope.body);
         let end = match &decoded {
+            Ok(_) if delivery.redelivered >= MOST_REDELIVERIES => End::GivenUp {
+                kind: WhyKind::Poison,
+                error: format!(
+                    "delivered {} times and never settled: it may end the processes that take it",
+                    delivery.redelivered
+                ),
+            },
             Ok(message) => {
                 processing.decoded(message);
                 self.handle(message.clone(), attempts, processing).await
@@ -96,14 +112,35 @@ impl Handling {
             last_attempt: self.retry.is_last(attempts),
             trace_id: processing.trace_id(),
         };
-        let handled = AssertUnwindSafe(self.stage.handle(message, &context))
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| Err(Failure::Poison(panicked(&*panic))));
-        match handled {
+        match self.handle_through_outages(message, &context).await {
             Ok(outcome) => self.send(outcome, attempts, processing).await,
             Err(failure) => self.failed(failure, attempts),
         }
+    }
+
+    /// Holds the delivery while a store is away. All places are soon taken by such
+    /// deliveries, so that nothing more is taken until it is back.
+    async fn handle_through_outages(
+        &self,
+        message: Message,
+        context: &Context,
+    ) -> Result<Outcome, Failure> {
+        let hold = Hold::begin(&self.stopping);
+        for waits in 0.. {
+            let handled = AssertUnwindSafe(self.stage.handle(message.clone(), context))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|panic| Err(Failure::Poison(panicked(&*panic))));
+            match handled {
+                Err(Failure::Outage(error)) if hold.may_go_on() => {
+                    let (queue, error) = (self.queue, format!("{error:#}"));
+                    warn!(%queue, error, "waiting for it");
+                    hold.wait(waits).await;
+                }
+                handled => return handled,
+            }
+        }
+        unreachable!("the limit on waiting comes before four billion waits")
     }
 
     fn failed(&self, failure: Failure, attempts: u32) -> End {
@@ -113,6 +150,7 @@ impl Handling {
                 kind: WhyKind::Poison,
                 error,
             },
+            Failure::Outage(_) => End::Released { error },
             Failure::Retry { .. } if self.retry.is_last(attempts) => End::GivenUp {
                 kind: WhyKind::RetriesExhausted,
                 error,
@@ -154,17 +192,28 @@ impl Handling {
     /// Holds the delivery while the queue ahead is full: so pressure goes back
     /// to the source, and nothing is downloaded or decoded twice for it.
     async fn send_when_there_is_room(&self, messages: &[Message]) -> Result<(), BrokerError> {
-        let start = Instant::now();
-        for waits in 0.. {
-            match self.sender.send_all(messages).await {
-                Err(BrokerError::Full(queue))
-                    if start.elapsed() < FULL_LIMIT && !self.stopping.is_cancelled() =>
-                {
-                    debug!(%queue, "full: waiting for room");
-                    tokio::select! {
-                        () = self.stopping.cancelled() => {}
-                        () = tokio::time::sleep(FULL_WAIT.delay(waits, None)) => {}
+        let hold = Hold::begin(&self.stopping);
+        for batch in messages.chunks(BATCH) {
+            match self.sender.send_all(batch).await {
+                // One by one: what room there is must not be filled again and again
+                // with the first of them.
+                Err(BrokerError::Full(_)) => {
+                    for message in batch {
+                        self.send_into_room(message, &hold).await?;
                     }
+                }
+                sent => sent?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn send_into_room(&self, message: &Message, hold: &Hold<'_>) -> Result<(), BrokerError> {
+        for waits in 0.. {
+            match self.sender.send(message.clone()).await {
+                Err(BrokerError::Full(queue)) if hold.may_go_on() => {
+                    debug!(%queue, "full: waiting for room");
+                    hold.wait(waits).await;
                 }
                 sent => return sent,
             }
@@ -239,6 +288,32 @@ impl Handling {
             Ok(()) => {}
             Err(BrokerError::Stale) => debug!(queue, "taken back meanwhile: it will come again"),
             Err(error) => warn!(queue, %error, "could not be settled: it will come again"),
+        }
+    }
+}
+
+/// A delivery that is held until the world is better, within a limit.
+struct Hold<'a> {
+    since: Instant,
+    stopping: &'a CancellationToken,
+}
+
+impl<'a> Hold<'a> {
+    fn begin(stopping: &'a CancellationToken) -> Self {
+        Self {
+            since: Instant::now(),
+            stopping,
+        }
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.since.elapsed() < HOLD_LIMIT && !self.stopping.is_cancelled()
+    }
+
+    async fn wait(&self, waits: u32) {
+        tokio::select! {
+            () = self.stopping.cancelled() => {}
+            () = tokio::time::sleep(HOLD_WAIT.delay(waits, None)) => {}
         }
     }
 }

@@ -124,8 +124,9 @@ pub struct Delivery {
     pub envelope: Envelope,
     /// Earlier attempts that ended in a retry.
     pub attempts: u32,
-    /// Whether the broker says that it was delivered before.
-    pub redelivered: bool,
+    /// How often it was delivered before, since its last retry, and not settled: its
+    /// consumers died or gave it back.
+    pub redelivered: u32,
     pub settle: Box<dyn Settle>,
 }
 

@@ -78,13 +78,18 @@ impl Outcome {
 /// outcome.)
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// The world is not ready: again later, a bounded number of times.
+    /// The message's own part of the world (the site that it names) is not ready:
+    /// again later, a bounded number of times.
     #[error("{error:#}")]
     Retry {
         error: anyhow::Error,
         /// Not sooner than this, where the world said so (Retry-After).
         after: Option<Duration>,
     },
+    /// What every message needs (a store) is away or refuses everybody: it is
+    /// waited for, and no message's attempts are counted.
+    #[error("{0:#}")]
+    Outage(anyhow::Error),
     /// This program can't handle it: to the dead letters.
     #[error("{0:#}")]
     Poison(anyhow::Error),
@@ -96,6 +101,10 @@ impl Failure {
             error: error.into(),
             after: None,
         }
+    }
+
+    pub fn outage(error: impl Into<anyhow::Error>) -> Self {
+        Self::Outage(error.into())
     }
 
     pub fn poison(error: impl Into<anyhow::Error>) -> Self {

@@ -56,7 +56,7 @@ pub async fn a_delivery_of_a_lost_connection_is_stale_and_comes_again(place: &Pl
     let (one, two) = (next(&mut consumer).await, next(&mut consumer).await);
     place.management().close_connections().await;
     let again = [next(&mut consumer).await, next(&mut consumer).await];
-    assert!(again.iter().all(|delivery| delivery.redelivered));
+    assert!(again.iter().all(|delivery| delivery.redelivered > 0));
 
     assert!(matches!(one.settle.ack().await, Err(BrokerError::Stale)));
     let retried = two.settle.retry(Duration::ZERO, "not yet").await;

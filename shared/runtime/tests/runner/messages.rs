@@ -87,6 +87,57 @@ async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_
 }
 
 #[tokio::test]
+async fn a_store_that_is_away_is_waited_for_and_costs_no_attempt() {
+    let mut bench = Bench::new().await;
+    let (seen, mut attempts) = unbounded_channel();
+    let calls = Arc::new(AtomicU32::new(0));
+    let stage = Stub::new("waiting", CANDIDATES, move |_, context| {
+        let _ = seen.send(context.attempts);
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match call {
+                // More often than a message may be retried.
+                0..4 => Err(Failure::outage(anyhow::anyhow!("no route to the store"))),
+                _ => Ok(Outcome::done()),
+            }
+        }
+    });
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    bench.send(candidate(JobId::draw(), 1)).await;
+
+    assert_eq!(bench.next().await, Event::Acked);
+    running.stop().await;
+    assert!(bench.is_quiet());
+    let mut seen = Vec::new();
+    while let Some(attempt) = attempts.recv().await {
+        seen.push(attempt);
+    }
+    assert_eq!(seen, [0; 5]);
+}
+
+#[tokio::test]
+async fn what_is_delivered_again_and_again_is_buried_unhandled_and_told_to_the_books() {
+    let mut bench = Bench::new().await;
+    bench.send(candidate(JobId::draw(), 1)).await;
+    let mut dying = bench.broker.consume(CANDIDATES, 1).await.expect("open");
+    for _ in 0..50 {
+        drop(within(dying.next()).await.expect("it comes again"));
+    }
+    dying.close().await;
+    let stage = Stub::new("surviving", CANDIDATES, |_, _| async {
+        unreachable!("it would kill this process, too")
+    });
+    let running = bench.start(vec![Service::new(stage)]).await;
+
+    assert_eq!(bench.next().await, published("image.failed"));
+    let why = bench.buried().await;
+    assert_eq!(why.kind, WhyKind::Poison);
+    assert!(why.error.contains("50 times"), "{}", why.error);
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn retries_are_counted_for_the_handler_and_bounded() {
     let mut bench = Bench::new().await;
     let (seen, mut attempts) = unbounded_channel();

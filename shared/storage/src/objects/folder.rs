@@ -164,12 +164,9 @@ fn remove_abandoned(unfinished: &Path) {
 }
 
 /// There whole or not at all, and durable: written elsewhere, flushed, renamed,
-/// and the new name flushed too. What is there already has the same bytes.
+/// and the new name flushed too. The same bytes are not written again.
 fn write_whole(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if path
-        .metadata()
-        .is_ok_and(|there| there.is_file() && there.len() == bytes.len() as u64)
-    {
+    if is_there(path, bytes) {
         return Ok(());
     }
     let folder = path.parent().unwrap_or(root);
@@ -179,6 +176,13 @@ fn write_whole(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_data()?;
     file.persist(path)?;
     File::open(folder)?.sync_all()
+}
+
+fn is_there(path: &Path, bytes: &[u8]) -> bool {
+    let same_size = path
+        .metadata()
+        .is_ok_and(|there| there.is_file() && there.len() == bytes.len() as u64);
+    same_size && fs::read(path).is_ok_and(|there| there == bytes)
 }
 
 /// Makes the folders between `root` and `folder` so that they survive, too.

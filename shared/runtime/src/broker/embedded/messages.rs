@@ -21,7 +21,7 @@ pub struct Taken {
     pub claim: i64,
     pub envelope: Envelope,
     pub attempts: u32,
-    pub redelivered: bool,
+    pub redelivered: u32,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -158,7 +158,7 @@ pub fn ack(
 
 pub fn release(connection: &Connection, owner: &str, id: i64, claim: i64) -> Result<bool> {
     let mut update = connection.prepare_cached(&format!(
-        "UPDATE messages SET owner = NULL, redelivered = 1 {OURS}"
+        "UPDATE messages SET owner = NULL, redelivered = redelivered + 1 {OURS}"
     ))?;
     Ok(update.execute(params![id, owner, claim])? > 0)
 }
@@ -214,7 +214,8 @@ pub fn give_back(
     owners: &[String],
     visibility: Duration,
 ) -> Result<BTreeSet<Queue>> {
-    const FREE: &str = "UPDATE messages SET owner = NULL, redelivered = 1 WHERE owner";
+    const FREE: &str =
+        "UPDATE messages SET owner = NULL, redelivered = redelivered + 1 WHERE owner";
     let mut queues = BTreeSet::new();
     let mut free = |sql: String, parameter: &dyn ToSql| -> Result<()> {
         let mut update = connection.prepare_cached(&sql)?;

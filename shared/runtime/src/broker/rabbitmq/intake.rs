@@ -172,7 +172,7 @@ fn in_hand(
         queue,
         envelope: message.envelope(),
         attempts: message.attempts(),
-        redelivered: delivery.redelivered,
+        redelivered: message.redelivered().max(delivery.redelivered.into()),
         settle: Box::new(Claim {
             message,
             acker: delivery.acker,

@@ -169,6 +169,12 @@ impl Received {
         attempts.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
+    /// How often it was delivered before and not settled, where the broker counts.
+    pub fn redelivered(&self) -> u32 {
+        let count = self.header("x-delivery-count");
+        count.and_then(|text| text.parse().ok()).unwrap_or(0)
+    }
+
     /// The key that its sender gave it: on its way through another queue it gets
     /// that queue's name for one.
     fn key(&self) -> String {
