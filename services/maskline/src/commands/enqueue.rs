@@ -255,10 +255,13 @@ pub async fn enqueue(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Resul
             cursor: None,
             found: 0,
         };
-        sender
-            .send(requested.into())
-            .await
-            .context("the job is recorded but not begun: enqueue it again")
+        if let Err(error) = sender.send(requested.into()).await {
+            // Or it would be expanding for ever.
+            let why = format!("it was never sent: {error}");
+            catalog.fail_job(job.id, &why).await?;
+            return Err(error).context("the job is not begun: enqueue it again");
+        }
+        Ok(())
     }
     .instrument(span)
     .await
