@@ -276,6 +276,9 @@ fn ids_are_derived_from_what_they_name() {
         CandidateId::of(job(), &here),
         CandidateId::of(JobId::draw(), &here)
     );
+    let labelled = |label: &str| CandidateId::of_labelled(job(), &here, &label.parse().unwrap());
+    assert_eq!(labelled("with_mask"), labelled("with_mask"));
+    assert_ne!(labelled("with_mask"), labelled("without_mask"));
     // The digest that everybody's sha256sum prints.
     assert_eq!(
         ImageId::of(b"abc").to_string(),

@@ -1,0 +1,298 @@
+//! The freezer as the runner sees it, over a folder, a file and the embedded queue.
+
+use std::sync::Arc;
+
+use maskline_messages::{
+    CandidateId, DatasetReady, Format, How, ImageFailed, ImageId, JobFailed, JobId, Label,
+    Location, Measurements, Message, NetworkName, Queue, Source, TrainingSettings,
+};
+use maskline_runtime::{Context, Sender, Stage, WorkContext, Worker, broker};
+use maskline_storage::{
+    StorageArgs, Stores,
+    lease::LeaseWatch,
+    records::{End, Ending, ImageDocument, Job, JobState, NewCandidate, SplitSettings, Work},
+};
+use maskline_storer::{books::Books, freeze::Freezer};
+use tokio_util::sync::CancellationToken;
+
+struct Place {
+    stores: Stores,
+    freezer: Freezer,
+    books: Books,
+    broker: Arc<dyn broker::Broker>,
+    context: WorkContext,
+    _folder: tempfile::TempDir,
+}
+
+impl Place {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = StorageArgs::default().open(folder.path()).await.unwrap();
+        let queue = format!("embedded:{}", folder.path().join("queue.db").display());
+        let broker = broker::open(&queue).await.unwrap();
+        Self {
+            freezer: Freezer {
+                objects: stores.objects.clone(),
+                catalog: stores.catalog.clone(),
+                leases: LeaseWatch::default(),
+                progress: Arc::default(),
+            },
+            books: Books {
+                objects: stores.objects.clone(),
+                catalog: stores.catalog.clone(),
+                progress: Arc::default(),
+            },
+            context: WorkContext {
+                instance: "one".to_owned(),
+                stopping: CancellationToken::new(),
+                sender: Sender::new(broker.clone()),
+            },
+            broker,
+            stores,
+            _folder: folder,
+        }
+    }
+
+    /// A job with so many candidates, in flight.
+    async fn job(&self, candidates: u64) -> (JobId, Vec<CandidateId>) {
+        let job = Job {
+            id: JobId::draw(),
+            source: Source::Folder { path: "f".into() },
+            labeling: None,
+            classes: vec![],
+            train: vec![NetworkName::MobilenetV3Small],
+            settings: TrainingSettings::default(),
+            split: SplitSettings::default(),
+            state: JobState::Expanding,
+            error: None,
+            dataset: None,
+            traceparent: None,
+            created: 1,
+        };
+        let catalog = &self.stores.catalog;
+        catalog.create_job(&job).await.unwrap();
+        let found = (0..candidates).map(|n| {
+            let location = Location::Path(format!("{n}.jpg").into());
+            NewCandidate {
+                id: CandidateId::of(job.id, &location),
+                job: job.id,
+                location,
+                label: None,
+            }
+        });
+        let found: Vec<_> = found.collect();
+        catalog.add_candidates(&found).await.unwrap();
+        (job.id, found.into_iter().map(|one| one.id).collect())
+    }
+
+    /// Every candidate of the job is recorded.
+    async fn expanded(&self, job: JobId) {
+        self.stores.catalog.finish_expansion(job).await.unwrap();
+        let freezing = Work::Freeze(job);
+        self.stores.catalog.offer(&freezing).await.unwrap();
+    }
+
+    async fn store(&self, job: JobId, candidate: CandidateId, number: u64) {
+        let document = image(job, candidate, number);
+        let (catalog, image) = (&self.stores.catalog, Some(document.image));
+        catalog.put_image(&document).await.unwrap();
+        self.end(candidate, image, End::Stored).await;
+    }
+
+    async fn end(&self, candidate: CandidateId, image: Option<ImageId>, end: End) {
+        let ending = Ending {
+            candidate,
+            image,
+            history: vec![],
+            trace_id: None,
+            end,
+        };
+        self.stores.catalog.end_candidate(&ending).await.unwrap();
+    }
+
+    /// What the trainers were told, and how many messages wait for them then.
+    async fn told(&self) -> (DatasetReady, u64) {
+        let mut consumer = self
+            .broker
+            .consume(Queue::TrainerRequests, 1)
+            .await
+            .unwrap();
+        let delivery = consumer.next().await.unwrap();
+        let message = Message::from_json(&delivery.envelope.body).unwrap();
+        delivery.settle.ack().await.unwrap();
+        consumer.close().await;
+        let waiting = self.broker.depths().await.unwrap()[Queue::TrainerRequests.name()].ready;
+        match message {
+            Message::DatasetReady(ready) => (ready, waiting),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn state(&self, job: JobId) -> Job {
+        self.stores.catalog.job(job).await.unwrap().unwrap()
+    }
+}
+
+fn image(job: JobId, candidate: CandidateId, number: u64) -> ImageDocument {
+    let label: Label = ["a", "b"][number as usize % 2].parse().unwrap();
+    // Far from each other in every way that the hash knows.
+    let phash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ImageDocument {
+        job,
+        image: ImageId::of(&number.to_le_bytes()),
+        candidate,
+        source: Location::Path("f".into()),
+        binary: bytes::Bytes::from_static(b"a picture"),
+        width: 8,
+        height: 8,
+        label,
+        how: How::Source,
+        opinion: None,
+        measurements: Measurements {
+            format: Format::Jpeg,
+            width: 8,
+            height: 8,
+            phash,
+            phash_mirrored: !phash,
+            brightness: 0.5,
+            contrast: 0.2,
+            sharpness: 9.0,
+        },
+    }
+}
+
+#[tokio::test]
+async fn a_job_is_frozen_when_nothing_is_in_flight_and_not_before() {
+    let place = Place::new().await;
+    let (job, candidates) = place.job(20).await;
+    place.expanded(job).await;
+    for (number, candidate) in candidates.iter().skip(1).enumerate() {
+        place.store(job, *candidate, number as u64 + 1).await;
+    }
+    assert!(!place.freezer.work(&place.context).await.unwrap());
+    assert_eq!(place.state(job).await.state, JobState::Running);
+
+    place.store(job, candidates[0], 0).await;
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    let frozen = place.state(job).await;
+    assert_eq!(frozen.state, JobState::Frozen);
+    let (ready, waiting) = place.told().await;
+    assert_eq!(
+        (Some(ready.dataset), ready.networks),
+        (frozen.dataset, frozen.train)
+    );
+    assert_eq!(waiting, 0);
+    assert!(!place.freezer.work(&place.context).await.unwrap(), "once");
+}
+
+#[tokio::test]
+async fn what_is_frozen_is_announced_again_as_it_is() {
+    let place = Place::new().await;
+    let (job, candidates) = place.job(20).await;
+    for (number, candidate) in candidates.iter().enumerate().skip(1) {
+        place.store(job, *candidate, number as u64).await;
+    }
+    let gave_up = End::Failed {
+        stage: "validator".to_owned(),
+        error: "boom".to_owned(),
+    };
+    place.end(candidates[0], None, gave_up).await;
+    place.expanded(job).await;
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    let (first, _) = place.told().await;
+
+    // A storer died between the freeze and its announcement, and a dead letter was
+    // replayed meanwhile: the dataset is what it was.
+    let (twin, _) = place.job(0).await;
+    let dataset = place
+        .stores
+        .catalog
+        .dataset(&first.dataset)
+        .await
+        .unwrap()
+        .unwrap();
+    place.stores.catalog.finish_expansion(twin).await.unwrap();
+    place.stores.catalog.freeze(twin, &dataset).await.unwrap();
+    place.store(twin, candidates[0], 0).await;
+    place.expanded(twin).await;
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    let (again, _) = place.told().await;
+    assert_eq!((again.job, again.dataset), (twin, first.dataset));
+    assert_eq!(place.stores.catalog.datasets(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn one_jobs_trouble_does_not_hold_up_another() {
+    let place = Place::new().await;
+    let (job, candidates) = place.job(4).await;
+    // Sorts before every job that is drawn now.
+    let unknown: JobId = "00000000-0000-7000-8000-000000000000".parse().unwrap();
+    place
+        .stores
+        .catalog
+        .offer(&Work::Freeze(unknown))
+        .await
+        .unwrap();
+    for (number, candidate) in candidates.iter().enumerate() {
+        place.store(job, *candidate, number as u64).await;
+    }
+    place.expanded(job).await;
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    assert_eq!(place.state(job).await.state, JobState::Frozen);
+    let error = place.freezer.work(&place.context).await.unwrap_err();
+    assert!(
+        error.to_string().contains("not in the catalog"),
+        "{error:#}"
+    );
+}
+
+#[tokio::test]
+async fn a_job_of_which_nothing_is_left_fails_and_says_where_to_look() {
+    let place = Place::new().await;
+    let (job, _) = place.job(0).await;
+    place.expanded(job).await;
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    let failed = place.state(job).await;
+    assert_eq!(failed.state, JobState::Failed);
+    assert!(failed.error.unwrap().contains("maskline rejects"));
+}
+
+#[tokio::test]
+async fn a_step_that_fails_late_does_not_fail_an_expanded_job() {
+    let place = Place::new().await;
+    let context = Context {
+        attempts: 0,
+        last_attempt: false,
+        trace_id: None,
+    };
+    let failed = |job| JobFailed {
+        job,
+        stage: "scraper".to_owned(),
+        error: "the list was changed".to_owned(),
+    };
+    let (expanded, _) = place.job(1).await;
+    place.expanded(expanded).await;
+    let (expanding, candidates) = place.job(1).await;
+    for job in [expanded, expanding] {
+        place
+            .books
+            .handle(failed(job).into(), &context)
+            .await
+            .unwrap();
+    }
+    assert_eq!(place.state(expanded).await.state, JobState::Running);
+    let job = place.state(expanding).await;
+    assert_eq!(job.state, JobState::Failed);
+    assert_eq!(job.error.as_deref(), Some("scraper: the list was changed"));
+
+    let given_up = ImageFailed {
+        job: expanding,
+        candidate: candidates[0],
+        stage: "validator".to_owned(),
+        error: "boom".to_owned(),
+        attempts: 3,
+    };
+    place.books.handle(given_up.into(), &context).await.unwrap();
+    let books = place.stores.catalog.books(expanding).await.unwrap();
+    assert_eq!((books.found, books.failed, books.in_flight), (1, 1, 0));
+}
