@@ -5,7 +5,7 @@ use maskline_storage::StorageArgs;
 
 use crate::{opinion::Adviser, stage::Labeler};
 
-/// Gives each validated image its class, as its source says.
+/// Gives each validated image its class, as its source says, and rejects copies.
 ///
 /// Takes ImageValidated, gives ImageLabeled and ImageRejected.
 #[derive(Debug, Clone, clap::Parser)]

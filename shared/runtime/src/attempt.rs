@@ -62,7 +62,7 @@ enum End {
         kind: WhyKind,
         error: String,
     },
-    /// What it caused could not be sent, through no fault of the message.
+    /// A store or the way out was away for too long, through no fault of the message.
     Released {
         error: String,
     },

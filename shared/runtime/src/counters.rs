@@ -60,7 +60,7 @@ fn describe() {
     describe_counter!(RETRIED, "Attempts that ended in a retry");
     describe_counter!(
         RELEASED,
-        "Messages given back because what they caused could not be sent, or at a stop"
+        "Messages given back because a store or the way out was away, or at a stop"
     );
     describe_counter!(DEAD, "Messages given up, by kind");
     describe_gauge!(IN_FLIGHT, "Messages being handled now");
