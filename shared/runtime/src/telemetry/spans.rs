@@ -248,7 +248,7 @@ impl Processing {
         self.span.set_status(Status::error(error.to_owned()));
     }
 
-    /// What the message caused could not be sent: it goes back as it was.
+    /// A store or the way out was away: the message goes back as it was.
     pub fn released(&self, error: &str) {
         self.span.set_attribute(semconv::ERROR_TYPE, "released");
         exception(&self.span, "Released", error);
