@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use maskline_dataset::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter};
 use maskline_messages::{DatasetId, DatasetReady, ImageId, JobId, Label, ObjectKey};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
@@ -18,7 +19,6 @@ use tracing::Instrument;
 use crate::{
     manifest::{self, Manifest, Shard, SplitManifest},
     plan::{self, Plan, Row, Split},
-    shards::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter},
 };
 
 /// Facts that are asked for at a time.

@@ -4,7 +4,7 @@
 //! * [`books`]: the stage, what became of each candidate.
 //! * [`freeze`]: the worker that makes a dataset of a complete job.
 //! * [`plan`] and [`near`]: which image goes where, as pure functions.
-//! * [`shards`] and [`manifest`]: what a dataset looks like in the object store.
+//! * [`manifest`]: what a dataset holds and where.
 
 mod args;
 pub mod books;
@@ -12,7 +12,6 @@ pub mod freeze;
 pub mod manifest;
 pub mod near;
 pub mod plan;
-pub mod shards;
 
 pub use args::{Args, service};
 

@@ -8,6 +8,7 @@ use std::{borrow::Cow, fs::File, io, os::unix::fs::FileExt, sync::Arc, thread};
 
 use anyhow::{Context, Result};
 use image::RgbImage;
+use maskline_dataset::Row;
 use maskline_messages::{DatasetId, ImageId};
 use maskline_storage::{ObjectStore, StorageError};
 use maskline_vision::{
@@ -23,7 +24,6 @@ use sha2::{Digest, Sha256};
 use crate::{
     hopeless::Hopeless,
     manifest::{Manifest, Shard, TRAINING, VALIDATION},
-    shards::{self, Row},
 };
 
 /// A dataset, ready to be trained on.
@@ -102,7 +102,7 @@ async fn fetch(
     let read = tokio::task::spawn_blocking(move || {
         let found = hex::encode(Sha256::digest(&parquet));
         anyhow::ensure!(found == sha256, "its SHA-256 is {found}, not {sha256}");
-        shards::read(parquet, classes)
+        Ok(maskline_dataset::read(parquet, classes)?)
     });
     Ok(read.await?.map_err(|error| damaged(format!("{error:#}")))?)
 }

@@ -2,12 +2,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow::{
-    array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray},
-    datatypes::{DataType, Field, Fields},
-};
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
+use maskline_dataset::{Example, Row, ShardWriter};
 use maskline_messages::{DatasetId, ImageId, ObjectKey, Queue};
 use maskline_models::device::{self, Choice, Compute};
 use maskline_runtime::{
@@ -16,7 +13,6 @@ use maskline_runtime::{
 };
 use maskline_storage::{Catalog, ObjectStore, Stores, catalog, objects};
 use maskline_vision::encode;
-use parquet::arrow::ArrowWriter;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -27,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     examples::Examples,
     manifest::{Manifest, TRAINING, VALIDATION},
-    shards::Row,
 };
 
 /// To be held while computing with chance: Burn has one generator a process.
@@ -133,7 +128,7 @@ impl Store {
             }
             let mut shards = vec![];
             for (index, rows) in rows.chunks(20).enumerate() {
-                let shard = parquet(rows);
+                let shard = parquet(rows, drawing.classes);
                 let file = format!("data/{split}-{index:05}.parquet");
                 let sha256 = hex::encode(Sha256::digest(&shard));
                 let key = ObjectKey::dataset(&id, &file).unwrap();
@@ -168,6 +163,9 @@ impl Store {
     }
 }
 
+/// The side of the pictures, in pixels.
+const SIDE: u32 = 40;
+
 /// A noisy square, blue (class 0) or red, on noisy grey.
 fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
     let color: [i16; 3] = if class == 0 {
@@ -176,7 +174,7 @@ fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
         [160, 90, 90]
     };
     let (left, top) = (random.random_range(2..14), random.random_range(2..14));
-    RgbImage::from_fn(40, 40, |x, y| {
+    RgbImage::from_fn(SIDE, SIDE, |x, y| {
         let inside = (left..left + 24).contains(&x) && (top..top + 24).contains(&y);
         let base = if inside { color } else { [120; 3] };
         let noise = i16::from(noise);
@@ -185,30 +183,16 @@ fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
 }
 
 /// A shard in the datasets' layout.
-pub fn parquet(rows: &[Row]) -> Bytes {
-    let fields = Fields::from(vec![
-        Field::new("bytes", DataType::Binary, false),
-        Field::new("path", DataType::Utf8, false),
-    ]);
-    let paths = rows.iter().map(|row| format!("{}.jpg", row.image));
-    let jpegs = rows.iter().map(|row| &row.jpeg);
-    let image = StructArray::new(
-        fields,
-        vec![
-            Arc::new(BinaryArray::from_iter_values(jpegs)) as ArrayRef,
-            Arc::new(StringArray::from_iter_values(paths)),
-        ],
-        None,
-    );
-    let labels = Int64Array::from_iter_values(rows.iter().map(|row| row.class as i64));
-    let ids = StringArray::from_iter_values(rows.iter().map(|row| row.image.to_string()));
-    let columns: [(&str, ArrayRef); 3] = [
-        ("image", Arc::new(image)),
-        ("label", Arc::new(labels)),
-        ("image_id", Arc::new(ids)),
-    ];
-    let batch = RecordBatch::try_from_iter(columns).unwrap();
-    let mut writer = ArrowWriter::try_new(vec![], batch.schema(), None).unwrap();
-    writer.write(&batch).unwrap();
-    writer.into_inner().unwrap().into()
+fn parquet(rows: &[Row], classes: [&str; 2]) -> Bytes {
+    let classes = classes.map(|class| class.parse().unwrap());
+    let mut writer = ShardWriter::new(&classes).unwrap();
+    let examples = rows.iter().map(|row| Example {
+        image: row.image,
+        class: row.class,
+        jpeg: row.jpeg.clone(),
+        width: SIDE,
+        height: SIDE,
+    });
+    writer.write(&examples.collect::<Vec<_>>()).unwrap();
+    writer.finish().unwrap().0
 }

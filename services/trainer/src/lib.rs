@@ -11,7 +11,7 @@
 //! * [`worker`]: claims one run at a time, and decides what an error means.
 //! * [`course`]: one run from its dataset to its last epoch.
 //! * [`session`]: the network in training, step by step; no I/O.
-//! * [`examples`], [`shards`], [`manifest`]: the dataset, as the object store has it.
+//! * [`examples`], [`manifest`]: the dataset, as the object store has it.
 //! * [`batches`], [`random`]: what the network sees, in which order, by which chance.
 //! * [`schedule`], [`optimizer`], [`evaluation`]: how far a step goes, where to, how good it is.
 //! * [`checkpoint`]: what a run goes on from; [`report`] and [`publish`]: what it leaves.
@@ -33,7 +33,6 @@ pub mod report;
 pub mod requests;
 pub mod schedule;
 pub mod session;
-pub mod shards;
 pub mod worker;
 
 pub use args::{Args, TrainerArgs, service};

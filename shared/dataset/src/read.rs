@@ -1,7 +1,5 @@
-//! Parquet shards, as the dataset's layout has them: `image` {bytes, path},
-//! `label`, `image_id`.
+//! Rows out of a shard.
 
-use anyhow::{Context, Result, ensure};
 use arrow::{
     array::{Array, AsArray, RecordBatch},
     datatypes::Int64Type,
@@ -9,6 +7,8 @@ use arrow::{
 use bytes::Bytes;
 use maskline_messages::ImageId;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::ShardError;
 
 /// Rows that are read at a time.
 const ROWS: usize = 256;
@@ -25,7 +25,7 @@ pub struct Row {
 
 /// Every row of a shard, of a dataset of `classes` classes. An error says what
 /// is wrong with the file.
-pub fn read(parquet: Bytes, classes: usize) -> Result<Vec<Row>> {
+pub fn read(parquet: Bytes, classes: usize) -> Result<Vec<Row>, ShardError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(parquet)?;
     let mut rows = vec![];
     for batch in builder.with_batch_size(ROWS).build()? {
@@ -34,31 +34,31 @@ pub fn read(parquet: Bytes, classes: usize) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()> {
+fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<(), ShardError> {
     let image = batch
         .column_by_name("image")
         .and_then(|c| c.as_struct_opt());
     let jpegs = image
         .and_then(|image| image.column_by_name("bytes"))
         .and_then(|column| column.as_binary_opt::<i32>())
-        .context("it has no column image.bytes of binary values")?;
+        .ok_or(ShardError::NoColumn("image.bytes of binary values"))?;
     let labels = batch
         .column_by_name("label")
         .and_then(|column| column.as_primitive_opt::<Int64Type>())
-        .context("it has no column label of 64-bit integers")?;
+        .ok_or(ShardError::NoColumn("label of 64-bit integers"))?;
     let ids = batch
         .column_by_name("image_id")
         .and_then(|column| column.as_string_opt::<i32>())
-        .context("it has no column image_id of text")?;
-    let nulls = jpegs.null_count() + labels.null_count() + ids.null_count();
-    ensure!(nulls == 0, "some of its values are missing");
+        .ok_or(ShardError::NoColumn("image_id of text"))?;
+    if jpegs.null_count() + labels.null_count() + ids.null_count() > 0 {
+        return Err(ShardError::Missing);
+    }
     for row in 0..batch.num_rows() {
         let label = labels.value(row);
         let class = usize::try_from(label).ok().filter(|&class| class < classes);
         rows.push(Row {
             image: ids.value(row).parse()?,
-            class: class
-                .with_context(|| format!("label {label} is none of its {classes} classes"))?,
+            class: class.ok_or(ShardError::Label { label, classes })?,
             jpeg: Bytes::copy_from_slice(jpegs.value(row)),
         });
     }
@@ -68,27 +68,40 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures;
+    use crate::{Example, ShardWriter};
 
-    #[test]
-    fn what_was_written_is_read() {
-        let row = |class, jpeg: &'static [u8]| Row {
+    fn example(class: usize, jpeg: &'static [u8]) -> Example {
+        Example {
             image: ImageId::of(jpeg),
             class,
             jpeg: Bytes::from_static(jpeg),
-        };
-        let rows = vec![row(0, b"one"), row(1, b"two"), row(0, b"three")];
-        assert_eq!(read(fixtures::parquet(&rows), 2).unwrap(), rows);
+            width: 2,
+            height: 1,
+        }
+    }
+
+    fn shard(examples: &[Example]) -> Bytes {
+        let classes = ["with_mask", "without_mask"].map(|class| class.parse().unwrap());
+        let mut writer = ShardWriter::new(&classes).unwrap();
+        writer.write(examples).unwrap();
+        writer.finish().unwrap().0
+    }
+
+    #[test]
+    fn what_was_written_is_read() {
+        let examples = [example(0, b"one"), example(1, b"two"), example(0, b"three")];
+        let rows = examples.iter().map(|example| Row {
+            image: example.image,
+            class: example.class,
+            jpeg: example.jpeg.clone(),
+        });
+        let rows: Vec<Row> = rows.collect();
+        assert_eq!(read(shard(&examples), 2).unwrap(), rows);
     }
 
     #[test]
     fn a_label_that_is_no_class_and_a_file_that_is_none_are_refused() {
-        let row = Row {
-            image: ImageId::of(b""),
-            class: 2,
-            jpeg: Bytes::new(),
-        };
-        let refused = read(fixtures::parquet(&[row]), 2).unwrap_err();
+        let refused = read(shard(&[example(2, b"")]), 2).unwrap_err();
         assert!(refused.to_string().contains("label 2"), "{refused}");
         assert!(read(Bytes::from_static(b"PAR1 not"), 2).is_err());
     }

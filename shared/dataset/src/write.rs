@@ -1,9 +1,7 @@
-//! Parquet shards in the layout that pandas and Hugging Face `datasets` open as
-//! images with labels.
+//! Images into a shard.
 
 use std::{collections::HashMap, sync::Arc};
 
-use anyhow::{Context, Result};
 use arrow::{
     array::{ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray},
     datatypes::{DataType, Field, Fields, Schema},
@@ -15,6 +13,8 @@ use parquet::{
     basic::Compression,
     file::{metadata::KeyValue, properties::WriterProperties},
 };
+
+use crate::ShardError;
 
 /// The most rows of a shard.
 pub const SHARD_ROWS: usize = 2_000;
@@ -42,7 +42,7 @@ pub struct ShardWriter {
 }
 
 impl ShardWriter {
-    pub fn new(classes: &[Label]) -> Result<Self> {
+    pub fn new(classes: &[Label]) -> Result<Self, ShardError> {
         let features = features(classes);
         let metadata = HashMap::from([("huggingface".to_owned(), features.clone())]);
         let schema = Arc::new(Schema::new_with_metadata(fields(), metadata));
@@ -66,7 +66,7 @@ impl ShardWriter {
     }
 
     /// Writes `examples` as one row group.
-    pub fn write(&mut self, examples: &[Example]) -> Result<()> {
+    pub fn write(&mut self, examples: &[Example]) -> Result<(), ShardError> {
         let paths = examples.iter().map(|e| format!("{}.jpg", e.image));
         let image = StructArray::new(
             image_fields(),
@@ -101,12 +101,8 @@ impl ShardWriter {
     }
 
     /// The finished file and how many rows it has.
-    pub fn finish(self) -> Result<(Bytes, u64)> {
-        let file = self
-            .writer
-            .into_inner()
-            .context("the Parquet file can't be finished")?;
-        Ok((file.into(), self.rows))
+    pub fn finish(self) -> Result<(Bytes, u64), ShardError> {
+        Ok((self.writer.into_inner()?.into(), self.rows))
     }
 }
 
