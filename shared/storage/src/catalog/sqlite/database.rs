@@ -49,8 +49,10 @@ pub(super) enum Failure {
 
 /// Told whether the commit succeeded.
 type Answer = Box<dyn FnOnce(Result<(), StorageError>) + Send>;
-/// Does its work on a connection in a transaction, or hears why there is none.
-type Work = Box<dyn FnOnce(Result<&Connection, StorageError>) -> Option<Answer> + Send>;
+/// Does its work on a connection in a transaction, or hears why there is none. An
+/// error was told to whoever waits for the work.
+type Work =
+    Box<dyn FnOnce(Result<&Connection, StorageError>) -> Result<Answer, StorageError> + Send>;
 
 pub(super) struct Database {
     path: PathBuf,
@@ -91,13 +93,13 @@ impl Database {
                 in_savepoint(connection, work).map_err(|failure| explain(failure, &path))
             });
             match result {
-                Ok(value) => Some(Box::new(move |committed: Result<(), StorageError>| {
+                Ok(value) => Ok(Box::new(move |committed: Result<(), StorageError>| {
                     // Nobody listens any more where the caller was cancelled.
                     let _ = tell.send(committed.map(|()| value));
                 })),
                 Err(error) => {
-                    let _ = tell.send(Err(error));
-                    None
+                    let _ = tell.send(Err(error.clone()));
+                    Err(error)
                 }
             }
         });
@@ -154,27 +156,42 @@ fn write_until_closed(mut connection: Connection, mut waiting: mpsc::Receiver<Wo
         {
             Ok(transaction) => transaction,
             Err(error) => {
-                first(Err(explain(error.into(), path)));
+                // Whoever waits for it hears it.
+                let _ = first(Err(explain(error.into(), path)));
                 continue;
             }
         };
         let mut answers = vec![];
+        let mut undone = None;
         let mut next = Some(first);
         while let Some(work) = next.take() {
-            answers.extend(work(Ok(&transaction)));
+            match work(Ok(&transaction)) {
+                Ok(answer) => answers.push(answer),
+                Err(error) if transaction.is_autocommit() => {
+                    undone = Some(error);
+                    break;
+                }
+                Err(_) => {}
+            }
             if answers.len() < WAITING {
                 next = waiting.try_recv().ok();
             }
         }
-        let committed = transaction
-            .commit()
-            .map_err(|error| explain(error.into(), path));
+        let committed = match undone {
+            // What was done for the others went with it.
+            Some(error) => Err(error),
+            None => transaction
+                .commit()
+                .map_err(|error| explain(error.into(), path)),
+        };
         for answer in answers {
             answer(committed.clone());
         }
     }
 }
 
+/// On some errors, such as a full disk, SQLite itself undoes the whole
+/// transaction: then the connection is in none when this returns.
 fn in_savepoint<T>(
     connection: &Connection,
     work: impl FnOnce(&Connection) -> Result<T, Failure>,
@@ -182,6 +199,9 @@ fn in_savepoint<T>(
     connection.prepare_cached("SAVEPOINT work")?.execute([])?;
     let result = work(connection);
     if result.is_err() {
+        if connection.is_autocommit() {
+            return result;
+        }
         connection.prepare_cached("ROLLBACK TO work")?.execute([])?;
     }
     connection.prepare_cached("RELEASE work")?.execute([])?;
@@ -320,5 +340,79 @@ fn explain(failure: Failure, path: &Path) -> StorageError {
             ))
         }
         _ => StorageError::Internal(format!("{path}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::*;
+
+    /// A database that has room for so many pages more.
+    async fn with_room_for(pages: u32, folder: &tempfile::TempDir) -> Database {
+        let database = Database::open(&folder.path().join("catalog.db")).expect("it is made");
+        limit(&database, Some(pages)).await;
+        database
+    }
+
+    /// As a disk does that is nearly full; `None`: one that was made room on.
+    async fn limit(database: &Database, pages: Option<u32>) {
+        let limiting = database.write(move |connection| {
+            let used: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            let most = pages.map_or(u32::MAX - 1, |pages| used + pages);
+            connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))?;
+            Ok(())
+        });
+        limiting.await.expect("a pragma");
+    }
+
+    async fn put(database: &Database, id: u32, bytes: usize) -> Result<(), StorageError> {
+        let record = "x".repeat(bytes);
+        let putting = database.write(move |connection| {
+            connection.execute(
+                "INSERT INTO models (id, created, record) VALUES (?1, 0, ?2)",
+                (id.to_string(), record),
+            )?;
+            Ok(())
+        });
+        putting.await
+    }
+
+    async fn count(database: &Database) -> usize {
+        let counting = database.read(|connection| {
+            let sql = "SELECT count(*) FROM models";
+            Ok(connection.query_row(sql, [], |row| row.get(0))?)
+        });
+        counting.await.expect("it can be read")
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fills_in_the_middle_of_a_statement_is_an_outage() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = with_room_for(4, &folder).await;
+        let error = put(&database, 1, 1 << 20).await.expect_err("it is full");
+        assert!(error.is_transient(), "{error:?}");
+        assert!(error.to_string().contains("full: make room"), "{error}");
+        assert_eq!(count(&database).await, 0);
+
+        limit(&database, None).await;
+        put(&database, 1, 1 << 20).await.expect("there is room now");
+        assert_eq!(count(&database).await, 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_written_together_with_what_found_no_room_is_told_the_truth() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let database = with_room_for(64, &folder).await;
+        let writes = (0..100).map(|id| put(&database, id, if id == 50 { 1 << 20 } else { 10 }));
+        let outcomes = join_all(writes).await;
+        assert!(outcomes[50].is_err(), "it has no room");
+        let refused = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
+        for error in refused {
+            assert!(error.is_transient(), "{error:?}");
+        }
+        let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert_eq!(count(&database).await, written);
     }
 }
