@@ -116,12 +116,6 @@ impl Message {
         }
     }
 
-    /// Whether this message begins a trace of its own, linked to the trace that
-    /// it was sent in: each image has one trace, the job another.
-    pub fn begins_trace(&self) -> bool {
-        matches!(self, Self::CandidateFound(_))
-    }
-
     /// What the books must hear when this message is given up: the candidate or
     /// the job ends as failed. `None` for messages whose loss ends nothing, and
     /// for failures themselves.

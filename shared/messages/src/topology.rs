@@ -14,8 +14,9 @@ pub const DEAD_LETTERS: &str = "maskline.dead-letters";
 pub mod headers {
     pub const TRACEPARENT: &str = "traceparent";
     pub const TRACESTATE: &str = "tracestate";
-    /// Drawn for each message sent; the same on every delivery of it. For traces
-    /// only: whether two messages say the same is told by what they carry.
+    /// A UUIDv7 drawn for each message sent, and so when that was; the same on every
+    /// delivery of it. For traces and metrics only: whether two messages say the
+    /// same is told by what they carry.
     pub const MESSAGE_ID: &str = "maskline-message-id";
     /// How often the message was tried before this delivery; absent on the first.
     pub const ATTEMPTS: &str = "maskline-attempts";

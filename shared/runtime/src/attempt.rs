@@ -13,7 +13,7 @@ use crate::{
     context::Context,
     counters::QueueMetrics,
     retry::RetryPolicy,
-    sender::Sender,
+    sender::{Sender, age},
     stage::{Failure, Outcome, Stage},
     telemetry::Processing,
 };
@@ -76,8 +76,12 @@ impl Handling {
         self.process(delivery, &processing).instrument(span).await;
     }
 
-    async fn process(&self, delivery: Delivery, processing: &Processing) {
+    async fn process(mut self, delivery: Delivery, processing: &Processing) {
         let _in_flight = InFlight::enter(&self.metrics);
+        if delivery.attempts == 0 && delivery.redelivered == 0 {
+            let waited = age(&delivery.envelope.headers);
+            waited.inspect(|waited| self.metrics.waited.record(waited.as_secs_f64()));
+        }
         let start = Instant::now();
         let attempts = delivery.attempts;
         let decoded = Message::from_json(&delivery.envelope.body);
@@ -91,6 +95,7 @@ impl Handling {
             },
             Ok(message) => {
                 processing.decoded(message);
+                self.sender = self.sender.following(message);
                 self.handle(message.clone(), attempts, processing).await
             }
             Err(malformed) => End::GivenUp {
@@ -112,8 +117,8 @@ impl Handling {
             last_attempt: self.retry.is_last(attempts),
             trace_id: processing.trace_id(),
         };
-        match self.handle_through_outages(message, &context).await {
-            Ok(outcome) => self.send(outcome, attempts, processing).await,
+        match self.handle_through_outages(&message, &context).await {
+            Ok(outcome) => self.send(&message, outcome, attempts, processing).await,
             Err(failure) => self.failed(failure, attempts),
         }
     }
@@ -122,7 +127,7 @@ impl Handling {
     /// deliveries, so that nothing more is taken until it is back.
     async fn handle_through_outages(
         &self,
-        message: Message,
+        message: &Message,
         context: &Context,
     ) -> Result<Outcome, Failure> {
         let hold = Hold::begin(&self.stopping);
@@ -162,7 +167,13 @@ impl Handling {
         }
     }
 
-    async fn send(&self, outcome: Outcome, attempts: u32, processing: &Processing) -> End {
+    async fn send(
+        &self,
+        about: &Message,
+        outcome: Outcome,
+        attempts: u32,
+        processing: &Processing,
+    ) -> End {
         let Outcome { messages, last } = outcome;
         for messages in [messages.as_slice(), last.as_slice()] {
             if let Err(error) = self.send_when_there_is_room(messages).await {
@@ -170,7 +181,7 @@ impl Handling {
             }
         }
         let sent = || messages.iter().chain(&last);
-        processing.rejected(sent());
+        processing.sent(about, sent());
         self.metrics.rejected(sent());
         End::Done
     }

@@ -1,5 +1,8 @@
 //! What `/metrics` counts. One recorder serves all stages of the process.
 
+mod lengths;
+mod process;
+
 use std::{sync::OnceLock, time::Duration};
 
 use maskline_messages::{Message, Queue};
@@ -9,24 +12,48 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::broker::WhyKind;
 
+pub use lengths::QueueLengths;
+
 const HANDLED: &str = "maskline_messages_handled_total";
 const REJECTED: &str = "maskline_images_rejected_total";
 const RETRIED: &str = "maskline_messages_retried_total";
 const RELEASED: &str = "maskline_messages_released_total";
 const DEAD: &str = "maskline_messages_dead_lettered_total";
 const IN_FLIGHT: &str = "maskline_messages_in_flight";
+const CONCURRENCY: &str = "maskline_concurrency";
 const SECONDS: &str = "maskline_handle_seconds";
+const WAITED: &str = "maskline_wait_seconds";
 const WORKED: &str = "maskline_work_done_total";
 const WORK_FAILED: &str = "maskline_work_failed_total";
+const WORK_SECONDS: &str = "maskline_work_seconds";
+const QUEUED: &str = "maskline_queue_messages";
+const SPANS_ENDED: &str = "maskline_spans_ended_total";
+const SPANS_EXPORTED: &str = "maskline_spans_exported_total";
+const SPANS_DROPPED: &str = "maskline_spans_dropped_total";
+const BUILD: &str = "maskline_build_info";
 
-/// Upper bounds in seconds: a validated image takes milliseconds, a slow download minutes.
-const BUCKETS: [f64; 14] = [
+/// Upper bounds in seconds of [`SECONDS`]: a validated image takes milliseconds, a
+/// slow download minutes.
+const HANDLING: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
+];
+
+/// Of [`WAITED`]: an idle stage takes a message at once, a full queue holds it for hours.
+const WAITING: [f64; 12] = [
+    0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0,
+];
+
+/// Of [`WORK_SECONDS`]: a small dataset is frozen in a second, a network may train
+/// for a day.
+const WORKING: [f64; 10] = [
+    0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28_800.0, 86_400.0,
 ];
 
 /// The process's metrics as Prometheus text.
 pub fn render() -> String {
-    recorder().render()
+    let recorder = recorder();
+    process::measure();
+    recorder.render()
 }
 
 /// How often [`upkeep`] is due: samples wait in memory until then.
@@ -41,15 +68,24 @@ pub fn upkeep() {
 fn recorder() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
-        let recorder = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Full(SECONDS.to_owned()), &BUCKETS)
-            .expect("there are buckets")
-            .build_recorder();
+        let buckets: [(_, &[f64]); 3] = [
+            (SECONDS, &HANDLING),
+            (WAITED, &WAITING),
+            (WORK_SECONDS, &WORKING),
+        ];
+        let with = |builder: PrometheusBuilder, (name, bounds): (&str, &[f64])| {
+            let builder = builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), bounds);
+            builder.expect("there are buckets")
+        };
+        let builder = buckets.into_iter().fold(PrometheusBuilder::new(), with);
+        let recorder = builder.build_recorder();
         let handle = recorder.handle();
         if metrics::set_global_recorder(recorder).is_err() {
             tracing::warn!("another metrics recorder is installed: /metrics stays empty");
         }
         describe();
+        process::describe();
+        gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         handle
     })
 }
@@ -65,8 +101,22 @@ fn describe() {
     describe_counter!(DEAD, "Messages given up, by kind");
     describe_gauge!(IN_FLIGHT, "Messages being handled now");
     describe_histogram!(SECONDS, "Seconds that handling a message took");
+    describe_gauge!(CONCURRENCY, "Messages that may be handled at a time");
+    describe_histogram!(
+        WAITED,
+        "Seconds between a message's sending and its first handling"
+    );
     describe_counter!(WORKED, "Pieces of leased work done");
     describe_counter!(WORK_FAILED, "Pieces of leased work that failed");
+    describe_histogram!(WORK_SECONDS, "Seconds that a piece of leased work took");
+    describe_gauge!(QUEUED, "Messages that wait in a queue");
+    describe_counter!(SPANS_ENDED, "Spans made for the collector of traces");
+    describe_counter!(SPANS_EXPORTED, "Spans that the collector took");
+    describe_counter!(
+        SPANS_DROPPED,
+        "Spans that the collector never got, by reason"
+    );
+    describe_gauge!(BUILD, "1, with the version of the program");
 }
 
 /// The metrics of one stage's queue.
@@ -79,11 +129,13 @@ pub struct QueueMetrics {
     pub released: Counter,
     pub in_flight: Gauge,
     pub seconds: Histogram,
+    pub waited: Histogram,
 }
 
 impl QueueMetrics {
     /// All start at zero, so that a rate can be taken from the first message on.
-    pub fn new(stage: &'static str, queue: Queue) -> Self {
+    /// `concurrency`: how many messages may be handled at a time.
+    pub fn new(stage: &'static str, queue: Queue, concurrency: usize) -> Self {
         recorder();
         let labels = [("stage", stage), ("queue", queue.name())];
         let metrics = Self {
@@ -94,7 +146,9 @@ impl QueueMetrics {
             released: counter!(RELEASED, &labels),
             in_flight: gauge!(IN_FLIGHT, &labels),
             seconds: histogram!(SECONDS, &labels),
+            waited: histogram!(WAITED, &labels),
         };
+        gauge!(CONCURRENCY, &labels).set(concurrency as f64);
         for kind in [WhyKind::Poison, WhyKind::RetriesExhausted] {
             metrics.dead(kind).increment(0);
         }
@@ -127,6 +181,8 @@ impl QueueMetrics {
 pub struct WorkerMetrics {
     pub done: Counter,
     pub failed: Counter,
+    /// Of work that was done.
+    pub seconds: Histogram,
 }
 
 impl WorkerMetrics {
@@ -135,9 +191,42 @@ impl WorkerMetrics {
         let metrics = Self {
             done: counter!(WORKED, "stage" => stage, "worker" => worker),
             failed: counter!(WORK_FAILED, "stage" => stage, "worker" => worker),
+            seconds: histogram!(WORK_SECONDS, "stage" => stage, "worker" => worker),
         };
         metrics.done.increment(0);
         metrics.failed.increment(0);
+        metrics
+    }
+}
+
+/// The metrics of the spans' way to the collector.
+#[derive(Clone)]
+pub struct SpanMetrics {
+    pub ended: Counter,
+    pub exported: Counter,
+    /// There was no room to wait in.
+    pub queue_full: Counter,
+    /// The collector was away, or refused them.
+    pub export_failed: Counter,
+}
+
+impl SpanMetrics {
+    pub fn new() -> Self {
+        recorder();
+        let metrics = Self {
+            ended: counter!(SPANS_ENDED),
+            exported: counter!(SPANS_EXPORTED),
+            queue_full: counter!(SPANS_DROPPED, "reason" => "queue_full"),
+            export_failed: counter!(SPANS_DROPPED, "reason" => "export_failed"),
+        };
+        for counter in [
+            &metrics.ended,
+            &metrics.exported,
+            &metrics.queue_full,
+            &metrics.export_failed,
+        ] {
+            counter.increment(0);
+        }
         metrics
     }
 }

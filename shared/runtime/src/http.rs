@@ -15,7 +15,11 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::HttpAddress, counters, service::Probe};
+use crate::{
+    config::HttpAddress,
+    counters::{self, QueueLengths},
+    service::Probe,
+};
 
 /// What does not answer in this time is not reachable.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
@@ -49,14 +53,15 @@ impl Port {
     pub async fn serve(
         self,
         probes: Vec<Probe>,
+        lengths: QueueLengths,
         stopping: CancellationToken,
         closing: CancellationToken,
     ) -> anyhow::Result<()> {
         let app = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readyz))
-            .route("/metrics", get(metrics))
-            .with_state(Arc::new(Readiness { probes, stopping }));
+            .with_state(Arc::new(Readiness { probes, stopping }))
+            .route("/metrics", get(metrics).with_state(lengths));
         tokio::select! {
             // Not axum's graceful shutdown: it would wait for idle keep-alive connections.
             () = closing.cancelled() => Ok(()),
@@ -98,7 +103,8 @@ async fn unreachable(probe: &Probe) -> Option<(&'static str, String)> {
     }
 }
 
-async fn metrics() -> impl IntoResponse {
+async fn metrics(State(lengths): State<QueueLengths>) -> impl IntoResponse {
+    lengths.measure().await;
     let kind = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -22,7 +22,7 @@ use crate::{
     broker::{Broker, BrokerError, Consumer},
     config::RuntimeArgs,
     context::WorkContext,
-    counters::{self, QueueMetrics},
+    counters::{self, QueueLengths, QueueMetrics},
     http::Port,
     retry::RetryPolicy,
     sender::Sender,
@@ -98,7 +98,10 @@ impl Runner {
             let address = port.address;
             info!(http = %address, "serving /healthz, /readyz and /metrics");
             let (stopping, probes) = (stopping.clone(), self.probes());
-            let serve = port.serve(probes, stopping, closing.clone());
+            let intakes = self.services.iter().flat_map(|s| s.stage.intakes());
+            let queues = intakes.map(|intake| intake.queue);
+            let lengths = QueueLengths::new(self.broker.clone(), queues);
+            let serve = port.serve(probes, lengths, stopping, closing.clone());
             tokio::spawn(async move {
                 if let Err(error) = serve.await {
                     warn!(error = format!("{error:#}"), "no more /readyz and /metrics");
@@ -164,11 +167,11 @@ impl Runner {
         stopping: &CancellationToken,
     ) -> Taking {
         let asked = self.args.concurrency.map(usize::from);
+        let concurrency = asked.unwrap_or(intake.concurrency);
+        let concurrency = concurrency.clamp(1, MOST_CONCURRENCY);
         Taking {
             broker: self.broker.clone(),
-            concurrency: asked
-                .unwrap_or(intake.concurrency)
-                .clamp(1, MOST_CONCURRENCY),
+            concurrency,
             args: self.args.clone(),
             stopping: stopping.clone(),
             handling: Handling {
@@ -177,7 +180,7 @@ impl Runner {
                 system: self.broker.system(),
                 sender: Sender::new(self.broker.clone()),
                 retry: self.args.retry,
-                metrics: QueueMetrics::new(stage.name(), intake.queue),
+                metrics: QueueMetrics::new(stage.name(), intake.queue, concurrency),
                 stopping: stopping.clone(),
             },
         }

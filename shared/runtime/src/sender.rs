@@ -1,9 +1,12 @@
 //! Messages out: the `send` span, the trace context in the headers, the publish.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
-use maskline_messages::{Message, topology::headers};
+use maskline_messages::{CandidateId, Message, topology::headers};
 use tracing::Instrument;
 use uuid::Uuid;
 
@@ -16,11 +19,27 @@ use crate::{
 #[derive(Clone)]
 pub struct Sender {
     broker: Arc<dyn Broker>,
+    /// The candidate whose trace the current span is in.
+    about: Option<CandidateId>,
 }
 
 impl Sender {
     pub fn new(broker: Arc<dyn Broker>) -> Self {
-        Self { broker }
+        Self {
+            broker,
+            about: None,
+        }
+    }
+
+    /// For what follows from `message`. A message about another candidate than
+    /// that begins a trace of its own, linked to the current one: each image has
+    /// one trace, the job another.
+    #[must_use]
+    pub fn following(&self, message: &Message) -> Self {
+        Self {
+            broker: self.broker.clone(),
+            about: message.candidate(),
+        }
     }
 
     /// Publishes and waits until the message is durable.
@@ -60,7 +79,22 @@ impl Sender {
             headers: Headers::from([(headers::MESSAGE_ID.to_owned(), id)]),
             body: Bytes::from(message.to_json()),
         };
-        let sending = Sending::start(self.broker.system(), message, &mut envelope);
+        let candidate = message.candidate();
+        let sending = if candidate.is_some() && candidate != self.about {
+            Sending::beginning_a_trace()
+        } else {
+            Sending::start()
+        };
+        sending.describe(self.broker.system(), message, &mut envelope);
         (sending, envelope)
     }
+}
+
+/// How long ago a message was sent, by its sender's clock.
+pub fn age(headers: &Headers) -> Option<Duration> {
+    let id = Uuid::try_parse(headers.get(headers::MESSAGE_ID)?).ok()?;
+    let (seconds, nanos) = id.get_timestamp()?.to_unix();
+    let sent = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
+    // A sender whose clock is ahead sent it just now.
+    Some(sent.elapsed().unwrap_or_default())
 }

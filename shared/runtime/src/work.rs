@@ -1,6 +1,11 @@
 //! The loop around a [`Worker`].
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::FutureExt;
 use tracing::{info, warn};
@@ -33,10 +38,12 @@ pub async fn keep_working(
         // Listening before looking: a notice in between is not missed.
         let mut notice = pin!(wake.notified());
         notice.as_mut().enable();
+        let began = Instant::now();
         let worked = AssertUnwindSafe(worker.work(&context)).catch_unwind().await;
         match worked.unwrap_or_else(|panic| Err(panicked(&*panic))) {
             Ok(true) => {
                 metrics.done.increment(1);
+                metrics.seconds.record(began.elapsed().as_secs_f64());
                 failures = 0;
             }
             Ok(false) => {

@@ -187,7 +187,7 @@ impl Web {
                 let status = response.status();
                 span.record("http.response.status_code", status.as_u16());
                 if status.is_client_error() || status.is_server_error() {
-                    span.record("error.type", status.as_u16());
+                    span.record("error.type", status.as_str());
                     span.record("otel.status_code", "ERROR");
                 }
                 Ok(Answer {
@@ -371,7 +371,13 @@ fn classify(error: reqwest::Error) -> FetchError {
         let detail = "the compressed answer is broken".to_owned();
         return Reason::Undecodable { detail }.into();
     }
-    FetchError::retry(error)
+    // What the error itself says of the address is all of it, tokens included.
+    let at = error.url().map(address::shown);
+    let error = anyhow::Error::new(error.without_url());
+    FetchError::retry(match at {
+        Some(url) => error.context(format!("{url} can't be had")),
+        None => error,
+    })
 }
 
 fn is_broken_data(error: &io::Error) -> bool {

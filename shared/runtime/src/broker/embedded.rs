@@ -223,6 +223,11 @@ impl Broker for Embedded {
         self.shared.file.write(counted).await
     }
 
+    async fn lengths(&self) -> Result<BTreeMap<String, u64>, BrokerError> {
+        let counted = |connection: &_| messages::lengths(connection).map(Ok);
+        self.shared.file.write(counted).await
+    }
+
     async fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetter>, BrokerError> {
         let read = move |connection: &_| messages::dead_letters(connection, most).map(Ok);
         self.shared.file.write(read).await

@@ -33,7 +33,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use lapin::{ExchangeKind, options::ExchangeDeclareOptions, options::QueueDeclareOptions};
-use maskline_messages::{Queue, topology::EXCHANGE};
+use maskline_messages::{
+    Queue,
+    topology::{DEAD_LETTERS, EXCHANGE},
+};
 
 use super::{Broker, BrokerError, Consumer, DeadLetter, DeadLetterId, Depth, Envelope};
 use address::Address;
@@ -98,6 +101,23 @@ impl Broker for RabbitMq {
             depths.insert(name.to_owned(), depth);
         }
         Ok(depths)
+    }
+
+    async fn lengths(&self) -> Result<BTreeMap<String, u64>, BrokerError> {
+        let session = self.link.current()?;
+        let channel = session.channel().await?;
+        let mut lengths = BTreeMap::new();
+        for name in Queue::ALL
+            .map(Queue::name)
+            .into_iter()
+            .chain([DEAD_LETTERS])
+        {
+            let look = QueueDeclareOptions::durable().passive();
+            let looking = channel.queue_declare(name.into(), look, Default::default());
+            let length = session.answer(looking).await?.message_count();
+            lengths.insert(name.to_owned(), length.into());
+        }
+        Ok(lengths)
     }
 
     async fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetter>, BrokerError> {

@@ -1,17 +1,23 @@
 //! Spans out of the process, by OpenTelemetry's own environment variables.
 
 use std::{
-    env,
-    sync::Mutex,
+    env, fmt,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use opentelemetry::Context;
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    trace::{SpanData, SpanExporter},
+    trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
 };
+
+use crate::counters::SpanMetrics;
 
 /// How long the end of a process waits for its last spans to be taken.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(2);
@@ -19,17 +25,38 @@ pub const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 /// A collector that is away is mentioned this often.
 const MENTION_EVERY: Duration = Duration::from_secs(60);
 
+/// Spans that may wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says
+/// otherwise: half a minute of a busy service. OpenTelemetry's own 2,048 are full
+/// before the first time that it looks.
+const QUEUE: usize = 16_384;
+
+const QUEUE_SIZE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
+
 /// `None` where the environment names no collector, or switches the export off.
-pub fn exporter() -> anyhow::Result<Option<Quiet<opentelemetry_otlp::SpanExporter>>> {
+pub fn processor() -> anyhow::Result<Option<Counted>> {
     if !wanted(|name| env::var(name).ok()) {
         return Ok(None);
     }
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .build()
         .context("the traces can't be exported: check the OTEL_EXPORTER_OTLP_… variables")?;
-    Ok(Some(Quiet {
+    let metrics = SpanMetrics::new();
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let exporter = Quiet {
         exporter,
         mentioned: Mutex::new(None),
+        metrics: metrics.clone(),
+        waiting: waiting.clone(),
+    };
+    let room = env::var(QUEUE_SIZE).ok().and_then(|size| size.parse().ok());
+    let room = room.filter(|room| *room > 0).unwrap_or(QUEUE);
+    let config = BatchConfigBuilder::default().with_max_queue_size(room);
+    let batches = BatchSpanProcessor::builder(exporter).with_batch_config(config.build());
+    Ok(Some(Counted {
+        batches: batches.build(),
+        room,
+        waiting,
+        metrics,
     }))
 }
 
@@ -47,17 +74,77 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
             .any(|name| value(name).is_some_and(|v| !v.is_empty()))
 }
 
-/// An exporter whose failures are mentioned at debug level, once in a while.
-#[derive(Debug)]
-pub struct Quiet<E> {
+/// OpenTelemetry's batches, behind a queue that says what it has no room for.
+pub struct Counted {
+    batches: BatchSpanProcessor,
+    /// Spans that may wait.
+    room: usize,
+    waiting: Arc<AtomicUsize>,
+    metrics: SpanMetrics,
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Counted")
+            .field("batches", &self.batches)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SpanProcessor for Counted {
+    fn on_start(&self, span: &mut Span, context: &Context) {
+        self.batches.on_start(span, context);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        self.metrics.ended.increment(1);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.room {
+            self.batches.on_end(span);
+        } else {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.metrics.queue_full.increment(1);
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.batches.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.batches.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.batches.set_resource(resource);
+    }
+}
+
+/// An exporter that counts, and whose failures are mentioned at debug level, once in
+/// a while.
+struct Quiet<E> {
     exporter: E,
     mentioned: Mutex<Option<Instant>>,
+    metrics: SpanMetrics,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl<E: fmt::Debug> fmt::Debug for Quiet<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Quiet").field(&self.exporter).finish()
+    }
 }
 
 impl<E: SpanExporter> SpanExporter for Quiet<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
+        self.waiting.fetch_sub(spans, Ordering::Relaxed);
         let result = self.exporter.export(batch).await;
+        let counter = match result {
+            Ok(()) => &self.metrics.exported,
+            Err(_) => &self.metrics.export_failed,
+        };
+        counter.increment(spans as u64);
         if let Err(error) = &result
             && self.due()
         {

@@ -20,8 +20,8 @@ use tracing_subscriber::{
 };
 use uuid::Uuid;
 
+pub use spans::{JOB_ID, current_trace_id, current_traceparent, in_span_from, span_from};
 pub(crate) use spans::{Processing, Sending};
-pub use spans::{current_trace_id, current_traceparent, span_from};
 
 /// Who speaks, and how loud.
 #[derive(Debug, Clone)]
@@ -68,8 +68,8 @@ impl Telemetry {
 
 fn provider(service: &str) -> anyhow::Result<SdkTracerProvider> {
     let builder = SdkTracerProvider::builder().with_resource(resource(service));
-    Ok(match export::exporter()? {
-        Some(exporter) => builder.with_batch_exporter(exporter).build(),
+    Ok(match export::processor()? {
+        Some(processor) => builder.with_span_processor(processor).build(),
         None => builder.build(),
     })
 }

@@ -2,10 +2,13 @@
 //! context in message headers.
 //!
 //! A hop is two spans: `send QUEUE`, whose context travels in the headers, and
-//! its child `process QUEUE`, one for each attempt. The queue stands for the
-//! destination on both sides, since every routing key leads to exactly one.
+//! its child `process QUEUE`, one for each attempt. The queue names both sides,
+//! since every routing key leads to exactly one.
 
-use maskline_messages::{Message, Queue, topology::headers};
+use maskline_messages::{
+    Message, Queue, Reason,
+    topology::{EXCHANGE, headers},
+};
 use opentelemetry::{
     Context, KeyValue,
     propagation::{Extractor, Injector, TextMapPropagator},
@@ -13,7 +16,7 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute as semconv;
-use tracing::{Span, field::Empty, info_span};
+use tracing::{Instrument, Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
@@ -31,6 +34,27 @@ pub fn current_traceparent() -> Option<String> {
     let mut headers = Headers::new();
     inject(&Context::current(), &mut headers);
     headers.remove(headers::TRACEPARENT)
+}
+
+/// Does a worker's work in a span of [`span_from`], which says what it is about and,
+/// where it fails, why.
+pub async fn in_span_from<T>(
+    traceparent: Option<&str>,
+    name: &str,
+    about: impl IntoIterator<Item = (&'static str, String)>,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let span = span_from(traceparent, name);
+    for (attribute, value) in about {
+        span.set_attribute(attribute, value);
+    }
+    let worked = work.instrument(span.clone()).await;
+    worked.inspect_err(|error| {
+        let error = format!("{error:#}");
+        span.set_attribute(semconv::ERROR_TYPE, "work_failed");
+        exception(&span, "WorkFailed", &error);
+        span.set_status(Status::error(error));
+    })
 }
 
 /// A span in the trace of a stored `traceparent`; without a valid one, a new trace.
@@ -96,20 +120,48 @@ pub struct Sending {
 }
 
 impl Sending {
-    /// Starts the span in the current trace, or in a new one where the message
-    /// begins its own, and puts its context in the envelope's headers.
-    pub fn start(system: &'static str, message: &Message, envelope: &mut Envelope) -> Self {
-        let current = Context::current();
-        let span = if message.begins_trace() {
-            let root = info_span!(parent: None, "send", otel.kind = "producer", otel.name = Empty);
-            root.add_link(current.span().span_context().clone());
-            root
-        } else {
-            info_span!("send", otel.kind = "producer", otel.name = Empty)
-        };
-        describe_sending(&span, system, message, envelope);
-        inject(&span.context(), &mut envelope.headers);
+    /// Starts the span in the current trace.
+    pub fn start() -> Self {
+        let span = info_span!("send", otel.kind = "producer", otel.name = Empty);
         Self { span }
+    }
+
+    /// Starts the span in a trace of its own, linked to the current one.
+    pub fn beginning_a_trace() -> Self {
+        let span = info_span!(parent: None, "send", otel.kind = "producer", otel.name = Empty);
+        let current = Context::current();
+        let cause = current.span().span_context().clone();
+        if cause.is_valid() {
+            span.add_link(cause);
+        }
+        Self { span }
+    }
+
+    /// Says what is sent, and puts the span's context in the envelope's headers.
+    pub fn describe(&self, system: &'static str, message: &Message, envelope: &mut Envelope) {
+        let span = &self.span;
+        let queue = Queue::of_key(&envelope.key);
+        span.record(
+            "otel.name",
+            format!("send {}", queue.map_or("unknown", Queue::name)),
+        );
+        describe_message(span, system, envelope);
+        if let Some(queue) = queue {
+            let destination = destination(system, &envelope.key, queue, Side::Producer);
+            span.set_attribute(semconv::MESSAGING_DESTINATION_NAME, destination);
+        }
+        span.set_attribute(semconv::MESSAGING_OPERATION_NAME, "send");
+        span.set_attribute(semconv::MESSAGING_OPERATION_TYPE, "send");
+        if let Some(job) = message.job() {
+            span.set_attribute(JOB_ID, job.to_string());
+        }
+        if let Some(candidate) = message.candidate() {
+            span.set_attribute(CANDIDATE_ID, candidate.to_string());
+        }
+        if let Some(reason) = reason(message) {
+            span.set_attribute(REJECTION_REASON, reason.code());
+        }
+        inject(&span.context(), &mut envelope.headers);
     }
 
     pub fn span(&self) -> Span {
@@ -124,23 +176,25 @@ impl Sending {
     }
 }
 
-fn describe_sending(span: &Span, system: &'static str, message: &Message, envelope: &Envelope) {
-    let destination = Queue::of_key(&envelope.key).map_or("unknown", Queue::name);
-    span.record("otel.name", format!("send {destination}"));
-    describe_message(span, system, destination, envelope);
-    span.set_attribute(semconv::MESSAGING_OPERATION_NAME, "send");
-    span.set_attribute(semconv::MESSAGING_OPERATION_TYPE, "send");
-    describe_subject(span, message);
+/// Which end of a hop a span is.
+#[derive(Clone, Copy)]
+enum Side {
+    Producer,
+    Consumer,
 }
 
-fn describe_message(
-    span: &Span,
-    system: &'static str,
-    destination: &'static str,
-    envelope: &Envelope,
-) {
+/// `messaging.destination.name`. For RabbitMQ the conventions want the way there,
+/// exchange, routing key and for consumers the queue; elsewhere it is the queue.
+fn destination(system: &str, key: &str, queue: Queue, side: Side) -> String {
+    match (system, side) {
+        ("rabbitmq", Side::Producer) => format!("{EXCHANGE}:{key}"),
+        ("rabbitmq", Side::Consumer) => format!("{EXCHANGE}:{key}:{queue}"),
+        _ => queue.name().to_owned(),
+    }
+}
+
+fn describe_message(span: &Span, system: &'static str, envelope: &Envelope) {
     span.set_attribute(semconv::MESSAGING_SYSTEM, system);
-    span.set_attribute(semconv::MESSAGING_DESTINATION_NAME, destination);
     span.set_attribute(
         semconv::MESSAGING_RABBITMQ_DESTINATION_ROUTING_KEY,
         envelope.key.clone(),
@@ -152,20 +206,21 @@ fn describe_message(
     }
 }
 
-fn describe_subject(span: &Span, message: &Message) {
-    if let Some(job) = message.job() {
-        span.set_attribute(JOB_ID, job.to_string());
-    }
-    if let Some(candidate) = message.candidate() {
-        span.set_attribute(CANDIDATE_ID, candidate.to_string());
+/// Why the image that a message is about is no good.
+fn reason(message: &Message) -> Option<&Reason> {
+    match message {
+        Message::ImageRejected(rejected) => Some(&rejected.reason),
+        _ => None,
     }
 }
 
-const JOB_ID: &str = "maskline.job.id";
+/// The job that a span is about.
+pub const JOB_ID: &str = "maskline.job.id";
 const CANDIDATE_ID: &str = "maskline.candidate.id";
 const STAGE: &str = "maskline.stage";
 const ATTEMPT: &str = "maskline.attempt";
 const REJECTION_REASON: &str = "maskline.rejection.reason";
+const REJECTION_DETAIL: &str = "maskline.rejection.detail";
 
 /// The `process` span of one attempt at a message.
 #[derive(Clone)]
@@ -176,7 +231,7 @@ pub struct Processing {
 impl Processing {
     /// Starts the span as a child of the `send` span in the delivery's headers.
     pub fn start(system: &'static str, stage: &'static str, delivery: &Delivery) -> Self {
-        let queue = delivery.queue.name();
+        let queue = delivery.queue;
         // The fields are what log lines show; the rest is for the trace alone.
         let span = info_span!(
             parent: None,
@@ -188,7 +243,9 @@ impl Processing {
             { CANDIDATE_ID } = Empty,
         );
         set_parent(&span, extract(&delivery.envelope.headers));
-        describe_message(&span, system, queue, &delivery.envelope);
+        describe_message(&span, system, &delivery.envelope);
+        let destination = destination(system, &delivery.envelope.key, queue, Side::Consumer);
+        span.set_attribute(semconv::MESSAGING_DESTINATION_NAME, destination);
         span.set_attribute(semconv::MESSAGING_OPERATION_NAME, "process");
         span.set_attribute(semconv::MESSAGING_OPERATION_TYPE, "process");
         span.set_attribute(semconv::MESSAGING_CONSUMER_GROUP_NAME, stage);
@@ -214,22 +271,31 @@ impl Processing {
             self.span
                 .record(CANDIDATE_ID, tracing::field::display(candidate));
         }
+        if let Some(reason) = reason(message) {
+            self.rejected(reason);
+        }
+    }
+
+    /// What was sent because of the message `about`.
+    pub fn sent<'a>(&self, about: &Message, messages: impl IntoIterator<Item = &'a Message>) {
+        // Lines of a source that name no image are rejected in traces of their own.
+        let of_image = |message: &&Message| message.candidate() == about.candidate();
+        for message in messages.into_iter().filter(of_image) {
+            if let Some(reason) = reason(message) {
+                self.rejected(reason);
+            }
+        }
     }
 
     /// A rejection is a normal end: the span says why and has no error.
-    pub fn rejected<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) {
-        for message in messages {
-            if let Message::ImageRejected(rejected) = message {
-                let code = rejected.reason.code();
-                self.span.set_attribute(REJECTION_REASON, code);
-                let detail = rejected.reason.to_string();
-                let attributes = vec![
-                    KeyValue::new(REJECTION_REASON, code),
-                    KeyValue::new("maskline.rejection.detail", detail),
-                ];
-                self.span.add_event("rejected", attributes);
-            }
-        }
+    fn rejected(&self, reason: &Reason) {
+        let code = reason.code();
+        self.span.set_attribute(REJECTION_REASON, code);
+        let attributes = vec![
+            KeyValue::new(REJECTION_REASON, code),
+            KeyValue::new(REJECTION_DETAIL, reason.to_string()),
+        ];
+        self.span.add_event("rejected", attributes);
     }
 
     /// The attempt failed and another will follow.

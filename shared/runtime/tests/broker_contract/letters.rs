@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use maskline_messages::topology::DEAD_LETTERS;
 use maskline_runtime::{
     Broker, DeadLetter, DeadLetterId,
     broker::{Why, WhyKind},
@@ -84,6 +85,8 @@ pub async fn dead_letters_are_listed_oldest_first_and_left_there(place: &Place) 
     bury(&*broker, 0..5).await;
     let listed = letters(&*broker).await;
     assert_eq!(numbers(&listed), [0, 1, 2, 3, 4]);
+    let lengths = broker.lengths().await.expect("it answers");
+    assert_eq!(lengths[DEAD_LETTERS], 5);
     let first = broker.dead_letters(2).await.expect("it answers");
     assert_eq!(numbers(&first), [0, 1]);
     let again = letters(&*broker).await;

@@ -1,12 +1,13 @@
 //! Messages in.
 
+use std::{collections::BTreeMap, time::Duration};
+
 use bytes::Bytes;
-use maskline_messages::Queue;
+use maskline_messages::{Queue, topology::DEAD_LETTERS};
 use maskline_runtime::{
     BrokerError, Envelope,
     broker::{Depth, MAX_BODY},
 };
-use std::time::Duration;
 
 use crate::place::{
     KEY, Place, QUEUE, consume, message, next, number, publish, set, take, to, within,
@@ -174,6 +175,10 @@ pub async fn depths_tell_what_waits(place: &Place) {
         }
     })
     .await;
+    let depths = broker.depths().await.expect("it answers");
+    let mut ready: BTreeMap<_, _> = depths.into_iter().map(|(q, d)| (q, d.ready)).collect();
+    ready.insert(DEAD_LETTERS.to_owned(), 0);
+    assert_eq!(broker.lengths().await.expect("it answers"), ready);
     let mut consumer = consume(&*broker, 1).await;
     let first = next(&mut consumer).await;
     assert!(rest.contains(&number(&first.envelope)));

@@ -117,6 +117,11 @@ async fn the_metrics_count_every_end_of_a_message() {
         format!("maskline_messages_dead_lettered_total{{{labels},kind=\"retries_exhausted\"}} 0"),
         format!("maskline_messages_released_total{{{labels}}} 0"),
         format!("maskline_handle_seconds_count{{{labels}}} 5"),
+        // A retry is no first handling.
+        format!("maskline_wait_seconds_count{{{labels}}} 4"),
+        format!("maskline_concurrency{{{labels}}} 2"),
+        "maskline_queue_messages{queue=\"scraper.candidates\"} 0".to_owned(),
+        "maskline_queue_messages{queue=\"maskline.dead-letters\"} 1".to_owned(),
     ] {
         assert!(text.contains(&line), "no {line} in\n{text}");
     }

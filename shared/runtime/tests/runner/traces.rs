@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::SpanData;
 use tracing::Instrument;
 
 use crate::{
-    bench::{Bench, Stub, candidate, found, rejection},
+    bench::{Bench, Stub, candidate, expanded, found, rejection},
     spans::{self, attribute},
     watched::Event,
 };
@@ -133,6 +133,56 @@ async fn a_rejected_image_ends_in_the_span_that_says_why_and_that_is_no_error() 
     );
     assert_eq!(events(process), ["rejected"]);
     assert_eq!(process.status, Status::Unset);
+    // Whoever looks at the trace's end sees it as well.
+    for span in &spans[2..] {
+        let reason = attribute(span, "maskline.rejection.reason");
+        assert_eq!(reason, Some("empty".into()), "{}", span.name);
+    }
+}
+
+#[tokio::test]
+async fn what_a_source_rejects_at_once_has_a_trace_of_its_own_too() {
+    let job = JobId::draw();
+    let lines = [candidate(job, 1), candidate(job, 2)];
+    let rejections: Vec<Message> = lines.iter().map(|line| rejection(line).into()).collect();
+    let expanding = Stub::new("expanding", Queue::StorerJobs, move |_, _| {
+        let rejections = rejections.clone();
+        async { Ok(Outcome::send_all(rejections)) }
+    });
+    let sink = Stub::new("sink", Queue::StorerImages, |_, _| async {
+        Ok(Outcome::done())
+    });
+    let mut bench = Bench::new().await;
+    let running = bench
+        .start(vec![Service::new(expanding), Service::new(sink)])
+        .await;
+    bench.send(expanded(job)).await;
+    for _ in 0..5 {
+        bench.next().await;
+    }
+    running.stop().await;
+
+    let mut traces = vec![];
+    for line in lines {
+        let spans = spans::of(line.candidate);
+        assert_eq!(
+            names(&spans),
+            ["send storer.images", "process storer.images"]
+        );
+        assert_eq!(spans[0].parent_span_id, SpanId::INVALID);
+        traces.push(spans[0].span_context.trace_id());
+        let [link] = &spans[0].links[..] else {
+            panic!("one link: {:?}", spans[0].links);
+        };
+        let cause = spans::named(
+            &link.span_context.trace_id().to_string(),
+            "process storer.jobs",
+        );
+        assert_eq!(cause.len(), 1);
+        assert!(events(&cause[0]).is_empty(), "the job is not rejected");
+        assert_eq!(events(&spans[1]), ["rejected"]);
+    }
+    assert_ne!(traces[0], traces[1]);
 }
 
 #[tokio::test]

@@ -85,6 +85,10 @@ impl Broker for Watched {
         self.inner.depths().await
     }
 
+    async fn lengths(&self) -> Result<BTreeMap<String, u64>, BrokerError> {
+        self.inner.lengths().await
+    }
+
     async fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetter>, BrokerError> {
         self.inner.dead_letters(most).await
     }

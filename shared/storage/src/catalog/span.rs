@@ -20,13 +20,18 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// Runs `work` in a span, which says how it failed if it did.
+    /// Runs `work` in a span, which says how it failed if it did. Without a trace that
+    /// it belongs to there is none: looks for work and probes would be traces of one
+    /// span each, for ever.
     pub async fn traced<T>(
         &self,
         operation: &'static str,
         collection: &'static str,
         work: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
+        if Span::current().is_none() {
+            return work.await;
+        }
         let span = self.span(operation, collection);
         let result = work.instrument(span.clone()).await;
         if let Err(error) = &result {

@@ -20,7 +20,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use maskline_messages::ObjectKey;
 use opentelemetry_semantic_conventions::trace;
-use tracing::{Instrument, field, info_span};
+use tracing::{Instrument, Span, field, info_span};
 
 use self::{
     address::Address,
@@ -58,6 +58,9 @@ pub struct S3 {
     prefix: String,
     /// Where the requests go, for messages.
     server: String,
+    /// The same as host and port; `None`: Amazon's, by region.
+    host: Option<(String, u16)>,
+    region: String,
 }
 
 impl S3 {
@@ -99,31 +102,33 @@ impl S3 {
         if !prefix.is_empty() {
             prefix.push('/');
         }
+        let host = address.endpoint.as_ref().and_then(|endpoint| {
+            let host = endpoint.host_str()?.to_owned();
+            Some((host, endpoint.port_or_known_default()?))
+        });
         let store = Self {
             client: Client::from_conf(config.build()),
             bucket: address.bucket,
             prefix,
             server,
+            host,
+            region: address.region,
         };
         store
-            .make_bucket_if_missing(&address.region, address.endpoint.is_none())
+            .make_bucket_if_missing(address.endpoint.is_none())
             .await?;
         Ok(store)
     }
 
-    async fn make_bucket_if_missing(
-        &self,
-        region: &str,
-        is_amazons: bool,
-    ) -> Result<(), StorageError> {
+    async fn make_bucket_if_missing(&self, is_amazons: bool) -> Result<(), StorageError> {
         let there = self.head_bucket().await;
         if !matches!(there, Err(StorageError::NotFound(_))) {
             return there;
         }
         let mut request = self.client.create_bucket().bucket(&self.bucket);
-        if is_amazons && region != DEFAULT_REGION {
+        if is_amazons && self.region != DEFAULT_REGION {
             let place = CreateBucketConfiguration::builder()
-                .location_constraint(BucketLocationConstraint::from(region));
+                .location_constraint(BucketLocationConstraint::from(self.region.as_str()));
             request = request.create_bucket_configuration(place.build());
         }
         let made = async {
@@ -175,18 +180,11 @@ impl S3 {
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
         let name = key.map(|key| self.name(key));
-        let span = info_span!(
-            "objects",
-            otel.name = method,
-            otel.kind = "client",
-            otel.status_code = field::Empty,
-            otel.status_description = field::Empty,
-            { trace::RPC_SYSTEM_NAME } = "aws-api",
-            { trace::RPC_METHOD } = method,
-            { trace::AWS_S3_BUCKET } = self.bucket,
-            { trace::AWS_S3_KEY } = name,
-            { trace::ERROR_TYPE } = field::Empty,
-        );
+        // Probes are no part of anybody's trace.
+        let span = match Span::current().is_none() {
+            true => Span::none(),
+            false => self.span(method, name.as_deref()),
+        };
         let outcome = work.instrument(span.clone()).await;
         outcome.map_err(|error| {
             let place = match name {
@@ -207,6 +205,25 @@ impl S3 {
             span.record(trace::ERROR_TYPE, error.kind());
             error
         })
+    }
+
+    fn span(&self, method: &'static str, name: Option<&str>) -> Span {
+        let host = self.host.as_ref();
+        info_span!(
+            "objects",
+            otel.name = method,
+            otel.kind = "client",
+            otel.status_code = field::Empty,
+            otel.status_description = field::Empty,
+            { trace::RPC_SYSTEM_NAME } = "aws-api",
+            { trace::RPC_METHOD } = method,
+            { trace::AWS_S3_BUCKET } = self.bucket,
+            { trace::AWS_S3_KEY } = name,
+            { trace::CLOUD_REGION } = self.region,
+            { trace::SERVER_ADDRESS } = host.map(|(host, _)| host.as_str()),
+            { trace::SERVER_PORT } = host.map(|(_, port)| *port),
+            { trace::ERROR_TYPE } = field::Empty,
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use maskline_messages::Queue;
+use maskline_messages::{Queue, topology::DEAD_LETTERS};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, ToSql, params, types::Type};
 use uuid::Uuid;
 
@@ -256,6 +256,15 @@ pub fn depths(connection: &Connection) -> Result<BTreeMap<String, Depth>> {
         } += count;
     }
     Ok(depths)
+}
+
+/// Messages that can be taken now, by queue, and the dead letters.
+pub fn lengths(connection: &Connection) -> Result<BTreeMap<String, u64>> {
+    let ready = depths(connection)?.into_iter();
+    let mut lengths: BTreeMap<_, _> = ready.map(|(queue, depth)| (queue, depth.ready)).collect();
+    let dead = connection.query_row("SELECT count(*) FROM dead_letters", [], |row| row.get(0))?;
+    lengths.insert(DEAD_LETTERS.to_owned(), dead);
+    Ok(lengths)
 }
 
 pub fn dead_letters(connection: &Connection, most: usize) -> Result<Vec<DeadLetter>> {

@@ -1,0 +1,39 @@
+//! How long the queues are that the process takes from, asked when somebody reads.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use maskline_messages::{Queue, topology::DEAD_LETTERS};
+use metrics::gauge;
+
+use super::QUEUED;
+use crate::broker::Broker;
+
+/// A broker that takes longer is not waited for.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// The queues of the process's stages, and the dead letters.
+#[derive(Clone)]
+pub struct QueueLengths {
+    broker: Arc<dyn Broker>,
+    queues: BTreeSet<&'static str>,
+}
+
+impl QueueLengths {
+    pub fn new(broker: Arc<dyn Broker>, queues: impl IntoIterator<Item = Queue>) -> Self {
+        let queues = queues.into_iter().map(Queue::name);
+        Self {
+            broker,
+            queues: queues.chain([DEAD_LETTERS]).collect(),
+        }
+    }
+
+    /// Asks the broker. What it doesn't say now is no number, rather than the last.
+    pub async fn measure(&self) {
+        let asked = tokio::time::timeout(LIMIT, self.broker.lengths()).await;
+        let lengths = asked.ok().and_then(Result::ok).unwrap_or_default();
+        for &queue in &self.queues {
+            let length = lengths.get(queue).map_or(f64::NAN, |&length| length as f64);
+            gauge!(QUEUED, "queue" => queue).set(length);
+        }
+    }
+}
