@@ -3,7 +3,10 @@ import de.bwaldvogel.mongo.MongoVersion;
 import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
 import java.util.List;
 
-/** Speaks MongoDB's wire protocol on 127.0.0.1:PORT, documents in memory: java -cp 'lib/*' Main.java PORT */
+/**
+ * Speaks MongoDB's wire protocol, documents in memory: java -cp 'lib/*' Main.java PORT [ADDRESS].
+ * The address is loopback unless told.
+ */
 class Main {
   /** By default it reports wire version 8, which today's drivers refuse. */
   static final MongoVersion VERSION =
@@ -22,6 +25,7 @@ class Main {
   public static void main(String[] arguments) {
     var backend = new MemoryBackend();
     backend.version(VERSION);
-    new MongoServer(backend).bind("127.0.0.1", Integer.parseInt(arguments[0]));
+    var address = arguments.length > 1 ? arguments[1] : "127.0.0.1";
+    new MongoServer(backend).bind(address, Integer.parseInt(arguments[0]));
   }
 }
