@@ -1,0 +1,28 @@
+# shellcheck shell=bash
+# What the scripts of this folder share.
+#
+#   $state             what lies outside the checkout: the engine with its images
+#   compose ARGUMENTS  docker compose with the project's files, on the engine found
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+state=${MASKLINE_TEST_COMPOSE:-${XDG_CACHE_HOME:-$HOME/.cache}/maskline/compose}
+# shellcheck source=tests/servers/lib.sh
+source "$here/../servers/lib.sh" "$state"
+
+say() { echo "compose: $*" >&2; }
+
+# MongoDB's stand-in is no replica set.
+stands_in() { [[ -e $state/stands-in ]]; }
+
+[[ ! -S $state/docker.sock ]] || export DOCKER_HOST=unix://$state/docker.sock
+[[ ! -d $state/config ]] || export DOCKER_CONFIG=$state/config
+export COMPOSE_MENU=false COMPOSE_BAKE=false MASKLINE_IMAGES=$state/images
+unset COMPOSE_FILE COMPOSE_PROFILES COMPOSE_PROJECT_NAME
+
+files=(--file "$root/compose.yaml" --file "$here/programs.yaml")
+if stands_in; then
+  files+=(--file "$here/stand-ins/compose.yaml")
+  export MASKLINE_TEST_PARTS=$state/parts MASKLINE_TEST_STAND_INS=$here/stand-ins
+  export MASKLINE_CATALOG=mongodb://mongodb:27017/maskline
+fi
+compose() { docker compose --project-name maskline-tests --project-directory "$root" "${files[@]}" "$@"; }
