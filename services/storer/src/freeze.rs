@@ -10,7 +10,7 @@ use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
     Catalog, ObjectStore,
     lease::{Held, LeaseWatch},
-    records::{Dataset, ImageFacts, Job, JobState, Lease, Work, now},
+    records::{Dataset, Job, JobState, Lease, Work, now},
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
@@ -18,7 +18,7 @@ use tracing::Instrument;
 
 use crate::{
     manifest::{self, Manifest, Shard, SplitManifest},
-    plan::{self, Plan, Row, Split},
+    plan::{self, Images, Plan, Row, Split},
 };
 
 /// Facts that are asked for at a time.
@@ -125,8 +125,8 @@ impl Freezer {
     }
 
     async fn make_dataset(&self, job: &Job) -> Result<()> {
-        let facts = self.facts(job.id).await?;
-        if facts.is_empty() {
+        let images = self.images(job.id).await?;
+        if images.is_empty() {
             let error = format!(
                 "none of its images was accepted: `maskline rejects {}` says why",
                 job.id
@@ -136,7 +136,7 @@ impl Freezer {
             return Ok(());
         }
         let settings = job.split.clone();
-        let plan = tokio::task::spawn_blocking(move || plan::plan(facts, &settings)).await?;
+        let plan = tokio::task::spawn_blocking(move || plan::plan(images, &settings)).await?;
         let manifest = self.write(job, &plan).await?;
         let images: BTreeMap<String, BTreeMap<Label, u64>> = manifest
             .splits
@@ -161,15 +161,15 @@ impl Freezer {
         Ok(self.catalog.freeze(job.id, &dataset).await?)
     }
 
-    async fn facts(&self, job: JobId) -> Result<Vec<ImageFacts>> {
-        let mut facts: Vec<ImageFacts> = vec![];
+    async fn images(&self, job: JobId) -> Result<Images> {
+        let (mut images, mut after) = (Images::default(), None);
         loop {
-            let after = facts.last().map(|fact| fact.image);
             let page = self.catalog.image_facts(job, after.as_ref(), PAGE).await?;
-            let last = page.len() < PAGE;
-            facts.extend(page);
-            if last {
-                return Ok(facts);
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|fact| fact.image);
+            images.extend(page);
+            if is_last {
+                return Ok(images);
             }
         }
     }

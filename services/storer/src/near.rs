@@ -1,7 +1,5 @@
 //! Near-duplicate groups by perceptual hash.
 
-use std::collections::HashMap;
-
 /// A picture's perceptual hash, and that of its mirror image.
 #[derive(Debug, Clone, Copy)]
 pub struct Hashes {
@@ -15,33 +13,76 @@ pub struct Hashes {
 /// hash of the other in at most `distance` bits; groups are what hangs together
 /// by such pairs. Returns for each picture the lowest index in its group.
 ///
-/// Hashes that differ in at most `d` of 64 bits agree wholly in at least one of
-/// `d + 1` bands (the pigeonhole principle), so only pictures that share a band
-/// are compared.
+/// Hashes that differ in at most `d` of 64 bits agree wholly in at least two of
+/// `d + 2` bands (the pigeonhole principle), so only pictures that share a pair of
+/// bands are compared. With the usual distance of 4 a pair has 21 bits: of a million
+/// pictures that look different, hardly two share one. Pictures of the very same
+/// hashes are compared with others only once.
 pub fn groups(hashes: &[Hashes], distance: u32) -> Vec<usize> {
     let mut sets = DisjointSets::new(hashes.len());
-    for band in bands(distance) {
-        let mut by_band: HashMap<u64, Vec<usize>> = HashMap::new();
-        for (index, hash) in hashes.iter().enumerate() {
-            by_band.entry(hash.straight & band).or_default().push(index);
-        }
-        for (index, hash) in hashes.iter().enumerate() {
-            for view in [hash.straight, hash.mirrored] {
-                for &other in by_band.get(&(view & band)).into_iter().flatten() {
-                    let apart = (view ^ hashes[other].straight).count_ones();
-                    if other != index && apart <= distance {
+    let distinct = distinct(hashes, &mut sets);
+    for mask in masks(distance) {
+        let mut sorted: Vec<(u64, u32)> = distinct
+            .iter()
+            .map(|&index| (hashes[index as usize].straight & mask, index))
+            .collect();
+        sorted.sort_unstable();
+        for (place, &(masked, index)) in sorted.iter().enumerate() {
+            let Hashes { straight, mirrored } = hashes[index as usize];
+            let behind = &sorted[place + 1..];
+            let first = sorted.partition_point(|&(other, _)| other < mirrored & mask);
+            for (view, masked, others) in [
+                (straight, masked, behind),
+                (mirrored, mirrored & mask, &sorted[first..]),
+            ] {
+                let shared = others.iter().take_while(|&&(other, _)| other == masked);
+                for &(_, other) in shared {
+                    let apart = (view ^ hashes[other as usize].straight).count_ones();
+                    if apart <= distance {
                         sets.join(index, other);
                     }
                 }
             }
         }
     }
-    (0..hashes.len()).map(|index| sets.root(index)).collect()
+    (0..hashes.len())
+        .map(|index| sets.root(index as u32) as usize)
+        .collect()
 }
 
-/// `distance + 1` masks that share the 64 bits out among them.
-fn bands(distance: u32) -> impl Iterator<Item = u64> {
-    let count = distance.min(63) + 1;
+/// One picture for each pair of hashes; the others that have it are joined to it.
+fn distinct(hashes: &[Hashes], sets: &mut DisjointSets) -> Vec<u32> {
+    let both = |index: u32| {
+        let Hashes { straight, mirrored } = hashes[index as usize];
+        (straight, mirrored)
+    };
+    let mut indices: Vec<u32> = (0..).take(hashes.len()).collect();
+    indices.sort_unstable_by_key(|&index| (both(index), index));
+    indices.dedup_by(|index, first| {
+        let same = both(*index) == both(*first);
+        if same {
+            sets.join(*index, *first);
+        }
+        same
+    });
+    indices
+}
+
+/// The pairs of `distance + 2` bands that share the 64 bits out among them. So few
+/// bits are left where nearly all may differ that all pictures are compared.
+fn masks(distance: u32) -> Vec<u64> {
+    if distance > 62 {
+        return vec![0];
+    }
+    let bands: Vec<u64> = bands(distance + 2).collect();
+    let pairs = (0..bands.len()).flat_map(|second| (0..second).map(move |first| (first, second)));
+    pairs
+        .map(|(first, second)| bands[first] | bands[second])
+        .collect()
+}
+
+/// `count` masks that share the 64 bits out among them.
+fn bands(count: u32) -> impl Iterator<Item = u64> {
     (0..count).map(move |band| {
         let (from, to) = (64 * band / count, 64 * (band + 1) / count);
         (from..to).fold(0, |mask, bit| mask | 1 << bit)
@@ -49,24 +90,25 @@ fn bands(distance: u32) -> impl Iterator<Item = u64> {
 }
 
 /// Union-find whose root is a set's lowest member.
-struct DisjointSets(Vec<usize>);
+struct DisjointSets(Vec<u32>);
 
 impl DisjointSets {
     fn new(size: usize) -> Self {
-        Self((0..size).collect())
+        Self((0..).take(size).collect())
     }
 
-    fn root(&mut self, mut index: usize) -> usize {
-        while self.0[index] != index {
-            self.0[index] = self.0[self.0[index]];
-            index = self.0[index];
+    fn root(&mut self, mut index: u32) -> u32 {
+        while self.0[index as usize] != index {
+            let above = self.0[index as usize];
+            self.0[index as usize] = self.0[above as usize];
+            index = self.0[index as usize];
         }
         index
     }
 
-    fn join(&mut self, one: usize, other: usize) {
+    fn join(&mut self, one: u32, other: u32) {
         let (one, other) = (self.root(one), self.root(other));
-        self.0[one.max(other)] = one.min(other);
+        self.0[one.max(other) as usize] = one.min(other);
     }
 }
 
@@ -86,8 +128,8 @@ mod tests {
 
     #[test]
     fn bands_cover_every_bit_once() {
-        for distance in [0, 1, 4, 6, 63, 64] {
-            let all: Vec<u64> = bands(distance).collect();
+        for count in [2, 3, 6, 8, 64] {
+            let all: Vec<u64> = bands(count).collect();
             assert_eq!(all.iter().map(|b| b.count_ones()).sum::<u32>(), 64);
             assert_eq!(all.iter().fold(0, |a, b| a | b), u64::MAX);
         }
@@ -118,6 +160,19 @@ mod tests {
         assert_eq!(groups(&[original, mirror], 4), [0, 0]);
     }
 
+    #[test]
+    fn the_widest_and_the_narrowest_distance_mean_what_they_say() {
+        let hashes = [0, 1, u64::MAX].map(|straight| Hashes {
+            straight,
+            mirrored: straight,
+        });
+        assert_eq!(groups(&hashes, 0), [0, 1, 2]);
+        assert_eq!(groups(&hashes[1..], 62), [0, 1]);
+        assert_eq!(groups(&hashes[1..], 63), [0, 0]);
+        assert_eq!(groups(&hashes, 64), [0, 0, 0]);
+        assert_eq!(groups(&[], 4), [] as [usize; 0]);
+    }
+
     proptest! {
         #[test]
         fn the_bands_find_what_comparing_all_pairs_finds(
@@ -129,15 +184,16 @@ mod tests {
                 .map(|&(base, a, b)| picture((base.wrapping_mul(0x9E37_79B9_7F4A_7C15)) ^ (1 << a) ^ (1 << b)))
                 .collect();
             let mut sets = DisjointSets::new(hashes.len());
-            for (i, one) in hashes.iter().enumerate() {
-                for (j, other) in hashes.iter().enumerate() {
+            let all = || (0u32..).zip(&hashes);
+            for (i, one) in all() {
+                for (j, other) in all() {
                     let near = |a: u64, b: u64| (a ^ b).count_ones() <= distance;
                     if near(one.straight, other.straight) || near(one.mirrored, other.straight) {
                         sets.join(i, j);
                     }
                 }
             }
-            let expected: Vec<usize> = (0..hashes.len()).map(|i| sets.root(i)).collect();
+            let expected: Vec<usize> = all().map(|(i, _)| sets.root(i) as usize).collect();
             prop_assert_eq!(groups(&hashes, distance), expected);
         }
     }

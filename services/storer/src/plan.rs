@@ -50,41 +50,103 @@ pub struct Row {
     pub height: u32,
 }
 
-/// Plans a dataset of `facts`, in whatever order they come.
+/// The images of a job, as far as a plan needs to know them: 64 bytes each, since
+/// they may be millions.
+#[derive(Debug, Default)]
+pub struct Images {
+    images: Vec<Image>,
+    /// The labels that occur, numbered.
+    labels: BTreeMap<Label, u32>,
+}
+
+#[derive(Debug)]
+struct Image {
+    id: ImageId,
+    /// The label's number; `None` where duplicates of the image have others.
+    label: Option<u32>,
+    width: u32,
+    height: u32,
+    hashes: Hashes,
+}
+
+impl Images {
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+}
+
+impl Extend<ImageFacts> for Images {
+    fn extend<T: IntoIterator<Item = ImageFacts>>(&mut self, facts: T) {
+        for fact in facts {
+            let number = self.labels.len() as u32;
+            let number = *self.labels.entry(fact.label).or_insert(number);
+            self.images.push(Image {
+                id: fact.image,
+                label: fact.conflicting.is_empty().then_some(number),
+                width: fact.width,
+                height: fact.height,
+                hashes: Hashes {
+                    straight: fact.phash,
+                    mirrored: fact.phash_mirrored,
+                },
+            });
+        }
+    }
+}
+
+impl FromIterator<ImageFacts> for Images {
+    fn from_iter<T: IntoIterator<Item = ImageFacts>>(facts: T) -> Self {
+        let mut images = Self::default();
+        images.extend(facts);
+        images
+    }
+}
+
+/// Plans a dataset of `images`, in whatever order they come.
 ///
 /// Near-duplicates form groups. A group with several labels is set aside, since
 /// one of them must be wrong. Of each class, whole groups go to the validation
 /// split until its share is reached, in an order drawn from the seed, so that no
 /// two images that look the same are on both sides. A class with at least two
 /// groups has at least one image on either side.
-pub fn plan(mut facts: Vec<ImageFacts>, settings: &SplitSettings) -> Plan {
-    facts.sort_by_key(|fact| fact.image);
-    facts.dedup_by_key(|fact| fact.image);
-    let groups = groups(&facts, settings.near_distance);
-    let near_duplicate_groups = groups.iter().filter(|group| group.len() > 1).count() as u64;
+pub fn plan(images: Images, settings: &SplitSettings) -> Plan {
+    let Images { mut images, labels } = images;
+    images.sort_by_key(|image| image.id);
+    images.dedup_by_key(|image| image.id);
+    let (members, ends) = groups(&images, settings.near_distance);
+    let groups = ends.windows(2).map(|ends| &members[ends[0]..ends[1]]);
+    let near_duplicate_groups = groups.clone().filter(|group| group.len() > 1).count() as u64;
 
-    let mut by_class: BTreeMap<Label, Vec<Group>> = BTreeMap::new();
+    let mut by_label: BTreeMap<u32, Vec<Group>> = BTreeMap::new();
     let mut set_aside = 0;
     for group in groups {
-        match only_label(&group) {
-            Some(label) => by_class.entry(label.clone()).or_default().push(group),
+        match only_label(&images, group) {
+            Some(label) => by_label.entry(label).or_default().push(group),
             None => set_aside += group.len() as u64,
         }
     }
 
-    let classes: Vec<Label> = by_class.keys().cloned().collect();
+    let mut classes = vec![];
     let mut rows: BTreeMap<Split, Vec<Row>> = Split::ALL.map(|split| (split, vec![])).into();
-    for (class, groups) in by_class.into_values().enumerate() {
-        for (split, group) in divide(groups, settings) {
-            let of_group = group.iter().map(|fact| Row {
-                image: fact.image,
-                class,
-                width: fact.width,
-                height: fact.height,
+    for (label, number) in labels {
+        let Some(groups) = by_label.remove(&number) else {
+            continue;
+        };
+        for (split, group) in divide(&images, groups, settings) {
+            let of_group = group.iter().map(|&member| {
+                let image = &images[member as usize];
+                Row {
+                    image: image.id,
+                    class: classes.len(),
+                    width: image.width,
+                    height: image.height,
+                }
             });
             rows.entry(split).or_default().extend(of_group);
         }
+        classes.push(label);
     }
+    drop(images);
     for (split, rows) in &mut rows {
         rows.sort_by_cached_key(|row| draw(settings.seed, split.name(), &row.image));
     }
@@ -98,39 +160,43 @@ pub fn plan(mut facts: Vec<ImageFacts>, settings: &SplitSettings) -> Plan {
     }
 }
 
-/// Images that look the same, by image id.
-type Group<'a> = Vec<&'a ImageFacts>;
+/// Indices of images that look the same, by image id.
+type Group<'a> = &'a [u32];
 
-/// `facts`, sorted by image id, in groups.
-fn groups(facts: &[ImageFacts], distance: u32) -> Vec<Group<'_>> {
-    let hashes: Vec<Hashes> = facts
-        .iter()
-        .map(|fact| Hashes {
-            straight: fact.phash,
-            mirrored: fact.phash_mirrored,
-        })
-        .collect();
-    let mut groups: BTreeMap<usize, Group> = BTreeMap::new();
-    for (fact, root) in facts.iter().zip(near::groups(&hashes, distance)) {
-        groups.entry(root).or_default().push(fact);
+/// The indices of `images`, sorted by image id, group by group; and where the first
+/// group begins and each ends.
+fn groups(images: &[Image], distance: u32) -> (Vec<u32>, Vec<usize>) {
+    let hashes: Vec<Hashes> = images.iter().map(|image| image.hashes).collect();
+    let roots = near::groups(&hashes, distance);
+    let root = |member: &u32| roots[*member as usize];
+    let mut members: Vec<u32> = (0..).take(images.len()).collect();
+    members.sort_by_key(root);
+    let mut ends = vec![0];
+    for group in members.chunk_by(|one, next| root(one) == root(next)) {
+        ends.push(ends[ends.len() - 1] + group.len());
     }
-    groups.into_values().collect()
+    (members, ends)
 }
 
 /// The label that all agree on.
-fn only_label<'a>(group: &Group<'a>) -> Option<&'a Label> {
-    let mut labels = group
-        .iter()
-        .flat_map(|fact| std::iter::once(&fact.label).chain(&fact.conflicting));
-    let first = labels.next()?;
-    labels.all(|label| label == first).then_some(first)
+fn only_label(images: &[Image], group: Group) -> Option<u32> {
+    let mut labels = group.iter().map(|&member| images[member as usize].label);
+    let first = labels.next()??;
+    labels.all(|label| label == Some(first)).then_some(first)
 }
 
 /// Shares one class's groups out between the splits.
-fn divide<'a>(mut groups: Vec<Group<'a>>, settings: &SplitSettings) -> Vec<(Split, Group<'a>)> {
+fn divide<'a>(
+    images: &[Image],
+    mut groups: Vec<Group<'a>>,
+    settings: &SplitSettings,
+) -> Vec<(Split, Group<'a>)> {
     // The lowest image id stands for its group, whatever order the group came in.
-    groups.sort_by_cached_key(|group| draw(settings.seed, "group", &group[0].image));
-    let total: usize = groups.iter().map(Vec::len).sum();
+    groups.sort_by_cached_key(|group| {
+        let lowest = &images[group[0] as usize];
+        draw(settings.seed, "group", &lowest.id)
+    });
+    let total: usize = groups.iter().map(|group| group.len()).sum();
     let share = (total as f64 * settings.validation.clamp(0.0, 1.0)).round() as usize;
     let both_sides = settings.validation > 0.0 && groups.len() > 1;
     let wanted = if both_sides {
@@ -201,6 +267,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn plan(facts: Vec<ImageFacts>, settings: &SplitSettings) -> Plan {
+        super::plan(facts.into_iter().collect(), settings)
+    }
 
     fn fact(name: u64, label: &str, phash: u64) -> ImageFacts {
         ImageFacts {
