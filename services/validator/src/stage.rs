@@ -128,7 +128,7 @@ impl Validator {
 }
 
 fn rejection(fetched: ImageFetched, reason: Reason) -> ImageRejected {
-    tracing::debug!(candidate = %fetched.candidate, location = %fetched.location, %reason, "rejected");
+    tracing::debug!(candidate = %fetched.candidate, location = fetched.location.shown(), %reason, "rejected");
     ImageRejected {
         job: fetched.job,
         candidate: fetched.candidate,

@@ -16,10 +16,10 @@ pub mod topology;
 pub use ids::{CandidateId, DatasetId, ImageId, InvalidId, JobId, Label, ObjectKey, RunId};
 pub use message::{
     CandidateFound, DatasetReady, Format, Hop, How, ImageFailed, ImageFetched, ImageLabeled,
-    ImageRejected, ImageValidated, JobFailed, Malformed, Measurements, Message, ModelTrained,
-    NetworkName, Opinion, Optimizer, SCHEMA, SourceExpanded, SourceRequested, TrainingRequested,
-    TrainingSettings,
+    ImageRejected, ImageValidated, JobFailed, MAX_BODY, Malformed, Measurements, Message,
+    ModelTrained, NetworkName, Opinion, Optimizer, SCHEMA, SourceExpanded, SourceRequested,
+    TrainingRequested, TrainingSettings,
 };
 pub use reason::Reason;
-pub use source::{Labeling, Location, Source};
+pub use source::{Labeling, Location, Source, shown};
 pub use topology::Queue;

@@ -21,6 +21,9 @@ use crate::{
 /// The version of the contract that this build speaks.
 pub const SCHEMA: u32 = 1;
 
+/// The most bytes that a message's body may have. Messages carry references.
+pub const MAX_BODY: usize = 1 << 20;
+
 /// A body that is no message of this contract.
 #[derive(Debug, Error)]
 pub enum Malformed {
@@ -28,6 +31,8 @@ pub enum Malformed {
         "the message speaks schema {found}, this build {SCHEMA}: run the same version everywhere, then replay it"
     )]
     Schema { found: u32 },
+    #[error("the message has {bytes} bytes or more, {MAX_BODY} at most")]
+    TooLarge { bytes: usize },
     #[error("the message can't be read: {0}")]
     Body(#[from] serde_json::Error),
 }
@@ -77,6 +82,9 @@ impl Message {
     }
 
     pub fn from_json(body: &[u8]) -> Result<Self, Malformed> {
+        if body.len() > MAX_BODY {
+            return Err(Malformed::TooLarge { bytes: body.len() });
+        }
         // The schema first: a newer one may have other types.
         let Schema { schema } = serde_json::from_slice(body)?;
         if schema != SCHEMA {

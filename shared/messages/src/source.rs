@@ -20,12 +20,13 @@ pub enum Source {
     Page { url: Url },
 }
 
+/// For logs, traces and people: without what opens a door, see [`shown`].
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder { path } => write!(f, "folder {}", path.display()),
-            Self::Urls { list } => write!(f, "URL list {list}"),
-            Self::Page { url } => write!(f, "page {url}"),
+            Self::Urls { list } => write!(f, "URL list {}", list.shown()),
+            Self::Page { url } => write!(f, "page {}", shown(url)),
         }
     }
 }
@@ -57,6 +58,17 @@ pub enum Location {
     },
 }
 
+impl Location {
+    /// As logs, traces and people may see it, see [`shown`]. Ids are made of the
+    /// whole, which is what [`Display`](fmt::Display) gives.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Url(url) => shown(url),
+            Self::Path(_) | Self::Line { .. } => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -64,5 +76,95 @@ impl fmt::Display for Location {
             Self::Path(path) => path.display().fmt(f),
             Self::Line { list, line } => write!(f, "{list}:{line}"),
         }
+    }
+}
+
+/// The most characters of a URL that are shown.
+const MOST_SHOWN: usize = 300;
+
+/// A parameter of a URL with one of these in its name lets in whoever has its value:
+/// signed URLs (`X-Amz-Signature`, `sig`, `Key-Pair-Id` …), tokens, keys. Some are in
+/// harmless names too, and hide what could have been shown.
+const SECRETS: [&str; 10] = [
+    "auth",
+    "credential",
+    "hmac",
+    "key",
+    "pass",
+    "policy",
+    "secret",
+    "session",
+    "sig",
+    "token",
+];
+
+/// A URL as logs, traces, error texts and records of them may show it: without user,
+/// password and fragment, secret parameters as `name=REDACTED` (after OpenTelemetry's
+/// conventions for `url.full`), and not endless.
+pub fn shown(url: &Url) -> String {
+    let mut bare = url.clone();
+    bare.set_fragment(None);
+    if !bare.username().is_empty() || bare.password().is_some() {
+        // Fails only for URLs that can't have credentials, which have none.
+        let _ = bare.set_username("");
+        let _ = bare.set_password(None);
+    }
+    if let Some(query) = url.query() {
+        let parameters = query
+            .split('&')
+            .map(|parameter| match parameter.split_once('=') {
+                Some((name, _)) if is_secret(name) => format!("{name}=REDACTED"),
+                _ => parameter.to_owned(),
+            });
+        bare.set_query(Some(&parameters.collect::<Vec<_>>().join("&")));
+    }
+    let text = bare.as_str();
+    match text.char_indices().nth(MOST_SHOWN) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn is_secret(parameter: &str) -> bool {
+    let name = parameter.to_ascii_lowercase();
+    SECRETS.iter().any(|secret| name.contains(secret))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_of_a_url_lets_nobody_in() {
+        let cases = [
+            ("https://me:hunter2@h/a.jpg#hunter2", "https://h/a.jpg"),
+            ("https://h/a.jpg?w=2&x=&y", "https://h/a.jpg?w=2&x=&y"),
+            (
+                "https://h/a?sig=hunter2&w=2&X-Amz-Signature=hunter2",
+                "https://h/a?sig=REDACTED&w=2&X-Amz-Signature=REDACTED",
+            ),
+            (
+                "https://h/a?Token=hunter=2&b",
+                "https://h/a?Token=REDACTED&b",
+            ),
+        ];
+        for (url, expected) in cases {
+            let url: Url = url.parse().unwrap();
+            assert_eq!(shown(&url), expected);
+            assert_eq!(Location::Url(url.clone()).shown(), expected);
+            let page = Source::Page { url: url.clone() };
+            assert_eq!(page.to_string(), format!("page {expected}"));
+            let list = Source::Urls {
+                list: Location::Url(url),
+            };
+            assert_eq!(list.to_string(), format!("URL list {expected}"));
+        }
+    }
+
+    #[test]
+    fn an_endless_url_is_cut() {
+        let url = format!("http://h/{}", "x".repeat(MOST_SHOWN));
+        let shown = shown(&url.parse().unwrap());
+        assert_eq!(shown.chars().count(), MOST_SHOWN + 1);
     }
 }

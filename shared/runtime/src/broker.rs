@@ -26,6 +26,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+pub use maskline_messages::MAX_BODY;
 use maskline_messages::Queue;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -64,9 +65,6 @@ pub enum BrokerError {
     #[error("{0}")]
     Misconfigured(String),
 }
-
-/// The most bytes that a message's body may have. Messages carry references.
-pub const MAX_BODY: usize = 1 << 20;
 
 #[async_trait]
 pub trait Broker: Send + Sync + 'static {

@@ -9,9 +9,9 @@ use std::{
 };
 
 use clap::Args;
-use secrecy::{ExposeSecret, SecretString};
 
 use crate::{
+    address::Address,
     broker::{self, Broker, BrokerError},
     retry::RetryPolicy,
 };
@@ -26,7 +26,8 @@ const WORKER_INTERVAL: f64 = 2.0;
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
     /// The broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, or embedded:[FILE]
-    /// (default file: queue.db in the data folder)
+    /// (default file: queue.db in the data folder). One with a password only by the
+    /// environment, or in a file that MASKLINE_BROKER_FILE names
     #[arg(
         long,
         env = "MASKLINE_BROKER",
@@ -35,7 +36,7 @@ pub struct BrokerArgs {
         hide_default_value = true,
         hide_env_values = true
     )]
-    pub broker: SecretString,
+    pub broker: Address,
     /// The folder of everything that has no address of its own
     #[arg(long, env = "MASKLINE_DATA", value_name = "FOLDER", default_value = DATA)]
     pub data: PathBuf,
@@ -97,18 +98,17 @@ impl Default for RuntimeArgs {
 }
 
 impl BrokerArgs {
-    /// The broker's address, the embedded queue's file filled in. May hold a password.
-    pub fn broker_url(&self) -> SecretString {
-        let url = self.broker.expose_secret();
-        match url.trim().strip_prefix("embedded:") {
-            Some("") => embedded(&self.data).into(),
-            _ => url.trim().into(),
+    /// The broker's address, the embedded queue's file filled in.
+    pub fn broker_url(&self) -> Address {
+        match self.broker.expose() {
+            BROKER => embedded(&self.data).into(),
+            _ => self.broker.clone(),
         }
     }
 
     /// Connects to the broker.
     pub async fn open_broker(&self) -> Result<Arc<dyn Broker>, BrokerError> {
-        broker::open(self.broker_url().expose_secret()).await
+        broker::open(self.broker_url().expose()).await
     }
 }
 
@@ -184,14 +184,14 @@ mod tests {
             format!("{parsed:?}"),
             format!("{:?}", RuntimeArgs::default())
         );
-        assert_eq!(parsed.at.broker.expose_secret(), BROKER);
+        assert_eq!(parsed.at.broker.expose(), BROKER);
     }
 
     #[test]
     fn the_embedded_queue_lies_in_the_data_folder_unless_a_file_is_named() {
         let url = |args: &[&str]| {
             let args = parse(args).expect("the flags are right");
-            args.at.broker_url().expose_secret().to_owned()
+            args.at.broker_url().expose().to_owned()
         };
         assert_eq!(url(&["--data", "d"]), "embedded:d/queue.db");
         assert_eq!(url(&["--broker", "embedded:/x/y.db"]), "embedded:/x/y.db");
@@ -199,9 +199,21 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_not_shown() {
-        let args = parse(&["--broker", "amqp://me:hunter2@h/"]).expect("the flags are right");
-        assert!(!format!("{args:?}").contains("hunter2"));
+    fn a_flag_with_a_password_is_refused_and_not_repeated() {
+        let refused = parse(&["--broker", "amqp://me:hunter2@h/"]).expect_err("a password");
+        let told = refused.to_string();
+        assert!(told.contains("MASKLINE_BROKER_FILE"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+
+    #[test]
+    fn the_http_port_is_this_machines_alone_unless_told_otherwise() {
+        let is_loopback = |args: &[&str]| match parse(args).expect("the flags are right").http {
+            HttpAddress::At(address) => address.ip().is_loopback(),
+            HttpAddress::Off => panic!("it is on"),
+        };
+        assert!(is_loopback(&[]));
+        assert!(!is_loopback(&["--http", "0.0.0.0:8080"]));
     }
 
     #[test]

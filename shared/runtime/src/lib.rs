@@ -7,10 +7,12 @@
 //!
 //! * [`stage`], [`context`], [`service`]: what a service is made of.
 //! * [`runner`]: takes messages, sees each to its end, stops gracefully.
+//! * [`config`], [`address`]: the flags and variables that every service takes.
 //! * [`broker`]: RabbitMQ and the embedded queue behind one trait.
 //! * [`telemetry`]: traces, logs; `/metrics`, `/healthz` and `/readyz` are served
 //!   where [`RuntimeArgs`] says.
 
+pub mod address;
 mod attempt;
 pub mod broker;
 pub mod config;
@@ -26,6 +28,7 @@ pub mod stage;
 pub mod telemetry;
 mod work;
 
+pub use address::Address;
 pub use broker::{Broker, BrokerError, DeadLetter, DeadLetterId, Delivery, Envelope, Settle};
 pub use config::{BrokerArgs, HttpAddress, RuntimeArgs};
 pub use context::{Context, WorkContext};

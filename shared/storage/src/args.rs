@@ -3,8 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use clap::Args;
-use maskline_runtime::Service;
-use secrecy::{ExposeSecret, SecretString};
+use maskline_runtime::{Address, Service};
 
 use crate::{Catalog, ObjectStore, StorageError, catalog, objects};
 
@@ -25,7 +24,8 @@ pub struct StorageArgs {
     )]
     pub objects: String,
     /// The catalog: mongodb://USER:PASSWORD@HOST:PORT/DATABASE, or sqlite:[FILE]
-    /// (default file: catalog.db in the data folder)
+    /// (default file: catalog.db in the data folder). One with a password only by the
+    /// environment, or in a file that MASKLINE_CATALOG_FILE names
     #[arg(
         long,
         env = "MASKLINE_CATALOG",
@@ -34,7 +34,7 @@ pub struct StorageArgs {
         hide_default_value = true,
         hide_env_values = true
     )]
-    pub catalog: SecretString,
+    pub catalog: Address,
 }
 
 impl Default for StorageArgs {
@@ -50,11 +50,7 @@ impl StorageArgs {
     /// Connects to both. `data` is the folder of what has no address of its own.
     pub async fn open(&self, data: &Path) -> Result<Stores, StorageError> {
         let objects = in_data(self.objects.trim(), OBJECTS, &data.join("objects"));
-        let catalog = in_data(
-            self.catalog.expose_secret().trim(),
-            CATALOG,
-            &data.join("catalog.db"),
-        );
+        let catalog = in_data(self.catalog.expose(), CATALOG, &data.join("catalog.db"));
         Ok(Stores {
             objects: objects::open(&objects).await?,
             catalog: catalog::open(&catalog).await?,

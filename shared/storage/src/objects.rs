@@ -17,8 +17,8 @@ pub use s3::S3;
 /// Opens the object store at an address:
 ///
 /// * `file:FOLDER` for a folder that all processes share;
-/// * `s3://bucket/prefix` for S3, with credentials, region and endpoint from the
-///   environment variables of AWS; `?endpoint=URL` names another server, and
+/// * `s3://bucket/prefix` for S3, with credentials from the environment variables
+///   or the shared credentials file of AWS, region and endpoint from its variables; `?endpoint=URL` names another server, and
 ///   `&region=NAME` its region. The bucket is made where it is missing.
 ///
 /// [`StorageError::Unavailable`] within seconds where nothing answers,
@@ -61,7 +61,8 @@ pub trait ObjectStore: Send + Sync + 'static {
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError>;
 
     /// The keys below `prefix` (whole segments, such as `datasets/1f…`), sorted,
-    /// at most `most`, those after `after` only.
+    /// at most `most`, those after `after` only. None below what no key begins with,
+    /// such as `..`.
     async fn list(
         &self,
         prefix: &str,
@@ -74,4 +75,10 @@ pub trait ObjectStore: Send + Sync + 'static {
 
     /// Where an object can be found by a person: `s3://bucket/key` or a path.
     fn locate(&self, key: &ObjectKey) -> String;
+}
+
+/// Whether keys can lie below it: it leads nowhere else either.
+fn is_prefix(prefix: &str) -> bool {
+    let prefix = prefix.trim_matches('/');
+    prefix.is_empty() || prefix.parse::<ObjectKey>().is_ok()
 }

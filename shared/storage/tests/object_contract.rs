@@ -88,6 +88,7 @@ contract! {
     a_deleted_object_is_gone,
     a_folder_of_objects_is_no_object,
     a_listing_is_of_whole_segments,
+    nothing_is_listed_outside_of_the_store,
     a_listing_comes_in_sorted_pages,
     a_listing_comes_in_the_order_of_the_keys,
     what_one_puts_another_gets,
@@ -203,6 +204,24 @@ async fn a_listing_is_of_whole_segments(place: &Place) {
         assert_eq!(names_of(&listed), expected, "below {prefix}");
     }
     assert_eq!(store.list("", None, 100).await.unwrap().len(), names.len());
+}
+
+async fn nothing_is_listed_outside_of_the_store(place: &Place) {
+    let store = place.open().await;
+    put_all(&store, &["a/b"]).await;
+    for prefix in [
+        "..",
+        "../",
+        "a/..",
+        "a/../..",
+        "./a",
+        ".",
+        "a//b",
+        "~unfinished",
+        "a\\b",
+    ] {
+        assert_eq!(store.list(prefix, None, 100).await, Ok(vec![]), "{prefix}");
+    }
 }
 
 async fn a_listing_comes_in_sorted_pages(place: &Place) {
@@ -392,10 +411,32 @@ mod s3_servers {
 
     #[test]
     fn missing_credentials_are_a_misconfiguration() {
-        let none = [("AWS_ACCESS_KEY_ID", None), ("AWS_SECRET_ACCESS_KEY", None)];
+        let none = [
+            ("AWS_ACCESS_KEY_ID", None),
+            ("AWS_SECRET_ACCESS_KEY", None),
+            ("AWS_SHARED_CREDENTIALS_FILE", Some("/no/such/file")),
+            ("AWS_CONFIG_FILE", Some("/no/such/file")),
+        ];
         let (kind, text) = open_with(s3_address().as_str(), &none);
         assert_eq!(kind, "misconfigured", "{text}");
         assert!(text.contains("set AWS_ACCESS_KEY_ID"), "{text}");
+    }
+
+    #[test]
+    fn credentials_come_from_a_file_where_the_environment_has_none() {
+        let given = |name| std::env::var(name).expect("the test server's");
+        let (id, secret) = (given("AWS_ACCESS_KEY_ID"), given("AWS_SECRET_ACCESS_KEY"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let profile =
+            format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
+        std::fs::write(file.path(), profile).unwrap();
+        let environment = [
+            ("AWS_ACCESS_KEY_ID", None),
+            ("AWS_SECRET_ACCESS_KEY", None),
+            ("AWS_SHARED_CREDENTIALS_FILE", file.path().to_str()),
+        ];
+        let (kind, text) = open_with(s3_address().as_str(), &environment);
+        assert_eq!(kind, OPENED, "{text}");
     }
 
     #[test]

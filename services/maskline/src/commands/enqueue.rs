@@ -61,8 +61,7 @@ enum SourceArg {
     /// A web page, for the images in it
     Page {
         /// Its http(s) address
-        #[arg(value_parser = web_address)]
-        url: Url,
+        url: String,
         #[command(flatten)]
         order: Order,
     },
@@ -161,7 +160,12 @@ impl Enqueue {
                 },
                 order,
             ),
-            SourceArg::Page { url, order } => (Source::Page { url }, order),
+            SourceArg::Page { url, order } => (
+                Source::Page {
+                    url: web_address(&url)?,
+                },
+                order,
+            ),
         };
         let job = order.job(source)?;
         let connections = order.places.connect().await?;
@@ -313,8 +317,7 @@ fn folder(path: PathBuf) -> Result<Source> {
 
 fn list_location(list: &str) -> Result<Location> {
     if list.contains("://") {
-        let url = web_address(list).with_context(|| list.to_owned())?;
-        return Ok(Location::Url(url));
+        return Ok(Location::Url(web_address(list)?));
     }
     if Path::new(list).is_dir() {
         bail!("{list} is a folder: give a list, or `maskline enqueue folder` for its images");
@@ -322,9 +325,17 @@ fn list_location(list: &str) -> Result<Location> {
     Ok(Location::Path(std::path::absolute(list)?))
 }
 
-/// An address that the scraper fetches.
+/// An address that the scraper fetches. No error repeats it: it may hold a password.
 fn web_address(text: &str) -> Result<Url> {
     let url = Url::parse(text).ok();
-    url.filter(|url| matches!(url.scheme(), "http" | "https"))
-        .context("no http(s) address: write https://… or http://…")
+    let url = url
+        .filter(|url| matches!(url.scheme(), "http" | "https"))
+        .context("no http(s) address: write https://… or http://…")?;
+    if url.password().is_some() {
+        bail!(
+            "an address with a password shows in the list of processes: fetch what lies there \
+             yourself, and enqueue the file or the folder"
+        );
+    }
+    Ok(url)
 }

@@ -180,7 +180,7 @@ impl Rejects {
 
 /// `location: code: what was measured`.
 fn line(candidate: &Candidate) -> String {
-    let location = &candidate.location;
+    let location = candidate.location.shown();
     match (&candidate.reason, &candidate.error) {
         (Some(reason), _) => format!("{location}: {}: {}", reason.code(), measured(reason)),
         (None, Some(error)) => format!("{location}: failed: {error}"),
@@ -229,7 +229,7 @@ impl Trace {
         for candidate in candidates {
             self.print(
                 "image",
-                &candidate.location.to_string(),
+                &candidate.location.shown(),
                 candidate.trace_id.as_deref(),
             )?;
             let job = view::job(catalog, candidate.job).await?;

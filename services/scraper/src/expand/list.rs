@@ -5,8 +5,9 @@
 //! rejected with its number and what is wrong with it, so that the books tell.
 
 use std::{
+    cell::Cell,
     fs::File,
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
+    io::{self, BufRead, BufReader, ErrorKind, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,7 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 use csv::{ByteRecord, Position, ReaderBuilder};
-use maskline_messages::{Label, Labeling, Location, Reason};
+use maskline_messages::{Label, Labeling, Location, Reason, shown};
 use tempfile::NamedTempFile;
 use url::Url;
 
@@ -25,8 +26,12 @@ use crate::fetch::{Fetcher, address, web::Wanted};
 /// Of a list on the web. A hundred million URLs go into a few files of this size.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// A URL longer than this is none that servers take.
+/// Of a line of text, and so of a URL: one that is as long is none that servers take.
 const LONGEST_LINE: u64 = 16 << 10;
+
+/// Of a CSV's record, all of its columns together. A quote that is never closed makes
+/// one record of all that follows.
+const LONGEST_RECORD: u64 = 1 << 20;
 
 /// A list as a local file.
 #[derive(Debug)]
@@ -80,7 +85,7 @@ impl Spool {
     }
 
     async fn fetched(fetcher: &Fetcher, url: &Url) -> Result<Self, ExpandError> {
-        let what = format!("the list {}", address::shown(url));
+        let what = format!("the list {}", shown(url));
         let fetching = |error| ExpandError::fetching(&what, error);
         let answer = fetcher
             .web()
@@ -132,7 +137,7 @@ pub async fn step(
     labeling: Option<&Labeling>,
     cursor: Option<&str>,
 ) -> Result<Step, ExpandError> {
-    let (list, labeling) = (list.to_string(), labeling.cloned());
+    let (list, labeling) = (list.shown(), labeling.cloned());
     let at = cursor.map(|cursor| Cursor::parse(cursor, &spool, &list));
     let at = at.transpose()?;
     tokio::task::spawn_blocking(move || {
@@ -243,11 +248,16 @@ impl Reading<'_> {
 
     fn csv(&self, file: &mut File, at: Option<Cursor>) -> Result<Stretch, ExpandError> {
         let broken = |error: csv::Error| match error.into_kind() {
+            csv::ErrorKind::Io(error) if error.kind() == ErrorKind::FileTooLarge => {
+                ExpandError::Source(format!("the list {}: {error}", self.list))
+            }
             csv::ErrorKind::Io(error) => ExpandError::retry(error),
             other => ExpandError::Source(format!("the list {} is no CSV: {other:?}", self.list)),
         };
         let bytes = file.try_clone().map_err(ExpandError::retry)?;
-        let mut csv = ReaderBuilder::new().flexible(true).from_reader(file);
+        let left = Cell::new(LONGEST_RECORD);
+        let bounded = Bounded { file, left: &left };
+        let mut csv = ReaderBuilder::new().flexible(true).from_reader(bounded);
         let columns = self.columns(csv.byte_headers().map_err(broken)?)?;
         if let Some(at) = at {
             let mut position = Position::new();
@@ -256,6 +266,7 @@ impl Reading<'_> {
         }
         let (mut found, mut record) = (vec![], ByteRecord::new());
         for _ in 0..STEP {
+            left.set(LONGEST_RECORD);
             if !csv.read_byte_record(&mut record).map_err(broken)? {
                 return Ok((found, None));
             }
@@ -308,20 +319,16 @@ impl Reading<'_> {
             text: address::shortened(text, 200),
             problem,
         };
-        let parsed = match url.parse::<Url>() {
-            Ok(parsed) if parsed.has_host() => parsed,
-            other => {
-                let problem = match other {
-                    Err(error) => format!("not a URL ({error})"),
-                    Ok(_) => "not a URL with a host".to_owned(),
-                };
+        let parsed = match parse(url) {
+            Ok(parsed) => parsed,
+            Err(problem) => {
                 return Found {
                     location: Location::Line {
                         list: self.list.to_owned(),
                         line,
                     },
                     label: None,
-                    rejected: Some(bad(url, problem)),
+                    rejected: Some(bad(&legible(url), problem)),
                 };
             }
         };
@@ -333,6 +340,53 @@ impl Reading<'_> {
             }
         }
         found
+    }
+}
+
+fn parse(text: &str) -> Result<Url, String> {
+    if text.len() as u64 >= LONGEST_LINE {
+        return Err("longer than a URL may be".to_owned());
+    }
+    match text.parse::<Url>() {
+        Ok(url) if url.has_host() => Ok(url),
+        Ok(_) => Err("not a URL with a host".to_owned()),
+        Err(error) => Err(format!("not a URL ({error})")),
+    }
+}
+
+/// A text that is no URL as records may show it: without what would be user,
+/// password and query if it were one.
+fn legible(text: &str) -> String {
+    let text = text.split_once('?').map_or(text, |(before, _)| before);
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// A file of which no more is read than `left` until somebody sets that again: the
+/// CSV reader holds a whole record, however long it is.
+struct Bounded<'a> {
+    file: &'a mut File,
+    left: &'a Cell<u64>,
+}
+
+impl Read for Bounded<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        if self.left.get() == 0 {
+            let problem =
+                format!("a record of more than {LONGEST_RECORD} bytes: is a quote not closed?");
+            return Err(io::Error::new(ErrorKind::FileTooLarge, problem));
+        }
+        let read = self.file.read(bytes)?;
+        self.left.set(self.left.get().saturating_sub(read as u64));
+        Ok(read)
+    }
+}
+
+impl Seek for Bounded<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.file.seek(to)
     }
 }
 
@@ -492,6 +546,29 @@ mod tests {
         );
         let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
         assert_eq!(found.len(), 2);
+        assert!(shown(&found)[0].starts_with("line 1: longer than a URL may be"));
         assert_eq!(shown(&found)[1], "http://b/");
+    }
+
+    #[tokio::test]
+    async fn a_quote_that_is_never_closed_does_not_fill_the_memory() {
+        let rest = "http://a/1.jpg\n".repeat(LONGEST_RECORD as usize / 5);
+        let before = "url\nhttp://a/0.jpg\n".repeat(2);
+        let text = format!("{before}\"{rest}");
+        let error = all("list.csv", text.as_bytes(), None).await.unwrap_err();
+        assert!(error.contains("is a quote not closed?"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_line_that_is_no_url_is_shown_without_its_secrets() {
+        let text = "http://me:hunter2@/a.jpg?sig=hunter2\nhttp://me:hunter2@h:port/\nx?hunter2\n";
+        let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
+        assert_eq!(found.len(), 3);
+        for line in shown(&found) {
+            assert!(
+                line.contains("not a URL") && !line.contains("hunter2"),
+                "{line}"
+            );
+        }
     }
 }

@@ -8,17 +8,20 @@
 use std::{cell::RefCell, collections::HashSet};
 
 use lol_html::{HtmlRewriter, Settings, element, html_content::Element};
-use maskline_messages::{Labeling, Reason};
+use maskline_messages::{Labeling, Reason, shown};
 use url::Url;
 
 use super::{ExpandError, Found, Step, found_at};
-use crate::fetch::{FetchError, Fetcher, address, web::Wanted};
+use crate::fetch::{FetchError, Fetcher, web::Wanted};
 
 /// Of a page. What comes after is not read.
 const MOST_BYTES: u64 = 10 << 20;
 
 /// Images of one page: it is one step.
-const MOST_IMAGES: usize = 10_000;
+pub const MOST_IMAGES: usize = 10_000;
+
+/// A URL that is longer is none that servers take.
+const LONGEST_URL: usize = 16 << 10;
 
 /// Links to files with these endings are links to images.
 const ENDINGS: [&str; 9] = [
@@ -31,7 +34,7 @@ pub async fn expand(
     url: &Url,
     labeling: Option<&Labeling>,
 ) -> Result<Step, ExpandError> {
-    let what = format!("the page {}", address::shown(url));
+    let what = format!("the page {}", shown(url));
     let fetching = |error| ExpandError::fetching(&what, error);
     let answer = fetcher
         .web()
@@ -58,8 +61,9 @@ pub async fn expand(
     Ok(Step { found, next: None })
 }
 
-/// The URLs of a page's images. `base` is the page's own.
-fn images(html: &[u8], base: &Url) -> Vec<Url> {
+/// The http(s) URLs of a page's images, each once, at most [`MOST_IMAGES`]. `base` is
+/// the page's own.
+pub fn images(html: &[u8], base: &Url) -> Vec<Url> {
     let found = RefCell::new(Images {
         base: Some(base.clone()),
         ..Images::default()
@@ -98,7 +102,7 @@ fn images(html: &[u8], base: &Url) -> Vec<Url> {
     // A page that breaks the parser gives what was found until then.
     let read = rewriter.write(html).and_then(|()| rewriter.end());
     if let Err(error) = read {
-        tracing::debug!(%error, page = %base, "read in part");
+        tracing::debug!(%error, page = shown(base), "read in part");
     }
     found.take().urls
 }
@@ -134,7 +138,8 @@ impl Images {
         let Some(url) = attribute.and_then(|attribute| self.resolve(&attribute)) else {
             return;
         };
-        let fetchable = matches!(url.scheme(), "http" | "https");
+        let fetchable =
+            matches!(url.scheme(), "http" | "https") && url.as_str().len() <= LONGEST_URL;
         if fetchable && self.urls.len() < MOST_IMAGES && self.seen.insert(url.clone()) {
             self.urls.push(url);
         }
@@ -209,6 +214,8 @@ mod tests {
             <img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="><img src="javascript:0">
             <img src=""><img><img src="file:///etc/passwd">"#;
         assert_eq!(found(html), ["http://other/x/a.jpg"]);
+        let endless = format!("<img src=a.jpg><img src={}>", "x".repeat(LONGEST_URL));
+        assert_eq!(found(&endless), ["http://site/gallery/a.jpg"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ pub mod budget;
 pub mod error;
 mod file;
 mod hosts;
-mod robots;
+pub mod robots;
 pub mod web;
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};

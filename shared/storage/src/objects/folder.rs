@@ -12,7 +12,7 @@ use bytes::Bytes;
 use maskline_messages::ObjectKey;
 use tempfile::NamedTempFile;
 
-use super::ObjectStore;
+use super::{ObjectStore, is_prefix};
 use crate::StorageError;
 
 /// Where files lie until they are whole. Not a key: keys have no `~`.
@@ -126,6 +126,9 @@ impl ObjectStore for Folder {
         after: Option<&ObjectKey>,
         most: usize,
     ) -> Result<Vec<ObjectKey>, StorageError> {
+        if !is_prefix(prefix) {
+            return Ok(vec![]);
+        }
         let (prefix, after) = (prefix.trim_matches('/').to_owned(), after.cloned());
         let listed = self
             .blocking(move |root| {

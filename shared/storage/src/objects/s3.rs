@@ -6,7 +6,10 @@ mod failure;
 use std::{future::Future, time::Duration};
 
 use async_trait::async_trait;
-use aws_config::environment::EnvironmentVariableCredentialsProvider;
+use aws_config::{
+    environment::EnvironmentVariableCredentialsProvider,
+    meta::credentials::CredentialsProviderChain, profile::ProfileFileCredentialsProvider,
+};
 use aws_sdk_s3::{
     Client, Config,
     config::{
@@ -26,7 +29,7 @@ use self::{
     address::Address,
     failure::{Subject, explain, no_bucket},
 };
-use super::ObjectStore;
+use super::{ObjectStore, is_prefix};
 use crate::error::StorageError;
 
 /// The region whose buckets are made without naming it.
@@ -67,10 +70,14 @@ impl S3 {
     /// Opens the bucket, or makes it where it is missing and the credentials allow it.
     pub async fn open(address: &str) -> Result<Self, StorageError> {
         let address = Address::parse(address)?;
-        let credentials = EnvironmentVariableCredentialsProvider::new();
+        let variables = EnvironmentVariableCredentialsProvider::new();
+        let file = ProfileFileCredentialsProvider::builder().build();
+        let credentials =
+            CredentialsProviderChain::first_try("Environment", variables).or_else("Profile", file);
         if credentials.provide_credentials().await.is_err() {
             return Err(StorageError::Misconfigured(
-                "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
+                 or AWS_SHARED_CREDENTIALS_FILE to a file of AWS's format that has them"
                     .to_owned(),
             ));
         }
@@ -309,6 +316,9 @@ impl ObjectStore for S3 {
         after: Option<&ObjectKey>,
         most: usize,
     ) -> Result<Vec<ObjectKey>, StorageError> {
+        if !is_prefix(prefix) {
+            return Ok(vec![]);
+        }
         let mut below = format!("{}{}", self.prefix, prefix.trim_matches('/'));
         if !below.is_empty() && !below.ends_with('/') {
             below.push('/');
