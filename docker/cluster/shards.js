@@ -1,0 +1,40 @@
+// For mongosh: makes three replica sets of running mongods, two of them shards of one
+// cluster, and the collections that grow with the images sharded by hashed id. Every
+// write of maskline's names a document by its id, and so goes to one shard; no index
+// but that of the ids is unique.
+
+const SETS = {
+  config: ["config-1:27017", "config-2:27017", "config-3:27017"],
+  "shard-a": ["shard-a-1:27017", "shard-a-2:27017", "shard-a-3:27017"],
+  "shard-b": ["shard-b-1:27017", "shard-b-2:27017", "shard-b-3:27017"],
+};
+const SHARDED = ["images", "candidates", "claims"];
+
+const ALREADY_INITIALIZED = 23;
+
+function initiate(name, hosts) {
+  const admin = new Mongo(`mongodb://${hosts[0]}/?directConnection=true`).getDB("admin");
+  const members = hosts.map((host, _id) => ({ _id, host }));
+  try {
+    admin.adminCommand({
+      replSetInitiate: { _id: name, members, ...(name === "config" && { configsvr: true }) },
+    });
+  } catch (error) {
+    if (error.code !== ALREADY_INITIALIZED) throw error;
+  }
+  // A connection to the whole set is there when it has a primary.
+  new Mongo(`mongodb://${hosts.join(",")}/?replicaSet=${name}&serverSelectionTimeoutMS=60000`)
+    .getDB("admin")
+    .adminCommand({ ping: 1 });
+}
+
+for (const [name, hosts] of Object.entries(SETS)) initiate(name, hosts);
+
+const cluster = new Mongo("mongodb://mongodb:27017/?serverSelectionTimeoutMS=60000").getDB("admin");
+for (const [name, hosts] of Object.entries(SETS)) {
+  if (name !== "config") cluster.adminCommand({ addShard: `${name}/${hosts.join(",")}` });
+}
+for (const collection of SHARDED) {
+  cluster.adminCommand({ shardCollection: `maskline.${collection}`, key: { _id: "hashed" } });
+}
+print("two shards, and the collections are spread over them");
