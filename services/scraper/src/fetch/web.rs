@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
-use maskline_messages::{ImageId, Reason};
+use maskline_messages::{ImageId, Reason, shown};
 use reqwest::{
     Client, Response, StatusCode,
     dns::Resolve,
@@ -140,10 +140,7 @@ impl Web {
         let ask = |robots_url| async move { self.rules(&robots_url).await };
         match robots.verdict(url, ask).await {
             Verdict::Allowed => Ok(()),
-            Verdict::Disallowed => Err(Reason::RobotsDisallowed {
-                url: address::shown(url),
-            }
-            .into()),
+            Verdict::Disallowed => Err(Reason::RobotsDisallowed { url: shown(url) }.into()),
             Verdict::Unreachable(why) => Err(FetchError::retry(anyhow!(
                 "the site's robots.txt can't be had, so nothing may be fetched from it: {why}"
             ))),
@@ -214,7 +211,7 @@ fn client_span(url: &Url, hop: u32) -> Span {
         http.request.method = "GET",
         http.response.status_code = Empty,
         http.request.resend_count = Empty,
-        url.full = address::shown(url),
+        url.full = shown(url),
         server.address = url.host_str(),
         server.port = url.port_or_known_default(),
         error.type = Empty,
@@ -344,7 +341,7 @@ fn check_status(response: &Response) -> Result<(), FetchError> {
         .into());
     }
     Err(FetchError::Retry {
-        error: anyhow!("{} answered {status}", address::shown(response.url())),
+        error: anyhow!("{} answered {status}", shown(response.url())),
         after: retry_after(response.headers(), SystemTime::now()),
     })
 }
@@ -372,7 +369,7 @@ fn classify(error: reqwest::Error) -> FetchError {
         return Reason::Undecodable { detail }.into();
     }
     // What the error itself says of the address is all of it, tokens included.
-    let at = error.url().map(address::shown);
+    let at = error.url().map(shown);
     let error = anyhow::Error::new(error.without_url());
     FetchError::retry(match at {
         Some(url) => error.context(format!("{url} can't be had")),

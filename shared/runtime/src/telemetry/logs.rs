@@ -5,12 +5,13 @@ use std::{env, fmt, io, io::IsTerminal};
 use anyhow::bail;
 use opentelemetry::trace::TraceContextExt;
 use tracing::{
-    Event, Subscriber,
+    Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
 };
 use tracing_subscriber::{
     EnvFilter, Layer,
     field::RecordFields,
+    filter::{FilterExt, filter_fn},
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
         format::{Format, Full, Json, JsonFields, Writer},
@@ -27,6 +28,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let filter = filter(level, env::var("RUST_LOG").ok().as_deref())?;
+    let filter = filter.and(filter_fn(|line| !tells_secrets(line)));
     Ok(if for_people()? {
         human(io::stderr).with_filter(filter).boxed()
     } else {
@@ -64,6 +66,12 @@ fn filter(level: &str, rust_log: Option<&str>) -> anyhow::Result<EnvFilter> {
     EnvFilter::try_new(directives).map_err(|error| {
         anyhow::anyhow!("RUST_LOG can't be read: {error} (an example: info,maskline_scraper=debug)")
     })
+}
+
+/// At this level lapin writes down every frame, the one with user and password too:
+/// whatever `RUST_LOG` asks for.
+fn tells_secrets(line: &Metadata<'_>) -> bool {
+    line.target().starts_with("lapin") && *line.level() == Level::TRACE
 }
 
 fn for_people() -> anyhow::Result<bool> {
