@@ -9,6 +9,7 @@
 //! * [`runner`]: takes messages, sees each to its end, stops gracefully.
 //! * [`config`], [`address`]: the flags and variables that every service takes.
 //! * [`broker`]: RabbitMQ and the embedded queue behind one trait.
+//! * [`tls`]: whom to trust.
 //! * [`telemetry`]: traces, logs; `/metrics`, `/healthz` and `/readyz` are served
 //!   where [`RuntimeArgs`] says.
 
@@ -26,6 +27,7 @@ pub mod sender;
 pub mod service;
 pub mod stage;
 pub mod telemetry;
+pub mod tls;
 mod work;
 
 pub use address::Address;

@@ -13,7 +13,8 @@
 //! next queue has it (dead-lettering "at least once").
 //!
 //! * `address`, `errors`: what the user writes and is told.
-//! * `session`: one connection. `link`: the next one when it is lost.
+//! * `transport`: TCP and TLS. `session`: one connection. `link`: the next one when
+//!   it is lost.
 //! * `topology`: the exchange and the queues. `delays`: where retries wait.
 //! * `wire`: messages and their headers.
 //! * `publish`, `intake`, `letters`: the verbs.
@@ -27,6 +28,7 @@ mod link;
 mod publish;
 mod session;
 mod topology;
+mod transport;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -51,8 +53,9 @@ pub struct RabbitMq {
 }
 
 impl RabbitMq {
-    /// Connects and declares everything. `address` is `amqp://…`, perhaps with
-    /// `?max_length=N`, the messages that each queue may hold.
+    /// Connects and declares everything. `address` is `amqp://…` or `amqps://…`,
+    /// perhaps with several hosts, which are one cluster, and with `?max_length=N`,
+    /// the messages that each queue may hold.
     pub async fn open(address: &str) -> Result<Self, BrokerError> {
         let link = Link::open(Address::parse(address)?).await?;
         Ok(Self {

@@ -69,11 +69,89 @@ pub async fn a_delivery_of_a_lost_connection_is_stale_and_comes_again(place: &Pl
     broker.close().await;
 }
 
+/// Where the place's broker listens.
+fn server(place: &Place) -> String {
+    let url = url::Url::parse(&place.url).expect("an address");
+    let host = url.host_str().expect("it names a host");
+    format!("{host}:{}", url.port().unwrap_or(5672))
+}
+
+/// The place's address with the broker at `hosts`.
+fn at(place: &Place, hosts: &str) -> String {
+    let mut url = url::Url::parse(&place.url).expect("an address");
+    url.set_host(Some("there")).expect("a host");
+    url.set_port(None).expect("it has a host");
+    url.as_str().replace("there", hosts)
+}
+
+/// An address where nobody listens.
+fn nobody() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    free.local_addr().expect("it is bound").to_string()
+}
+
+pub async fn a_node_that_is_away_is_passed_over(place: &Place) {
+    let hosts = format!("{},{}", nobody(), server(place));
+    // It begins with any of them.
+    for n in 0..4 {
+        let broker = broker::open(&at(place, &hosts))
+            .await
+            .expect("one is there");
+        broker.publish(message(n)).await.expect("it is taken");
+        broker.close().await;
+    }
+    let (one, other) = (nobody(), nobody());
+    match refusal(&at(place, &format!("{one},{other}"))).await {
+        BrokerError::Unavailable(why) => {
+            assert!(why.contains(&one) && why.contains(&other), "{why}");
+        }
+        refused => panic!("{refused:?}"),
+    }
+}
+
+pub async fn a_node_that_falls_silent_is_left_for_another(place: &Place) {
+    let ways = [
+        Proxy::to(server(place)).await,
+        Proxy::to(server(place)).await,
+    ];
+    let hosts = ways.each_ref().map(|way| way.address.to_string()).join(",");
+    let broker = broker::open(&at(place, &hosts)).await.expect("it opens");
+    let mut consumer = consume(&*broker, 1).await;
+    // Whichever it has taken, it is one of the two.
+    for (n, way) in (0..).zip(&ways) {
+        way.set_silent(true);
+        within(async { while broker.publish(message(n)).await.is_err() {} }).await;
+        while take(&mut consumer, 1).await != [n] {}
+        way.set_silent(false);
+    }
+    broker.close().await;
+}
+
+pub async fn a_retry_without_room_to_wait_is_held_until_there_is(place: &Place) {
+    let broker = place.open_with("?max_length=4").await;
+    let mut consumer = consume(&*broker, 1).await;
+    let hour = Duration::from_secs(3600);
+    let held = loop {
+        publish(&*broker, [1]).await;
+        let delivery = next(&mut consumer).await;
+        let mut retrying = delivery.settle.retry(hour, "not yet");
+        match tokio::time::timeout(Duration::from_secs(5), &mut retrying).await {
+            Ok(retried) => retried.expect("it is ours"),
+            Err(_) => break retrying,
+        }
+    };
+    let depths = broker.depths().await.expect("it answers");
+    let waiting = depths[QUEUE.name()].delayed;
+    assert!(waiting >= 4, "it has room for more than {waiting}");
+    let full = format!("{QUEUE}.delay.4096000");
+    place.management().purge_queue(&full).await;
+    within(held).await.expect("there is room now");
+    broker.close().await;
+}
+
 pub async fn a_silent_broker_is_given_up_and_come_back_to(place: &Place) {
     let mut url = url::Url::parse(&place.url).expect("an address");
-    let host = url.host_str().expect("it names a host");
-    let server = format!("{host}:{}", url.port().unwrap_or(5672));
-    let proxy = Proxy::to(server).await;
+    let proxy = Proxy::to(server(place)).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.address.port())).expect("a port");
     let broker = broker::open(url.as_str()).await.expect("it opens");
@@ -189,13 +267,10 @@ pub async fn what_is_wrong_with_the_address_is_said_without_the_password(place: 
             other => panic!("{other:?}"),
         }
     }
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = free.local_addr().expect("it is bound").port();
-    drop(free);
-    let nobody = format!("amqp://me:hunter2@127.0.0.1:{port}");
-    match refusal(&nobody).await {
+    let nobody = nobody();
+    match refusal(&format!("amqp://me:hunter2@{nobody}")).await {
         BrokerError::Unavailable(why) => {
-            assert!(why.contains(&port.to_string()), "{why}");
+            assert!(why.contains(&nobody), "{why}");
             assert!(!why.contains("hunter2"), "{why}");
         }
         other => panic!("{other:?}"),

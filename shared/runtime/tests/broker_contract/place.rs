@@ -138,6 +138,12 @@ impl Management {
         self.ask(reqwest::Method::DELETE, &queue, "").await;
     }
 
+    /// Removes what waits in it.
+    pub async fn purge_queue(&self, name: &str) {
+        let contents = format!("queues/{}/{name}/contents", self.vhost);
+        self.ask(reqwest::Method::DELETE, &contents, "").await;
+    }
+
     /// Closes every connection to the virtual host, of which there is at least one.
     pub async fn close_connections(&self) {
         let list = format!("vhosts/{}/connections", self.vhost);

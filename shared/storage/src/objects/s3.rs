@@ -2,6 +2,7 @@
 
 mod address;
 mod failure;
+mod trust;
 
 use std::{future::Future, time::Duration};
 
@@ -99,6 +100,9 @@ impl S3 {
             // itself, and every body is signed with its SHA-256 anyway.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        if let Some(file) = &address.authorities {
+            config = config.http_client(trust::in_authorities(file)?);
+        }
         let mut server = format!("S3 in {}", address.region);
         if let Some(endpoint) = &address.endpoint {
             server = endpoint.as_str().trim_end_matches('/').to_owned();

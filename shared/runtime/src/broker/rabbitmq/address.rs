@@ -1,6 +1,7 @@
-//! The address of a RabbitMQ: `amqp://USER:PASSWORD@HOST:PORT/VHOST?max_length=N`.
+//! The address of a RabbitMQ, or of a cluster's nodes:
+//! `amqp://USER:PASSWORD@HOST:PORT,HOST:PORT/VHOST?max_length=N`; with TLS `amqps://…`.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use lapin::uri::AMQPUri;
 use url::Url;
@@ -14,73 +15,120 @@ const MAX_LENGTH: i64 = 100_000;
 const HEARTBEAT: u16 = 30;
 
 const EXAMPLE: &str = "write amqp://USER:PASSWORD@HOST:PORT/VHOST, such as \
-    amqp://guest:guest@localhost:5672/%2f";
+    amqp://guest:guest@localhost:5672/%2f, and a cluster's nodes as HOST:PORT,HOST:PORT";
 
-/// Where the broker is. Shown without the credentials.
+/// Where the broker is.
+#[derive(Debug)]
 pub struct Address {
-    pub uri: AMQPUri,
+    /// One at least. All have the same queues.
+    pub nodes: Vec<Node>,
     /// Messages that each queue may hold.
     pub max_length: i64,
+    pub security: Security,
+}
+
+/// How the connection is kept from others.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Not at all.
+    Plain,
+    Tls {
+        /// The PEM file of the authorities to trust; `None`: the usual ones.
+        authorities: Option<PathBuf>,
+    },
+}
+
+/// A broker, or one of several that are one cluster. Shown without the credentials.
+pub struct Node {
+    pub uri: AMQPUri,
 }
 
 impl Address {
     pub fn parse(address: &str) -> Result<Self, BrokerError> {
-        // What is wrong is said without repeating the address: it holds a password.
-        let url = Url::parse(address)
-            .map_err(|error| misconfigured(format!("the broker's address: {error}: {EXAMPLE}")))?;
-        if url.scheme() == "amqps" {
-            return Err(misconfigured(
-                "amqps: TLS is not built in: write amqp:// on a network that you trust, or put a \
-                 TLS tunnel before the broker"
-                    .to_owned(),
-            ));
-        }
-        let host = url.host_str().unwrap_or_default();
-        if host.is_empty() {
-            return Err(misconfigured(format!(
-                "the broker's address names no host: {EXAMPLE}"
-            )));
-        }
-        let max_length = max_length(&url)?;
-        let mut plain = url.clone();
-        plain.set_query(None);
-        let mut uri: AMQPUri = plain.as_str().parse().map_err(|_| {
+        let (scheme, rest) = address
+            .split_once("://")
+            .ok_or_else(|| misconfigured(format!("the broker's address has no ://: {EXAMPLE}")))?;
+        let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (user, hosts) = authority
+            .rsplit_once('@')
+            .map_or((String::new(), authority), |(user, hosts)| {
+                (format!("{user}@"), hosts)
+            });
+        let urls = hosts
+            .split(',')
+            .map(|host| read(&format!("{scheme}://{user}{host}{rest}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (max_length, security) = options(&urls[0])?;
+        Ok(Self {
+            nodes: urls.into_iter().map(Node::at).collect::<Result<_, _>>()?,
+            max_length,
+            security,
+        })
+    }
+}
+
+/// What is wrong is said without repeating the address: it holds a password.
+fn read(address: &str) -> Result<Url, BrokerError> {
+    let url = Url::parse(address)
+        .map_err(|error| misconfigured(format!("the broker's address: {error}: {EXAMPLE}")))?;
+    if url.host_str().unwrap_or_default().is_empty() {
+        return Err(misconfigured(format!(
+            "the broker's address names no host: {EXAMPLE}"
+        )));
+    }
+    Ok(url)
+}
+
+impl Node {
+    fn at(mut url: Url) -> Result<Self, BrokerError> {
+        url.set_query(None);
+        let mut uri: AMQPUri = url.as_str().parse().map_err(|_| {
             misconfigured(format!(
                 "the user, password or virtual host in the broker's address is not \
                  percent-encoded UTF-8: {EXAMPLE}"
             ))
         })?;
         // AMQPUri takes an IPv6 address for none.
+        let host = url.host_str().unwrap_or_default();
         uri.authority.host = host.trim_matches(['[', ']']).to_owned();
         if uri.vhost.is_empty() {
             uri.vhost = "/".to_owned();
         }
         uri.query.heartbeat = Some(HEARTBEAT);
-        Ok(Self { uri, max_length })
+        Ok(Self { uri })
     }
 }
 
-fn max_length(url: &Url) -> Result<i64, BrokerError> {
-    let mut max_length = MAX_LENGTH;
+fn options(url: &Url) -> Result<(i64, Security), BrokerError> {
+    let is_tls = url.scheme() == "amqps";
+    let (mut max_length, mut authorities) = (MAX_LENGTH, None);
     for (name, value) in url.query_pairs() {
-        max_length = match (name.as_ref(), value.parse()) {
-            ("max_length", Ok(length)) if length > 0 => length,
+        match (name.as_ref(), value.parse()) {
+            ("max_length", Ok(length)) if length > 0 => max_length = length,
+            ("cacertfile", _) if is_tls && !value.is_empty() => {
+                authorities = Some(PathBuf::from(&*value));
+            }
             _ => {
                 return Err(misconfigured(format!(
                     "{name}={value} means nothing to RabbitMQ's address: only max_length=NUMBER \
-                     (of messages in a queue, at least 1) does"
+                     (of messages in a queue, at least 1) does and, with amqps://, \
+                     cacertfile=FILE (of the authorities to trust, in PEM)"
                 )));
             }
-        };
+        }
     }
-    Ok(max_length)
+    let security = match is_tls {
+        true => Security::Tls { authorities },
+        false => Security::Plain,
+    };
+    Ok((max_length, security))
 }
 
 fn misconfigured(what: String) -> BrokerError {
     BrokerError::Misconfigured(what)
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (authority, vhost) = (&self.uri.authority, &self.uri.vhost);
         let (host, port) = (&authority.host, authority.port);
@@ -92,19 +140,26 @@ impl fmt::Display for Address {
     }
 }
 
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn shown(address: &str) -> String {
-        Address::parse(address).expect("it is one").to_string()
+        let address = Address::parse(address).expect("it is one");
+        address.nodes[0].to_string()
     }
 
     fn refusal(address: &str) -> String {
         match Address::parse(address) {
             Err(BrokerError::Misconfigured(why)) => why,
             Err(other) => panic!("{other:?}"),
-            Ok(address) => panic!("{address} was taken"),
+            Ok(address) => panic!("{address:?} was taken"),
         }
     }
 
@@ -113,17 +168,48 @@ mod tests {
         assert_eq!(shown("amqp://host"), "host:5672, virtual host /");
         assert_eq!(shown("amqp://host/"), "host:5672, virtual host /");
         let address = Address::parse("amqp://host").expect("it is one");
-        assert_eq!(address.uri.authority.userinfo.username, "guest");
+        assert_eq!(address.nodes[0].uri.authority.userinfo.username, "guest");
+        assert_eq!(address.security, Security::Plain);
         assert_eq!(address.max_length, MAX_LENGTH);
     }
 
     #[test]
     fn everything_can_be_said() {
         let address = Address::parse("amqp://me:p%40ss@h:1/a%2fb?max_length=7").expect("it is one");
-        assert_eq!(address.uri.authority.userinfo.password, "p@ss");
-        assert_eq!(address.to_string(), "h:1, virtual host a/b");
+        assert_eq!(address.nodes[0].uri.authority.userinfo.password, "p@ss");
+        assert_eq!(address.nodes[0].to_string(), "h:1, virtual host a/b");
         assert_eq!(address.max_length, 7);
         assert_eq!(shown("amqp://[::1]:2/%2f"), "[::1]:2, virtual host /");
+    }
+
+    #[test]
+    fn a_cluster_is_its_nodes_with_all_else_in_common() {
+        let address = "amqp://me:a,b%40c@one:1,two,[::1]:3/v?max_length=7";
+        let address = Address::parse(address).expect("it is one");
+        let shown: Vec<_> = address.nodes.iter().map(Node::to_string).collect();
+        let places = ["one:1", "two:5672", "[::1]:3"];
+        assert_eq!(
+            shown,
+            places.map(|place| format!("{place}, virtual host v"))
+        );
+        for node in &address.nodes {
+            assert_eq!(node.uri.authority.userinfo.password, "a,b@c");
+        }
+        assert_eq!(address.max_length, 7);
+    }
+
+    #[test]
+    fn tls_is_a_scheme_and_trusts_whom_the_address_says() {
+        let security = |address| Address::parse(address).expect("it is one").security;
+        let usual = Security::Tls { authorities: None };
+        assert_eq!(security("amqps://host"), usual);
+        let authorities = Some(PathBuf::from("/ca of us.pem"));
+        assert_eq!(
+            security("amqps://one,two/?cacertfile=/ca%20of%20us.pem"),
+            Security::Tls { authorities }
+        );
+        assert_eq!(shown("amqps://host"), "host:5671, virtual host /");
+        assert!(refusal("amqp://host?cacertfile=/ca.pem").contains("amqps"));
     }
 
     #[test]
@@ -132,7 +218,8 @@ mod tests {
             "amqp:me:hunter2",
             "amqp://me:hunter2@",
             "amqp://me:hunter2@host:port",
-            "amqps://me:hunter2@host",
+            "amqp://me:hunter2@one,,two",
+            "amqp://me:hunter2@one,two:port",
             "amqp://me:hunter2%ff@host",
             "amqp://me:hunter2@host?heartbeat=1",
             "amqp://me:hunter2@host?max_length=0",
@@ -140,6 +227,5 @@ mod tests {
             let why = refusal(address);
             assert!(!why.contains("hunter2"), "{why}");
         }
-        assert!(refusal("amqps://host").contains("TLS"));
     }
 }

@@ -7,7 +7,8 @@
 //! up to twice as long as the one below it. What is behind another waits twice
 //! its time at most, mostly its time.
 //!
-//! A delay queue is made when the first message needs it.
+//! A delay queue is made when the first message needs it, and holds as many as its
+//! work queue: one that is full makes whoever wants to retry wait.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use maskline_messages::Queue;
 use super::{
     errors::{NOT_FOUND, reply_code},
     session::Session,
-    topology::{declare_queue, leading_to},
+    topology::{self, declare_queue},
 };
 use crate::broker::BrokerError;
 
@@ -53,7 +54,8 @@ pub async fn queue(
     let name = name(queue, rung(after));
     if !session.has_delay(&name) {
         let channel = session.channel().await?;
-        let declaring = declare_queue(&channel, &name, leading_to(queue.name()));
+        let arguments = topology::delay(queue.name(), session.max_length);
+        let declaring = declare_queue(&channel, &name, arguments);
         session.answer(declaring).await?;
         session.note_delay(name.clone());
     }

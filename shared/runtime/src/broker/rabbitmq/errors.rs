@@ -2,8 +2,8 @@
 
 use lapin::{Error, ErrorKind};
 
-use super::address::Address;
-use crate::broker::BrokerError;
+use super::address::Node;
+use crate::{broker::BrokerError, tls};
 
 // The protocol's reply codes.
 pub const NOT_FOUND: u16 = 404;
@@ -20,25 +20,28 @@ pub fn reply_code(error: &Error) -> Option<u16> {
 }
 
 /// Says of an error while connecting what to do about it.
-pub fn explain(error: &Error, address: &Address) -> BrokerError {
-    let user = &address.uri.authority.userinfo.username;
+pub fn explain(error: &Error, node: &Node) -> BrokerError {
+    let user = &node.uri.authority.userinfo.username;
     let said = match error.kind() {
         ErrorKind::ProtocolError(error) => error.get_message().to_string(),
         _ => error.to_string(),
     };
     match reply_code(error) {
         Some(ACCESS_REFUSED) => BrokerError::Misconfigured(format!(
-            "RabbitMQ at {address} refuses the user {user} ({said}): check the user, the password \
+            "RabbitMQ at {node} refuses the user {user} ({said}): check the user, the password \
              and the user's permissions; guest may come from the broker's own machine only"
         )),
         Some(NOT_ALLOWED) => BrokerError::Misconfigured(format!(
-            "RabbitMQ at {address} does not let {user} in ({said}): check that the virtual host \
+            "RabbitMQ at {node} does not let {user} in ({said}): check that the virtual host \
              exists and that the user may use it"
         )),
         Some(PRECONDITION_FAILED) => BrokerError::Misconfigured(format!(
-            "RabbitMQ at {address} has a queue or an exchange that was made otherwise ({said}): \
+            "RabbitMQ at {node} has a queue or an exchange that was made otherwise ({said}): \
              delete it, use another virtual host, or give the max_length that it was made with"
         )),
-        _ => BrokerError::Unavailable(format!("RabbitMQ at {address}: {said}")),
+        _ => BrokerError::Unavailable(match tls::advice(&said, "?cacertfile=FILE") {
+            Some(advice) => format!("RabbitMQ at {node} ({said}): {advice}"),
+            None => format!("RabbitMQ at {node}: {said}"),
+        }),
     }
 }

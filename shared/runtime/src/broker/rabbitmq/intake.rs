@@ -235,15 +235,26 @@ impl Settle for Claim {
     }
 
     /// Published where it waits, then acknowledged: in between it is there twice,
-    /// never not at all.
+    /// never not at all. Where no room is to wait it is held until there is: given
+    /// back, it would be handled again at once.
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
-        self.check_ours()?;
         // RabbitMQ takes a wait of nothing for one that is over before it began.
         let after = after.max(Duration::from_millis(1));
-        let session = self.link.session().await?;
-        let delayed = delays::queue(&session, self.queue, after).await?;
-        let outgoing = self.message.retry(&delayed, after, error);
-        send(&self.link, vec![outgoing]).await?;
+        for waits in 0.. {
+            self.check_ours()?;
+            let session = self.link.session().await?;
+            let delayed = delays::queue(&session, self.queue, after).await?;
+            let outgoing = self.message.retry(&delayed, after, error);
+            match send(&self.link, vec![outgoing]).await {
+                Err(BrokerError::Full(_)) => {
+                    tokio::time::sleep(RECONNECT.delay(waits, None)).await;
+                }
+                sent => {
+                    sent?;
+                    break;
+                }
+            }
+        }
         self.forget().await
     }
 

@@ -1,11 +1,16 @@
-//! Keeps a [`Session`] open: when one is lost, makes the next.
+//! Keeps a [`Session`] open: when one is lost, makes the next, with the cluster's
+//! next node where there are several.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{address::Address, session::Session};
+use super::{
+    address::{Address, Security},
+    session::Session,
+    transport::Transport,
+};
 use crate::{broker::BrokerError, retry::RetryPolicy};
 
 /// How long a caller waits for a connection.
@@ -37,11 +42,12 @@ enum State {
 impl Link {
     /// Connects, and stays connected until [`close`](Self::close).
     pub async fn open(address: Address) -> Result<Self, BrokerError> {
-        let session = Arc::new(Session::open(&address).await?);
+        let mut cluster = Cluster::at(address)?;
+        let session = Arc::new(cluster.connect().await?);
         let (tell, state) = watch::channel(State::Up(session.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        tasks.spawn(supervise(address, session, tell, stop.clone()));
+        tasks.spawn(supervise(cluster, session, tell, stop.clone()));
         tasks.close();
         Ok(Self { state, stop, tasks })
     }
@@ -63,13 +69,16 @@ impl Link {
         self.current()
     }
 
-    /// The session, if there is one now.
+    /// The session, if there is one now that the broker listens to.
     pub fn current(&self) -> Result<Arc<Session>, BrokerError> {
         match &*self.state.borrow() {
-            State::Up(session) if !session.is_lost() => Ok(session.clone()),
-            State::Up(_) => Err(BrokerError::Unavailable(
+            State::Up(session) if session.is_lost() => Err(BrokerError::Unavailable(
                 "the connection to RabbitMQ was just lost".to_owned(),
             )),
+            State::Up(session) if session.is_blocked() => Err(BrokerError::Unavailable(
+                "RabbitMQ takes no messages now: its memory or disk is short".to_owned(),
+            )),
+            State::Up(session) => Ok(session.clone()),
             State::Down(error) => Err(BrokerError::Unavailable(error.clone())),
             State::Closed => Err(closed()),
         }
@@ -101,8 +110,47 @@ fn closed() -> BrokerError {
     BrokerError::Unavailable("the connection to RabbitMQ was closed".to_owned())
 }
 
-async fn supervise(
+/// The nodes that can be connected to, each in its turn.
+struct Cluster {
     address: Address,
+    transport: Transport,
+    next: usize,
+}
+
+impl Cluster {
+    /// Begins with any node: so replicas spread over all.
+    fn at(address: Address) -> Result<Self, BrokerError> {
+        let transport = match &address.security {
+            Security::Plain => Transport::tcp(),
+            Security::Tls { authorities } => Transport::tls(authorities.as_deref())
+                .map_err(|error| BrokerError::Misconfigured(error.to_string()))?,
+        };
+        let next = rand::random_range(0..address.nodes.len());
+        Ok(Self {
+            address,
+            transport,
+            next,
+        })
+    }
+
+    /// A session with the first node that takes one, each asked once. What is wrong
+    /// with the address is wrong for all.
+    async fn connect(&mut self) -> Result<Session, BrokerError> {
+        let mut failures = vec![];
+        for _ in 0..self.address.nodes.len() {
+            let node = &self.address.nodes[self.next];
+            self.next = (self.next + 1) % self.address.nodes.len();
+            match Session::open(node, &self.transport, self.address.max_length).await {
+                Err(BrokerError::Unavailable(why)) => failures.push(why),
+                opened => return opened,
+            }
+        }
+        Err(BrokerError::Unavailable(failures.join("; ")))
+    }
+}
+
+async fn supervise(
+    mut cluster: Cluster,
     mut session: Arc<Session>,
     tell: watch::Sender<State>,
     stop: CancellationToken,
@@ -111,16 +159,21 @@ async fn supervise(
         let Some(reason) = stop.run_until_cancelled(session.lost()).await else {
             break;
         };
-        tracing::warn!(%address, reason, "the connection to RabbitMQ is lost: connecting again");
+        let node = session.node();
+        tracing::warn!(
+            node,
+            reason,
+            "the connection to RabbitMQ is lost: connecting again"
+        );
         tell.send_replace(State::Down(reason));
         // It may hang, and nobody needs to wait.
         tokio::spawn(async move { session.close().await });
-        let reconnecting = stop.run_until_cancelled(reconnect(&address, &tell));
+        let reconnecting = stop.run_until_cancelled(reconnect(&mut cluster, &tell));
         let Some(connected) = reconnecting.await else {
             tell.send_replace(State::Closed);
             return;
         };
-        tracing::info!(%address, "connected to RabbitMQ again");
+        tracing::info!(node = connected.node(), "connected to RabbitMQ again");
         session = connected;
         tell.send_replace(State::Up(session.clone()));
     }
@@ -128,10 +181,10 @@ async fn supervise(
     session.close().await;
 }
 
-async fn reconnect(address: &Address, tell: &watch::Sender<State>) -> Arc<Session> {
+async fn reconnect(cluster: &mut Cluster, tell: &watch::Sender<State>) -> Arc<Session> {
     for failures in 0.. {
         tokio::time::sleep(RECONNECT.delay(failures, None)).await;
-        match Session::open(address).await {
+        match cluster.connect().await {
             Ok(session) => return Arc::new(session),
             Err(error) => {
                 tracing::warn!(%error, "can't connect to RabbitMQ yet");

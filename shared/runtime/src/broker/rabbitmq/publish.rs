@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
     link::{LINK_LIMIT, Link},
-    session::{ANSWER_LIMIT, Session},
+    session::Session,
     wire::Outgoing,
 };
 use crate::broker::BrokerError;
@@ -156,17 +156,17 @@ impl Session {
             );
             publishing.await?.await
         };
-        match tokio::time::timeout(ANSWER_LIMIT, confirmed).await {
-            Ok(Ok(Confirmation::Ack(None))) => Fate::Confirmed,
-            Ok(Ok(Confirmation::Nack(None))) => Fate::Refused,
-            Ok(Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)))) => {
+        match self.in_time(confirmed).await {
+            Some(Ok(Confirmation::Ack(None))) => Fate::Confirmed,
+            Some(Ok(Confirmation::Nack(None))) => Fate::Refused,
+            Some(Ok(Confirmation::Ack(Some(returned)) | Confirmation::Nack(Some(returned)))) => {
                 Fate::Failed(Unsent::Returned(returned.routing_key.to_string()))
             }
-            Ok(Ok(Confirmation::NotRequested)) => {
+            Some(Ok(Confirmation::NotRequested)) => {
                 Fate::Failed(Unsent::Lost(self.lose("RabbitMQ does not confirm")))
             }
-            Ok(Err(error)) => Fate::Failed(Unsent::Lost(self.lose(error))),
-            Err(_) => Fate::Failed(Unsent::Late(self.lose(self.late()))),
+            Some(Err(error)) => Fate::Failed(Unsent::Lost(self.lose(error))),
+            None => Fate::Failed(Unsent::Late(self.late())),
         }
     }
 

@@ -2,18 +2,23 @@
 
 use std::{
     collections::BTreeSet,
-    fmt,
+    fmt, io,
     path::Path,
+    pin::pin,
     sync::{OnceLock, PoisonError},
     time::Duration,
 };
 
-use lapin::{
-    Channel, Connection, ConnectionProperties, runtime::default_runtime, tcp::AMQPUriTcpExt,
-};
+use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, uri::AMQPUri};
 use tokio_util::sync::CancellationToken;
 
-use super::{address::Address, errors::explain, publish::Publishers, topology};
+use super::{
+    address::Node,
+    errors::explain,
+    publish::Publishers,
+    topology,
+    transport::{self, Transport},
+};
 use crate::{broker::BrokerError, telemetry};
 
 /// How long the network and the handshake may take, and then the declarations:
@@ -22,12 +27,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const DECLARE_LIMIT: Duration = Duration::from_secs(60);
 
 /// How long an answer may take that the broker owes at once.
-pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to close in an orderly way.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often a connection that nobody uses is looked at.
+/// How often a connection is looked at while nothing comes from it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A connection with everything declared.
@@ -38,31 +43,39 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Session {
     pub connection: Connection,
     pub publishers: Publishers,
+    /// Messages that each queue may hold.
+    pub max_length: i64,
+    node: String,
     delays: std::sync::Mutex<BTreeSet<String>>,
     lost: CancellationToken,
     reason: OnceLock<String>,
 }
 
 impl Session {
-    pub async fn open(address: &Address) -> Result<Self, BrokerError> {
-        let late = |what: &str| {
-            BrokerError::Unavailable(format!("RabbitMQ at {address} {what}: is it one?"))
-        };
-        let connection = tokio::time::timeout(CONNECT_LIMIT, connect(address))
+    pub async fn open(
+        node: &Node,
+        transport: &Transport,
+        max_length: i64,
+    ) -> Result<Self, BrokerError> {
+        let late =
+            |what: &str| BrokerError::Unavailable(format!("RabbitMQ at {node} {what}: is it one?"));
+        let connection = tokio::time::timeout(CONNECT_LIMIT, connect(node, transport))
             .await
             .map_err(|_| late("does not answer"))?
-            .map_err(|error| explain(&error, address))?;
+            .map_err(|error| explain(&error, node))?;
         let declare = async {
             let channel = connection.create_channel().await?;
-            topology::declare(&channel, address.max_length).await
+            topology::declare(&channel, max_length).await
         };
         tokio::time::timeout(DECLARE_LIMIT, declare)
             .await
             .map_err(|_| late("does not declare its queues"))?
-            .map_err(|error| explain(&error, address))?;
+            .map_err(|error| explain(&error, node))?;
         Ok(Self {
             connection,
             publishers: Publishers::default(),
+            max_length,
+            node: node.to_string(),
             delays: std::sync::Mutex::default(),
             lost: CancellationToken::new(),
             reason: OnceLock::new(),
@@ -73,24 +86,50 @@ impl Session {
         self.answer(self.connection.create_channel()).await
     }
 
+    /// The node that it is with, for messages.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// The broker's answer. Without one, or with an error, the session is lost.
     pub async fn answer<T>(
         &self,
         asked: impl Future<Output = lapin::Result<T>>,
     ) -> Result<T, BrokerError> {
-        match tokio::time::timeout(ANSWER_LIMIT, asked).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(self.lose(error)),
-            Err(_) => Err(self.lose(self.late())),
+        match self.in_time(asked).await {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => Err(self.lose(error)),
+            None => Err(self.late()),
         }
     }
 
-    /// Why there was no answer in time.
-    pub fn late(&self) -> String {
-        if self.connection.status().blocked() {
-            return "the broker takes no messages now: its memory or disk is short".to_owned();
+    /// Waits for what the broker owes. `None` after [`ANSWER_LIMIT`], in which no time
+    /// counts that the broker [has blocked](Self::is_blocked) the connection: giving
+    /// it up would have everything delivered again, to be blocked again.
+    pub async fn in_time<T>(&self, owed: impl Future<Output = T>) -> Option<T> {
+        let mut owed = pin!(owed);
+        let mut left = ANSWER_LIMIT;
+        while !left.is_zero() {
+            if let Ok(answer) = tokio::time::timeout(LOOK_EVERY, &mut owed).await {
+                return Some(answer);
+            }
+            left = match self.is_blocked() {
+                true => ANSWER_LIMIT,
+                false => left.saturating_sub(LOOK_EVERY),
+            };
         }
-        format!("no answer within {} s", ANSWER_LIMIT.as_secs())
+        None
+    }
+
+    /// Whether the broker reads nothing from the connection now, because its memory
+    /// or its disk is short.
+    pub fn is_blocked(&self) -> bool {
+        self.connection.status().blocked()
+    }
+
+    /// Gives up because there was no answer in time.
+    pub fn late(&self) -> BrokerError {
+        self.lose(format!("no answer within {} s", ANSWER_LIMIT.as_secs()))
     }
 
     /// Gives the whole connection up; all that is unsettled will be delivered again.
@@ -108,7 +147,12 @@ impl Session {
     pub async fn lost(&self) -> String {
         // Who uses it notices first. This is for a time when nobody does.
         let disconnected = async {
+            let mut blocked = false;
             while self.connection.status().connected() {
+                if self.is_blocked() != blocked {
+                    blocked = !blocked;
+                    self.tell_blocked(blocked);
+                }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
@@ -119,6 +163,18 @@ impl Session {
             }
         }
         self.reason.get().cloned().unwrap_or_default()
+    }
+
+    fn tell_blocked(&self, blocked: bool) {
+        let node = self.node();
+        match blocked {
+            true => tracing::warn!(
+                node,
+                "RabbitMQ takes no messages now, its memory or disk is short: all is held until \
+                 it does"
+            ),
+            false => tracing::info!(node, "RabbitMQ takes messages again"),
+        }
     }
 
     pub async fn close(&self) {
@@ -148,15 +204,17 @@ impl Session {
     }
 }
 
-async fn connect(address: &Address) -> lapin::Result<Connection> {
+async fn connect(node: &Node, transport: &Transport) -> lapin::Result<Connection> {
+    let transport = transport.clone();
     Connection::connector(
-        address.uri.clone(),
-        default_runtime()?,
-        // lapin's own would wait for a silent host for as long as the system does.
-        async |uri, runtime| {
-            let connecting = uri.connect_async(&runtime);
+        node.uri.clone(),
+        transport::runtime(),
+        // A silent host would be waited for as long as the system does.
+        async move |uri: AMQPUri, _| {
+            let connecting = transport.connect(&uri.authority.host, uri.authority.port);
             let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
-            Ok(connected.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??)
+            let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+            Ok(AsyncTcpStream::Plain(connected.map_err(late)??))
         },
         ConnectionProperties::default().with_connection_name(name().into()),
     )

@@ -69,9 +69,16 @@ fn dead_letters() -> FieldTable {
     arguments
 }
 
+/// Of a queue where messages wait until they go back to `target`.
+pub fn delay(target: &str, max_length: i64) -> FieldTable {
+    let mut arguments = leading_to(target);
+    arguments.insert("x-max-length".into(), max_length.into());
+    arguments
+}
+
 /// Of a queue whose messages go on to `target` when their time or their
 /// deliveries are over: kept until that queue has confirmed them.
-pub fn leading_to(target: &str) -> FieldTable {
+fn leading_to(target: &str) -> FieldTable {
     let mut arguments = quorum();
     // The default exchange: to the queue of that name.
     arguments.insert("x-dead-letter-exchange".into(), text(""));

@@ -1,6 +1,6 @@
 //! The connection: to which server, within which time, with which guarantees.
 
-use std::{future::IntoFuture, time::Duration};
+use std::{env, future::IntoFuture, path::PathBuf, time::Duration};
 
 use mongodb::{
     Client, Collection, Database,
@@ -8,7 +8,7 @@ use mongodb::{
     error::{Error, Result as DriverResult},
     options::{
         Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria,
-        ServerAddress, WriteConcern,
+        ServerAddress, Tls, WriteConcern,
     },
 };
 
@@ -51,6 +51,10 @@ impl Connection {
         options
             .app_name
             .get_or_insert_with(|| "maskline".to_owned());
+        trust(
+            &mut options.tls,
+            env::var_os("SSL_CERT_FILE").map(PathBuf::from),
+        );
         options.server_selection_timeout.get_or_insert(SELECTION);
         options.connect_timeout.get_or_insert(CONNECTING);
         // The catalog's promises stand on these; an address can't weaken them.
@@ -140,6 +144,16 @@ impl Connection {
     }
 }
 
+/// The driver trusts the authorities that are built into it, unless the address names
+/// a file of others. Here it may be the one that all TLS of the process goes by, too.
+fn trust(tls: &mut Option<Tls>, usual: Option<PathBuf>) {
+    if let Some(Tls::Enabled(tls)) = tls
+        && tls.ca_file_path.is_none()
+    {
+        tls.ca_file_path = usual;
+    }
+}
+
 fn host_and_port(address: &ServerAddress) -> Option<(String, u16)> {
     match address {
         ServerAddress::Tcp { host, port } => Some((host.clone(), port.unwrap_or(DEFAULT_PORT))),
@@ -224,6 +238,23 @@ mod tests {
         ] {
             let text = refused(url).await;
             assert!(!text.contains("hunter2"), "{url}: {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn with_tls_the_usual_file_says_whom_to_trust_unless_the_address_does() {
+        for (url, trusted) in [
+            ("mongodb://h/?tls=true", Some("/usual.pem")),
+            ("mongodb://h/?tls=true&tlsCAFile=/own.pem", Some("/own.pem")),
+            ("mongodb://h/", None),
+        ] {
+            let mut options = read(url).await.unwrap();
+            trust(&mut options.tls, Some("/usual.pem".into()));
+            let file = match options.tls {
+                Some(Tls::Enabled(tls)) => tls.ca_file_path,
+                _ => None,
+            };
+            assert_eq!(file, trusted.map(PathBuf::from), "{url}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the driver's errors mean for the caller, and what can be done.
 
+use maskline_runtime::tls;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::error::StorageError;
@@ -60,9 +61,11 @@ pub(super) fn explain(error: &Error, place: &str) -> StorageError {
         ErrorKind::Io(error) => unavailable(&error.to_string()),
         ErrorKind::ConnectionPoolCleared { message, .. }
         | ErrorKind::DnsResolve { message, .. } => unavailable(message),
-        ErrorKind::ServerSelection { message, .. } => unavailable(&format!(
-            "it does not answer ({message}): check that it runs, and its address"
-        )),
+        ErrorKind::ServerSelection { message, .. } => {
+            let advice = tls::advice(message, "?tlsCAFile=FILE");
+            let advice = advice.unwrap_or_else(|| "check that it runs, and its address".to_owned());
+            unavailable(&format!("it does not answer ({message}): {advice}"))
+        }
         ErrorKind::Authentication { message, .. } => refused(place, message),
         ErrorKind::InvalidTlsConfig { message, .. }
         | ErrorKind::IncompatibleServer { message, .. } => {

@@ -1,6 +1,6 @@
 //! Where a bucket is: `s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]`.
 
-use std::env;
+use std::{env, path::PathBuf};
 
 use maskline_messages::ObjectKey;
 use url::Url;
@@ -19,6 +19,8 @@ pub(super) struct Address {
     /// `None`: Amazon's, by region.
     pub endpoint: Option<Url>,
     pub region: String,
+    /// The PEM file of the authorities to trust; `None`: the usual ones.
+    pub authorities: Option<PathBuf>,
 }
 
 impl Address {
@@ -81,6 +83,7 @@ impl Address {
             prefix,
             endpoint,
             region,
+            authorities: variable("AWS_CA_BUNDLE").map(PathBuf::from),
         })
     }
 }
@@ -127,6 +130,7 @@ mod tests {
                 prefix: prefix.to_owned(),
                 endpoint,
                 region: region.to_owned(),
+                authorities: None,
             };
             assert_eq!(read(address, &[]), Ok(expected), "{address}");
         }
@@ -137,8 +141,10 @@ mod tests {
         let environment = [
             ("AWS_REGION", "eu-north-1"),
             ("AWS_ENDPOINT_URL", "http://minio:9000"),
+            ("AWS_CA_BUNDLE", "/ca.pem"),
         ];
         let address = read("s3://faces", &environment).unwrap();
+        assert_eq!(address.authorities, Some("/ca.pem".into()));
         assert_eq!(address.region, "eu-north-1");
         assert_eq!(address.endpoint, url("http://minio:9000"));
 

@@ -7,6 +7,8 @@ use aws_sdk_s3::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
 };
 
+use maskline_runtime::tls;
+
 use crate::error::StorageError;
 
 /// What the request was about.
@@ -41,8 +43,10 @@ where
         SdkError::DispatchFailure(failure) => {
             let cause = failure.as_connector_error().map(|error| innermost(error));
             let cause = cause.unwrap_or_else(|| "no connection".to_owned());
+            let advice = tls::advice(&cause, "AWS_CA_BUNDLE")
+                .unwrap_or_else(|| "check that it runs, and its address".to_owned());
             StorageError::Unavailable(format!(
-                "{place}: {server} can't be reached ({cause}): check that it runs, and its address"
+                "{place}: {server} can't be reached ({cause}): {advice}"
             ))
         }
         SdkError::ResponseError(answer) => {

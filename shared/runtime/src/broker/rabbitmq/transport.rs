@@ -1,0 +1,102 @@
+//! Bytes to a broker and back: TCP, or TLS over it.
+//!
+//! lapin takes a stream of any kind from a runtime whose reactor makes such. Ours
+//! makes both kinds; lapin's own TLS would bring a second set of libraries for it.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::SocketAddr,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
+use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+use crate::tls::{self, TlsError};
+
+/// A connected stream, whichever it is.
+pub type Stream = Compat<Box<dyn Bytes>>;
+
+pub trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+fn stream(bytes: impl Bytes + 'static) -> Stream {
+    let bytes: Box<dyn Bytes> = Box::new(bytes);
+    bytes.compat()
+}
+
+/// Makes streams.
+#[derive(Clone)]
+pub struct Transport {
+    tls: Option<TlsConnector>,
+}
+
+impl Transport {
+    pub fn tcp() -> Self {
+        Self { tls: None }
+    }
+
+    /// Trusts the authorities in the PEM file, or those of [`tls::client`].
+    pub fn tls(authorities: Option<&Path>) -> Result<Self, TlsError> {
+        Ok(Self {
+            tls: Some(tls::client(authorities)?.into()),
+        })
+    }
+
+    /// Connected to the host, which has shown with TLS that it is this host.
+    pub async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
+        let tcp = TcpStream::connect((host, port)).await?;
+        // What waits for an answer must not wait for more to send.
+        tcp.set_nodelay(true)?;
+        let Some(tls) = &self.tls else {
+            return Ok(stream(tcp));
+        };
+        let name = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+        Ok(stream(tls.connect(name, tcp).await?))
+    }
+}
+
+/// The current tokio runtime as lapin wants one, with streams of ours.
+pub fn runtime() -> Runtime<RuntimeParts<Tokio, Streams>> {
+    let tokio = Tokio::current();
+    Runtime::new(RuntimeParts::new(tokio.clone(), Streams(tokio)))
+}
+
+/// tokio's reactor but for the type of its streams.
+#[derive(Clone, Debug)]
+pub struct Streams(Tokio);
+
+impl Reactor for Streams {
+    type TcpStream = Stream;
+    type Sleep = <Tokio as Reactor>::Sleep;
+
+    /// Nobody asks for it: a connection's stream comes from [`Transport::connect`].
+    fn register<H: Read + Write + Send + 'static>(
+        &self,
+        _: H,
+    ) -> io::Result<impl futures::AsyncRead + futures::AsyncWrite + Send + Unpin + 'static> {
+        Err::<Stream, _>(ErrorKind::Unsupported.into())
+    }
+
+    fn sleep(&self, time: Duration) -> Self::Sleep {
+        self.0.sleep(time)
+    }
+
+    fn interval(&self, time: Duration) -> impl futures::Stream<Item = Instant> + Send + 'static {
+        self.0.interval(time)
+    }
+
+    fn tcp_connect_addr(
+        &self,
+        address: SocketAddr,
+    ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
+        async move { Ok(stream(TcpStream::connect(address).await?)) }
+    }
+}
