@@ -1,9 +1,9 @@
 #!/bin/bash
 # RabbitMQ with the first user that the environment names, as the official image.
-cat >"$RABBITMQ_CONFIG_FILE" <<CONF
+cat >/etc/rabbitmq/rabbitmq.conf <<CONF
 default_user = $RABBITMQ_DEFAULT_USER
 default_pass = $RABBITMQ_DEFAULT_PASS
 management.tcp.port = 15672
 disk_free_limit.absolute = 100MB
 CONF
-exec rabbitmq-server
+exec "$@"
