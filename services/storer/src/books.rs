@@ -5,12 +5,12 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
-    Hop, ImageFailed, ImageLabeled, ImageRejected, JobFailed, Message, Queue, SourceExpanded,
+    Hop, ImageFailed, ImageLabeled, ImageRejected, JobFailed, JobId, Message, Queue, SourceExpanded,
 };
 use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
 use maskline_storage::{
     Catalog, ObjectStore, StorageError,
-    records::{End, Ending, ImageDocument, JobState, Work},
+    records::{CandidateState, End, Ending, ImageDocument, JobState, Work},
 };
 use tokio::sync::Notify;
 
@@ -107,7 +107,7 @@ impl Books {
             trace_id: context.trace_id.clone(),
             end: End::Stored,
         };
-        Ok(self.catalog.end_candidate(&ending).await?)
+        self.end(fetched.job, &ending).await
     }
 
     async fn reject(&self, rejected: ImageRejected, context: &Context) -> Result<(), Failure> {
@@ -121,7 +121,7 @@ impl Books {
                 reason: rejected.reason,
             },
         };
-        Ok(self.catalog.end_candidate(&ending).await?)
+        self.end(rejected.job, &ending).await
     }
 
     async fn fail(&self, failed: ImageFailed, context: &Context) -> Result<(), Failure> {
@@ -135,7 +135,20 @@ impl Books {
                 error: failed.error,
             },
         };
-        Ok(self.catalog.end_candidate(&ending).await?)
+        self.catalog.end_candidate(&ending).await?;
+        Ok(())
+    }
+
+    /// What was given up and comes on all the same is opened again first: its job may
+    /// have been frozen without it.
+    async fn end(&self, job: JobId, ending: &Ending) -> Result<(), Failure> {
+        let state = self.catalog.end_candidate(ending).await?;
+        if state == CandidateState::Failed {
+            let reopened = [ending.candidate];
+            self.catalog.reopen_candidates(job, &reopened).await?;
+            self.catalog.end_candidate(ending).await?;
+        }
+        Ok(())
     }
 
     /// A job that is expanded has nothing to fear from a step that comes again.

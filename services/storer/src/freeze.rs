@@ -10,11 +10,10 @@ use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
     Catalog, ObjectStore,
     lease::{Held, LeaseWatch},
-    records::{Dataset, Job, JobState, Lease, Work, now},
+    records::{Dataset, Job, JobState, Lease, Settled, Work, now},
 };
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
-use tracing::Instrument;
 
 use crate::{
     manifest::{self, Manifest, Shard, SplitManifest},
@@ -68,15 +67,15 @@ impl Freezer {
             bail!("{} is no freezing", seen.work);
         };
         let job = self.job(id).await?;
-        let ready = match job.state {
-            JobState::Expanding => false,
-            JobState::Running => self.catalog.is_settled(id).await?,
+        let settled = match job.state {
+            JobState::Expanding => return Ok(false),
+            JobState::Running => match self.catalog.settled(id).await? {
+                Some(settled) => Some(settled),
+                None => return Ok(false),
+            },
             // Frozen or failed, and the process that did it died before it said so.
-            JobState::Frozen | JobState::Failed => true,
+            JobState::Frozen | JobState::Failed => None,
         };
-        if !ready {
-            return Ok(false);
-        }
         let claimed = self
             .leases
             .claim(&self.catalog, seen, &context.instance)
@@ -84,8 +83,9 @@ impl Freezer {
         let Some(held) = claimed else {
             return Ok(false);
         };
-        let span = telemetry::span_from(job.traceparent.as_deref(), "freeze");
-        self.freeze(id, held, context).instrument(span).await?;
+        let about = [(telemetry::JOB_ID, id.to_string())];
+        let freezing = self.freeze(id, settled, held, context);
+        telemetry::in_span_from(job.traceparent.as_deref(), "freeze", about, freezing).await?;
         Ok(true)
     }
 
@@ -96,18 +96,33 @@ impl Freezer {
 
     /// Everything here can be done twice: the plan is a function of the images,
     /// the objects lie under its hash, and the dataset's id makes the runs'. What
-    /// is frozen is not planned again, only announced.
-    async fn freeze(&self, id: JobId, held: Held, context: &WorkContext) -> Result<()> {
+    /// is frozen is not planned again, only announced. Asked to stop, it gives the
+    /// job back as it is.
+    async fn freeze(
+        &self,
+        id: JobId,
+        settled: Option<Settled>,
+        held: Held,
+        context: &WorkContext,
+    ) -> Result<()> {
         let job = self.job(id).await?;
-        if job.state == JobState::Running {
+        if let (JobState::Running, Some(settled)) = (job.state, settled) {
             tokio::select! {
-                done = self.make_dataset(&job) => done?,
+                done = self.make_dataset(&job, settled) => done?,
                 () = held.lost() => bail!("the lease on freezing job {id} was lost"),
+                () = context.stopping.cancelled() => {
+                    tracing::info!(job = %id, "given back, to be frozen by another");
+                    return Ok(held.release().await?);
+                }
             }
         }
-        self.announce(self.job(id).await?, context).await?;
-        held.finish().await?;
-        Ok(())
+        let job = self.job(id).await?;
+        if job.state == JobState::Running {
+            // A candidate was opened again meanwhile: to be frozen with it.
+            return Ok(held.release().await?);
+        }
+        self.announce(job, context).await?;
+        Ok(held.finish().await?)
     }
 
     /// Nothing to announce where no dataset came of it.
@@ -124,16 +139,15 @@ impl Freezer {
         Ok(context.send(ready).await?)
     }
 
-    async fn make_dataset(&self, job: &Job) -> Result<()> {
+    async fn make_dataset(&self, job: &Job, settled: Settled) -> Result<()> {
         let images = self.images(job.id).await?;
         if images.is_empty() {
             let error = format!(
                 "none of its images was accepted: `maskline rejects {}` says why",
                 job.id
             );
-            self.catalog.fail_job(job.id, &error).await?;
             tracing::error!(job = %job.id, "{error}");
-            return Ok(());
+            return Ok(self.catalog.fail_settled(job.id, &error, settled).await?);
         }
         let settings = job.split.clone();
         let plan = tokio::task::spawn_blocking(move || plan::plan(images, &settings)).await?;
@@ -158,7 +172,7 @@ impl Freezer {
             split: job.split.clone(),
             created: now(),
         };
-        Ok(self.catalog.freeze(job.id, &dataset).await?)
+        Ok(self.catalog.freeze(job.id, &dataset, settled).await?)
     }
 
     async fn images(&self, job: JobId) -> Result<Images> {

@@ -2,17 +2,21 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, DatasetReady, Format, How, ImageFailed, ImageId, JobFailed, JobId, Label,
-    Location, Measurements, Message, NetworkName, Queue, Source, TrainingSettings,
+    CandidateId, DatasetReady, Format, How, ImageFailed, ImageFetched, ImageId, ImageLabeled,
+    ImageValidated, JobFailed, JobId, Label, Location, Measurements, Message, NetworkName,
+    ObjectKey, Queue, Source, TrainingSettings,
 };
 use maskline_runtime::{Context, Sender, Stage, WorkContext, Worker, broker};
 use maskline_storage::{
-    StorageArgs, Stores,
+    ObjectStore, StorageArgs, StorageError, Stores,
     lease::LeaseWatch,
     records::{End, Ending, ImageDocument, Job, JobState, NewCandidate, SplitSettings, Work},
 };
 use maskline_storer::{books::Books, freeze::Freezer};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 struct Place {
@@ -128,8 +132,68 @@ impl Place {
         }
     }
 
+    /// A frozen job with one candidate that was given up, and what the trainers were
+    /// told of it.
+    async fn frozen_without_one(&self) -> (DatasetReady, JobId, CandidateId) {
+        let (job, candidates) = self.job(20).await;
+        for (number, candidate) in candidates.iter().enumerate().skip(1) {
+            self.store(job, *candidate, number as u64).await;
+        }
+        self.end(candidates[0], None, gave_up()).await;
+        self.expanded(job).await;
+        assert!(self.freezer.work(&self.context).await.unwrap());
+        let (ready, _) = self.told().await;
+        (ready, job, candidates[0])
+    }
+
+    /// The labeler's message about an image, and the stage that takes it.
+    async fn label(&self, job: JobId, candidate: CandidateId, number: u64) {
+        let document = image(job, candidate, number);
+        let normalized = ObjectKey::normalized(&document.image);
+        let objects = &self.stores.objects;
+        let pixels = document.binary.clone();
+        objects.put(&normalized, pixels).await.unwrap();
+        let fetched = ImageFetched {
+            job,
+            candidate,
+            location: document.source,
+            label: Some(document.label.clone()),
+            image: document.image,
+            object: ObjectKey::raw(&document.image),
+            bytes: 9,
+            content_type: None,
+            history: vec![],
+        };
+        let labeled = ImageLabeled {
+            validated: ImageValidated {
+                fetched,
+                normalized,
+                width: document.width,
+                height: document.height,
+                measurements: document.measurements,
+            },
+            label: document.label,
+            how: document.how,
+            opinion: None,
+        };
+        let context = Context {
+            attempts: 0,
+            last_attempt: false,
+            trace_id: None,
+        };
+        let handled = self.books.handle(labeled.into(), &context).await;
+        handled.unwrap();
+    }
+
     async fn state(&self, job: JobId) -> Job {
         self.stores.catalog.job(job).await.unwrap().unwrap()
+    }
+}
+
+fn gave_up() -> End {
+    End::Failed {
+        stage: "validator".to_owned(),
+        error: "boom".to_owned(),
     }
 }
 
@@ -188,21 +252,9 @@ async fn a_job_is_frozen_when_nothing_is_in_flight_and_not_before() {
 #[tokio::test]
 async fn what_is_frozen_is_announced_again_as_it_is() {
     let place = Place::new().await;
-    let (job, candidates) = place.job(20).await;
-    for (number, candidate) in candidates.iter().enumerate().skip(1) {
-        place.store(job, *candidate, number as u64).await;
-    }
-    let gave_up = End::Failed {
-        stage: "validator".to_owned(),
-        error: "boom".to_owned(),
-    };
-    place.end(candidates[0], None, gave_up).await;
-    place.expanded(job).await;
-    assert!(place.freezer.work(&place.context).await.unwrap());
-    let (first, _) = place.told().await;
+    let (first, _, _) = place.frozen_without_one().await;
 
-    // A storer died between the freeze and its announcement, and a dead letter was
-    // replayed meanwhile: the dataset is what it was.
+    // A storer died between the freeze and its announcement.
     let (twin, _) = place.job(0).await;
     let dataset = place
         .stores
@@ -211,14 +263,145 @@ async fn what_is_frozen_is_announced_again_as_it_is() {
         .await
         .unwrap()
         .unwrap();
-    place.stores.catalog.finish_expansion(twin).await.unwrap();
-    place.stores.catalog.freeze(twin, &dataset).await.unwrap();
-    place.store(twin, candidates[0], 0).await;
     place.expanded(twin).await;
+    let settled = place.stores.catalog.settled(twin).await.unwrap();
+    let settled = settled.expect("nothing is in flight");
+    let freezing = place.stores.catalog.freeze(twin, &dataset, settled);
+    freezing.await.unwrap();
     assert!(place.freezer.work(&place.context).await.unwrap());
     let (again, _) = place.told().await;
     assert_eq!((again.job, again.dataset), (twin, first.dataset));
     assert_eq!(place.stores.catalog.datasets(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_was_given_up_and_is_replayed_makes_a_new_version_of_the_dataset() {
+    let place = Place::new().await;
+    let (first, job, candidate) = place.frozen_without_one().await;
+    let catalog = &place.stores.catalog;
+    let reopened = [candidate];
+    catalog.reopen_candidates(job, &reopened).await.unwrap();
+    assert!(!place.freezer.work(&place.context).await.unwrap());
+    assert_eq!(place.state(job).await.state, JobState::Running);
+
+    place.label(job, candidate, 0).await;
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    let frozen = place.state(job).await;
+    let (second, waiting) = place.told().await;
+    assert_ne!(second.dataset, first.dataset);
+    assert_eq!(
+        (frozen.state, frozen.dataset),
+        (JobState::Frozen, Some(second.dataset))
+    );
+    assert_eq!((second.networks, waiting), (frozen.train, 0));
+    assert!(!place.freezer.work(&place.context).await.unwrap(), "once");
+    assert_eq!(catalog.datasets(10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_was_given_up_and_comes_on_by_itself_makes_a_new_version_too() {
+    let place = Place::new().await;
+    let (first, job, candidate) = place.frozen_without_one().await;
+    // Nobody replayed anything: another delivery of the same message did better.
+    place.label(job, candidate, 0).await;
+    place.label(job, candidate, 0).await;
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    let (second, waiting) = place.told().await;
+    assert_ne!(second.dataset, first.dataset);
+    assert_eq!(waiting, 0);
+    let books = place.stores.catalog.books(job).await.unwrap();
+    assert_eq!((books.stored, books.failed, books.in_flight), (20, 0, 0));
+}
+
+#[tokio::test]
+async fn what_fails_once_more_leaves_the_dataset_as_it_is() {
+    let place = Place::new().await;
+    let (first, job, candidate) = place.frozen_without_one().await;
+    let catalog = &place.stores.catalog;
+    let reopened = [candidate];
+    catalog.reopen_candidates(job, &reopened).await.unwrap();
+    place.end(candidate, None, gave_up()).await;
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    assert_eq!(place.state(job).await.state, JobState::Frozen);
+    let (again, _) = place.told().await;
+    assert_eq!(again.dataset, first.dataset);
+    assert_eq!(catalog.datasets(10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_is_asked_to_stop_in_the_middle_gives_the_job_back_and_another_freezes_it() {
+    let place = Place::new().await;
+    let (job, candidates) = place.job(20).await;
+    for (number, candidate) in candidates.iter().enumerate() {
+        place.store(job, *candidate, number as u64).await;
+    }
+    place.expanded(job).await;
+    let stuck = Arc::new(Stuck::default());
+    let stopped = Freezer {
+        objects: stuck.clone(),
+        catalog: place.stores.catalog.clone(),
+        leases: LeaseWatch::default(),
+        progress: Arc::default(),
+    };
+    let context = WorkContext {
+        stopping: CancellationToken::new(),
+        ..place.context.clone()
+    };
+    let stop = async {
+        stuck.writing.notified().await;
+        context.stopping.cancel();
+    };
+    let (worked, ()) = tokio::join!(stopped.work(&context), stop);
+    worked.unwrap();
+    assert_eq!(place.state(job).await.state, JobState::Running);
+    let open = place.stores.catalog.open_work("freeze").await.unwrap();
+    assert_eq!(open[0].owner, None, "it can be taken at once");
+
+    assert!(place.freezer.work(&place.context).await.unwrap());
+    assert_eq!(place.state(job).await.state, JobState::Frozen);
+}
+
+/// An object store in which no write comes to its end.
+#[derive(Default)]
+struct Stuck {
+    writing: Notify,
+}
+
+#[async_trait]
+impl ObjectStore for Stuck {
+    async fn put(&self, _: &ObjectKey, _: Bytes) -> Result<(), StorageError> {
+        self.writing.notify_one();
+        std::future::pending().await
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {
+        Err(StorageError::NotFound(key.to_string()))
+    }
+
+    async fn size(&self, _: &ObjectKey) -> Result<Option<u64>, StorageError> {
+        Ok(None)
+    }
+
+    async fn delete(&self, _: &ObjectKey) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    async fn list(
+        &self,
+        _: &str,
+        _: Option<&ObjectKey>,
+        _: usize,
+    ) -> Result<Vec<ObjectKey>, StorageError> {
+        Ok(vec![])
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
+    fn locate(&self, key: &ObjectKey) -> String {
+        key.to_string()
+    }
 }
 
 #[tokio::test]

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use maskline_models::{device::Compute, weights};
 use maskline_storage::{
     Stores,
+    lease::Progress as LeaseProgress,
     records::{Model, Run, now},
 };
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, info_span};
+use tracing::{Instrument, Span, field::Empty, info_span};
 
 use crate::{
     checkpoint, evaluation,
@@ -20,6 +21,14 @@ use crate::{
     report::{self, Report},
     session::{Advance, Session, Task},
 };
+
+// What an epoch's span says.
+const EPOCH: &str = "maskline.epoch";
+const LEARNING_RATE: &str = "maskline.learning_rate";
+const TRAINING_LOSS: &str = "maskline.training.loss";
+const VALIDATION_LOSS: &str = "maskline.validation.loss";
+const VALIDATION_ACCURACY: &str = "maskline.validation.accuracy";
+const IMAGES_PER_SECOND: &str = "maskline.images_per_second";
 
 /// When to stop before the end.
 #[derive(Debug, Clone, Default)]
@@ -55,6 +64,8 @@ pub struct Course {
     /// What decoded images may take, in bytes.
     pub image_memory: u64,
     pub halt: Halt,
+    /// Told of every checkpoint.
+    pub progress: LeaseProgress,
 }
 
 impl Course {
@@ -80,12 +91,12 @@ impl Course {
         while !session.is_done() {
             let span = info_span!(
                 "epoch",
-                epoch = session.progress().epochs.len() + 1,
-                learning_rate = tracing::field::Empty,
-                training_loss = tracing::field::Empty,
-                validation_loss = tracing::field::Empty,
-                validation_accuracy = tracing::field::Empty,
-                images_per_second = tracing::field::Empty,
+                { EPOCH } = session.progress().epochs.len() + 1,
+                { LEARNING_RATE } = Empty,
+                { TRAINING_LOSS } = Empty,
+                { VALIDATION_LOSS } = Empty,
+                { VALIDATION_ACCURACY } = Empty,
+                { IMAGES_PER_SECOND } = Empty,
             );
             let advance = span.in_scope(|| session.advance(&examples, &self.halt))?;
             if self.halt.lost.is_cancelled() {
@@ -143,13 +154,13 @@ impl Course {
             return;
         };
         let span = Span::current();
-        span.record("learning_rate", epoch.learning_rate);
+        span.record(LEARNING_RATE, epoch.learning_rate);
         let (training_loss, validation_loss) = (epoch.training.loss, epoch.validation.loss);
         let validation_accuracy = epoch.validation.accuracy;
-        span.record("training_loss", training_loss);
-        span.record("validation_loss", validation_loss);
-        span.record("validation_accuracy", validation_accuracy);
-        span.record("images_per_second", epoch.images_per_second);
+        span.record(TRAINING_LOSS, training_loss);
+        span.record(VALIDATION_LOSS, validation_loss);
+        span.record(VALIDATION_ACCURACY, validation_accuracy);
+        span.record(IMAGES_PER_SECOND, epoch.images_per_second);
         tracing::info!(
             run = %self.run.id,
             network = %self.run.network,
@@ -167,6 +178,7 @@ impl Course {
     async fn keep(&mut self, session: &Session) -> Result<()> {
         let snapshot = session.snapshot()?;
         checkpoint::save(&self.stores.objects, self.run.id, &snapshot).await?;
+        self.progress.made();
         let best = snapshot.progress.best().map(|epoch| epoch.validation);
         self.run.epoch = u32::try_from(snapshot.progress.epochs.len())?;
         self.run.accuracy = best.map(|score| score.accuracy);

@@ -41,9 +41,16 @@ pub enum Hopeless {
         wanted: &'static str,
     },
     #[error(
-        "it failed {times} times, the last time so: {error}. Ask for it with another seed once that is mended"
+        "it failed {times} times, the last time so: {error}. Ask for it again with \
+         `maskline train` once that is mended"
     )]
     TriedEnough { times: u32, error: String },
+    #[error(
+        "{times} trainers in a row ended with it and left no word nor checkpoint, as a process \
+         does that finds no memory. Ask for it again with `maskline train` and a smaller --batch \
+         or --pixels, or give the trainers more memory"
+    )]
+    EndsTrainers { times: u32 },
 }
 
 /// Whether a network can be trained with these settings at all.
@@ -66,7 +73,7 @@ pub fn check(settings: &TrainingSettings) -> Result<(), Hopeless> {
         weight_decay,
         label_smoothing,
         warmup_epochs,
-        seed: _,
+        seed,
     } = *settings;
     count(
         (1..=MOST_EPOCHS).contains(&epochs),
@@ -113,6 +120,13 @@ pub fn check(settings: &TrainingSettings) -> Result<(), Hopeless> {
         "the warm-up",
         warmup_epochs,
         "a number of epochs from 0 on",
+    )?;
+    let can_be_recorded = i64::try_from(seed).is_ok();
+    refuse(
+        can_be_recorded,
+        "the seed",
+        seed.to_string(),
+        "0 to 9223372036854775807, as MongoDB counts",
     )
 }
 
@@ -200,6 +214,13 @@ mod tests {
                     ..default()
                 },
                 "warm-up can't be inf",
+            ),
+            (
+                TrainingSettings {
+                    seed: 1 << 63,
+                    ..default()
+                },
+                "the seed can't be 9223372036854775808: give 0 to",
             ),
         ];
         for (settings, expected) in cases {

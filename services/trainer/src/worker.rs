@@ -1,9 +1,6 @@
 //! The worker: one run at a time, and what its errors mean.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
 use async_trait::async_trait;
@@ -12,11 +9,10 @@ use maskline_models::device::Compute;
 use maskline_runtime::{BrokerError, WorkContext, Worker, telemetry};
 use maskline_storage::{
     StorageError, Stores,
-    lease::{Held, LeaseWatch},
+    lease::{Held, LeaseWatch, Progress},
     records::{Run, RunState, Work},
 };
 use tokio::sync::Notify;
-use tracing::Instrument;
 
 use crate::{
     checkpoint,
@@ -25,7 +21,8 @@ use crate::{
     publish,
 };
 
-/// So often may a run fail for reasons that nobody understands.
+/// So often in a row may a run fail for reasons that nobody understands, or end the
+/// process that trains it, before it is given up.
 const MOST_FAILURES: u32 = 5;
 
 /// Trains networks.
@@ -36,8 +33,6 @@ pub struct Trainer {
     compute: Compute,
     /// What decoded images may take, in bytes.
     image_memory: u64,
-    /// How often each run has failed here in a row.
-    failures: Mutex<HashMap<RunId, u32>>,
 }
 
 #[async_trait]
@@ -62,8 +57,15 @@ impl Worker for Trainer {
             bail!("{} is no training run", held.work());
         };
         let run = self.run(id).await?;
-        let span = telemetry::span_from(run.traceparent.as_deref(), "train");
-        self.see_to(run, held, context).instrument(span).await?;
+        let mut about = vec![
+            ("maskline.run.id", id.to_string()),
+            ("maskline.network", run.network.to_string()),
+            ("maskline.dataset.id", run.dataset.to_string()),
+        ];
+        about.extend(run.job.map(|job| (telemetry::JOB_ID, job.to_string())));
+        let traceparent = run.traceparent.clone();
+        let training = self.see_to(run, held, context);
+        telemetry::in_span_from(traceparent.as_deref(), "train", about, training).await?;
         Ok(true)
     }
 }
@@ -82,7 +84,6 @@ impl Trainer {
             wake,
             compute,
             image_memory,
-            failures: Mutex::default(),
         }
     }
 
@@ -96,8 +97,14 @@ impl Trainer {
             stopping: context.stopping.clone(),
             lost: held.lost_token(),
         };
-        let id = run.id;
-        let error = match self.bring_to_an_end(run, &halt, context).await {
+        let (id, times) = (run.id, held.failures());
+        if run.state == RunState::Open && times >= MOST_FAILURES {
+            return self
+                .give_up(id, &Hopeless::EndsTrainers { times }, held)
+                .await;
+        }
+        let progress = held.progress();
+        let error = match self.bring_to_an_end(run, &halt, progress, context).await {
             Ok(true) => return Ok(held.finish().await?),
             Ok(false) => {
                 tracing::info!(run = %id, "given back, to be gone on with");
@@ -107,21 +114,32 @@ impl Trainer {
             Err(error) if halt.lost.is_cancelled() => return Err(error),
             Err(error) => error,
         };
-        if let Some(hopeless) = self.is_hopeless(id, &error) {
-            tracing::error!(run = %id, error = %hopeless, "the run failed");
-            let mut run = self.run(id).await?;
-            run.state = RunState::Failed;
-            run.error = Some(hopeless.to_string());
-            self.stores.catalog.update_run(&run).await?;
-            checkpoint::clear(&self.stores.objects, id).await?;
-            return Ok(held.finish().await?);
+        match Verdict::of(&error, times) {
+            Verdict::Hopeless(hopeless) => return self.give_up(id, &hopeless, held).await,
+            Verdict::NotNow => held.release().await?,
+            Verdict::Failed => held.fail().await?,
         }
-        held.release().await?;
         Err(error)
     }
 
+    async fn give_up(&self, id: RunId, why: &Hopeless, held: Held) -> Result<()> {
+        tracing::error!(run = %id, error = %why, "the run failed");
+        let mut run = self.run(id).await?;
+        run.state = RunState::Failed;
+        run.error = Some(why.to_string());
+        self.stores.catalog.update_run(&run).await?;
+        checkpoint::clear(&self.stores.objects, id).await?;
+        Ok(held.finish().await?)
+    }
+
     /// `false`: not ended, because the service is asked to stop.
-    async fn bring_to_an_end(&self, run: Run, halt: &Halt, context: &WorkContext) -> Result<bool> {
+    async fn bring_to_an_end(
+        &self,
+        run: Run,
+        halt: &Halt,
+        progress: Progress,
+        context: &WorkContext,
+    ) -> Result<bool> {
         let id = run.id;
         match run.state {
             RunState::Open => {
@@ -131,6 +149,7 @@ impl Trainer {
                     compute: self.compute.clone(),
                     image_memory: self.image_memory,
                     halt: halt.clone(),
+                    progress,
                 };
                 let Some(product) = course.follow().await? else {
                     return Ok(false);
@@ -150,35 +169,41 @@ impl Trainer {
             RunState::Failed => {}
         }
         checkpoint::clear(&self.stores.objects, id).await?;
-        self.failures().remove(&id);
         Ok(true)
     }
+}
 
-    /// Whether the run is to be given up for this error. Storage and broker that
-    /// are away come back; everything else is tried a few times.
-    fn is_hopeless(&self, run: RunId, error: &Error) -> Option<Hopeless> {
+/// What an error means for the run.
+#[derive(Debug, PartialEq)]
+enum Verdict {
+    /// No retry helps.
+    Hopeless(Hopeless),
+    /// Storage or broker are away, and come back: it is tried for ever.
+    NotNow,
+    /// Nobody understands it: it is tried a few times.
+    Failed,
+}
+
+impl Verdict {
+    /// `earlier`: how often in a row the run has failed before.
+    fn of(error: &Error, earlier: u32) -> Self {
         if let Some(hopeless) = error.downcast_ref::<Hopeless>() {
-            return Some(hopeless.clone());
+            return Self::Hopeless(hopeless.clone());
         }
         let outside = |cause: &(dyn std::error::Error + 'static)| {
             let storage = cause.downcast_ref::<StorageError>();
             storage.is_some_and(StorageError::is_transient) || cause.is::<BrokerError>()
         };
         if error.chain().any(outside) {
-            return None;
+            return Self::NotNow;
         }
-        let mut failures = self.failures();
-        let times = failures.entry(run).or_default();
-        *times += 1;
-        (*times >= MOST_FAILURES).then(|| Hopeless::TriedEnough {
-            times: *times,
-            error: format!("{error:#}"),
-        })
-    }
-
-    fn failures(&self) -> std::sync::MutexGuard<'_, HashMap<RunId, u32>> {
-        // A count stays right whatever happened to who counted.
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+        match earlier + 1 {
+            MOST_FAILURES.. => Self::Hopeless(Hopeless::TriedEnough {
+                times: earlier + 1,
+                error: format!("{error:#}"),
+            }),
+            _ => Self::Failed,
+        }
     }
 }
 
@@ -189,7 +214,7 @@ mod tests {
     use bytes::Bytes;
     use maskline_messages::{DatasetId, JobId, Label, NetworkName, ObjectKey, TrainingSettings};
     use maskline_models::weights;
-    use maskline_storage::records::now;
+    use maskline_storage::records::{Lease, now};
 
     use super::*;
     use crate::fixtures::{Drawing, Store, alone, compute};
@@ -380,6 +405,7 @@ mod tests {
             compute: compute(),
             image_memory: 1 << 30,
             halt,
+            progress: Progress::default(),
         };
         let error = course.follow().await.err().unwrap();
         assert!(error.to_string().contains("lost"), "{error:#}");
@@ -477,23 +503,70 @@ mod tests {
         assert!(!trainer.work(&context).await.unwrap());
     }
 
-    #[tokio::test]
-    async fn what_nobody_understands_is_tried_a_few_times_and_what_comes_back_for_ever() {
-        let store = Store::new().await;
-        let trainer = trainer(&store);
-        let run = RunId::of(&DatasetId::of(b""), NetworkName::MobilenetV2, "");
-        let away = || Error::from(StorageError::Unavailable("away".to_owned())).context("saving");
-        for _ in 0..3 * MOST_FAILURES {
-            assert_eq!(trainer.is_hopeless(run, &away()), None);
+    #[test]
+    fn what_nobody_understands_is_tried_a_few_times_and_what_comes_back_for_ever() {
+        let away = Error::from(StorageError::Unavailable("away".to_owned())).context("saving");
+        assert_eq!(Verdict::of(&away, 3 * MOST_FAILURES), Verdict::NotNow);
+        let odd = anyhow::anyhow!("odd");
+        for earlier in 0..MOST_FAILURES - 1 {
+            assert_eq!(Verdict::of(&odd, earlier), Verdict::Failed);
         }
-        let odd = || anyhow::anyhow!("odd");
-        for _ in 1..MOST_FAILURES {
-            assert_eq!(trainer.is_hopeless(run, &odd()), None);
-        }
-        let given_up = trainer.is_hopeless(run, &odd()).unwrap().to_string();
+        let Verdict::Hopeless(given_up) = Verdict::of(&odd, MOST_FAILURES - 1) else {
+            panic!("it is tried once more");
+        };
+        let given_up = given_up.to_string();
         assert!(
             given_up.contains("5 times") && given_up.contains("odd"),
             "{given_up}"
         );
+    }
+
+    async fn lease(store: &Store) -> Lease {
+        store.catalog.open_work("train").await.unwrap().remove(0)
+    }
+
+    /// Leaves the run as so many trainers do that died with it.
+    async fn die_with(store: &Store, trainers: u32) {
+        let died = store.catalog.take(&lease(store).await, "dead").await;
+        let died = Lease {
+            failures: trainers,
+            ..died.unwrap().expect("nobody else takes it")
+        };
+        store.catalog.release(&died).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_run_that_ends_every_trainer_is_given_up_whoever_they_were() {
+        let store = Store::new().await;
+        let dataset = store.dataset(&Drawing::default()).await;
+        let id = ask(&store, dataset, settings()).await;
+        die_with(&store, MOST_FAILURES).await;
+        trainer(&store).work(&store.context("last")).await.unwrap();
+        let run = run(&store, id).await;
+        assert_eq!(run.state, RunState::Failed, "{run:?}");
+        let error = run.error.unwrap();
+        assert!(error.contains("5 trainers in a row"), "{error}");
+        assert!(error.contains("--batch"), "{error}");
+
+        store.catalog.reopen_run(id).await.unwrap();
+        assert_eq!(
+            lease(&store).await.failures,
+            0,
+            "a person asks for it again"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_forgets_the_trainers_that_died_before_it() {
+        let _alone = alone().await;
+        let store = Store::new().await;
+        let dataset = store.dataset(&Drawing::default()).await;
+        let id = ask(&store, dataset, settings()).await;
+        die_with(&store, MOST_FAILURES - 1).await;
+        let stopped = store.context("one");
+        stopped.stopping.cancel();
+        assert!(trainer(&store).work(&stopped).await.unwrap());
+        assert!(checkpoints(&store, id).await > 0);
+        assert_eq!(lease(&store).await.failures, 0);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     error::StorageError,
     records::{
         Books, Candidate, CandidateState, Dataset, Ending, ImageDocument, ImageFacts, Job, Lease,
-        Model, NewCandidate, Run, Work,
+        Model, NewCandidate, Run, Settled, Work,
     },
 };
 
@@ -70,8 +70,10 @@ pub trait Catalog: Send + Sync + 'static {
     async fn jobs(&self, most: usize) -> Result<Vec<Job>, StorageError>;
     /// `expanding` → `running`: every candidate is recorded.
     async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError>;
-    /// `expanding` or `running` → `failed`.
+    /// `expanding` → `failed`.
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError>;
+    /// `failed` → `expanding`, where the expansion never came to its end.
+    async fn reopen_expansion(&self, job: JobId) -> Result<(), StorageError>;
 
     // Candidates
 
@@ -96,13 +98,21 @@ pub trait Catalog: Send + Sync + 'static {
         image: &ImageId,
         candidate: CandidateId,
     ) -> Result<CandidateId, StorageError>;
-    /// Ends a candidate, see [`Ending`]. [`StorageError::NotFound`] where no such
-    /// candidate was recorded.
-    async fn end_candidate(&self, ending: &Ending) -> Result<(), StorageError>;
+    /// Ends a candidate that is in flight, see [`Ending`]. Returns how it has ended,
+    /// now or before. [`StorageError::NotFound`] where no such candidate was recorded.
+    async fn end_candidate(&self, ending: &Ending) -> Result<CandidateState, StorageError>;
+    /// Those of the job's candidates that failed are in flight again, and the job waits
+    /// for them: one that is expanded becomes `running`, its freezing is open again,
+    /// and nobody has a hold on it. Where all have ended for good nothing changes.
+    async fn reopen_candidates(
+        &self,
+        job: JobId,
+        candidates: &[CandidateId],
+    ) -> Result<(), StorageError>;
     async fn books(&self, job: JobId) -> Result<Books, StorageError>;
-    /// Whether the job is `running` and none of its candidates is in flight. Its
-    /// cost does not grow with the job.
-    async fn is_settled(&self, job: JobId) -> Result<bool, StorageError>;
+    /// Whether the job is `running` and none of its candidates is in flight. Its cost
+    /// does not grow with the job.
+    async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError>;
 
     // Images
 
@@ -134,19 +144,34 @@ pub trait Catalog: Send + Sync + 'static {
     async fn offer(&self, work: &Work) -> Result<(), StorageError>;
     /// Work that was offered and is not done, with who holds it; `kind` as in [`Work`]'s `kind`.
     async fn open_work(&self, kind: &str) -> Result<Vec<Lease>, StorageError>;
-    /// Takes the work if its lease is still as it was `seen`. Returns the lease now held.
+    /// Takes the work if its lease is still as it was `seen`; that it is taken out of
+    /// another's hands counts as a failure. Returns the lease now held.
     async fn take(&self, seen: &Lease, owner: &str) -> Result<Option<Lease>, StorageError>;
-    /// Counts the beat up. `None`: it was taken over, stop working.
+    /// Counts the beat up and writes the lease's failures. `None`: it was taken over,
+    /// stop working.
     async fn renew(&self, lease: &Lease) -> Result<Option<Lease>, StorageError>;
-    /// Gives the work back undone, if it is still held.
+    /// Gives the work back undone, with the lease's failures, if it is still held.
     async fn release(&self, lease: &Lease) -> Result<(), StorageError>;
-    /// Done: it is never offered again.
-    async fn finish(&self, work: &Work) -> Result<(), StorageError>;
+    /// Done: it is offered no more. `false`: it is not held any more.
+    async fn finish(&self, lease: &Lease) -> Result<bool, StorageError>;
 
     // Datasets, runs, models
 
-    /// Records a dataset and marks `job` as frozen with it.
-    async fn freeze(&self, job: JobId, dataset: &Dataset) -> Result<(), StorageError>;
+    /// Records a dataset and marks `job` as frozen with it, unless it was opened again
+    /// since it was `settled`.
+    async fn freeze(
+        &self,
+        job: JobId,
+        dataset: &Dataset,
+        settled: Settled,
+    ) -> Result<(), StorageError>;
+    /// `running` → `failed`, unless it was opened again since it was `settled`.
+    async fn fail_settled(
+        &self,
+        job: JobId,
+        error: &str,
+        settled: Settled,
+    ) -> Result<(), StorageError>;
     async fn dataset(&self, id: &DatasetId) -> Result<Option<Dataset>, StorageError>;
     /// The newest first.
     async fn datasets(&self, most: usize) -> Result<Vec<Dataset>, StorageError>;
@@ -161,6 +186,9 @@ pub trait Catalog: Send + Sync + 'static {
     ) -> Result<Vec<Run>, StorageError>;
     /// Writes state, error, epoch, accuracy, loss and device of a run.
     async fn update_run(&self, run: &Run) -> Result<(), StorageError>;
+    /// A run that failed is `open` again, as if nobody had begun it, and so is the work
+    /// on it. Any other stays as it is.
+    async fn reopen_run(&self, id: RunId) -> Result<(), StorageError>;
     async fn publish_model(&self, model: &Model) -> Result<(), StorageError>;
     async fn model(&self, id: RunId) -> Result<Option<Model>, StorageError>;
     /// The newest first.

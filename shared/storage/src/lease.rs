@@ -5,6 +5,9 @@
 //! still for longer than the lease lasts, on the watching process's own monotonic
 //! clock, belongs to a process that is dead or cut off, and its work may be taken.
 //! [`Held`] is the other side: it counts the beat up for as long as it lives.
+//!
+//! The lease also counts its failures, holders that died included, until one comes
+//! on: so that work which kills whoever takes it is known, whoever has it next.
 
 use std::{
     collections::HashMap,
@@ -13,7 +16,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, task::JoinHandle, time};
+use tokio::{
+    sync::{Notify, oneshot},
+    task::JoinHandle,
+    time,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -92,6 +99,7 @@ impl LeaseWatch {
             catalog: catalog.clone(),
             time_to_live: self.time_to_live,
             lost: CancellationToken::new(),
+            progress: Progress::default(),
         };
         Ok(Some(Held::new(holder, lease, before)))
     }
@@ -117,9 +125,10 @@ impl LeaseWatch {
 /// Work in this process's hands. It is kept alive in the background until it is
 /// finished, released, dropped (which releases it too, some time later) or lost.
 pub struct Held {
-    catalog: Arc<dyn Catalog>,
     work: Work,
+    failures: u32,
     lost: CancellationToken,
+    progress: Progress,
     /// Ends the keeper; dropped, it releases the work.
     end: Option<oneshot::Sender<End>>,
     keeper: JoinHandle<Result<(), StorageError>>,
@@ -127,15 +136,29 @@ pub struct Held {
 
 enum End {
     Finished,
+    Failed,
+}
+
+/// Says that held work has come on, so that whoever dies or fails from now on is the
+/// first to do so.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Notify>);
+
+impl Progress {
+    /// To be called when what was done will not have to be done again.
+    pub fn made(&self) {
+        self.0.notify_one();
+    }
 }
 
 impl Held {
     fn new(holder: Holder, lease: Lease, alive: Instant) -> Self {
         let (end, ended) = oneshot::channel();
         Self {
-            catalog: holder.catalog.clone(),
             work: lease.work.clone(),
+            failures: lease.failures,
             lost: holder.lost.clone(),
+            progress: holder.progress.clone(),
             end: Some(end),
             keeper: tokio::spawn(holder.keep(lease, alive, ended)),
         }
@@ -143,6 +166,16 @@ impl Held {
 
     pub fn work(&self) -> &Work {
         &self.work
+    }
+
+    /// How often in a row those who held it before died or failed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// For whoever does the work, to say that it comes on.
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
     }
 
     /// Returns when another process may have the work: stop at once.
@@ -156,14 +189,14 @@ impl Held {
         self.lost.clone()
     }
 
-    /// Done, and never to be done again. [`StorageError::Unavailable`] where the
-    /// lease was lost: another is at it.
+    /// Done. [`StorageError::Unavailable`] where the lease was lost: another is at it,
+    /// or will be.
     pub async fn finish(mut self) -> Result<(), StorageError> {
+        self.end(Some(End::Finished)).await?;
         if self.lost.is_cancelled() {
             return Err(lost(&self.work));
         }
-        self.catalog.finish(&self.work).await?;
-        self.end(Some(End::Finished)).await
+        Ok(())
     }
 
     /// Gives the work back undone, so that another can take it at once.
@@ -171,9 +204,14 @@ impl Held {
         self.end(None).await
     }
 
+    /// Gives the work back and counts a failure.
+    pub async fn fail(mut self) -> Result<(), StorageError> {
+        self.end(Some(End::Failed)).await
+    }
+
     async fn end(&mut self, end: Option<End>) -> Result<(), StorageError> {
         if let (Some(sender), Some(end)) = (self.end.take(), end) {
-            // The keeper is gone where the lease was lost in the last moment.
+            // The keeper is gone where the lease was lost before.
             let _ = sender.send(end);
         }
         let kept = (&mut self.keeper).await;
@@ -189,10 +227,12 @@ struct Holder {
     catalog: Arc<dyn Catalog>,
     time_to_live: Duration,
     lost: CancellationToken,
+    progress: Progress,
 }
 
 impl Holder {
-    /// Counts the beat up three times in a lease's life.
+    /// Counts the beat up three times in a lease's life, and when the work comes on
+    /// after failures.
     async fn keep(
         self,
         mut lease: Lease,
@@ -201,10 +241,15 @@ impl Holder {
     ) -> Result<(), StorageError> {
         loop {
             tokio::select! {
-                end = &mut ended => return match end {
-                    Ok(End::Finished) => Ok(()),
-                    Err(_) => self.catalog.release(&lease).await,
-                },
+                // Progress first: a failure after it is the first in a row.
+                biased;
+                () = self.progress.0.notified() => {
+                    if lease.failures == 0 {
+                        continue;
+                    }
+                    lease.failures = 0;
+                }
+                end = &mut ended => return self.end(lease, end.ok()).await,
                 () = time::sleep(self.left(alive).min(self.time_to_live / 3)) => {}
             }
             let before = Instant::now();
@@ -223,6 +268,26 @@ impl Holder {
         }
         self.lost.cancel();
         Ok(())
+    }
+
+    async fn end(&self, mut lease: Lease, end: Option<End>) -> Result<(), StorageError> {
+        match end {
+            Some(End::Finished) => match self.catalog.finish(&lease).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {
+                    self.lost.cancel();
+                    return Ok(());
+                }
+                Err(error) => {
+                    // To be done again, by whoever comes first.
+                    let _ = self.catalog.release(&lease).await;
+                    return Err(error);
+                }
+            },
+            Some(End::Failed) => lease.failures = lease.failures.saturating_add(1),
+            None => {}
+        }
+        self.catalog.release(&lease).await
     }
 
     /// Does not wait for an answer that would come after the lease has run out. If

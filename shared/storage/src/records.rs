@@ -59,7 +59,9 @@ impl Default for SplitSettings {
     }
 }
 
-/// Only forwards: `expanding` → `running` → `frozen`, or `failed` from the first two.
+/// Forwards by itself: `expanding` → `running` → `frozen`, or `failed` from the first
+/// two. Back where a person sends a dead letter back: `frozen` or `failed` → `running`,
+/// `failed` → `expanding`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
@@ -70,6 +72,14 @@ pub enum JobState {
     /// The dataset exists.
     Frozen,
     Failed,
+}
+
+/// That a job was seen as settled. Whoever freezes it shows this: what was planned
+/// before the job was opened again lacks what has come since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// How often the job had been opened again.
+    pub(crate) reopened: i64,
 }
 
 /// One candidate as the expansion found it.
@@ -122,9 +132,8 @@ impl CandidateState {
     }
 }
 
-/// How a candidate ends. `Stored` and `Rejected` are for good: what comes later
-/// changes nothing. `Failed` gives way to them, because a dead letter can be
-/// replayed.
+/// How a candidate ends, once: what comes later changes nothing. Only one that failed
+/// can be opened again, because a dead letter can be replayed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ending {
     pub candidate: CandidateId,
@@ -147,16 +156,6 @@ impl End {
             Self::Stored => CandidateState::Stored,
             Self::Rejected { .. } => CandidateState::Rejected,
             Self::Failed { .. } => CandidateState::Failed,
-        }
-    }
-
-    /// The states that give way to this end.
-    pub fn ends(&self) -> &'static [CandidateState] {
-        match self {
-            Self::Stored | Self::Rejected { .. } => {
-                &[CandidateState::InFlight, CandidateState::Failed]
-            }
-            Self::Failed { .. } => &[CandidateState::InFlight],
         }
     }
 }
@@ -259,6 +258,21 @@ pub struct Run {
     pub created: u64,
 }
 
+impl Run {
+    /// The run as it was before anybody began it.
+    pub(crate) fn reopened(&self) -> Self {
+        Self {
+            state: RunState::Open,
+            error: None,
+            epoch: 0,
+            accuracy: None,
+            loss: None,
+            device: None,
+            ..self.clone()
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
@@ -340,4 +354,32 @@ pub struct Lease {
     /// `None`: free.
     pub owner: Option<String>,
     pub beat: u64,
+    /// How often in a row its holders died or gave it up for an error, without coming
+    /// on in between.
+    pub failures: u32,
+}
+
+impl Lease {
+    pub(crate) fn taken_by(&self, owner: &str) -> Self {
+        let died = u32::from(self.owner.is_some());
+        Self {
+            owner: Some(owner.to_owned()),
+            failures: self.failures.saturating_add(died),
+            ..self.renewed()
+        }
+    }
+
+    pub(crate) fn renewed(&self) -> Self {
+        Self {
+            beat: self.beat + 1,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn released(&self) -> Self {
+        Self {
+            owner: None,
+            ..self.renewed()
+        }
+    }
 }

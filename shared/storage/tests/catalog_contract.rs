@@ -101,12 +101,18 @@ contract! {
     jobs_come_newest_first,
     a_job_only_moves_forwards,
     a_failed_job_stays_failed,
+    a_failed_expansion_is_gone_on_with_when_it_is_opened_again,
     candidates_are_recorded_once,
     a_large_batch_of_candidates_is_recorded,
     of_many_who_claim_an_image_one_wins,
     claims_of_different_jobs_do_not_meet,
     stored_and_rejected_are_for_good,
-    failed_gives_way,
+    a_failed_candidate_that_is_opened_again_ends_anew,
+    a_frozen_job_waits_for_a_candidate_that_is_opened_again,
+    what_was_planned_before_a_candidate_was_opened_again_freezes_nothing,
+    who_held_the_freezing_before_it_was_opened_again_does_not_end_it,
+    a_job_of_which_all_have_ended_for_good_stays_frozen,
+    candidates_that_are_opened_again_do_not_mend_a_failed_expansion,
     an_ending_keeps_what_it_does_not_say,
     an_unknown_candidate_is_not_found,
     the_books_balance,
@@ -128,8 +134,10 @@ contract! {
     released_and_dropped_work_is_free_again,
     a_living_holder_keeps_its_work,
     dead_work_is_taken_over_and_its_holder_hears_of_it,
+    holders_that_die_and_fail_are_counted_until_one_comes_on,
     a_dataset_is_frozen_once,
     runs_are_recorded_once_and_updated,
+    a_failed_run_is_opened_again_as_if_nobody_had_begun_it,
     models_are_published,
     two_connections_see_each_other,
     a_killed_process_leaves_whole_books,
@@ -174,7 +182,7 @@ async fn a_job_only_moves_forwards(place: &Place) {
     catalog.finish_expansion(job).await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Running);
     let dataset = dataset(job, b"a");
-    catalog.freeze(job, &dataset).await.unwrap();
+    freeze(&*catalog, job, &dataset).await;
     catalog.finish_expansion(job).await.unwrap();
     catalog.fail_job(job, "too late").await.unwrap();
     let job = catalog.job(job).await.unwrap().unwrap();
@@ -189,16 +197,50 @@ async fn a_failed_job_stays_failed(place: &Place) {
     catalog.fail_job(job, "no such folder").await.unwrap();
     catalog.fail_job(job, "something later").await.unwrap();
     catalog.finish_expansion(job).await.unwrap();
-    catalog.freeze(job, &dataset(job, b"a")).await.unwrap();
     let found = catalog.job(job).await.unwrap().unwrap();
     assert_eq!(found.state, JobState::Failed);
     assert_eq!(found.error.as_deref(), Some("no such folder"));
-    assert_eq!(found.dataset, None);
+
+    let empty = expanded_job(&*catalog).await;
+    let settled = catalog.settled(empty).await.unwrap();
+    let settled = settled.expect("nothing was found in it");
+    let failing = catalog.fail_settled(empty, "nothing is left", settled);
+    failing.await.unwrap();
+    let dataset = dataset(empty, b"a");
+    catalog.freeze(empty, &dataset, settled).await.unwrap();
+    let found = catalog.job(empty).await.unwrap().unwrap();
+    assert_eq!((found.state, found.dataset), (JobState::Failed, None));
 
     let unknown = JobId::draw();
     let not_found = Err(StorageError::NotFound(format!("job {unknown}")));
     assert_eq!(catalog.fail_job(unknown, "why").await, not_found);
     assert_eq!(catalog.finish_expansion(unknown).await, not_found);
+}
+
+async fn a_failed_expansion_is_gone_on_with_when_it_is_opened_again(place: &Place) {
+    let catalog = place.open().await;
+    let job = recorded_job(&*catalog).await;
+    catalog.reopen_expansion(job).await.unwrap();
+    assert_eq!(state(&*catalog, job).await, JobState::Expanding);
+    catalog.fail_job(job, "the list was gone").await.unwrap();
+    for _ in 0..2 {
+        catalog.reopen_expansion(job).await.unwrap();
+        let found = catalog.job(job).await.unwrap().unwrap();
+        assert_eq!((found.state, found.error), (JobState::Expanding, None));
+    }
+    catalog.finish_expansion(job).await.unwrap();
+    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    catalog.reopen_expansion(job).await.unwrap();
+    assert_eq!(state(&*catalog, job).await, JobState::Running);
+
+    // It failed for another reason: there is nothing more to expand.
+    fail(&*catalog, job).await;
+    catalog.reopen_expansion(job).await.unwrap();
+    assert_eq!(state(&*catalog, job).await, JobState::Failed);
+
+    let unknown = JobId::draw();
+    let not_found = Err(StorageError::NotFound(format!("job {unknown}")));
+    assert_eq!(catalog.reopen_expansion(unknown).await, not_found);
 }
 
 // Candidates
@@ -288,9 +330,15 @@ async fn stored_and_rejected_are_for_good(place: &Place) {
         for candidate in [&a, &b] {
             let mut ending = ending(candidate.id, late.clone());
             ending.image = Some(ImageId::of(b"another"));
-            catalog.end_candidate(&ending).await.unwrap();
+            let found = catalog.end_candidate(&ending).await.unwrap();
+            let expected = match candidate.id == a.id {
+                true => CandidateState::Stored,
+                false => CandidateState::Rejected,
+            };
+            assert_eq!(found, expected, "it says how it ended before");
         }
     }
+    catalog.reopen_candidates(job, &[a.id, b.id]).await.unwrap();
     let after = [
         catalog.candidate(a.id).await.unwrap(),
         catalog.candidate(b.id).await.unwrap(),
@@ -298,7 +346,7 @@ async fn stored_and_rejected_are_for_good(place: &Place) {
     assert_eq!(before, after);
 }
 
-async fn failed_gives_way(place: &Place) {
+async fn a_failed_candidate_that_is_opened_again_ends_anew(place: &Place) {
     let catalog = place.open().await;
     let job = recorded_job(&*catalog).await;
     let [a, b, c] = candidates(job);
@@ -312,13 +360,24 @@ async fn failed_gives_way(place: &Place) {
     assert_eq!(found.stage.as_deref(), Some("validator"));
     assert_eq!(found.error.as_deref(), Some("the disk is full"));
 
-    end(&*catalog, a.id, End::Stored).await;
-    end(&*catalog, b.id, rejected(Reason::Empty)).await;
     let later = End::Failed {
         stage: "labeler".to_owned(),
         error: "later".to_owned(),
     };
-    end(&*catalog, c.id, later).await;
+    for late in [End::Stored, rejected(Reason::Empty), later] {
+        let found = catalog.end_candidate(&ending(c.id, late)).await;
+        assert_eq!(found, Ok(CandidateState::Failed), "for a person to decide");
+    }
+    for _ in 0..2 {
+        let (reopened, job) = ([a.id, b.id], job);
+        catalog.reopen_candidates(job, &reopened).await.unwrap();
+    }
+    let books = catalog.books(job).await.unwrap();
+    assert_eq!((books.in_flight, books.failed), (2, 1));
+    let found = catalog.candidate(a.id).await.unwrap().unwrap();
+    assert_eq!((found.stage, found.error), (None, None));
+    end(&*catalog, a.id, End::Stored).await;
+    end(&*catalog, b.id, rejected(Reason::Empty)).await;
 
     let found = catalog.candidate(a.id).await.unwrap().unwrap();
     assert_eq!(found.state, CandidateState::Stored);
@@ -330,9 +389,144 @@ async fn failed_gives_way(place: &Place) {
     assert_eq!(found.error.as_deref(), Some("the disk is full"));
 }
 
+/// A job that was frozen without its only candidate, which failed.
+async fn frozen_without(catalog: &dyn Catalog) -> (JobId, NewCandidate, Dataset) {
+    let job = recorded_job(catalog).await;
+    let [candidate, ..] = candidates(job);
+    catalog.add_candidates(&[candidate.clone()]).await.unwrap();
+    end(catalog, candidate.id, failed()).await;
+    catalog.finish_expansion(job).await.unwrap();
+    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    let dataset = dataset(job, b"without it");
+    freeze(catalog, job, &dataset).await;
+    (job, candidate, dataset)
+}
+
+async fn a_frozen_job_waits_for_a_candidate_that_is_opened_again(place: &Place) {
+    let catalog = place.open().await;
+    let (job, candidate, without) = frozen_without(&*catalog).await;
+    let work = Work::Freeze(job);
+    let held = take(&*catalog, &work, "one").await;
+    assert_eq!(catalog.finish(&held).await, Ok(true));
+
+    let reopened = [candidate.id];
+    catalog.reopen_candidates(job, &reopened).await.unwrap();
+    let found = catalog.job(job).await.unwrap().unwrap();
+    assert_eq!(found.state, JobState::Running);
+    assert_eq!(
+        found.dataset,
+        Some(without.id),
+        "until there is a newer one"
+    );
+    assert_eq!(catalog.settled(job).await, Ok(None));
+    assert_eq!(lease_on(&*catalog, &work).await.owner, None);
+
+    store(&*catalog, &candidate, b"a", "with_mask").await;
+    let with = dataset(job, b"with it");
+    freeze(&*catalog, job, &with).await;
+    let found = catalog.job(job).await.unwrap().unwrap();
+    assert_eq!(
+        (found.state, found.dataset),
+        (JobState::Frozen, Some(with.id))
+    );
+
+    // And so does one that had failed, because nothing was left of it.
+    let job = expanded_job(&*catalog).await;
+    let [candidate, ..] = candidates(job);
+    catalog.add_candidates(&[candidate.clone()]).await.unwrap();
+    end(&*catalog, candidate.id, failed()).await;
+    fail(&*catalog, job).await;
+    let reopened = [candidate.id];
+    catalog.reopen_candidates(job, &reopened).await.unwrap();
+    let found = catalog.job(job).await.unwrap().unwrap();
+    assert_eq!((found.state, found.error), (JobState::Running, None));
+}
+
+async fn what_was_planned_before_a_candidate_was_opened_again_freezes_nothing(place: &Place) {
+    let catalog = place.open().await;
+    let job = recorded_job(&*catalog).await;
+    let [candidate, ..] = candidates(job);
+    catalog.add_candidates(&[candidate.clone()]).await.unwrap();
+    end(&*catalog, candidate.id, failed()).await;
+    catalog.finish_expansion(job).await.unwrap();
+    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    let before = catalog.settled(job).await.unwrap().expect("it is settled");
+
+    catalog
+        .reopen_candidates(job, &[candidate.id])
+        .await
+        .unwrap();
+    store(&*catalog, &candidate, b"a", "with_mask").await;
+    let without = dataset(job, b"without it");
+    catalog.freeze(job, &without, before).await.unwrap();
+    let failing = catalog.fail_settled(job, "nothing is left", before);
+    failing.await.unwrap();
+    let found = catalog.job(job).await.unwrap().unwrap();
+    assert_eq!((found.state, found.dataset), (JobState::Running, None));
+
+    let with = dataset(job, b"with it");
+    freeze(&*catalog, job, &with).await;
+    assert_eq!(state(&*catalog, job).await, JobState::Frozen);
+}
+
+async fn who_held_the_freezing_before_it_was_opened_again_does_not_end_it(place: &Place) {
+    let catalog = place.open().await;
+    let (job, candidate, _) = frozen_without(&*catalog).await;
+    let work = Work::Freeze(job);
+    let watch = LeaseWatch::default();
+    let held = watch.claim_any(&catalog, "freeze", "a").await.unwrap();
+    let held = held.expect("it is free");
+    catalog
+        .reopen_candidates(job, &[candidate.id])
+        .await
+        .unwrap();
+    let refused = held.finish().await.unwrap_err();
+    assert!(refused.is_transient(), "{refused}");
+    assert_eq!(lease_on(&*catalog, &work).await.owner, None);
+}
+
+async fn a_job_of_which_all_have_ended_for_good_stays_frozen(place: &Place) {
+    let catalog = place.open().await;
+    let job = recorded_job(&*catalog).await;
+    let [a, b, unknown] = candidates(job);
+    catalog
+        .add_candidates(&[a.clone(), b.clone()])
+        .await
+        .unwrap();
+    store(&*catalog, &a, b"a", "with_mask").await;
+    end(&*catalog, b.id, rejected(Reason::Empty)).await;
+    catalog.finish_expansion(job).await.unwrap();
+    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    let held = take(&*catalog, &Work::Freeze(job), "one").await;
+    freeze(&*catalog, job, &dataset(job, b"a")).await;
+    assert_eq!(catalog.finish(&held).await, Ok(true));
+
+    let ended = [a.id, b.id, unknown.id];
+    catalog.reopen_candidates(job, &ended).await.unwrap();
+    assert_eq!(state(&*catalog, job).await, JobState::Frozen);
+    assert_eq!(catalog.open_work("freeze").await, Ok(vec![]));
+}
+
+async fn candidates_that_are_opened_again_do_not_mend_a_failed_expansion(place: &Place) {
+    let catalog = place.open().await;
+    let job = recorded_job(&*catalog).await;
+    let [candidate, ..] = candidates(job);
+    catalog.add_candidates(&[candidate.clone()]).await.unwrap();
+    end(&*catalog, candidate.id, failed()).await;
+    catalog.fail_job(job, "the list was gone").await.unwrap();
+    catalog
+        .reopen_candidates(job, &[candidate.id])
+        .await
+        .unwrap();
+    assert_eq!(state(&*catalog, job).await, JobState::Failed);
+    let found = catalog.candidate(candidate.id).await.unwrap().unwrap();
+    assert_eq!(found.state, CandidateState::InFlight);
+}
+
 async fn an_ending_keeps_what_it_does_not_say(place: &Place) {
     let catalog = place.open().await;
-    let candidate = candidate(recorded_job(&*catalog).await, 1);
+    let job = recorded_job(&*catalog).await;
+    let candidate = candidate(job, 1);
     catalog
         .add_candidates(std::slice::from_ref(&candidate))
         .await
@@ -344,6 +538,8 @@ async fn an_ending_keeps_what_it_does_not_say(place: &Place) {
         ..ending(candidate.id, failed())
     };
     catalog.end_candidate(&first).await.unwrap();
+    let reopened = [candidate.id];
+    catalog.reopen_candidates(job, &reopened).await.unwrap();
     let history = vec![Hop::now("validator"), Hop::now("storer")];
     let second = Ending {
         image: None,
@@ -444,7 +640,7 @@ async fn every_reason_comes_back_as_it_was(place: &Place) {
 
 async fn a_job_is_settled_when_it_is_running_and_nothing_is_in_flight(place: &Place) {
     let catalog = place.open().await;
-    let settled = async |job| catalog.is_settled(job).await.unwrap();
+    let settled = async |job| catalog.settled(job).await.unwrap().is_some();
     let job = recorded_job(&*catalog).await;
     let [a, b, _] = candidates(job);
     assert!(!settled(job).await, "it may find more");
@@ -458,7 +654,7 @@ async fn a_job_is_settled_when_it_is_running_and_nothing_is_in_flight(place: &Pl
     assert!(!settled(job).await, "one is in flight");
     end(&*catalog, b.id, failed()).await;
     assert!(settled(job).await);
-    catalog.freeze(job, &dataset(job, b"a")).await.unwrap();
+    freeze(&*catalog, job, &dataset(job, b"a")).await;
     assert!(!settled(job).await, "it is frozen already");
 
     let empty = recorded_job(&*catalog).await;
@@ -702,8 +898,9 @@ async fn work_is_offered_once(place: &Place) {
     let seen = lease_on(&*catalog, &work).await;
     assert_eq!((&seen.work, &seen.owner), (&work, &None));
     let held = catalog.take(&seen, "a").await.unwrap().unwrap();
-    catalog.finish(&done).await.unwrap();
-    catalog.finish(&done).await.unwrap();
+    let ended = take(&*catalog, &done, "a").await;
+    assert_eq!(catalog.finish(&ended).await, Ok(true));
+    assert_eq!(catalog.finish(&ended).await, Ok(false), "nobody holds it");
     for work in [&work, &done] {
         catalog.offer(work).await.unwrap();
     }
@@ -712,12 +909,6 @@ async fn work_is_offered_once(place: &Place) {
     let open = catalog.open_work("train").await.unwrap();
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].work, training);
-
-    let early = freezing();
-    catalog.finish(&early).await.unwrap();
-    catalog.offer(&early).await.unwrap();
-    let open = catalog.open_work("freeze").await.unwrap();
-    assert!(open.iter().all(|lease| lease.work != early));
 }
 
 async fn of_many_who_take_a_lease_one_wins(place: &Place) {
@@ -762,7 +953,8 @@ async fn a_lease_is_exchanged_only_as_it_was_seen(place: &Place) {
     let free = lease_on(&*catalog, &work).await;
     assert_eq!(free.owner, None);
     let fourth = catalog.take(&free, "a").await.unwrap().unwrap();
-    catalog.finish(&work).await.unwrap();
+    assert_eq!(catalog.finish(&third).await, Ok(false), "an old beat");
+    assert_eq!(catalog.finish(&fourth).await, Ok(true));
     assert_eq!(catalog.renew(&fourth).await, Ok(None), "done");
     assert_eq!(catalog.take(&fourth, "b").await, Ok(None), "done");
     assert_eq!(catalog.open_work("freeze").await, Ok(vec![]));
@@ -842,6 +1034,38 @@ async fn dead_work_is_taken_over_and_its_holder_hears_of_it(place: &Place) {
     assert_ne!(open[0].owner.as_deref(), Some("slow"));
 }
 
+async fn holders_that_die_and_fail_are_counted_until_one_comes_on(place: &Place) {
+    let catalog = place.open().await;
+    let work = Work::Train(run(1).id);
+    catalog.offer(&work).await.unwrap();
+    let failures = async || lease_on(&*catalog, &work).await.failures;
+    let claim = async || {
+        let claimed = LeaseWatch::default()
+            .claim_any(&catalog, "train", "a")
+            .await;
+        claimed.unwrap().expect("it is free")
+    };
+    let first = take(&*catalog, &work, "one").await;
+    assert_eq!(first.failures, 0);
+    let second = take(&*catalog, &work, "two").await;
+    assert_eq!(second.failures, 1, "one died");
+    let third = take(&*catalog, &work, "three").await;
+    assert_eq!(third.failures, 2, "two died");
+    catalog.release(&third).await.unwrap();
+    assert_eq!(failures().await, 2, "giving it back is no failure");
+
+    let held = claim().await;
+    assert_eq!(held.failures(), 2);
+    held.fail().await.unwrap();
+    assert_eq!(failures().await, 3);
+
+    let held = claim().await;
+    held.progress().made();
+    until(async || failures().await == 0).await;
+    held.fail().await.unwrap();
+    assert_eq!(failures().await, 1, "the first since it came on");
+}
+
 // Datasets, runs, models
 
 async fn a_dataset_is_frozen_once(place: &Place) {
@@ -850,15 +1074,16 @@ async fn a_dataset_is_frozen_once(place: &Place) {
     catalog.finish_expansion(one).await.unwrap();
     catalog.finish_expansion(other).await.unwrap();
     let first = dataset(one, b"content");
-    catalog.freeze(one, &first).await.unwrap();
-    catalog.freeze(one, &first).await.unwrap();
+    let of_one = catalog.settled(one).await.unwrap().expect("it is settled");
+    catalog.freeze(one, &first, of_one).await.unwrap();
+    catalog.freeze(one, &first, of_one).await.unwrap();
     // Another job with the same images comes to the same dataset.
     let second = Dataset {
         job: other,
         created: first.created + 1,
         ..first.clone()
     };
-    catalog.freeze(other, &second).await.unwrap();
+    freeze(&*catalog, other, &second).await;
     assert_eq!(
         catalog.dataset(&first.id).await,
         Ok(Some(first.clone())),
@@ -872,7 +1097,7 @@ async fn a_dataset_is_frozen_once(place: &Place) {
         created: first.created + 5,
         ..dataset(one, b"more")
     };
-    catalog.freeze(one, &newer).await.unwrap();
+    catalog.freeze(one, &newer, of_one).await.unwrap();
     let job = catalog.job(one).await.unwrap().unwrap();
     assert_eq!(job.dataset, Some(first.id), "a job is frozen once");
     assert_eq!(
@@ -884,7 +1109,8 @@ async fn a_dataset_is_frozen_once(place: &Place) {
 
     let unknown = JobId::draw();
     let not_found = StorageError::NotFound(format!("job {unknown}"));
-    assert_eq!(catalog.freeze(unknown, &first).await, Err(not_found));
+    let frozen = catalog.freeze(unknown, &first, of_one).await;
+    assert_eq!(frozen, Err(not_found));
 }
 
 async fn runs_are_recorded_once_and_updated(place: &Place) {
@@ -922,6 +1148,54 @@ async fn runs_are_recorded_once_and_updated(place: &Place) {
     let not_found = StorageError::NotFound(format!("run {}", unknown.id));
     assert_eq!(catalog.update_run(&unknown).await, Err(not_found));
     assert_eq!(catalog.run(unknown.id).await, Ok(None));
+}
+
+async fn a_failed_run_is_opened_again_as_if_nobody_had_begun_it(place: &Place) {
+    let catalog = place.open().await;
+    let asked = run(1);
+    let work = Work::Train(asked.id);
+    catalog.create_run(&asked).await.unwrap();
+    catalog.offer(&work).await.unwrap();
+    let held = take(&*catalog, &work, "one").await;
+
+    catalog.reopen_run(asked.id).await.unwrap();
+    let lease = lease_on(&*catalog, &work).await;
+    assert_eq!(lease, held, "one that is open is left to its trainer");
+
+    let failed = Run {
+        state: RunState::Failed,
+        error: Some("no memory is left".to_owned()),
+        epoch: 3,
+        accuracy: Some(0.5),
+        loss: Some(0.7),
+        device: Some("cpu".to_owned()),
+        ..asked.clone()
+    };
+    catalog.update_run(&failed).await.unwrap();
+    catalog.reopen_run(asked.id).await.unwrap();
+    assert_eq!(catalog.run(asked.id).await, Ok(Some(asked.clone())));
+    assert_eq!(catalog.finish(&held).await, Ok(false), "who failed is late");
+    let lease = lease_on(&*catalog, &work).await;
+    assert_eq!((lease.owner, lease.failures), (None, 0));
+
+    let held = take(&*catalog, &work, "two").await;
+    catalog.update_run(&failed).await.unwrap();
+    assert_eq!(catalog.finish(&held).await, Ok(true));
+    catalog.reopen_run(asked.id).await.unwrap();
+    let held = take(&*catalog, &work, "three").await;
+    let done = Run {
+        state: RunState::Done,
+        ..failed
+    };
+    catalog.update_run(&done).await.unwrap();
+    assert_eq!(catalog.finish(&held).await, Ok(true));
+    catalog.reopen_run(asked.id).await.unwrap();
+    assert_eq!(catalog.run(asked.id).await, Ok(Some(done)));
+    assert_eq!(catalog.open_work("train").await, Ok(vec![]));
+
+    let unknown = run(2).id;
+    let not_found = StorageError::NotFound(format!("run {unknown}"));
+    assert_eq!(catalog.reopen_run(unknown).await, Err(not_found));
 }
 
 async fn models_are_published(place: &Place) {
@@ -1100,7 +1374,7 @@ mod sqlite_files {
         raw.pragma_update(None, "user_version", 7).unwrap();
         let text = refused(&place).await;
         assert!(text.contains("written by another version of maskline"));
-        assert!(text.contains("found 7, this build reads 1"), "{text}");
+        assert!(text.contains("found 7, this build reads 2"), "{text}");
         let tables: i64 = raw
             .query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))
             .unwrap();
@@ -1212,7 +1486,7 @@ mod mongodb_servers {
             panic!("not refused: {error:?}");
         };
         assert!(text.contains("written by another version of maskline"));
-        assert!(text.contains("found 7, this build reads 1"), "{text}");
+        assert!(text.contains("found 7, this build reads 2"), "{text}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -1260,6 +1534,36 @@ async fn recorded_job(catalog: &dyn Catalog) -> JobId {
     let job = job();
     catalog.create_job(&job).await.unwrap();
     job.id
+}
+
+/// A job in which nothing was found.
+async fn expanded_job(catalog: &dyn Catalog) -> JobId {
+    let job = recorded_job(catalog).await;
+    catalog.finish_expansion(job).await.unwrap();
+    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    job
+}
+
+/// Freezes a job that is settled now.
+async fn freeze(catalog: &dyn Catalog, job: JobId, dataset: &Dataset) {
+    let settled = catalog.settled(job).await.unwrap();
+    let settled = settled.expect("nothing is in flight");
+    catalog.freeze(job, dataset, settled).await.unwrap();
+}
+
+/// Fails a job that is settled now.
+async fn fail(catalog: &dyn Catalog, job: JobId) {
+    let settled = catalog.settled(job).await.unwrap();
+    let settled = settled.expect("nothing is in flight");
+    let failing = catalog.fail_settled(job, "nothing is left", settled);
+    failing.await.unwrap();
+}
+
+/// Takes work out of whosesoever hands.
+async fn take(catalog: &dyn Catalog, work: &Work, owner: &str) -> Lease {
+    let seen = lease_on(catalog, work).await;
+    let taken = catalog.take(&seen, owner).await.unwrap();
+    taken.expect("it is as it was seen")
 }
 
 async fn state(catalog: &dyn Catalog, job: JobId) -> JobState {

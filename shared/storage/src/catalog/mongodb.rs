@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use self::{
     connection::Connection,
     documents::{
-        Described, as_seen, damaged, document, ends, free_work, image_key, image_keys,
+        Described, as_seen, damaged, document, ends, exchanged, free_work, image_key, image_keys,
         new_candidate, record, records, replace_fields, work_key,
     },
     failure::are_only_duplicates,
@@ -37,7 +37,7 @@ use crate::{
     error::StorageError,
     records::{
         Books, Candidate, CandidateState, Dataset, Ending, ImageDocument, ImageFacts, Job,
-        JobState, Lease, Model, NewCandidate, Run, Work,
+        JobState, Lease, Model, NewCandidate, Run, RunState, Settled, Work,
     },
 };
 
@@ -201,35 +201,85 @@ impl MongodbCatalog {
         Ok(updated.matched_count > 0)
     }
 
-    /// Changes a job that is in one of the states; [`StorageError::NotFound`] where
-    /// there is none.
+    /// Changes a job that is in the state; [`StorageError::NotFound`] where there is
+    /// no such job.
     async fn change_job(
         &self,
         id: JobId,
-        states: &[JobState],
+        state: JobState,
         set: Document,
     ) -> Result<(), StorageError> {
-        let states: Vec<_> = states.iter().copied().map(name_of).collect();
-        let filter = doc! { "_id": id.to_string(), "state": { "$in": states } };
-        if self.update(JOBS, filter, doc! { "$set": set }).await? {
+        let in_state = doc! { "_id": id.to_string(), "state": name_of(state) };
+        self.change_job_where(id, in_state, doc! { "$set": set })
+            .await
+    }
+
+    /// Changes a job that is as it was settled.
+    async fn change_settled(
+        &self,
+        id: JobId,
+        settled: Settled,
+        set: Document,
+    ) -> Result<(), StorageError> {
+        let as_settled = doc! {
+            "_id": id.to_string(),
+            "state": name_of(JobState::Running),
+            "reopened": settled.reopened,
+        };
+        self.change_job_where(id, as_settled, doc! { "$set": set })
+            .await
+    }
+
+    async fn change_job_where(
+        &self,
+        id: JobId,
+        filter: Document,
+        update: Document,
+    ) -> Result<(), StorageError> {
+        if self.update(JOBS, filter, update).await? {
             return Ok(());
         }
         self.must_exist(JOBS, "job", id.to_string()).await
     }
 
-    /// Puts `owner` in the place of the owner that was seen, if the lease is still so.
-    async fn exchange(
-        &self,
-        seen: &Lease,
-        owner: Option<String>,
-    ) -> Result<Option<Lease>, StorageError> {
-        let update = doc! { "$set": { "owner": owner.as_deref() }, "$inc": { "beat": 1_i64 } };
-        let changed = self.update(LEASES, as_seen(seen)?, update).await?;
-        Ok(changed.then(|| Lease {
-            work: seen.work.clone(),
-            owner,
-            beat: seen.beat + 1,
-        }))
+    /// Puts `now` in the place of the lease that was seen, if it is still so.
+    async fn exchange(&self, seen: &Lease, now: Lease) -> Result<Option<Lease>, StorageError> {
+        let changed = self.update(LEASES, as_seen(seen)?, exchanged(&now)?);
+        Ok(changed.await?.then_some(now))
+    }
+
+    async fn was_offered(&self, work: &Work) -> Result<bool, StorageError> {
+        let key = doc! { "_id": work_key(work) };
+        Ok(self.find_one(LEASES, key).await?.is_some())
+    }
+
+    /// Work that was offered, done or not, is free: whoever holds it loses it.
+    async fn reopen_work(&self, work: &Work) -> Result<(), StorageError> {
+        self.free(doc! { "_id": work_key(work) }).await
+    }
+
+    async fn free(&self, lease: Document) -> Result<(), StorageError> {
+        let free = doc! { "owner": Bson::Null, "failures": 0_i64, "done": false };
+        let update = doc! { "$set": free, "$inc": { "beat": 1_i64 } };
+        self.update(LEASES, lease, update).await.map(drop)
+    }
+
+    /// An expanded job is to be frozen once more, by whoever sees it settled from now on.
+    async fn reopen_freezing(&self, job: JobId) -> Result<(), StorageError> {
+        let freezing = Work::Freeze(job);
+        if !self.was_offered(&freezing).await? {
+            return Ok(());
+        }
+        let states = [JobState::Running, JobState::Frozen, JobState::Failed].map(name_of);
+        let expanded = doc! { "_id": job.to_string(), "state": { "$in": states.to_vec() } };
+        let update = doc! {
+            "$set": { "state": name_of(JobState::Running) },
+            "$unset": { "error": "" },
+            "$inc": { "reopened": 1_i64 },
+        };
+        self.update(JOBS, expanded, update).await?;
+        // The job first: whoever ends the freezing before this has not ended it.
+        self.reopen_work(&freezing).await
     }
 
     // Facts
@@ -356,7 +406,9 @@ impl Catalog for MongodbCatalog {
     }
 
     async fn create_job(&self, job: &Job) -> Result<(), StorageError> {
-        self.insert_once(JOBS, job).await
+        let mut job = document(job)?;
+        job.insert("reopened", 0_i64);
+        self.insert_once(JOBS, &job).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StorageError> {
@@ -369,13 +421,22 @@ impl Catalog for MongodbCatalog {
 
     async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError> {
         let set = doc! { "state": name_of(JobState::Running) };
-        self.change_job(job, &[JobState::Expanding], set).await
+        self.change_job(job, JobState::Expanding, set).await
     }
 
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError> {
         let set = doc! { "state": name_of(JobState::Failed), "error": error };
-        let states = [JobState::Expanding, JobState::Running];
-        self.change_job(job, &states, set).await
+        self.change_job(job, JobState::Expanding, set).await
+    }
+
+    async fn reopen_expansion(&self, job: JobId) -> Result<(), StorageError> {
+        if self.was_offered(&Work::Freeze(job)).await? {
+            return Ok(());
+        }
+        let failed = doc! { "_id": job.to_string(), "state": name_of(JobState::Failed) };
+        let expanding = doc! { "state": name_of(JobState::Expanding) };
+        let update = doc! { "$set": expanding, "$unset": { "error": "" } };
+        self.change_job_where(job, failed, update).await
     }
 
     async fn add_candidates(&self, candidates: &[NewCandidate]) -> Result<(), StorageError> {
@@ -443,13 +504,50 @@ impl Catalog for MongodbCatalog {
         first.parse().map_err(damaged)
     }
 
-    async fn end_candidate(&self, ending: &Ending) -> Result<(), StorageError> {
+    async fn end_candidate(&self, ending: &Ending) -> Result<CandidateState, StorageError> {
         let update = documents::end(ending)?;
         if self.update(CANDIDATES, ends(ending), update).await? {
-            return Ok(());
+            return Ok(ending.end.state());
         }
-        self.must_exist(CANDIDATES, "candidate", ending.candidate.to_string())
-            .await
+        let id = ending.candidate;
+        let found: Option<Candidate> = self.by_id(CANDIDATES, id.to_string()).await?;
+        found
+            .map(|candidate| candidate.state)
+            .ok_or_else(|| StorageError::NotFound(format!("candidate {id}")))
+    }
+
+    async fn reopen_candidates(
+        &self,
+        job: JobId,
+        candidates: &[CandidateId],
+    ) -> Result<(), StorageError> {
+        let collection = self.collection(CANDIDATES);
+        for batch in candidates.chunks(BATCH) {
+            let ids: Vec<_> = batch.iter().map(ToString::to_string).collect();
+            let [failed, in_flight] =
+                [CandidateState::Failed, CandidateState::InFlight].map(CandidateState::as_str);
+            let mut open = doc! {
+                "_id": { "$in": ids },
+                "job": job.to_string(),
+                "state": { "$in": [failed, in_flight] },
+            };
+            if self.find_one(CANDIDATES, open.clone()).await?.is_none() {
+                continue;
+            }
+            // The job before and after. Before: a death in between must not leave one
+            // that stays frozen though a candidate is in flight. After: by then it may
+            // have been frozen again, without them.
+            self.reopen_freezing(job).await?;
+            open.insert("state", failed);
+            let update = doc! {
+                "$set": { "state": in_flight },
+                "$unset": { "stage": "", "error": "" },
+            };
+            let reopening = collection.update_many(open, update);
+            self.connection.run("update", CANDIDATES, reopening).await?;
+            self.reopen_freezing(job).await?;
+        }
+        Ok(())
     }
 
     async fn books(&self, job: JobId) -> Result<Books, StorageError> {
@@ -489,16 +587,20 @@ impl Catalog for MongodbCatalog {
         Ok(books)
     }
 
-    async fn is_settled(&self, job: JobId) -> Result<bool, StorageError> {
+    async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError> {
         // The job first: once it is running no candidate is added any more.
         let running = doc! { "_id": job.to_string(), "state": name_of(JobState::Running) };
-        if self.find_one(JOBS, running).await?.is_none() {
-            return Ok(false);
-        }
+        let Some(running) = self.find_one(JOBS, running).await? else {
+            return Ok(None);
+        };
         let in_flight = CandidateState::InFlight.as_str();
         let filter = doc! { "job": job.to_string(), "state": in_flight };
         let query = Query::sorted(doc! {}).only(doc! { "_id": 1 }).at_most(1);
-        Ok(self.find(CANDIDATES, filter, query).await?.is_empty())
+        if !self.find(CANDIDATES, filter, query).await?.is_empty() {
+            return Ok(None);
+        }
+        let reopened = running.get_i64("reopened").map_err(damaged)?;
+        Ok(Some(Settled { reopened }))
     }
 
     async fn put_image(&self, image: &ImageDocument) -> Result<(), StorageError> {
@@ -576,9 +678,7 @@ impl Catalog for MongodbCatalog {
     }
 
     async fn offer(&self, work: &Work) -> Result<(), StorageError> {
-        let mut offered = free_work(work);
-        offered.insert("done", false);
-        let update = doc! { "$setOnInsert": offered };
+        let update = doc! { "$setOnInsert": free_work(work) };
         self.upsert(LEASES, work_key(work), update).await
     }
 
@@ -590,27 +690,42 @@ impl Catalog for MongodbCatalog {
     }
 
     async fn take(&self, seen: &Lease, owner: &str) -> Result<Option<Lease>, StorageError> {
-        self.exchange(seen, Some(owner.to_owned())).await
+        self.exchange(seen, seen.taken_by(owner)).await
     }
 
     async fn renew(&self, lease: &Lease) -> Result<Option<Lease>, StorageError> {
-        self.exchange(lease, lease.owner.clone()).await
+        self.exchange(lease, lease.renewed()).await
     }
 
     async fn release(&self, lease: &Lease) -> Result<(), StorageError> {
-        self.exchange(lease, None).await.map(drop)
+        self.exchange(lease, lease.released()).await.map(drop)
     }
 
-    async fn finish(&self, work: &Work) -> Result<(), StorageError> {
-        let update = doc! { "$set": { "done": true }, "$setOnInsert": free_work(work) };
-        self.upsert(LEASES, work_key(work), update).await
+    async fn finish(&self, lease: &Lease) -> Result<bool, StorageError> {
+        let done = doc! { "$set": { "done": true } };
+        self.update(LEASES, as_seen(lease)?, done).await
     }
 
-    async fn freeze(&self, job: JobId, dataset: &Dataset) -> Result<(), StorageError> {
+    async fn freeze(
+        &self,
+        job: JobId,
+        dataset: &Dataset,
+        settled: Settled,
+    ) -> Result<(), StorageError> {
         // The dataset first: a job that is frozen has one.
         self.insert_once(DATASETS, dataset).await?;
         let set = doc! { "state": name_of(JobState::Frozen), "dataset": dataset.id.to_string() };
-        self.change_job(job, &[JobState::Running], set).await
+        self.change_settled(job, settled, set).await
+    }
+
+    async fn fail_settled(
+        &self,
+        job: JobId,
+        error: &str,
+        settled: Settled,
+    ) -> Result<(), StorageError> {
+        let set = doc! { "state": name_of(JobState::Failed), "error": error };
+        self.change_settled(job, settled, set).await
     }
 
     async fn dataset(&self, id: &DatasetId) -> Result<Option<Dataset>, StorageError> {
@@ -650,6 +765,25 @@ impl Catalog for MongodbCatalog {
             return Ok(());
         }
         self.must_exist(RUNS, "run", run.id.to_string()).await
+    }
+
+    async fn reopen_run(&self, id: RunId) -> Result<(), StorageError> {
+        let run: Option<Run> = self.by_id(RUNS, id.to_string()).await?;
+        let run = run.ok_or_else(|| StorageError::NotFound(format!("run {id}")))?;
+        let training = Work::Train(id);
+        match run.state {
+            RunState::Failed => {
+                self.update_run(&run.reopened()).await?;
+                // The run first: whoever ends the work before this has not ended it.
+                self.reopen_work(&training).await
+            }
+            // Where whoever opened it died in the middle of it.
+            RunState::Open => {
+                self.free(doc! { "_id": work_key(&training), "done": true })
+                    .await
+            }
+            RunState::Done => Ok(()),
+        }
     }
 
     async fn publish_model(&self, model: &Model) -> Result<(), StorageError> {

@@ -16,7 +16,7 @@ use crate::{
     error::StorageError,
     records::{
         Books, Candidate, CandidateState, Dataset, End, Ending, ImageDocument, ImageFacts, Job,
-        JobState, Lease, Model, NewCandidate, Run, Work,
+        JobState, Lease, Model, NewCandidate, Run, RunState, Settled, Work,
     },
 };
 
@@ -128,10 +128,26 @@ impl Catalog for SqliteCatalog {
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError> {
         let error = error.to_owned();
         self.change_job(job, move |job| {
-            if matches!(job.state, JobState::Expanding | JobState::Running) {
+            if job.state == JobState::Expanding {
                 job.state = JobState::Failed;
                 job.error = Some(error);
             }
+        })
+        .await
+    }
+
+    async fn reopen_expansion(&self, job: JobId) -> Result<(), StorageError> {
+        self.write("update", "jobs", move |connection| {
+            if was_offered(connection, &Work::Freeze(job))? {
+                return Ok(());
+            }
+            change_record(connection, "jobs", &job.to_string(), |job: &mut Job| {
+                if job.state == JobState::Failed {
+                    job.state = JobState::Expanding;
+                    job.error = None;
+                }
+            })?
+            .ok_or_else(|| missing_job(job).into())
         })
         .await
     }
@@ -221,19 +237,38 @@ impl Catalog for SqliteCatalog {
         .await
     }
 
-    async fn end_candidate(&self, ending: &Ending) -> Result<(), StorageError> {
+    async fn end_candidate(&self, ending: &Ending) -> Result<CandidateState, StorageError> {
         let ending = ending.clone();
         self.write("update", "candidates", move |connection| {
             let id = ending.candidate.to_string();
             if end(connection, &id, &ending)? {
-                return Ok(());
+                return Ok(ending.end.state());
             }
-            connection
-                .prepare_cached("SELECT 1 FROM candidates WHERE id = ?1")?
-                .exists([id])?
-                .then_some(())
-                .ok_or_else(|| StorageError::NotFound(format!("candidate {}", ending.candidate)))
-                .map_err(Failure::from)
+            candidate_state(connection, &id)?
+                .ok_or_else(|| StorageError::NotFound(format!("candidate {id}")).into())
+        })
+        .await
+    }
+
+    async fn reopen_candidates(
+        &self,
+        job: JobId,
+        candidates: &[CandidateId],
+    ) -> Result<(), StorageError> {
+        let candidates = candidates.to_vec();
+        self.write("update", "candidates", move |connection| {
+            let mut reopen = connection.prepare_cached(
+                "UPDATE candidates SET state = 'in_flight', stage = NULL, error = NULL
+                 WHERE id = ?1 AND job = ?2 AND state IN ('failed', 'in_flight')",
+            )?;
+            let mut open = 0;
+            for candidate in candidates {
+                open += reopen.execute([candidate.to_string(), job.to_string()])?;
+            }
+            if open > 0 {
+                reopen_freezing(connection, job)?;
+            }
+            Ok(())
         })
         .await
     }
@@ -263,19 +298,23 @@ impl Catalog for SqliteCatalog {
         .await
     }
 
-    async fn is_settled(&self, job: JobId) -> Result<bool, StorageError> {
+    async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError> {
         let job = job.to_string();
         self.read("select", "candidates", move |connection| {
             match record::<Job>(connection, "jobs", &job)? {
                 Some(record) if record.state == JobState::Running => {}
-                _ => return Ok(false),
+                _ => return Ok(None),
             }
             let any_in_flight = connection
                 .prepare_cached(
                     "SELECT 1 FROM candidates WHERE job = ?1 AND state = 'in_flight' LIMIT 1",
                 )?
                 .exists([&job])?;
-            Ok(!any_in_flight)
+            if any_in_flight {
+                return Ok(None);
+            }
+            let reopened = times_reopened(connection, &job)?;
+            Ok(Some(Settled { reopened }))
         })
         .await
     }
@@ -395,7 +434,8 @@ impl Catalog for SqliteCatalog {
         let kind = kind.to_owned();
         self.read("select", "leases", move |connection| {
             let mut select = connection.prepare_cached(
-                "SELECT id, owner, beat FROM leases WHERE kind = ?1 AND done = 0 ORDER BY id",
+                "SELECT id, owner, beat, failures FROM leases
+                 WHERE kind = ?1 AND done = 0 ORDER BY id",
             )?;
             let mut leases = vec![];
             let mut rows = select.query([&kind])?;
@@ -405,6 +445,7 @@ impl Catalog for SqliteCatalog {
                     work: Work::named(&kind, &id).map_err(damaged)?,
                     owner: row.get(1)?,
                     beat: row.get(2)?,
+                    failures: row.get(3)?,
                 });
             }
             Ok(leases)
@@ -413,9 +454,10 @@ impl Catalog for SqliteCatalog {
     }
 
     async fn take(&self, seen: &Lease, owner: &str) -> Result<Option<Lease>, StorageError> {
-        let (seen, owner) = (seen.clone(), owner.to_owned());
+        let taken = seen.taken_by(owner);
+        let seen = seen.clone();
         self.write("update", "leases", move |connection| {
-            exchange(connection, &seen, Some(owner))
+            exchange(connection, &seen, taken)
         })
         .await
     }
@@ -423,7 +465,7 @@ impl Catalog for SqliteCatalog {
     async fn renew(&self, lease: &Lease) -> Result<Option<Lease>, StorageError> {
         let lease = lease.clone();
         self.write("update", "leases", move |connection| {
-            exchange(connection, &lease, lease.owner.clone())
+            exchange(connection, &lease, lease.renewed())
         })
         .await
     }
@@ -431,26 +473,36 @@ impl Catalog for SqliteCatalog {
     async fn release(&self, lease: &Lease) -> Result<(), StorageError> {
         let lease = lease.clone();
         self.write("update", "leases", move |connection| {
-            exchange(connection, &lease, None).map(drop)
+            exchange(connection, &lease, lease.released()).map(drop)
         })
         .await
     }
 
-    async fn finish(&self, work: &Work) -> Result<(), StorageError> {
-        let work = work.clone();
+    async fn finish(&self, lease: &Lease) -> Result<bool, StorageError> {
+        let lease = lease.clone();
         self.write("update", "leases", move |connection| {
-            connection
+            let finished = connection
                 .prepare_cached(
-                    "INSERT INTO leases (kind, id, done) VALUES (?1, ?2, 1)
-                     ON CONFLICT (kind, id) DO UPDATE SET done = 1",
+                    "UPDATE leases SET done = 1
+                     WHERE kind = ?1 AND id = ?2 AND owner IS ?3 AND beat = ?4 AND done = 0",
                 )?
-                .execute(params![work.kind(), work.id()])?;
-            Ok(())
+                .execute(params![
+                    lease.work.kind(),
+                    lease.work.id(),
+                    lease.owner,
+                    lease.beat
+                ])?;
+            Ok(finished == 1)
         })
         .await
     }
 
-    async fn freeze(&self, job: JobId, dataset: &Dataset) -> Result<(), StorageError> {
+    async fn freeze(
+        &self,
+        job: JobId,
+        dataset: &Dataset,
+        settled: Settled,
+    ) -> Result<(), StorageError> {
         let dataset = dataset.clone();
         self.write("insert", "datasets", move |connection| {
             connection
@@ -463,13 +515,26 @@ impl Catalog for SqliteCatalog {
                     dataset.created,
                     json(&dataset)?
                 ])?;
-            change_record(connection, "jobs", &job.to_string(), |job: &mut Job| {
-                if job.state == JobState::Running {
-                    job.state = JobState::Frozen;
-                    job.dataset = Some(dataset.id);
-                }
-            })?
-            .ok_or_else(|| missing_job(job).into())
+            change_settled(connection, job, settled, |job| {
+                job.state = JobState::Frozen;
+                job.dataset = Some(dataset.id);
+            })
+        })
+        .await
+    }
+
+    async fn fail_settled(
+        &self,
+        job: JobId,
+        error: &str,
+        settled: Settled,
+    ) -> Result<(), StorageError> {
+        let error = error.to_owned();
+        self.write("update", "jobs", move |connection| {
+            change_settled(connection, job, settled, |job| {
+                job.state = JobState::Failed;
+                job.error = Some(error);
+            })
         })
         .await
     }
@@ -557,6 +622,24 @@ impl Catalog for SqliteCatalog {
         .await
     }
 
+    async fn reopen_run(&self, id: RunId) -> Result<(), StorageError> {
+        self.write("update", "runs", move |connection| {
+            let mut was = RunState::Open;
+            change_record(connection, "runs", &id.to_string(), |run: &mut Run| {
+                was = run.state;
+                if run.state == RunState::Failed {
+                    *run = run.reopened();
+                }
+            })?
+            .ok_or_else(|| StorageError::NotFound(format!("run {id}")))?;
+            if was == RunState::Failed {
+                reopen_work(connection, &Work::Train(id))?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     async fn publish_model(&self, model: &Model) -> Result<(), StorageError> {
         let model = model.clone();
         self.write("insert", "models", move |connection| {
@@ -615,25 +698,29 @@ fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
     })
 }
 
-/// Whether the candidate was in a state that gives way.
+fn candidate_state(connection: &Connection, id: &str) -> Result<Option<CandidateState>, Failure> {
+    let mut select = connection.prepare_cached("SELECT state FROM candidates WHERE id = ?1")?;
+    let state: Option<String> = select.query_row([id], |row| row.get(0)).optional()?;
+    state.map(|name| parse_name(&name)).transpose()
+}
+
+/// Whether the candidate was in flight.
 fn end(connection: &Connection, id: &str, ending: &Ending) -> Result<bool, Failure> {
     let (stage, reason, error) = match &ending.end {
         End::Stored => (None, None, None),
         End::Rejected { stage, reason } => (Some(stage), Some(reason), None),
         End::Failed { stage, error } => (Some(stage), None, Some(error)),
     };
-    let gives_way = json(ending.end.ends())?;
     let changed = connection
         .prepare_cached(
             "UPDATE candidates SET
                  state = :state, image = coalesce(:image, image), stage = :stage,
                  reason_code = :reason_code, reason = :reason, error = :error,
                  history = :history, trace_id = coalesce(:trace_id, trace_id)
-             WHERE id = :id AND state IN (SELECT value FROM json_each(:gives_way))",
+             WHERE id = :id AND state = 'in_flight'",
         )?
         .execute(named_params! {
             ":id": id,
-            ":gives_way": gives_way,
             ":state": ending.end.state().as_str(),
             ":image": ending.image.as_ref().map(ImageId::to_string),
             ":stage": stage,
@@ -679,30 +766,83 @@ fn image_of(job: JobId, image: ImageId, row: &Row) -> Result<ImageDocument, Fail
     })
 }
 
-/// Puts `owner` in the place of the owner that was seen, if the lease is still so.
-fn exchange(
-    connection: &Connection,
-    seen: &Lease,
-    owner: Option<String>,
-) -> Result<Option<Lease>, Failure> {
+/// Puts `now` in the place of the lease that was seen, if it is still so.
+fn exchange(connection: &Connection, seen: &Lease, now: Lease) -> Result<Option<Lease>, Failure> {
     let changed = connection
         .prepare_cached(
-            "UPDATE leases SET owner = ?1, beat = beat + 1
-             WHERE kind = ?2 AND id = ?3 AND owner IS ?4 AND beat = ?5 AND done = 0",
+            "UPDATE leases SET owner = ?1, beat = ?2, failures = ?3
+             WHERE kind = ?4 AND id = ?5 AND owner IS ?6 AND beat = ?7 AND done = 0",
         )?
         .execute(params![
-            owner,
+            now.owner,
+            now.beat,
+            now.failures,
             seen.work.kind(),
             seen.work.id(),
             seen.owner,
             seen.beat
         ])?;
-    let now = Lease {
-        work: seen.work.clone(),
-        owner,
-        beat: seen.beat + 1,
-    };
     Ok((changed == 1).then_some(now))
+}
+
+fn was_offered(connection: &Connection, work: &Work) -> Result<bool, Failure> {
+    let mut select =
+        connection.prepare_cached("SELECT 1 FROM leases WHERE kind = ?1 AND id = ?2")?;
+    Ok(select.exists(params![work.kind(), work.id()])?)
+}
+
+/// Work that was offered, done or not, is free: whoever holds it loses it.
+fn reopen_work(connection: &Connection, work: &Work) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "UPDATE leases SET owner = NULL, beat = beat + 1, failures = 0, done = 0
+             WHERE kind = ?1 AND id = ?2",
+        )?
+        .execute(params![work.kind(), work.id()])?;
+    Ok(())
+}
+
+/// An expanded job is to be frozen once more, by whoever sees it settled from now on.
+fn reopen_freezing(connection: &Connection, job: JobId) -> Result<(), Failure> {
+    let freezing = Work::Freeze(job);
+    if !was_offered(connection, &freezing)? {
+        return Ok(());
+    }
+    let id = job.to_string();
+    connection
+        .prepare_cached("UPDATE jobs SET reopened = reopened + 1 WHERE id = ?1")?
+        .execute([&id])?;
+    change_record(connection, "jobs", &id, |job: &mut Job| {
+        if matches!(job.state, JobState::Frozen | JobState::Failed) {
+            job.state = JobState::Running;
+            job.error = None;
+        }
+    })?;
+    reopen_work(connection, &freezing)
+}
+
+/// Changes a job that is as it was settled.
+fn change_settled(
+    connection: &Connection,
+    id: JobId,
+    settled: Settled,
+    change: impl FnOnce(&mut Job),
+) -> Result<(), Failure> {
+    let key = id.to_string();
+    let as_settled = times_reopened(connection, &key)? == settled.reopened;
+    change_record(connection, "jobs", &key, |job: &mut Job| {
+        if as_settled && job.state == JobState::Running {
+            change(job);
+        }
+    })?
+    .ok_or_else(|| missing_job(id).into())
+}
+
+/// How often a job was opened again; one that does not exist never was.
+fn times_reopened(connection: &Connection, job: &str) -> Result<i64, Failure> {
+    let mut select = connection.prepare_cached("SELECT reopened FROM jobs WHERE id = ?1")?;
+    let times = select.query_row([job], |row| row.get(0)).optional()?;
+    Ok(times.unwrap_or_default())
 }
 
 /// A record of one of the tables with a column `record`.

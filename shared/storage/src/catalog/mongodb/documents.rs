@@ -90,10 +90,10 @@ pub(super) fn new_candidate(found: &NewCandidate) -> Result<Document, StorageErr
     })
 }
 
-/// Which candidate ends, if it is in a state that gives way.
+/// Which candidate ends, if it is in flight.
 pub(super) fn ends(ending: &Ending) -> Document {
-    let gives_way: Vec<_> = ending.end.ends().iter().map(|s| s.as_str()).collect();
-    doc! { "_id": ending.candidate.to_string(), "state": { "$in": gives_way } }
+    let in_flight = CandidateState::InFlight.as_str();
+    doc! { "_id": ending.candidate.to_string(), "state": in_flight }
 }
 
 /// The update that ends a candidate. Image and trace stay where the ending names none.
@@ -221,9 +221,16 @@ pub(super) fn work_key(work: &Work) -> String {
     format!("{}/{}", work.kind(), work.id())
 }
 
-/// Work that nobody holds yet, without its `_id`.
+/// Work that nobody has held yet, without its `_id`.
 pub(super) fn free_work(work: &Work) -> Document {
-    doc! { "kind": work.kind(), "id": work.id(), "owner": Bson::Null, "beat": 0_i64 }
+    doc! {
+        "kind": work.kind(),
+        "id": work.id(),
+        "owner": Bson::Null,
+        "beat": 0_i64,
+        "failures": 0_i64,
+        "done": false,
+    }
 }
 
 /// The lease as it was seen, if nothing has changed since.
@@ -236,6 +243,15 @@ pub(super) fn as_seen(lease: &Lease) -> Result<Document, StorageError> {
     })
 }
 
+/// What the lease is from now on.
+pub(super) fn exchanged(now: &Lease) -> Result<Document, StorageError> {
+    Ok(doc! { "$set": {
+        "owner": now.owner.as_deref(),
+        "beat": bson(&now.beat)?,
+        "failures": i64::from(now.failures),
+    } })
+}
+
 pub(super) fn lease(document: Document) -> Result<Lease, StorageError> {
     #[derive(Deserialize)]
     struct Stored {
@@ -243,11 +259,13 @@ pub(super) fn lease(document: Document) -> Result<Lease, StorageError> {
         id: String,
         owner: Option<String>,
         beat: u64,
+        failures: u32,
     }
     let stored: Stored = deserialize_from_document(document).map_err(damaged)?;
     Ok(Lease {
         work: Work::named(&stored.kind, &stored.id).map_err(damaged)?,
         owner: stored.owner,
         beat: stored.beat,
+        failures: stored.failures,
     })
 }

@@ -5,10 +5,10 @@
 //!
 //! | collection | `_id` | holds |
 //! |---|---|---|
-//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record |
+//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`) |
 //! | `images` | `JOB/IMAGE` | the pixels (`binary`), the label, the measurements |
 //! | `claims` | `JOB/IMAGE` | which candidate stands for the bytes |
-//! | `leases` | `KIND/ID` | who holds the work, its beat, whether it is done |
+//! | `leases` | `KIND/ID` | who holds the work, its beat, its failures, whether it is done |
 //! | `versions` | `catalog` | the version of all of this |
 
 use futures::future::try_join_all;
@@ -32,7 +32,7 @@ pub(super) const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 
 /// Changes with the shape of the documents.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// Makes the indexes where they are missing, and sees that the documents are of
 /// this version.

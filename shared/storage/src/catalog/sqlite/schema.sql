@@ -3,9 +3,11 @@
 -- things are JSON. A change here is a new VERSION in database.rs.
 
 CREATE TABLE jobs (
-    id      TEXT PRIMARY KEY,
-    created INTEGER NOT NULL,
-    record  TEXT NOT NULL
+    id       TEXT PRIMARY KEY,
+    created  INTEGER NOT NULL,
+    -- How often it was opened again.
+    reopened INTEGER NOT NULL DEFAULT 0,
+    record   TEXT NOT NULL
 ) STRICT;
 CREATE INDEX jobs_by_age ON jobs (created, id);
 
@@ -52,11 +54,12 @@ CREATE TABLE images (
 ) STRICT;
 
 CREATE TABLE leases (
-    kind  TEXT NOT NULL,
-    id    TEXT NOT NULL,
-    owner TEXT,
-    beat  INTEGER NOT NULL DEFAULT 0,
-    done  INTEGER NOT NULL DEFAULT 0,
+    kind     TEXT NOT NULL,
+    id       TEXT NOT NULL,
+    owner    TEXT,
+    beat     INTEGER NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    done     INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 
