@@ -5,6 +5,7 @@
 //! * [`commands`]: what each does.
 //! * [`demo`]: the drawn faces, and the small web site that serves them.
 //! * [`places`]: the addresses of broker, objects and catalog.
+//! * [`reopen`]: what a replayed dead letter opens again in the books.
 //! * [`view`], [`output`]: a job as a person asks about it, and as they see it.
 
 pub mod cli;
@@ -12,4 +13,5 @@ pub mod commands;
 pub mod demo;
 pub mod output;
 pub mod places;
+pub mod reopen;
 pub mod view;

@@ -44,6 +44,10 @@ impl Connections {
         self.stores.catalog.as_ref()
     }
 
+    pub fn broker(&self) -> &dyn Broker {
+        self.broker.as_ref()
+    }
+
     pub fn sender(&self) -> Sender {
         Sender::new(self.broker.clone())
     }

@@ -1,14 +1,14 @@
 //! `maskline dead-letters`: messages that were given up, and what to do with them.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
 use maskline_runtime::{Broker, DeadLetter, DeadLetterId};
 
 use crate::{
     output::{self, number},
-    places::Places,
-    view,
+    places::{Connections, Places},
+    reopen, view,
 };
 
 #[derive(Debug, Args)]
@@ -37,7 +37,8 @@ enum Verb {
         #[command(flatten)]
         places: Places,
     },
-    /// Send them back to the queues that they came from
+    /// Send them back to the queues that they came from; a job that had ended without
+    /// them is open again
     Replay {
         #[command(flatten)]
         which: Which,
@@ -64,15 +65,23 @@ struct Which {
 }
 
 impl Which {
-    /// The whole ids; `None` means all. An error if one names no letter, before
-    /// anything is done to the others.
+    /// An error if an id names no letter, before anything is done to the others.
+    async fn letters(&self, broker: &dyn Broker) -> Result<Vec<DeadLetter>> {
+        let letters = all(broker).await?;
+        if self.all {
+            return Ok(letters);
+        }
+        let named = self.ids.iter().map(|id| Ok(find(&letters, id)?.clone()));
+        named.collect()
+    }
+
+    /// The whole ids; `None` means all.
     async fn ids(&self, broker: &dyn Broker) -> Result<Option<Vec<DeadLetterId>>> {
         if self.all {
             return Ok(None);
         }
-        let letters = all(broker).await?;
-        let ids = self.ids.iter().map(|id| Ok(find(&letters, id)?.id.clone()));
-        ids.collect::<Result<_>>().map(Some)
+        let letters = self.letters(broker).await?;
+        Ok(Some(letters.into_iter().map(|letter| letter.id).collect()))
     }
 }
 
@@ -127,9 +136,9 @@ impl DeadLetters {
                 println!("{}", serde_json::to_string_pretty(&as_json(letter))?);
             }
             Verb::Replay { which, places } => {
-                let broker = places.broker().await?;
-                let ids = which.ids(broker.as_ref()).await?;
-                println!("{} sent back", broker.replay(ids.as_deref()).await?);
+                let connections = places.connect().await?;
+                replay(&which, &connections).await?;
+                connections.close().await;
             }
             Verb::Drop { which, places } => {
                 let broker = places.broker().await?;
@@ -142,6 +151,24 @@ impl DeadLetters {
         }
         Ok(())
     }
+}
+
+async fn replay(which: &Which, connections: &Connections) -> Result<()> {
+    let broker = connections.broker();
+    let letters = which.letters(broker).await?;
+    let reopened = reopen::reopen(connections.catalog(), &letters).await?;
+    let sent = broker.replay(Some(&reopened.ready)).await?;
+    println!("{sent} sent back");
+    for job in &reopened.jobs {
+        println!("Job {job} had ended without them: its dataset is frozen anew when they have.");
+    }
+    if let Some(job) = reopened.early.first() {
+        bail!(
+            "job {job} has not heard yet that it failed, and its letter stays: replay it when \
+             `maskline status {job}` says so"
+        );
+    }
+    Ok(())
 }
 
 fn table(letters: &[DeadLetter]) -> comfy_table::Table {

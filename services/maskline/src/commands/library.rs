@@ -6,7 +6,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::Cell;
 use maskline_messages::{DatasetId, NetworkName, ObjectKey, RunId, TrainingRequested};
-use maskline_storage::records::{Dataset, Model};
+use maskline_storage::{
+    StorageError,
+    records::{Dataset, Model},
+};
 use serde::Serialize;
 
 use super::enqueue::SettingsArgs;
@@ -200,7 +203,8 @@ pub struct Train {
 }
 
 impl Train {
-    /// Asks the trainers for more runs and prints their ids.
+    /// Asks the trainers for more runs, or once more for those that failed, and prints
+    /// their ids.
     pub async fn run(self) -> Result<()> {
         let settings = self.settings.settings()?;
         let connections = self.places.connect().await?;
@@ -211,15 +215,26 @@ impl Train {
             "maskline datasets",
             datasets.iter().map(|dataset| dataset.id),
         )?;
+        let runs = self.network.iter().map(|&network| {
+            let id = RunId::of(&dataset, network, &settings.canonical());
+            (network, id)
+        });
+        let runs: Vec<_> = runs.collect();
+        for &(_, id) in &runs {
+            match connections.catalog().reopen_run(id).await {
+                // It has never been asked for.
+                Err(StorageError::NotFound(_)) => {}
+                reopened => reopened?,
+            }
+        }
         let request = TrainingRequested {
             dataset,
-            networks: self.network.clone(),
-            settings: settings.clone(),
+            networks: self.network,
+            settings,
         };
         connections.sender().send(request.into()).await?;
         connections.close().await;
-        for network in self.network {
-            let id = RunId::of(&dataset, network, &settings.canonical());
+        for (network, id) in runs {
             if self.json {
                 println!("{}", serde_json::json!({ "id": id, "network": network }));
             } else {
