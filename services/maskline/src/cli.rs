@@ -103,11 +103,47 @@ impl Cli {
 }
 
 /// Ends the process quietly once nobody reads its output any more, as in
-/// `maskline rejects JOB | head`. Not for services: theirs are peers that go away.
+/// `maskline rejects JOB | head`. The signal for that is also raised by a write to a
+/// server that has gone away, which is an error to whoever writes and no more.
 fn end_with_the_reader() {
-    // SAFETY: sets a signal's action to the system's own, while there is no other
-    // thread yet.
+    extern "C" fn pipe_broke(signal: libc::c_int) {
+        let mut output = libc::pollfd {
+            fd: libc::STDOUT_FILENO,
+            events: 0,
+            revents: 0,
+        };
+        // SAFETY: a signal handler may call these three, and `output` is one pollfd.
+        unsafe {
+            // Asked for nothing, it tells only of a broken end.
+            if libc::poll(&raw mut output, 1, 0) > 0 {
+                libc::signal(signal, libc::SIG_DFL);
+                libc::raise(signal);
+            }
+        }
+    }
+    let handler = pipe_broke as extern "C" fn(libc::c_int);
+    // SAFETY: the handler does nothing that a signal handler may not.
     unsafe {
-        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::signal(libc::SIGPIPE, handler as libc::sighandler_t);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{ErrorKind, IoSlice, Write},
+        os::unix::net::UnixStream,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_goes_away_is_an_error_and_not_the_end() {
+        end_with_the_reader();
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        drop(theirs);
+        // As HTTP clients write: the system is not told to spare us the signal.
+        let written = ours.write_vectored(&[IoSlice::new(b"GET "), IoSlice::new(b"/")]);
+        assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }
