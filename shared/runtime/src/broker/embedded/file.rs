@@ -191,6 +191,9 @@ fn explain(error: &rusqlite::Error, path: &Path) -> BrokerError {
                 "{path} can't be opened ({error}): check the folder's permissions"
             ))
         }
+        Some(ErrorCode::DiskFull) => {
+            BrokerError::Unavailable(format!("the disk of {path} is full: make room"))
+        }
         _ => BrokerError::Unavailable(format!("{path}: {error}")),
     }
 }
@@ -238,5 +241,63 @@ fn commit(connection: &mut Connection, together: Vec<Work>, path: &Path) {
                 .map(|_| ())
                 .map_err(|error| explain(error, path)),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+
+    use super::*;
+
+    /// Fills up like a disk: `pages` is what it has room for beyond what it holds.
+    async fn limit(file: &File, pages: u32) {
+        let limiting = file.write(move |connection| {
+            let used: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            let most = used.saturating_add(pages);
+            connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))?;
+            Ok(Ok(()))
+        });
+        limiting.await.expect("a pragma");
+    }
+
+    async fn put(file: &File, bytes: usize) -> Result<(), BrokerError> {
+        let body = vec![7; bytes];
+        let putting = file.write(move |connection| {
+            connection.execute(
+                "INSERT INTO messages (queue, key, headers, body) VALUES ('q', 'k', '{}', ?1)",
+                [body],
+            )?;
+            Ok(Ok(()))
+        });
+        putting.await
+    }
+
+    async fn count(file: &File) -> usize {
+        let counting = file.write(|connection| {
+            let sql = "SELECT count(*) FROM messages";
+            connection.query_row(sql, [], |row| row.get(0)).map(Ok)
+        });
+        counting.await.expect("it can be read")
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_fills_in_the_middle_of_a_statement_is_an_outage() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = File::open(&folder.path().join("queue.db")).expect("it is made");
+        limit(&file, 64).await;
+        let writes = (0..100).map(|n| put(&file, if n == 50 { 1 << 20 } else { 10 }));
+        let outcomes = join_all(writes).await;
+        assert!(outcomes[50].is_err(), "it has no room");
+        for error in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+            assert!(matches!(error, BrokerError::Unavailable(_)), "{error:?}");
+        }
+        let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
+        assert_eq!(count(&file).await, written, "all that is told is true");
+
+        limit(&file, u32::MAX).await;
+        put(&file, 1 << 20).await.expect("there is room now");
+        assert_eq!(count(&file).await, written + 1);
+        file.close();
     }
 }
