@@ -104,9 +104,9 @@ mod tests {
         async fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("catalog.db");
-            let catalog = catalog::open(&format!("sqlite:{}", file.display()));
+            let url = format!("sqlite:{}", file.display());
             Self {
-                catalog: catalog.await.unwrap(),
+                catalog: catalog::open(&url).await.unwrap(),
                 _folder: folder,
             }
         }
