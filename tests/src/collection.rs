@@ -66,6 +66,17 @@ impl Collection {
         collection
     }
 
+    /// `faces` of each class and the dirt that comes with them, in an order of its own.
+    pub fn of_the_web(seed: u64, faces: u64) -> Self {
+        // Numbers that no other of its pictures is drawn from.
+        let (likes, dirt) = (seed + 10_000_000, seed + 20_000_000);
+        let mut collection = Self::faces(seed, faces).with_likes(likes);
+        for heap in 0..faces.div_ceil(20) {
+            collection = collection.with_dirt(dirt + 10 * heap);
+        }
+        collection.with_dead_links().shuffled(seed)
+    }
+
     /// Adds a file of a class that lies in the class's folder.
     pub fn add(&mut self, path: String, label: &'static str, file: Bytes, end: End) {
         self.entries.push(Entry {
@@ -105,7 +116,8 @@ impl Collection {
         self
     }
 
-    /// Adds images of every kind that must be rejected, wherever they lie.
+    /// Adds images of every kind that must be rejected, wherever they lie; another
+    /// seed's have other names.
     pub fn with_dirt(mut self, seed: u64) -> Self {
         let picture = face(seed, true, SIDE);
         let page = "<!DOCTYPE html><html><body>This picture has moved</body></html>";
@@ -122,11 +134,11 @@ impl Collection {
         ] {
             let label = class(true);
             let end = End::Rejected(code);
-            self.add(format!("{label}/{name}"), label, file, end);
+            self.add(format!("{label}/{seed}-{name}"), label, file, end);
         }
         let hat = jpeg(&pictures::face(seed + 2, false, SIDE));
         let end = End::Rejected("unknown_label");
-        self.add("with_hat/hat.jpg".to_owned(), "with_hat", hat, end);
+        self.add(format!("with_hat/{seed}-hat.jpg"), "with_hat", hat, end);
         self
     }
 

@@ -65,6 +65,13 @@ impl Collector {
         format!("http://{}", self.address)
     }
 
+    /// The spans that have arrived whose names begin so.
+    pub fn named(&self, begin: &str) -> Vec<Span> {
+        let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = spans.iter().filter(|span| span.name.starts_with(begin));
+        named.cloned().collect()
+    }
+
     /// The spans of one trace that have arrived, in the order in which they began.
     pub fn trace(&self, trace: &str) -> Vec<Span> {
         let spans = self.spans.lock().unwrap_or_else(PoisonError::into_inner);

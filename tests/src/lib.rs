@@ -7,11 +7,13 @@
 //!   web site or folder that they lie in.
 //! * [`dataset`]: a frozen dataset, read back from its shards.
 //! * [`collector`]: a receiver of traces.
+//! * [`faults`]: all of it while something breaks.
 
 pub mod collection;
 pub mod collector;
 pub mod command;
 pub mod dataset;
+pub mod faults;
 pub mod pictures;
 pub mod place;
 pub mod process;
@@ -30,8 +32,13 @@ pub async fn within<T>(what: &str, awaited: impl Future<Output = T>) -> T {
 
 /// One of the workspace's programs, built beside the tests.
 fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("the test program has a path");
-    let built = test.ancestors().nth(2).expect("it lies in deps/");
+    let this = std::env::current_exe().expect("this program has a path");
+    let folder = this.parent().expect("it lies in a folder");
+    // Tests lie in deps/, programs beside it.
+    let built = match folder.ends_with("deps") {
+        true => folder.parent().expect("deps/ is in the build's folder"),
+        false => folder,
+    };
     let program = built.join(name);
     assert!(
         program.is_file(),

@@ -1,7 +1,8 @@
 //! Where one test's broker, objects and catalog are: nothing that another test sees.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc};
 
+use futures::{StreamExt, stream};
 use maskline_runtime::{Broker, broker};
 use maskline_storage::{StorageArgs, Stores};
 use tempfile::TempDir;
@@ -15,11 +16,34 @@ pub struct Place {
     broker: String,
     objects: String,
     catalog: String,
-    /// OpenTelemetry's variables, where traces are collected.
-    traces: Vec<(String, String)>,
+    /// Variables beside those of the addresses.
+    also: Vec<(String, String)>,
     folder: TempDir,
     servers: Option<Servers>,
 }
+
+/// What a service talks to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    Broker,
+    Objects,
+    Catalog,
+}
+
+impl Server {
+    pub const ALL: [Self; 3] = [Self::Broker, Self::Objects, Self::Catalog];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Broker => "RabbitMQ",
+            Self::Objects => "S3",
+            Self::Catalog => "MongoDB",
+        }
+    }
+}
+
+/// Objects that are removed at a time.
+const REMOVALS: usize = 16;
 
 /// What lies on servers and is to be removed.
 struct Servers {
@@ -37,7 +61,7 @@ impl Place {
             broker: format!("embedded:{}", at("queue.db")),
             objects: format!("file:{}", at("objects")),
             catalog: format!("sqlite:{}", at("catalog.db")),
-            traces: vec![],
+            also: vec![],
             folder,
             servers: None,
         }
@@ -45,15 +69,20 @@ impl Place {
 
     /// A virtual host, a prefix and a database of its own on RabbitMQ, S3 and MongoDB.
     pub async fn servers() -> Self {
+        let broker = server("MASKLINE_TEST_RABBITMQ");
+        Self::servers_with(broker, server("MASKLINE_TEST_RABBITMQ_HTTP")).await
+    }
+
+    /// The same on another RabbitMQ, with its management API.
+    pub async fn servers_with(mut broker: Url, management: Url) -> Self {
         let name = format!("maskline-test-{}", Uuid::new_v4().simple());
-        let mut broker = server("MASKLINE_TEST_RABBITMQ");
         broker.set_path(&name);
         let mut objects = server("MASKLINE_TEST_S3");
         objects.set_path(&name);
         let mut catalog = server("MASKLINE_TEST_MONGODB");
         catalog.set_path(&name);
         let servers = Servers {
-            management: server("MASKLINE_TEST_RABBITMQ_HTTP"),
+            management,
             vhost: name,
         };
         servers.make_vhost().await;
@@ -61,24 +90,26 @@ impl Place {
             broker: broker.into(),
             objects: objects.into(),
             catalog: catalog.into(),
-            traces: vec![],
+            also: vec![],
             folder: tempfile::tempdir().expect("a temporary folder"),
             servers: Some(servers),
         }
     }
 
+    /// From now on objects lie in this folder.
+    pub fn keep_objects_in(&mut self, folder: &Path) {
+        self.objects = format!("file:{}", folder.display());
+    }
+
     /// From now on processes send their spans there.
     pub fn trace_to(&mut self, collector: &Collector) {
-        self.traces = vec![
-            (
-                "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
-                collector.endpoint(),
-            ),
-            (
-                "OTEL_EXPORTER_OTLP_PROTOCOL".to_owned(),
-                "http/protobuf".to_owned(),
-            ),
-        ];
+        self.set("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.endpoint());
+        self.set("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    }
+
+    /// From now on processes have this variable, too.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.also.push((name.to_owned(), value.to_owned()));
     }
 
     pub fn folder(&self) -> &Path {
@@ -100,7 +131,7 @@ impl Place {
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-        variables.extend(self.traces.clone());
+        variables.extend(self.also.clone());
         variables
     }
 
@@ -117,18 +148,102 @@ impl Place {
         stores.expect("the object store and the catalog open")
     }
 
-    /// Leaves nothing on the servers.
-    pub async fn remove(self) {
-        let Some(servers) = &self.servers else { return };
-        servers.remove_vhost().await;
+    /// Where a server listens, as `HOST:PORT`.
+    pub fn listens(&self, server: Server) -> String {
+        let url = self.url(server);
+        let url = match server {
+            Server::Objects => {
+                let endpoint = url.query_pairs().find(|(name, _)| name == "endpoint");
+                let (_, endpoint) = endpoint.expect("MASKLINE_TEST_S3 names an endpoint");
+                endpoint.parse().expect("the endpoint is an address")
+            }
+            Server::Broker | Server::Catalog => url,
+        };
+        let host = url.host_str().expect("a server has a host");
+        let usual = match server {
+            Server::Broker => 5672,
+            Server::Objects => 80,
+            Server::Catalog => 27017,
+        };
+        format!("{host}:{}", url.port_or_known_default().unwrap_or(usual))
+    }
+
+    /// The variable that leads a service to a server by way of `address`.
+    pub fn by_way_of(&self, address: SocketAddr, server: Server) -> (String, String) {
+        let mut url = self.url(server);
+        let through = |url: &mut Url| {
+            let host = url.set_host(Some(&address.ip().to_string()));
+            host.expect("an IP address is a host");
+            url.set_port(Some(address.port())).expect("it has a host");
+        };
+        let name = match server {
+            Server::Broker => {
+                through(&mut url);
+                "MASKLINE_BROKER"
+            }
+            Server::Objects => {
+                let mut pairs: BTreeMap<_, _> = url.query_pairs().into_owned().collect();
+                pairs.insert("endpoint".to_owned(), format!("http://{address}"));
+                url.query_pairs_mut().clear().extend_pairs(pairs);
+                "MASKLINE_OBJECTS"
+            }
+            Server::Catalog => {
+                through(&mut url);
+                // Else the members of a replica set would be asked past the detour.
+                url.query_pairs_mut()
+                    .append_pair("directConnection", "true");
+                "MASKLINE_CATALOG"
+            }
+        };
+        (name.to_owned(), url.into())
+    }
+
+    fn url(&self, server: Server) -> Url {
+        let address = match server {
+            Server::Broker => &self.broker,
+            Server::Objects => &self.objects,
+            Server::Catalog => &self.catalog,
+        };
+        address.parse().expect("a server's address is a URL")
+    }
+
+    /// Deliveries to this place's queues that were not the first of their message, as
+    /// RabbitMQ counts them: it does so every few seconds.
+    pub async fn redelivered(&self) -> u64 {
+        let Some(servers) = &self.servers else {
+            return 0;
+        };
+        let path = ["queues", &servers.vhost];
+        let queues = servers.api(reqwest::Method::GET, &path, "").await;
+        let queues = queues.bytes().await.expect("a whole body");
+        let queues: Vec<serde_json::Value> = serde_json::from_slice(&queues).expect("a list");
+        let counts = queues
+            .iter()
+            .map(|queue| &queue["message_stats"]["redeliver"]);
+        counts.filter_map(serde_json::Value::as_u64).sum()
+    }
+
+    /// The catalog's own documents, where they are in MongoDB.
+    pub async fn database(&self) -> Option<mongodb::Database> {
+        self.servers.as_ref()?;
         let client = mongodb::Client::with_uri_str(&self.catalog).await;
         let client = client.expect("the test's own address");
-        let database = client.default_database().expect("it names a database");
+        Some(client.default_database().expect("it names a database"))
+    }
+
+    /// Leaves nothing on the servers.
+    pub async fn remove(self) {
+        let (Some(servers), Some(database)) = (&self.servers, self.database().await) else {
+            return;
+        };
+        servers.remove_vhost().await;
         database.drop().await.expect("the database is dropped");
         let objects = self.stores().await.objects;
-        for key in objects.list("", None, usize::MAX >> 1).await.expect("keys") {
-            objects.delete(&key).await.expect("it is ours");
-        }
+        let keys = objects.list("", None, usize::MAX >> 1).await.expect("keys");
+        let removing = stream::iter(&keys).for_each_concurrent(REMOVALS, |key| async {
+            objects.delete(key).await.expect("it is ours");
+        });
+        removing.await;
     }
 }
 
@@ -155,7 +270,12 @@ impl Servers {
             .await;
     }
 
-    async fn api(&self, method: reqwest::Method, path: &[&str], body: &'static str) {
+    async fn api(
+        &self,
+        method: reqwest::Method,
+        path: &[&str],
+        body: &'static str,
+    ) -> reqwest::Response {
         let mut url = self.management.clone();
         let segments = url.path_segments_mut();
         segments
@@ -168,5 +288,6 @@ impl Servers {
         let answer = request.body(body).send().await;
         let answer = answer.expect("RabbitMQ's management API answers");
         assert!(answer.status().is_success(), "{path:?}: {answer:?}");
+        answer
     }
 }

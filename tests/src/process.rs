@@ -24,12 +24,26 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `maskline-NAME` and waits until it serves its HTTP port.
+    /// Starts `maskline-NAME` and waits until it serves its HTTP port; `run` is all
+    /// services in one process.
     pub async fn start(place: &Place, name: &str) -> Self {
-        let mut child = Command::new(program(&format!("maskline-{name}")))
+        Self::start_with(place, name, &[]).await
+    }
+
+    /// The same with variables that go before the place's own.
+    pub async fn start_with(place: &Place, name: &str, variables: &[(String, String)]) -> Self {
+        let mut command = match name {
+            "run" => Command::new(program("maskline")),
+            _ => Command::new(program(&format!("maskline-{name}"))),
+        };
+        if name == "run" {
+            command.arg("run");
+        }
+        let mut child = command
             .env_clear()
             .envs(inherited())
             .envs(place.environment())
+            .envs(variables.iter().cloned())
             .current_dir(place.folder())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -71,8 +85,27 @@ impl Process {
         values.sum()
     }
 
+    /// Of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it was not waited for")
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All that it said until now, a JSON object a line.
+    pub fn said(&self) -> String {
+        text(&self.log)
+    }
+
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it is our child")
+    }
+
     /// SIGKILL.
-    pub async fn kill(mut self) {
+    pub async fn kill(&mut self) {
         self.child.kill().await.expect("it ran until now");
     }
 

@@ -18,10 +18,14 @@ use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 
 use crate::collection::{Collection, Entry};
 
+/// The path of the list.
+pub const LIST: &str = "list.csv";
+
 /// Serves until it is dropped.
 pub struct Site {
     address: SocketAddr,
     open: watch::Sender<bool>,
+    content: Arc<Content>,
     serving: AbortHandle,
 }
 
@@ -38,6 +42,7 @@ struct Content {
     files: BTreeMap<String, Bytes>,
     held: BTreeSet<String>,
     busy_once: Mutex<BTreeSet<String>>,
+    busy: Mutex<BTreeSet<String>>,
     open: watch::Receiver<bool>,
 }
 
@@ -54,28 +59,37 @@ impl Site {
             list += &format!("http://{address}/{},{}\n", entry.path, entry.label);
         }
         list.extend(collection.lines.iter().map(|(line, _)| format!("{line}\n")));
-        files.insert("list.csv".to_owned(), list.into());
+        files.insert(LIST.to_owned(), list.into());
         let (open, opened) = watch::channel(false);
-        let content = Content {
+        let content = Arc::new(Content {
             files,
             held: manners.held,
             busy_once: Mutex::new(manners.busy_once),
+            busy: Mutex::default(),
             open: opened,
-        };
+        });
         let router = Router::new()
             .route("/{*path}", get(file))
-            .with_state(Arc::new(content));
+            .with_state(content.clone());
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
         Self {
             address,
             open,
+            content,
             serving: serving.abort_handle(),
         }
     }
 
     /// The address of the list.
     pub fn list(&self) -> String {
-        format!("http://{}/list.csv", self.address)
+        format!("http://{}/{LIST}", self.address)
+    }
+
+    /// From now on these paths answer 503, and no others.
+    pub fn set_busy(&self, paths: impl IntoIterator<Item = String>) {
+        let mut busy = self.content.busy.lock();
+        let busy = busy.as_deref_mut().expect("nobody panics with it in hand");
+        *busy = paths.into_iter().collect();
     }
 
     /// From now on the held files are served too.
@@ -91,11 +105,15 @@ impl Drop for Site {
 }
 
 async fn file(Path(path): Path<String>, State(content): State<Arc<Content>>) -> Response {
-    let busy = |path: &str| {
+    let busy_once = |path: &str| {
         let busy = content.busy_once.lock();
         busy.unwrap_or_else(PoisonError::into_inner).remove(path)
     };
-    if busy(&path) {
+    let busy = |path: &str| {
+        let busy = content.busy.lock();
+        busy.unwrap_or_else(PoisonError::into_inner).contains(path)
+    };
+    if busy_once(&path) || busy(&path) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if content.held.contains(&path) {

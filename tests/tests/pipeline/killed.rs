@@ -19,7 +19,7 @@ pub async fn a_killed_validator_loses_nothing(place: &mut Place) {
     };
     let site = Site::serve(&collection, manners).await;
     let others = Pipeline::start(place, &["scraper", "labeler", "storer"]).await;
-    let validator = Process::start(place, "validator").await;
+    let mut validator = Process::start(place, "validator").await;
     let list = site.list();
     let job = place
         .enqueue(&["urls", &list, "--label-from", "column"])
