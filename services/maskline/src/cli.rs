@@ -13,7 +13,8 @@ use crate::commands::{
     library::{Datasets, Models, Report, Train},
     model::{Evaluate, Predict},
     run::Run,
-    status::{Rejects, Status, Trace},
+    status::{Rejects, Status},
+    trace::Trace,
 };
 
 /// From sources of images on the web to a trained face-mask classifier.

@@ -7,11 +7,14 @@
 //! * [`places`]: the addresses of broker, objects and catalog.
 //! * [`reopen`]: what a replayed dead letter opens again in the books.
 //! * [`view`], [`output`]: a job as a person asks about it, and as they see it.
+//! * [`jaeger`], [`tree`]: a trace, read back and drawn.
 
 pub mod cli;
 pub mod commands;
 pub mod demo;
+pub mod jaeger;
 pub mod output;
 pub mod places;
 pub mod reopen;
+pub mod tree;
 pub mod view;

@@ -1,11 +1,11 @@
-//! `maskline status`, `rejects`, `trace`: what became of jobs and images.
+//! `maskline status`, `rejects`: what became of jobs and images.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
 use comfy_table::Cell;
-use maskline_messages::{CandidateId, ImageId, JobId, Reason};
+use maskline_messages::{JobId, Reason};
 use maskline_storage::{
     Catalog,
     records::{Candidate, CandidateState},
@@ -193,76 +193,4 @@ fn measured(reason: &Reason) -> String {
     let text = reason.to_string();
     let without_name = text.strip_prefix(&format!("{}: ", reason.code()));
     without_name.map(str::to_owned).unwrap_or(text)
-}
-
-#[derive(Debug, Args)]
-pub struct Trace {
-    /// An image's SHA-256, a candidate's id, or a job's id or its beginning
-    id: String,
-    /// One JSON object a line, a line a trace
-    #[arg(long)]
-    json: bool,
-    /// Where Jaeger's pages are
-    #[arg(
-        long,
-        env = "MASKLINE_JAEGER",
-        default_value = "http://localhost:16686"
-    )]
-    jaeger: String,
-    #[command(flatten)]
-    places: Places,
-}
-
-impl Trace {
-    /// Prints the trace of the image or the job, and of the job that it belongs to.
-    pub async fn run(self) -> Result<()> {
-        let stores = self.places.stores().await?;
-        let catalog = stores.catalog.as_ref();
-        let candidates = self.candidates(catalog).await?;
-        if candidates.is_empty() {
-            let job = find_job(catalog, &self.id)
-                .await
-                .with_context(|| format!("{} names no image or candidate", self.id))?;
-            let job = view::job(catalog, job).await?;
-            return self.print("job", &job.id.to_string(), job.trace_id.as_deref());
-        }
-        for candidate in candidates {
-            self.print(
-                "image",
-                &candidate.location.shown(),
-                candidate.trace_id.as_deref(),
-            )?;
-            let job = view::job(catalog, candidate.job).await?;
-            self.print("job", &job.id.to_string(), job.trace_id.as_deref())?;
-        }
-        Ok(())
-    }
-
-    async fn candidates(&self, catalog: &dyn Catalog) -> Result<Vec<Candidate>> {
-        if let Ok(image) = self.id.parse::<ImageId>() {
-            return Ok(catalog.candidates_of(&image).await?);
-        }
-        match self.id.parse::<CandidateId>() {
-            Ok(id) => Ok(catalog.candidate(id).await?.into_iter().collect()),
-            Err(_) => Ok(vec![]),
-        }
-    }
-
-    fn print(&self, what: &str, name: &str, trace: Option<&str>) -> Result<()> {
-        if self.json {
-            println!(
-                "{}",
-                serde_json::json!({ "what": what, "name": name, "trace_id": trace })
-            );
-            return Ok(());
-        }
-        match trace {
-            Some(trace) => println!(
-                "{what} {name}\n  trace {trace}\n  {}/trace/{trace}",
-                self.jaeger.trim_end_matches('/')
-            ),
-            None => println!("{what} {name}\n  no trace yet: it is recorded when it ends"),
-        }
-        Ok(())
-    }
 }

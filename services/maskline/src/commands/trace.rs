@@ -1,0 +1,164 @@
+//! `maskline trace`: where an image went, and where that can be looked at.
+
+use std::{env, io::IsTerminal};
+
+use anyhow::{Context, Result};
+use clap::Args;
+use maskline_messages::{CandidateId, ImageId};
+use maskline_storage::{Catalog, records::Candidate};
+use serde::Serialize;
+use url::Url;
+
+use super::status::find_job;
+use crate::{
+    jaeger::{Jaeger, Span},
+    places::Places,
+    tree,
+    view::{self, JobView},
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  maskline trace 01a20e2c
+  maskline trace 3f2a9c…  --show     an image by its SHA-256, with its spans
+  maskline trace ID --show --jaeger https://jaeger.example.org")]
+pub struct Trace {
+    /// An image's SHA-256, a candidate's id, or a job's id or its beginning
+    id: String,
+    /// Ask Jaeger for the spans and draw them as a tree
+    #[arg(long)]
+    show: bool,
+    /// One JSON object a line, a line a trace
+    #[arg(long)]
+    json: bool,
+    /// Where Jaeger's pages are
+    #[arg(
+        long,
+        env = "MASKLINE_JAEGER",
+        value_name = "URL",
+        default_value = "http://localhost:16686"
+    )]
+    jaeger: Url,
+    #[command(flatten)]
+    places: Places,
+}
+
+/// What is printed of one trace.
+#[derive(Debug, Serialize)]
+struct Traced {
+    /// `image` or `job`.
+    what: &'static str,
+    /// Where the image was found; the job's id.
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidate: Option<CandidateId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<ImageId>,
+    /// How far it is, or how it ended.
+    state: &'static str,
+    /// Known once the image has ended.
+    trace_id: Option<String>,
+    /// Its page in Jaeger.
+    link: Option<Url>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spans: Option<Vec<Span>>,
+}
+
+impl Trace {
+    /// Prints the trace of the image or the job, and of the job that it belongs to.
+    pub async fn run(self) -> Result<()> {
+        let jaeger = Jaeger::at(self.jaeger.clone())?;
+        let stores = self.places.stores().await?;
+        let catalog = stores.catalog.as_ref();
+        let candidates = self.candidates(catalog).await?;
+        if candidates.is_empty() {
+            let job = find_job(catalog, &self.id)
+                .await
+                .with_context(|| format!("{} names no image or candidate", self.id))?;
+            let job = view::job(catalog, job).await?;
+            return self.print(of_job(job), &jaeger, self.show).await;
+        }
+        for candidate in candidates {
+            let job = view::job(catalog, candidate.job).await?;
+            self.print(of_image(candidate), &jaeger, self.show).await?;
+            self.print(of_job(job), &jaeger, false).await?;
+        }
+        Ok(())
+    }
+
+    async fn candidates(&self, catalog: &dyn Catalog) -> Result<Vec<Candidate>> {
+        if let Ok(image) = self.id.parse::<ImageId>() {
+            return Ok(catalog.candidates_of(&image).await?);
+        }
+        match self.id.parse::<CandidateId>() {
+            Ok(id) => Ok(catalog.candidate(id).await?.into_iter().collect()),
+            Err(_) => Ok(vec![]),
+        }
+    }
+
+    async fn print(&self, mut traced: Traced, jaeger: &Jaeger, show: bool) -> Result<()> {
+        traced.link = traced.trace_id.as_deref().map(|id| jaeger.page(id));
+        if let (true, Some(id)) = (show, &traced.trace_id) {
+            traced.spans = Some(jaeger.trace(id).await?.unwrap_or_default());
+        }
+        match self.json {
+            true => println!("{}", serde_json::to_string(&traced)?),
+            false => println!("{}", traced.text()),
+        }
+        Ok(())
+    }
+}
+
+fn of_image(candidate: Candidate) -> Traced {
+    Traced {
+        what: "image",
+        name: candidate.location.shown(),
+        candidate: Some(candidate.id),
+        image: candidate.image,
+        state: candidate.state.as_str(),
+        trace_id: candidate.trace_id,
+        link: None,
+        spans: None,
+    }
+}
+
+fn of_job(job: JobView) -> Traced {
+    Traced {
+        what: "job",
+        name: job.id.to_string(),
+        candidate: None,
+        image: None,
+        state: job.state.name(),
+        trace_id: job.trace_id,
+        link: None,
+        spans: None,
+    }
+}
+
+impl Traced {
+    /// As a person reads it.
+    fn text(&self) -> String {
+        let mut lines = vec![format!("{} {} · {}", self.what, self.name, self.state)];
+        if let Some(candidate) = self.candidate {
+            lines.push(format!("  candidate {candidate}"));
+        }
+        if let Some(image) = self.image {
+            lines.push(format!("  image {image}"));
+        }
+        match (&self.trace_id, &self.link) {
+            (Some(id), Some(link)) => lines.extend([format!("  trace {id}"), format!("  {link}")]),
+            _ => lines.push("  no trace yet: it is recorded when it ends".to_owned()),
+        }
+        let colours = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
+        match self.spans.as_deref() {
+            None => {}
+            Some([]) => lines.push(
+                "  Jaeger has no such trace: it was not sampled, is no longer kept, or the \
+                 services\n  send their spans elsewhere (OTEL_EXPORTER_OTLP_ENDPOINT)"
+                    .to_owned(),
+            ),
+            Some(spans) => lines.push(format!("\n{}", tree::tree(spans, colours))),
+        }
+        lines.join("\n")
+    }
+}
