@@ -6,7 +6,7 @@
 //! * [`pictures`], [`collection`], [`site`]: drawn images, good and bad, and the
 //!   web site or folder that they lie in.
 //! * [`dataset`]: a frozen dataset, read back from its shards.
-//! * [`collector`]: a receiver of traces.
+//! * [`collector`]: a receiver of traces; [`jaeger`]: the real one.
 //! * [`faults`]: all of it while something breaks.
 
 pub mod collection;
@@ -14,6 +14,7 @@ pub mod collector;
 pub mod command;
 pub mod dataset;
 pub mod faults;
+pub mod jaeger;
 pub mod pictures;
 pub mod place;
 pub mod process;

@@ -3,7 +3,9 @@
 //! and MongoDB.
 
 mod books;
+mod jaeger;
 mod killed;
+mod observability;
 mod poison;
 mod traces;
 mod twice;
