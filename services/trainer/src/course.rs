@@ -91,7 +91,8 @@ impl Course {
         while !session.is_done() {
             let span = info_span!(
                 "epoch",
-                { EPOCH } = session.progress().epochs.len() + 1,
+                // Signed: else it would leave as text.
+                { EPOCH } = session.progress().epochs.len() as i64 + 1,
                 { LEARNING_RATE } = Empty,
                 { TRAINING_LOSS } = Empty,
                 { VALIDATION_LOSS } = Empty,

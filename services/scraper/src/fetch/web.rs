@@ -182,7 +182,7 @@ impl Web {
         match sent {
             Ok(response) => {
                 let status = response.status();
-                span.record("http.response.status_code", status.as_u16());
+                span.record("http.response.status_code", i64::from(status.as_u16()));
                 if status.is_client_error() || status.is_server_error() {
                     span.record("error.type", status.as_str());
                     span.record("otel.status_code", "ERROR");
@@ -202,7 +202,8 @@ impl Web {
     }
 }
 
-/// A span by OpenTelemetry's conventions for HTTP clients.
+/// A span by OpenTelemetry's conventions for HTTP clients. Its numbers are signed:
+/// others would leave as text.
 fn client_span(url: &Url, hop: u32) -> Span {
     let span = tracing::info_span!(
         "GET",
@@ -213,11 +214,11 @@ fn client_span(url: &Url, hop: u32) -> Span {
         http.request.resend_count = Empty,
         url.full = shown(url),
         server.address = url.host_str(),
-        server.port = url.port_or_known_default(),
+        server.port = url.port_or_known_default().map(i64::from),
         error.type = Empty,
     );
     if hop > 0 {
-        span.record("http.request.resend_count", hop);
+        span.record("http.request.resend_count", i64::from(hop));
     }
     span
 }

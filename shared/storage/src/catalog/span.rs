@@ -55,7 +55,8 @@ impl Target {
             { trace::DB_OPERATION_NAME } = operation,
             { trace::DB_COLLECTION_NAME } = collection,
             { trace::SERVER_ADDRESS } = server.map(|(host, _)| host.as_str()),
-            { trace::SERVER_PORT } = server.map(|(_, port)| *port),
+            // Signed: else it would leave as text.
+            { trace::SERVER_PORT } = server.map(|(_, port)| i64::from(*port)),
             { trace::ERROR_TYPE } = field::Empty,
         )
     }

@@ -232,7 +232,8 @@ impl S3 {
             { trace::AWS_S3_KEY } = name,
             { trace::CLOUD_REGION } = self.region,
             { trace::SERVER_ADDRESS } = host.map(|(host, _)| host.as_str()),
-            { trace::SERVER_PORT } = host.map(|(_, port)| *port),
+            // Signed: else it would leave as text.
+            { trace::SERVER_PORT } = host.map(|(_, port)| i64::from(*port)),
             { trace::ERROR_TYPE } = field::Empty,
         )
     }
