@@ -8,28 +8,56 @@ use tokio::process::Command;
 
 use crate::{inherited, place::Place, program, within};
 
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub well: bool,
+    pub out: String,
+    pub err: String,
+}
+
 impl Place {
-    /// Runs `maskline ARGS…`, which must succeed, and returns what it printed.
-    pub async fn maskline(&self, args: &[&str]) -> String {
+    /// Runs `maskline ARGS…` with variables that go before the place's own.
+    pub async fn run(&self, args: &[&str], variables: &[(String, String)]) -> Ended {
         let run = Command::new(program("maskline"))
             .args(args)
             .env_clear()
             .envs(inherited())
             .envs(self.environment())
+            .envs(variables.iter().cloned())
             .current_dir(self.folder())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
         let what = format!("maskline {}", args.join(" "));
         let output = within(&what, run).await.expect("the command starts");
-        let (out, err) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "{what} failed:\n{out}{err}");
+        Ended {
+            well: output.status.success(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    /// Runs `maskline ARGS…`, which must succeed, and returns what it printed.
+    pub async fn maskline(&self, args: &[&str]) -> String {
+        self.maskline_with(args, &[]).await
+    }
+
+    async fn maskline_with(&self, args: &[&str], variables: &[(String, String)]) -> String {
+        let Ended { well, out, err } = self.run(args, variables).await;
+        assert!(well, "maskline {} failed:\n{out}{err}", args.join(" "));
         out
     }
 
     /// The same with `--json`: the objects that it printed, one a line.
     pub async fn json(&self, args: &[&str]) -> Vec<Value> {
-        let out = self.maskline(&[args, &["--json"]].concat()).await;
+        self.json_with(args, &[]).await
+    }
+
+    /// The same with variables that go before the place's own.
+    pub async fn json_with(&self, args: &[&str], variables: &[(String, String)]) -> Vec<Value> {
+        let json = [args, &["--json"]].concat();
+        let out = self.maskline_with(&json, variables).await;
         let parse = |line| serde_json::from_str(line);
         let parsed: Result<_, _> = out.lines().map(parse).collect();
         parsed.unwrap_or_else(|error| panic!("{args:?}: {error} in:\n{out}"))

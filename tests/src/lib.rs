@@ -7,6 +7,7 @@
 //!   web site or folder that they lie in.
 //! * [`dataset`]: a frozen dataset, read back from its shards.
 //! * [`collector`]: a receiver of traces; [`jaeger`]: the real one.
+//! * [`tls`]: certificates, and TLS before servers that don't speak it.
 //! * [`faults`]: all of it while something breaks.
 
 pub mod collection;
@@ -19,6 +20,7 @@ pub mod pictures;
 pub mod place;
 pub mod process;
 pub mod site;
+pub mod tls;
 
 use std::{path::PathBuf, time::Duration};
 

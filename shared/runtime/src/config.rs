@@ -25,8 +25,9 @@ const WORKER_INTERVAL: f64 = 2.0;
 /// Where the messages are, for whoever sends some or looks at them.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
-    /// The broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, or embedded:[FILE]
-    /// (default file: queue.db in the data folder). One with a password only by the
+    /// The broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, with TLS amqps://…, a
+    /// cluster's nodes as HOST:PORT,HOST:PORT, or embedded:[FILE] (default file:
+    /// queue.db in the data folder). One with a password only by the
     /// environment, or in a file that MASKLINE_BROKER_FILE names
     #[arg(
         long,

@@ -235,7 +235,8 @@ fn is_one_way_through_all_stages(trace: &[Span], job: &str) {
     // What is asked once for all images is in the trace of whichever came first.
     let once = |span: &Span| {
         let url = span.get("url.full").as_str();
-        url.is_some_and(|url| url.ends_with("/robots.txt")) || span.name == "find jobs"
+        let robots = url.is_some_and(|url| url.ends_with("/robots.txt"));
+        robots || ["find jobs", "find models"].contains(&&*span.name)
     };
     let spans: Vec<&Span> = trace.iter().filter(|span| !once(span)).collect();
     let shown: Vec<_> = spans

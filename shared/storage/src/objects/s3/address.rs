@@ -19,7 +19,7 @@ pub(super) struct Address {
     /// `None`: Amazon's, by region.
     pub endpoint: Option<Url>,
     pub region: String,
-    /// The PEM file of the authorities to trust; `None`: the usual ones.
+    /// The PEM file of the authorities to trust; `None`: the usual ones, or no TLS.
     pub authorities: Option<PathBuf>,
 }
 
@@ -78,12 +78,14 @@ impl Address {
                 ));
             }
         };
+        let is_plain = endpoint.as_ref().is_some_and(|url| url.scheme() == "http");
+        let authorities = variable("AWS_CA_BUNDLE").filter(|_| !is_plain);
         Ok(Self {
             bucket,
             prefix,
             endpoint,
             region,
-            authorities: variable("AWS_CA_BUNDLE").map(PathBuf::from),
+            authorities: authorities.map(PathBuf::from),
         })
     }
 }
@@ -141,10 +143,8 @@ mod tests {
         let environment = [
             ("AWS_REGION", "eu-north-1"),
             ("AWS_ENDPOINT_URL", "http://minio:9000"),
-            ("AWS_CA_BUNDLE", "/ca.pem"),
         ];
         let address = read("s3://faces", &environment).unwrap();
-        assert_eq!(address.authorities, Some("/ca.pem".into()));
         assert_eq!(address.region, "eu-north-1");
         assert_eq!(address.endpoint, url("http://minio:9000"));
 
@@ -155,6 +155,18 @@ mod tests {
 
         let empty = [("AWS_REGION", "r"), ("AWS_ENDPOINT_URL", "")];
         assert_eq!(read("s3://faces", &empty).unwrap().endpoint, None);
+    }
+
+    #[test]
+    fn with_tls_the_environment_says_whom_to_trust() {
+        let authorities = |address| {
+            let environment = [("AWS_CA_BUNDLE", "/ca.pem"), ("AWS_REGION", "r")];
+            read(address, &environment).unwrap().authorities
+        };
+        let own = Some(PathBuf::from("/ca.pem"));
+        assert_eq!(authorities("s3://faces"), own);
+        assert_eq!(authorities("s3://faces?endpoint=https://h"), own);
+        assert_eq!(authorities("s3://faces?endpoint=http://h"), None);
     }
 
     #[test]

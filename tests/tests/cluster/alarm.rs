@@ -1,0 +1,67 @@
+//! The broker has no memory left, and takes nothing until it has.
+
+use std::time::Duration;
+
+use maskline_tests::{
+    collection::{Collection, books_of},
+    process::{Pipeline, Process},
+    site::{Manners, Site},
+    within,
+};
+
+use crate::{Cluster, at_work};
+
+/// Longer than the services wait for the broker's answer, by far.
+const ALARM: Duration = Duration::from_secs(25);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a cluster: run tests/cluster"]
+async fn while_the_broker_takes_nothing_all_is_held_and_nothing_done_twice() {
+    let cluster = Cluster::open().await;
+    let collection = Collection::faces(60_000, 60).with_dirt(61_000);
+    let half = &collection.entries[collection.entries.len() / 2..];
+    let manners = Manners {
+        held: half.iter().map(|entry| entry.path.clone()).collect(),
+        ..Manners::default()
+    };
+    let site = Site::serve(&collection, manners).await;
+    let mut services = cluster.start(&Pipeline::STAGES).await;
+    let list = site.list();
+    let args = ["urls", &list, "--label-from", "column"];
+    let job = cluster.enqueue(&args).await;
+    within("some images validated", at_work(&services[1])).await;
+
+    cluster
+        .control(&["set_vm_memory_high_watermark", "0.000001"])
+        .await;
+    // What the scraper has in hand goes on now, and meets a broker that takes nothing.
+    site.open();
+    within("the scraper to be blocked", blocked(&services[0])).await;
+    let (status, _) = services[0].get("/healthz").await;
+    assert_eq!(status, 200, "it is well, and only waits");
+    tokio::time::sleep(ALARM).await;
+    cluster
+        .control(&["set_vm_memory_high_watermark", "0.4"])
+        .await;
+
+    let job = cluster.ended(&job).await;
+    assert_eq!(job["state"], "frozen", "{job:#}");
+    assert_eq!(books_of(&job), collection.books());
+    assert_eq!(cluster.place.redelivered().await, 0);
+    for service in &mut services {
+        let said = service.said();
+        assert!(!said.contains("connection to RabbitMQ is lost"), "{said}");
+        assert!(service.stop().await.success());
+    }
+}
+
+/// Waits until the service says that the broker takes nothing.
+async fn blocked(service: &Process) {
+    loop {
+        let (status, answer) = service.get("/readyz").await;
+        if status == 503 && answer.contains("takes no messages now") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
