@@ -8,6 +8,9 @@ use crate::{
     process::Process,
 };
 
+/// Every service: where one is missing, what is meant for it stays in its queue.
+pub const FIVE: [&str; 5] = ["scraper", "validator", "labeler", "storer", "trainer"];
+
 /// Every service twice.
 pub const FIVE_TWICE: [&str; 10] = [
     "scraper",

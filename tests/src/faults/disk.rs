@@ -7,8 +7,12 @@ use std::{
     process::Command,
 };
 
-use super::{Trial, crew::Crew, round::Round, round::until};
-use crate::{place::Place, process::Pipeline};
+use super::{
+    Trial,
+    crew::{Crew, FIVE},
+    round::{Round, until},
+};
+use crate::place::Place;
 
 /// Room for a job's objects, several times over.
 const SIZE: &str = "512m";
@@ -25,7 +29,7 @@ pub async fn full(trial: &mut Trial) {
             Err(why) => return trial.skip(why),
         };
         place.keep_objects_in(&disk.folder.join("objects"));
-        let crew = Crew::start(&place, &Pipeline::STAGES).await;
+        let crew = Crew::start(&place, &FIVE).await;
         let round = Round::begin(trial, place, crew).await;
         trial.moment(0.2..1.5).await;
         if !round.is_over().await {

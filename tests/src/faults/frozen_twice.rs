@@ -28,13 +28,13 @@ pub async fn raced(trial: &mut Trial) {
     let place = Place::servers().await;
     let objects = Proxy::to(place.listens(Server::Objects)).await;
     objects.set_latency(LATENCY);
-    let mut crew = Crew::start(&place, &["scraper", "validator", "labeler"]).await;
+    let mut crew = Crew::start(&place, &["scraper", "validator", "labeler", "trainer"]).await;
     let eager = ("MASKLINE_WORKER_INTERVAL".to_owned(), "0.05".to_owned());
     for _ in 0..2 {
         let way = place.by_way_of(objects.address, Server::Objects);
         crew.join(&place, "storer", vec![way, eager.clone()]).await;
     }
-    let mut round = Round::begin(trial, place, crew).await;
+    let mut round = Round::begin_with(trial, place, crew, &[]).await;
     for tries in 1.. {
         within("a storer that freezes the job", let_go(&round)).await;
         if !round.judge(trial).await {

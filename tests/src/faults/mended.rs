@@ -12,6 +12,7 @@ use super::{
     crew::{Crew, FIVE_TWICE},
     round::{Round, until},
     truth::Truth,
+    verdict::depths,
 };
 use crate::{
     collection::End,
@@ -101,6 +102,7 @@ async fn one_stage_after_another(trial: &mut Trial) {
     replay(&round, &letters_of(&round, Queue::StorerImages).await).await;
     done(&round).await;
     replay(&round, &[]).await;
+    begins(&mut round, "trainer").await;
     round.end(trial).await;
 }
 
@@ -156,7 +158,7 @@ async fn replay(round: &Round, ids: &[String]) {
 }
 
 async fn waiting(round: &Round, queue: Queue) -> usize {
-    let depths = round.broker.depths().await.expect("the broker answers");
+    let depths = depths(&*round.broker).await;
     usize::try_from(depths[queue.name()].ready).expect("a small collection")
 }
 
@@ -165,7 +167,7 @@ async fn done(round: &Round) {
     let services = round.crew.members.iter().map(|member| member.service);
     let services: Vec<&str> = services.collect();
     let idle = async || {
-        let depths = round.broker.depths().await.expect("the broker answers");
+        let depths = depths(&*round.broker).await;
         let mut theirs = depths
             .iter()
             .filter(|(queue, _)| services.iter().any(|service| queue.starts_with(service)));

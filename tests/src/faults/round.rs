@@ -30,7 +30,10 @@ const TRAINING: [&str; 8] = [
 ];
 
 /// Reached only by what hangs, on the slowest machine.
-const HANGS: Duration = Duration::from_secs(20 * 60);
+const HANGS: Duration = Duration::from_secs(10 * 60);
+
+/// Lines of each service that are shown where a job hangs, the last first.
+const LAST_WORDS: usize = 5;
 
 /// How often it is looked whether something is so.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -100,7 +103,7 @@ impl Round {
                 let runs = catalog.runs(Some(&dataset), 10).await;
                 let runs = runs.expect("the catalog answers");
                 let ended = runs.iter().filter(|run| run.state != RunState::Open);
-                ended.count() == job.train.len()
+                ended.count() >= job.train.len()
             }
             _ => false,
         }
@@ -117,7 +120,7 @@ impl Round {
         if self.crew.in_hand().await > 0.0 {
             return false;
         }
-        let depths = self.broker.depths().await.expect("the broker answers");
+        let depths = verdict::depths(&*self.broker).await;
         for kind in ["freeze", "train"] {
             let work = self.stores.catalog.open_work(kind).await;
             if !work.expect("the catalog answers").is_empty() {
@@ -139,6 +142,11 @@ impl Round {
             let job = self.job.to_string();
             let status = self.place.maskline(&["status", &job]).await;
             trial.problem(format_args!("the job does not come to its end:\n{status}"));
+            for member in &self.crew.members {
+                let said = member.process.said();
+                let last: Vec<&str> = said.lines().rev().take(LAST_WORDS).collect();
+                trial.say(format_args!("{} said: {last:#?}", member.title()));
+            }
             return false;
         }
         for problem in verdict::judge(self, &self.truth).await {

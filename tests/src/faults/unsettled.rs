@@ -10,7 +10,7 @@ use maskline_messages::Queue;
 
 use super::{
     Trial,
-    crew::Crew,
+    crew::{Crew, FIVE, Member},
     gate::{Gate, Withheld},
     round::Round,
 };
@@ -21,9 +21,6 @@ use crate::{
 
 /// A service, and where it is killed.
 type Hop = (&'static str, Withheld);
-
-/// The services that no hop of a job kills.
-const ALL: [&str; 5] = ["scraper", "validator", "labeler", "storer", "trainer"];
 
 /// Acknowledgements of a queue with many messages that come through before, at most.
 const BEFORE: usize = 30;
@@ -70,7 +67,7 @@ pub async fn at_every_hop(trial: &mut Trial) {
 async fn job(trial: &mut Trial, hops: &[Hop]) {
     let place = Place::servers().await;
     let gated = |service: &str| hops.iter().any(|(gated, _)| *gated == service);
-    let others: Vec<&str> = ALL.into_iter().filter(|service| !gated(service)).collect();
+    let others: Vec<&str> = FIVE.into_iter().filter(|service| !gated(service)).collect();
     let mut crew = Crew::start(&place, &others).await;
     let mut gates = vec![];
     for &(service, withheld) in hops {
@@ -83,7 +80,7 @@ async fn job(trial: &mut Trial, hops: &[Hop]) {
     let mut round = Round::begin(trial, place, crew).await;
     for (service, withheld, gate) in gates {
         within(service, gate.shut()).await;
-        let dies = |member: &super::crew::Member| member.service == service;
+        let dies = |member: &Member| member.service == service;
         round.crew.succeed(&round.place, dies).await;
         trial.struck(format_args!("kill -9 of the {service} before {withheld:?}"));
     }

@@ -1,24 +1,31 @@
 //! Whether a job ended as if it had never been disturbed, seen from outside: in the
 //! catalog, the object store and the broker.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
 use maskline_messages::{DatasetId, ImageId, Location, ObjectKey};
-use maskline_runtime::Broker;
+use maskline_runtime::{Broker, BrokerError, broker::Depth};
 use maskline_storage::records::{Candidate, CandidateState};
 use mongodb::bson::{Document, doc};
+use tokio::time::sleep;
 
 use super::{round::Round, truth::Truth};
 use crate::{
     collection::{End, Entry, books_of},
     dataset::Frozen,
+    within,
 };
 
 /// Candidates and images that are asked for at a time.
 const PAGE: usize = 1_000;
 /// Images that are compared at a time.
 const COMPARED: usize = 16;
+/// The pause before a broker is asked once more.
+const AGAIN: Duration = Duration::from_millis(200);
 /// All of them: a collection is small enough.
 const ALL: usize = usize::MAX >> 1;
 
@@ -38,20 +45,37 @@ pub async fn judge(round: &Round, truth: &Truth) -> Vec<String> {
 /// Nothing is on its way, and nothing was given up.
 pub async fn of_broker(broker: &dyn Broker) -> Vec<String> {
     let mut problems = vec![];
-    let depths = broker.depths().await.expect("the broker answers");
-    for (queue, depth) in depths {
+    for (queue, depth) in depths(broker).await {
         if depth != Default::default() {
             problems.push(format!("{queue} is not empty: {depth:?}"));
         }
     }
-    let letters = broker.dead_letters(ALL).await;
-    for letter in letters.expect("the broker answers") {
+    let letters = patiently("dead letters", async || broker.dead_letters(ALL).await);
+    for letter in letters.await {
         problems.push(format!(
             "a dead letter from {}, given up by {}: {}",
             letter.queue, letter.stage, letter.error
         ));
     }
     problems
+}
+
+/// What is in the queues.
+pub async fn depths(broker: &dyn Broker) -> BTreeMap<String, Depth> {
+    patiently("depths", async || broker.depths().await).await
+}
+
+/// What the broker answers, asked again where its connection was lost.
+async fn patiently<T>(what: &str, ask: impl AsyncFn() -> Result<T, BrokerError>) -> T {
+    let answered = async {
+        loop {
+            match ask().await {
+                Err(BrokerError::Unavailable(_)) => sleep(AGAIN).await,
+                answer => return answer.expect("the broker can be asked"),
+            }
+        }
+    };
+    within(what, answered).await
 }
 
 /// The books as a person sees them.

@@ -6,9 +6,14 @@ use maskline_runtime::{Envelope, broker::Headers};
 use maskline_storage::records::CandidateState;
 use maskline_tests::{
     collection::{Collection, End},
-    faults::{crew::Crew, round::Round, round::until, truth::Truth, verdict},
+    faults::{
+        crew::{Crew, FIVE},
+        round::Round,
+        round::until,
+        truth::Truth,
+        verdict,
+    },
     place::Place,
-    process::Pipeline,
     site::{Manners, Site},
 };
 
@@ -53,7 +58,7 @@ async fn finds_nothing_where_nothing_is_wrong_and_everything_that_is() {
 /// A job that came to its end undisturbed.
 async fn ended(truth: Truth) -> Round {
     let place = Place::embedded();
-    let crew = Crew::start(&place, &Pipeline::STAGES).await;
+    let crew = Crew::start(&place, &FIVE).await;
     let site = Site::serve(&truth.collection, Manners::default()).await;
     let round = Round::begin_on(truth.into(), site, place, crew, &[]).await;
     assert!(until(async || round.is_over().await && round.is_quiet().await).await);
