@@ -65,6 +65,11 @@ const fn few(faults: u32) -> Option<Dose> {
     })
 }
 
+/// Of a job that lasts long enough to be met by a fault that takes its time.
+const fn slow(faults: u32) -> Option<Dose> {
+    Some(many(faults, 4 * SMOKE_FACES))
+}
+
 const fn many(faults: u32, faces: u64) -> Dose {
     Dose { faults, faces }
 }
@@ -88,7 +93,7 @@ pub const KINDS: [Kind; 17] = [
     Kind {
         name: "rabbitmq",
         what: "RabbitMQ ended and started with messages in flight",
-        smoke: few(1),
+        smoke: slow(1),
         full: many(10, 1_300),
         run: |trial| Box::pin(restarted::rabbitmq(trial)),
     },
@@ -130,7 +135,7 @@ pub const KINDS: [Kind; 17] = [
     Kind {
         name: "disk",
         what: "the object folder's disk full, freed later",
-        smoke: few(1),
+        smoke: slow(1),
         full: many(3, 500),
         run: |trial| Box::pin(disk::full(trial)),
     },

@@ -117,11 +117,11 @@ async fn away(trial: &mut Trial, server: Server) {
     while trial.faults() < trial.dose.faults {
         let round = begin(trial).await;
         while trial.faults() < trial.dose.faults {
-            trial.moment(0.5..4.0).await;
-            if round.is_over().await {
+            trial.moment(0.2..4.0).await;
+            let flying = round.in_flight().await;
+            if flying == 0 {
                 break;
             }
-            let flying = round.in_flight().await;
             set_away(&round, server, true);
             sleep(AWAY).await;
             set_away(&round, server, false);

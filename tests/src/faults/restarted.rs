@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Seconds that it is up and away in turn.
-const UP: std::ops::Range<f64> = 1.0..4.0;
+const UP: std::ops::Range<f64> = 0.2..4.0;
 const AWAY: std::ops::Range<f64> = 0.5..4.0;
 
 /// Restarts in one job.
@@ -27,11 +27,11 @@ pub async fn rabbitmq(trial: &mut Trial) {
         let most = trial.dose.faults.min(trial.faults() + IN_A_JOB);
         while trial.faults() < most {
             trial.moment(UP).await;
-            if round.is_over().await {
+            let flying = round.in_flight().await;
+            if flying == 0 {
                 break;
             }
             let signal = [Signal::Term, Signal::Kill][trial.faults() as usize % 2];
-            let flying = round.in_flight().await;
             node.end(signal).await;
             trial.moment(AWAY).await;
             node.again().await;
