@@ -100,7 +100,7 @@ pub const KINDS: [Kind; 17] = [
     Kind {
         name: "reset",
         what: "connections between a service and each server reset",
-        smoke: few(1),
+        smoke: slow(1),
         full: many(10, 500),
         run: |trial| Box::pin(network::reset(trial)),
     },
@@ -108,7 +108,7 @@ pub const KINDS: [Kind; 17] = [
         name: "frozen",
         what: "connections between a service and each server fall silent for good",
         smoke: None,
-        full: many(10, 500),
+        full: many(10, 1_300),
         run: |trial| Box::pin(network::frozen(trial)),
     },
     Kind {

@@ -26,8 +26,8 @@ const WATCHED: Duration = TIME_TO_LIVE.saturating_mul(2);
 const EPOCHS: &str = "150";
 
 pub async fn off(trial: &mut Trial) {
-    let libraries = LIBRARIES.iter().copied();
-    let Some(library) = libraries.filter(|path| Path::new(path).exists()).next() else {
+    let mut libraries = LIBRARIES.iter().copied();
+    let Some(library) = libraries.find(|path| Path::new(path).exists()) else {
         return trial.skip("libfaketime is missing (Debian: sudo apt-get install faketime)");
     };
     // In turn it is who holds the lease, and who waits for it.

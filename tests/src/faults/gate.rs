@@ -113,13 +113,13 @@ fn pass_on(client: TcpStream, server: TcpStream, watched: Arc<Watched>) {
     tokio::spawn(async move {
         // An error is the end of the connection, which its ends see.
         let _ = frames(from_client, to_server, GREETING, |frame| {
-            watching.from_service(frame)
+            watching.withholds_of_service(frame)
         })
         .await;
     });
     tokio::spawn(async move {
         let _ = frames(from_server, to_client, 0, |frame| {
-            watched.from_rabbitmq(frame)
+            watched.withholds_of_rabbitmq(frame)
         })
         .await;
     });
@@ -161,7 +161,7 @@ impl Watched {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn from_service(&self, frame: &[u8]) -> bool {
+    fn withholds_of_service(&self, frame: &[u8]) -> bool {
         let Some((channel, method, arguments)) = basic(frame) else {
             return false;
         };
@@ -196,7 +196,7 @@ impl Watched {
         }
     }
 
-    fn from_rabbitmq(&self, frame: &[u8]) -> bool {
+    fn withholds_of_rabbitmq(&self, frame: &[u8]) -> bool {
         let is_confirmation = matches!(self.withheld, Withheld::Confirmation { .. })
             && matches!(basic(frame), Some((channel, ACK, _)) if Some(channel) == self.seen().published);
         if is_confirmation {

@@ -42,7 +42,7 @@ pub async fn reset(trial: &mut Trial) {
 /// none of them is closed: it has to find out by itself.
 pub async fn frozen(trial: &mut Trial) {
     for server in Server::ALL {
-        struck_often(trial, server, 1.0..6.0, async |trial, round, index| {
+        struck_often(trial, server, 0.3..3.0, async |trial, round, index| {
             let member = &round.crew.members[index];
             let way = member.ways.as_ref().expect("each has its ways").to(server);
             let connections = way.connections();
