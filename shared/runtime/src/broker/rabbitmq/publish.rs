@@ -18,7 +18,7 @@ use super::{
     session::Session,
     wire::Outgoing,
 };
-use crate::broker::BrokerError;
+use crate::{broker::BrokerError, retry::RetryPolicy};
 
 /// Messages of one call on their way at a time.
 const WINDOW: usize = 256;
@@ -28,18 +28,23 @@ const CHANNELS: usize = 64;
 
 /// How long a publisher waits for room in a full queue, and between two tries.
 const ROOM_LIMIT: Duration = Duration::from_secs(1);
-const ROOM_STEP: Duration = Duration::from_millis(25);
+const ROOM_WAIT: RetryPolicy = RetryPolicy {
+    base: 0.025,
+    factor: 2.0,
+    cap: 0.4,
+    attempts: u32::MAX,
+};
 
 /// Publishes all and returns when all are confirmed. What a lost connection left
 /// unconfirmed is published again: it may be there twice then.
 pub async fn send(link: &Link, mut unsent: Vec<Outgoing>) -> Result<(), BrokerError> {
-    let (mut reconnected_by, mut room_by) = (None, None);
+    let (mut reconnected_by, mut room_by, mut waits) = (None, None, 0);
     while !unsent.is_empty() {
         let session = link.session().await?;
         let before = unsent.len();
         let outcome = session.publish(&mut unsent).await;
         if unsent.len() < before {
-            (reconnected_by, room_by) = (None, None);
+            (reconnected_by, room_by, waits) = (None, None, 0);
         }
         match outcome {
             Ok(()) => {
@@ -49,7 +54,8 @@ pub async fn send(link: &Link, mut unsent: Vec<Outgoing>) -> Result<(), BrokerEr
                 if Instant::now() >= by {
                     return Err(BrokerError::Full(first.queue().to_owned()));
                 }
-                tokio::time::sleep(ROOM_STEP).await;
+                tokio::time::sleep(ROOM_WAIT.delay(waits, None)).await;
+                waits += 1;
             }
             Err(Unsent::Lost(error)) => {
                 let by = *reconnected_by.get_or_insert_with(|| Instant::now() + LINK_LIMIT);
@@ -73,7 +79,9 @@ pub async fn send(link: &Link, mut unsent: Vec<Outgoing>) -> Result<(), BrokerEr
 ///
 /// A call has its channel to itself: lapin gives a returned message to whichever
 /// confirmation comes next on the channel, and tags of tasks that share one can
-/// be swapped. A call that is cut off takes its channel with it.
+/// be swapped. A call that is cut off takes its channel with it. So does one that is
+/// refused: of a cluster whose node died RabbitMQ 3.10 goes on asking the dead one for
+/// room, and refuses all, on a channel that had not published to the queue before.
 pub struct Publishers {
     idle: Mutex<Vec<Channel>>,
     places: Semaphore,
@@ -125,7 +133,8 @@ impl Session {
             on_the_way.push_back(self.publish_one(&channel, outgoing));
         }
         fates.extend(on_the_way.collect::<Vec<_>>().await);
-        if !self.is_lost() {
+        let is_refused = fates.iter().any(|fate| matches!(fate, Fate::Refused));
+        if !self.is_lost() && !is_refused {
             self.publishers.idle().push(channel);
         }
         let mut failed = None;
