@@ -2,6 +2,7 @@
 //! programs as they are shipped, each a process of its own, and look from outside.
 //!
 //! * [`place`]: where one test's broker, objects and catalog are.
+//! * [`servers`]: servers of a test's own, which it may break.
 //! * [`process`]: the services' processes; [`command`]: what a person types.
 //! * [`pictures`], [`collection`], [`site`]: drawn images, good and bad, and the
 //!   web site or folder that they lie in.
@@ -19,6 +20,7 @@ pub mod jaeger;
 pub mod pictures;
 pub mod place;
 pub mod process;
+pub mod servers;
 pub mod site;
 pub mod tls;
 

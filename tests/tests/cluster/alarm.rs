@@ -15,9 +15,8 @@ use crate::{Cluster, at_work};
 const ALARM: Duration = Duration::from_secs(25);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a cluster: run tests/cluster"]
 async fn while_the_broker_takes_nothing_all_is_held_and_nothing_done_twice() {
-    let cluster = Cluster::open().await;
+    let cluster = Cluster::start_nodes().await;
     let collection = Collection::faces(60_000, 60).with_dirt(61_000);
     let half = &collection.entries[collection.entries.len() / 2..];
     let manners = Manners {

@@ -17,9 +17,8 @@ use crate::{Cluster, Node, at_work};
 const SERVICES: [&str; 5] = ["scraper", "validator", "labeler", "storer", "trainer"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "needs a cluster: run tests/cluster"]
 async fn a_job_survives_the_node_that_leads_its_queues() {
-    let cluster = Cluster::open().await;
+    let cluster = Cluster::start_nodes().await;
     let collection = Collection::faces(50_000, 150)
         .with_likes(51_000)
         .with_dirt(52_000);

@@ -1,27 +1,26 @@
 //! A cluster of RabbitMQ nodes, by TLS: what becomes of a job when something happens to
-//! it. `tests/cluster` starts one for each test and runs them.
+//! it. Each test has a cluster of its own.
 
 mod alarm;
 mod failover;
-
-use std::path::PathBuf;
 
 use futures::future::join_all;
 use maskline_tests::{
     place::{Place, Server},
     process::Process,
+    servers::Started,
 };
 use serde_json::Value;
 use url::Url;
 
-/// The cluster of the environment, and a place whose queues are there.
+/// Three nodes, and a place whose queues are there.
 struct Cluster {
+    servers: Started,
     place: Place,
     nodes: Vec<Node>,
     vhost: String,
     /// Leads the place's processes to all nodes.
     broker: String,
-    control: PathBuf,
 }
 
 struct Node {
@@ -31,17 +30,15 @@ struct Node {
     management: Url,
 }
 
-fn given(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run tests/cluster"))
-}
-
 impl Cluster {
-    async fn open() -> Self {
-        let address = given("MASKLINE_TEST_CLUSTER");
+    async fn start_nodes() -> Self {
+        let servers = Started::new("cluster").await;
+        let servers = servers.unwrap_or_else(|why| panic!("{why}"));
+        let address = servers.told("MASKLINE_TEST_CLUSTER");
         let (access, hosts) = address.split_once('@').expect("user and password");
         let (hosts, _) = hosts.split_once('/').expect("a virtual host");
-        let apis = given("MASKLINE_TEST_CLUSTER_HTTP");
-        let pids = given("MASKLINE_TEST_CLUSTER_PIDS");
+        let apis = servers.told("MASKLINE_TEST_CLUSTER_HTTP");
+        let pids = servers.told("MASKLINE_TEST_CLUSTER_PIDS");
         let nodes: Vec<_> = hosts
             .split(',')
             .zip(apis.split(',').zip(pids.split(',')))
@@ -66,10 +63,10 @@ impl Cluster {
             .expect("a virtual host")
             .1
             .to_owned();
-        let authority = given("MASKLINE_TEST_CLUSTER_AUTHORITY");
+        let authority = servers.told("MASKLINE_TEST_CLUSTER_AUTHORITY");
         Self {
             broker: format!("{access}@{hosts}/{vhost}?cacertfile={authority}"),
-            control: given("MASKLINE_TEST_CLUSTER_CTL").into(),
+            servers,
             place,
             nodes,
             vhost,
@@ -123,7 +120,8 @@ impl Cluster {
 
     /// Runs `rabbitmqctl ARGS…`.
     async fn control(&self, args: &[&str]) {
-        let mut command = tokio::process::Command::new(&self.control);
+        let mut command =
+            tokio::process::Command::new(self.servers.told("MASKLINE_TEST_CLUSTER_CTL"));
         let output = command.args(args).output().await;
         let output = output.expect("rabbitmqctl starts");
         assert!(output.status.success(), "{args:?}: {output:?}");
