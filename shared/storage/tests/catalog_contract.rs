@@ -393,7 +393,10 @@ async fn a_failed_candidate_that_is_opened_again_ends_anew(place: &Place) {
 async fn frozen_without(catalog: &dyn Catalog) -> (JobId, NewCandidate, Dataset) {
     let job = recorded_job(catalog).await;
     let [candidate, ..] = candidates(job);
-    catalog.add_candidates(&[candidate.clone()]).await.unwrap();
+    catalog
+        .add_candidates(std::slice::from_ref(&candidate))
+        .await
+        .unwrap();
     end(catalog, candidate.id, failed()).await;
     catalog.finish_expansion(job).await.unwrap();
     catalog.offer(&Work::Freeze(job)).await.unwrap();
@@ -433,7 +436,10 @@ async fn a_frozen_job_waits_for_a_candidate_that_is_opened_again(place: &Place) 
     // And so does one that had failed, because nothing was left of it.
     let job = expanded_job(&*catalog).await;
     let [candidate, ..] = candidates(job);
-    catalog.add_candidates(&[candidate.clone()]).await.unwrap();
+    catalog
+        .add_candidates(std::slice::from_ref(&candidate))
+        .await
+        .unwrap();
     end(&*catalog, candidate.id, failed()).await;
     fail(&*catalog, job).await;
     let reopened = [candidate.id];
@@ -446,7 +452,10 @@ async fn what_was_planned_before_a_candidate_was_opened_again_freezes_nothing(pl
     let catalog = place.open().await;
     let job = recorded_job(&*catalog).await;
     let [candidate, ..] = candidates(job);
-    catalog.add_candidates(&[candidate.clone()]).await.unwrap();
+    catalog
+        .add_candidates(std::slice::from_ref(&candidate))
+        .await
+        .unwrap();
     end(&*catalog, candidate.id, failed()).await;
     catalog.finish_expansion(job).await.unwrap();
     catalog.offer(&Work::Freeze(job)).await.unwrap();
@@ -511,7 +520,10 @@ async fn candidates_that_are_opened_again_do_not_mend_a_failed_expansion(place: 
     let catalog = place.open().await;
     let job = recorded_job(&*catalog).await;
     let [candidate, ..] = candidates(job);
-    catalog.add_candidates(&[candidate.clone()]).await.unwrap();
+    catalog
+        .add_candidates(std::slice::from_ref(&candidate))
+        .await
+        .unwrap();
     end(&*catalog, candidate.id, failed()).await;
     catalog.fail_job(job, "the list was gone").await.unwrap();
     catalog

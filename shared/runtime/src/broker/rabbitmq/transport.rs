@@ -11,6 +11,7 @@ use std::{
 };
 
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
+use futures::TryFutureExt as _;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -97,6 +98,6 @@ impl Reactor for Streams {
         &self,
         address: SocketAddr,
     ) -> impl Future<Output = io::Result<Self::TcpStream>> + Send + 'static {
-        async move { Ok(stream(TcpStream::connect(address).await?)) }
+        TcpStream::connect(address).map_ok(stream)
     }
 }
