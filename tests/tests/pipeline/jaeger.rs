@@ -85,7 +85,7 @@ async fn a_jobs_and_its_images_traces_are_whole_and_say_how_it_went() {
         .find(|path| images.state(path) == CandidateState::Rejected);
     let copy = images.trace(&jaeger, copy.expect("one is")).await;
     ends_with_the_reason(&copy, "labeler", "exact_duplicate");
-    let line = images.trace(&jaeger, "list.csv, line").await;
+    let line = images.trace(&jaeger, "list.csv:").await;
     is_whole(&line, &job);
     ends_with_the_reason(&line, "storer", "bad_source_line");
     shows_each_attempt(&images.trace(&jaeger, "with_mask/face-0.jpg").await, 2);
@@ -280,11 +280,12 @@ fn is_one_way_through_all_stages(trace: &[Span], job: &str) {
 }
 
 /// What Jaeger itself makes of a span's kind, status and origin.
-const JAEGERS: [&str; 5] = [
+const JAEGERS: [&str; 6] = [
     "span.kind",
     "error",
     "internal.span.format",
     "otel.scope.name",
+    "otel.status_code",
     "otel.status_description",
 ];
 
