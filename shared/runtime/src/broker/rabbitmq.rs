@@ -87,7 +87,7 @@ impl Broker for RabbitMq {
     /// What is in consumers' hands is not known without RabbitMQ's management:
     /// `unsettled` is 0.
     async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
-        let session = self.link.session().await?;
+        let session = self.link.session().await?.aside().await?;
         let channel = session.channel().await?;
         let mut depths = BTreeMap::new();
         for queue in Queue::ALL {
@@ -103,6 +103,7 @@ impl Broker for RabbitMq {
             };
             depths.insert(name.to_owned(), depth);
         }
+        session.close().await;
         Ok(depths)
     }
 

@@ -129,6 +129,17 @@ pub async fn a_node_that_falls_silent_is_left_for_another(place: &Place) {
     broker.close().await;
 }
 
+pub async fn depths_can_be_asked_for_any_number_of_times(place: &Place) {
+    let broker = place.open().await;
+    publish(&*broker, [7]).await;
+    // More looks at queues that are not there than a connection has channels.
+    for _ in 0..30 {
+        let depths = broker.depths().await.expect("it answers");
+        assert_eq!(depths[QUEUE.name()].ready, 1);
+    }
+    broker.close().await;
+}
+
 pub async fn a_retry_without_room_to_wait_is_held_until_there_is(place: &Place) {
     let broker = place.open_with("?max_length=4").await;
     let mut consumer = consume(&*broker, 1).await;

@@ -77,6 +77,7 @@ mod rabbitmq_only {
         connection::a_delivery_of_a_lost_connection_is_stale_and_comes_again,
         connection::a_node_that_is_away_is_passed_over,
         connection::a_node_that_falls_silent_is_left_for_another,
+        connection::depths_can_be_asked_for_any_number_of_times,
         connection::a_retry_without_room_to_wait_is_held_until_there_is,
         connection::a_silent_broker_is_given_up_and_come_back_to,
         connection::a_deleted_queue_is_an_error_once_and_made_again,

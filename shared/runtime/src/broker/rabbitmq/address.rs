@@ -39,6 +39,7 @@ pub enum Security {
 }
 
 /// A broker, or one of several that are one cluster. Shown without the credentials.
+#[derive(Clone)]
 pub struct Node {
     pub uri: AMQPUri,
 }

@@ -62,7 +62,7 @@ pub async fn queue(
     Ok(name)
 }
 
-/// How many messages of `queue` wait.
+/// How many messages of `queue` wait. In a session [aside](Session::aside).
 pub async fn waiting(session: &Session, queue: Queue) -> Result<u64, BrokerError> {
     let lengths: Vec<_> = stream::iter(rungs())
         .map(|rung| length(session, name(queue, rung)))
@@ -85,9 +85,6 @@ async fn length(session: &Session, name: String) -> Result<u64, BrokerError> {
         }
     };
     let found = session.answer(looking).await?;
-    if found.is_some() {
-        session.note_delay(name);
-    }
     Ok(found.map_or(0, u64::from))
 }
 

@@ -45,7 +45,8 @@ pub struct Session {
     pub publishers: Publishers,
     /// Messages that each queue may hold.
     pub max_length: i64,
-    node: String,
+    node: Node,
+    transport: Transport,
     delays: std::sync::Mutex<BTreeSet<String>>,
     lost: CancellationToken,
     reason: OnceLock<String>,
@@ -75,7 +76,8 @@ impl Session {
             connection,
             publishers: Publishers::default(),
             max_length,
-            node: node.to_string(),
+            node: node.clone(),
+            transport: transport.clone(),
             delays: std::sync::Mutex::default(),
             lost: CancellationToken::new(),
             reason: OnceLock::new(),
@@ -87,8 +89,14 @@ impl Session {
     }
 
     /// The node that it is with, for messages.
-    pub fn node(&self) -> &str {
-        &self.node
+    pub fn node(&self) -> String {
+        self.node.to_string()
+    }
+
+    /// Another session with the same node, for questions that close the channel on which
+    /// they are asked: lapin never uses the number of such a channel again, and has 2,047.
+    pub async fn aside(&self) -> Result<Self, BrokerError> {
+        Self::open(&self.node, &self.transport, self.max_length).await
     }
 
     /// The broker's answer. Without one, or with an error, the session is lost.
