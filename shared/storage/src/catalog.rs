@@ -54,8 +54,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Catalog>, StorageError> {
 ///
 /// Every verb is idempotent and durable when it returns, and none needs a
 /// transaction over several documents: a process may be killed between any two
-/// calls and the books still hold. The documents are the truth; nothing is
-/// counted beside them.
+/// calls and the books still hold. The documents are the truth: what is counted
+/// beside them is what can no longer change, or changes with them.
 #[async_trait]
 pub trait Catalog: Send + Sync + 'static {
     /// Whether the catalog answers now.
@@ -109,6 +109,8 @@ pub trait Catalog: Send + Sync + 'static {
         job: JobId,
         candidates: &[CandidateId],
     ) -> Result<(), StorageError>;
+    /// Of a job of a million candidates in a few milliseconds, and some more for those
+    /// in flight.
     async fn books(&self, job: JobId) -> Result<Books, StorageError>;
     /// Whether the job is `running` and none of its candidates is in flight. Its cost
     /// does not grow with the job.

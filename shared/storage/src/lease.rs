@@ -32,6 +32,9 @@ use crate::{
 /// How long a lease lasts without a sign of life.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(15);
 
+/// What has not been looked at for so many lives of a lease is done, or was given back.
+const FORGOTTEN: u32 = 20;
+
 /// What this process has seen of leases, and since when.
 pub struct LeaseWatch {
     time_to_live: Duration,
@@ -41,6 +44,7 @@ pub struct LeaseWatch {
 struct Sighting {
     lease: Lease,
     since: Instant,
+    looked: Instant,
 }
 
 impl Default for LeaseWatch {
@@ -106,19 +110,22 @@ impl LeaseWatch {
 
     fn stands_still(&self, now: &Lease) -> bool {
         let mut seen = self.seen.lock();
-        match seen.get(&now.work) {
-            Some(sighting) if sighting.lease == *now => {
-                sighting.since.elapsed() > self.time_to_live
-            }
-            _ => {
-                let sighting = Sighting {
-                    lease: now.clone(),
-                    since: Instant::now(),
-                };
-                seen.insert(now.work.clone(), sighting);
-                false
-            }
+        let looked = Instant::now();
+        if let Some(sighting) = seen.get_mut(&now.work)
+            && sighting.lease == *now
+        {
+            sighting.looked = looked;
+            return sighting.since.elapsed() > self.time_to_live;
         }
+        let forgotten = self.time_to_live * FORGOTTEN;
+        seen.retain(|_, sighting| sighting.looked.elapsed() < forgotten);
+        let sighting = Sighting {
+            lease: now.clone(),
+            since: looked,
+            looked,
+        };
+        seen.insert(now.work.clone(), sighting);
+        false
     }
 }
 

@@ -207,9 +207,16 @@ pub struct Books {
 }
 
 impl Books {
-    /// Enters so many candidates more that are in `state`.
-    pub fn count(&mut self, state: CandidateState, candidates: u64) {
+    /// Enters so many candidates more that are in `state`; `reason`: the code of that for
+    /// which they were rejected.
+    pub fn count(&mut self, state: CandidateState, reason: Option<&str>, candidates: u64) {
         self.found += candidates;
+        if let Some(reason) = reason {
+            *self
+                .rejected_by_reason
+                .entry(reason.to_owned())
+                .or_default() += candidates;
+        }
         *match state {
             CandidateState::InFlight => &mut self.in_flight,
             CandidateState::Stored => &mut self.stored,

@@ -26,6 +26,7 @@ use maskline_storage::{
         NewCandidate, Run, RunState, SplitSettings, Work,
     },
 };
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// Where one test's catalog lives.
@@ -116,6 +117,7 @@ contract! {
     an_ending_keeps_what_it_does_not_say,
     an_unknown_candidate_is_not_found,
     the_books_balance,
+    the_books_are_those_of_the_candidates_whenever_one_looks,
     every_reason_comes_back_as_it_was,
     a_job_is_settled_when_it_is_running_and_nothing_is_in_flight,
     concurrent_endings_all_count,
@@ -610,6 +612,67 @@ async fn the_books_balance(place: &Place) {
     assert_eq!(catalog.books(job).await, Ok(expected));
     let empty = Books::default();
     assert_eq!(catalog.books(JobId::draw()).await, Ok(empty));
+}
+
+async fn the_books_are_those_of_the_candidates_whenever_one_looks(place: &Place) {
+    let (one, other) = (place.open().await, place.open().await);
+    let job = recorded_job(&*one).await;
+    let all: Vec<_> = (0..60).map(|number| candidate(job, number)).collect();
+    let walked = CancellationToken::new();
+    let looking = {
+        let (walked, catalog) = (walked.clone(), one.clone());
+        tokio::spawn(async move {
+            while !walked.is_cancelled() {
+                catalog.books(job).await.unwrap();
+            }
+        })
+    };
+    for round in 0..3 {
+        for batch in all.chunks(20) {
+            // Half of a batch before the whole, as where whoever recorded it died.
+            one.add_candidates(&batch[..10]).await.unwrap();
+            for (number, candidate) in batch[..10].iter().enumerate() {
+                let how = match number % 3 {
+                    0 => End::Stored,
+                    1 => rejected(Reason::Empty),
+                    _ => failed(),
+                };
+                end(&*other, candidate.id, how).await;
+            }
+            assert_eq!(one.books(job).await, Ok(counted(&*one, job).await));
+            other.add_candidates(batch).await.unwrap();
+            assert_eq!(one.books(job).await, Ok(counted(&*one, job).await));
+            let late = batch[10..].iter().map(|c| end(&*other, c.id, failed()));
+            join_all(late).await;
+            assert_eq!(other.books(job).await, Ok(counted(&*one, job).await));
+            // All that failed comes back but what failed last.
+            let ids: Vec<_> = batch[..15 + round].iter().map(|c| c.id).collect();
+            other.reopen_candidates(job, &ids).await.unwrap();
+            assert_eq!(one.books(job).await, Ok(counted(&*one, job).await));
+        }
+    }
+    walked.cancel();
+    looking.await.unwrap();
+    let books = one.books(job).await.unwrap();
+    assert_eq!((books.found, books.stored, books.rejected), (60, 12, 9));
+    assert!(books.failed > 0, "{books:?}");
+}
+
+/// The books, by a look at each candidate.
+async fn counted(catalog: &dyn Catalog, job: JobId) -> Books {
+    let mut books = Books::default();
+    for state in [
+        CandidateState::InFlight,
+        CandidateState::Stored,
+        CandidateState::Rejected,
+        CandidateState::Failed,
+    ] {
+        let found = catalog.candidates_in(job, state, None, 1_000).await;
+        for candidate in found.unwrap() {
+            books.count(state, candidate.reason.as_ref().map(Reason::code), 1);
+        }
+    }
+    books
 }
 
 async fn every_reason_comes_back_as_it_was(place: &Place) {
@@ -1386,7 +1449,7 @@ mod sqlite_files {
         raw.pragma_update(None, "user_version", 7).unwrap();
         let text = refused(&place).await;
         assert!(text.contains("written by another version of maskline"));
-        assert!(text.contains("found 7, this build reads 2"), "{text}");
+        assert!(text.contains("found 7, this build reads 3"), "{text}");
         let tables: i64 = raw
             .query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))
             .unwrap();
@@ -1498,7 +1561,7 @@ mod mongodb_servers {
             panic!("not refused: {error:?}");
         };
         assert!(text.contains("written by another version of maskline"));
-        assert!(text.contains("found 7, this build reads 2"), "{text}");
+        assert!(text.contains("found 7, this build reads 3"), "{text}");
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,18 +7,21 @@
 mod connection;
 mod documents;
 mod failure;
+mod ledger;
 mod schema;
 
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{TryStreamExt, future::try_join};
+use futures::{
+    TryStreamExt,
+    future::{try_join, try_join_all},
+};
 use maskline_messages::{CandidateId, DatasetId, ImageId, JobId, Label, RunId};
 use mongodb::{
     Collection,
-    bson::{Bson, Document, deserialize_from_document, doc},
-    error::Result as DriverResult,
+    bson::{Bson, Document, doc},
     options::ReturnDocument,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -441,15 +444,22 @@ impl Catalog for MongodbCatalog {
 
     async fn add_candidates(&self, candidates: &[NewCandidate]) -> Result<(), StorageError> {
         let collection = self.collection(CANDIDATES);
-        for batch in candidates.chunks(BATCH) {
-            let documents: Vec<_> = batch.iter().map(new_candidate).collect::<Result<_, _>>()?;
+        let jobs = candidates.chunk_by(|one, other| one.job == other.job);
+        for batch in jobs.flat_map(|of_job| of_job.chunks(BATCH)) {
+            // The same for the same candidates, which come again where this fails.
+            let (job, page) = (batch[0].job, batch[0].id.to_string());
+            let documents = batch.iter().map(|found| new_candidate(found, &page));
+            let documents = documents.collect::<Result<Vec<_>, _>>()?;
             let inserting = async {
                 match collection.insert_many(documents).ordered(false).await {
                     Err(error) if are_only_duplicates(&error) => Ok(()),
                     outcome => outcome.map(drop),
                 }
             };
+            self.open_page(job, &page).await?;
             self.connection.run("insert", CANDIDATES, inserting).await?;
+            self.open_page(job, &page).await?;
+            self.close_pages(job, &page).await?;
         }
         Ok(())
     }
@@ -531,13 +541,16 @@ impl Catalog for MongodbCatalog {
                 "job": job.to_string(),
                 "state": { "$in": [failed, in_flight] },
             };
-            if self.find_one(CANDIDATES, open.clone()).await?.is_none() {
+            let pages = self.pages_of(open.clone()).await?;
+            if pages.is_empty() {
                 continue;
             }
             // The job before and after. Before: a death in between must not leave one
             // that stays frozen though a candidate is in flight. After: by then it may
             // have been frozen again, without them.
             self.reopen_freezing(job).await?;
+            let opening = || try_join_all(pages.iter().map(|page| self.open_page(job, page)));
+            opening().await?;
             open.insert("state", failed);
             let update = doc! {
                 "$set": { "state": in_flight },
@@ -545,46 +558,14 @@ impl Catalog for MongodbCatalog {
             };
             let reopening = collection.update_many(open, update);
             self.connection.run("update", CANDIDATES, reopening).await?;
+            opening().await?;
             self.reopen_freezing(job).await?;
         }
         Ok(())
     }
 
     async fn books(&self, job: JobId) -> Result<Books, StorageError> {
-        #[derive(Deserialize)]
-        struct Group {
-            #[serde(rename = "_id")]
-            key: Key,
-            candidates: u64,
-        }
-        #[derive(Deserialize)]
-        struct Key {
-            state: CandidateState,
-            reason: Option<String>,
-        }
-        let pipeline = [
-            doc! { "$match": { "job": job.to_string() } },
-            doc! { "$group": {
-                "_id": { "state": "$state", "reason": "$reason.code" },
-                "candidates": { "$sum": 1 },
-            } },
-        ];
-        let collection = self.collection(CANDIDATES);
-        let counting = async {
-            let groups = collection.aggregate(pipeline).await?;
-            let groups: DriverResult<Vec<Document>> = groups.try_collect().await;
-            groups
-        };
-        let mut books = Books::default();
-        let groups = self.connection.run("aggregate", CANDIDATES, counting);
-        for group in groups.await? {
-            let group: Group = deserialize_from_document(group).map_err(damaged)?;
-            books.count(group.key.state, group.candidates);
-            if let Some(reason) = group.key.reason {
-                *books.rejected_by_reason.entry(reason).or_default() += group.candidates;
-            }
-        }
-        Ok(books)
+        self.count_books(job).await
     }
 
     async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError> {

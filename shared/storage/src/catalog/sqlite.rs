@@ -275,24 +275,19 @@ impl Catalog for SqliteCatalog {
 
     async fn books(&self, job: JobId) -> Result<Books, StorageError> {
         let job = job.to_string();
-        self.read("select", "candidates", move |connection| {
+        self.read("select", "ledger", move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT state, reason_code, candidates FROM ledger
+                 WHERE job = ?1 AND candidates > 0",
+            )?;
             let mut books = Books::default();
-            let mut by_state = connection.prepare_cached(
-                "SELECT state, count(*) FROM candidates WHERE job = ?1 GROUP BY state",
-            )?;
-            let mut rows = by_state.query([&job])?;
+            let mut rows = select.query([&job])?;
             while let Some(row) = rows.next()? {
-                books.count(
-                    parse_name(row.get_ref(0)?.as_str().map_err(damaged)?)?,
-                    row.get(1)?,
-                );
+                let state = parse_name(row.get_ref(0)?.as_str().map_err(damaged)?)?;
+                let reason: String = row.get(1)?;
+                let reason = (!reason.is_empty()).then_some(reason);
+                books.count(state, reason.as_deref(), row.get(2)?);
             }
-            let mut by_reason = connection.prepare_cached(
-                "SELECT reason_code, count(*) FROM candidates
-                 WHERE job = ?1 AND reason_code IS NOT NULL GROUP BY reason_code",
-            )?;
-            let counts = by_reason.query_map([&job], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            books.rejected_by_reason = counts.collect::<Result<_, _>>()?;
             Ok(books)
         })
         .await

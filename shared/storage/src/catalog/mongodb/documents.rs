@@ -74,8 +74,9 @@ pub(super) fn replace_fields<const N: usize>(fields: [(&str, Option<Bson>); N]) 
 
 // Candidates
 
-pub(super) fn new_candidate(found: &NewCandidate) -> Result<Document, StorageError> {
-    document(&Candidate {
+/// `page`: see [`super::ledger`].
+pub(super) fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageError> {
+    let mut candidate = document(&Candidate {
         id: found.id,
         job: found.job,
         location: found.location.clone(),
@@ -87,7 +88,9 @@ pub(super) fn new_candidate(found: &NewCandidate) -> Result<Document, StorageErr
         error: None,
         history: vec![],
         trace_id: None,
-    })
+    })?;
+    candidate.insert("page", page);
+    Ok(candidate)
 }
 
 /// Which candidate ends, if it is in flight.

@@ -5,7 +5,8 @@
 //!
 //! | collection | `_id` | holds |
 //! |---|---|---|
-//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`) |
+//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` |
+//! | `ledger` | a candidate's id, the first of its page | what a page of a job's candidates counts, see [`super::ledger`] |
 //! | `images` | `JOB/IMAGE` | the pixels (`binary`), the label, the measurements |
 //! | `claims` | `JOB/IMAGE` | which candidate stands for the bytes |
 //! | `leases` | `KIND/ID` | who holds the work, its beat, its failures, whether it is done |
@@ -23,6 +24,7 @@ use crate::error::StorageError;
 
 pub(super) const JOBS: &str = "jobs";
 pub(super) const CANDIDATES: &str = "candidates";
+pub(super) const LEDGER: &str = "ledger";
 pub(super) const CLAIMS: &str = "claims";
 pub(super) const IMAGES: &str = "images";
 pub(super) const LEASES: &str = "leases";
@@ -32,7 +34,7 @@ pub(super) const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 
 /// Changes with the shape of the documents.
-const VERSION: i32 = 2;
+const VERSION: i32 = 3;
 
 /// Makes the indexes where they are missing, and sees that the documents are of
 /// this version.
@@ -82,12 +84,16 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
             vec![
                 // Also says in one step whether any is in flight.
                 index("by_state", doc! { "job": 1, "state": 1, "_id": 1 }),
-                // The books are counted on it alone.
-                index("by_reason", doc! { "job": 1, "state": 1, "reason.code": 1 }),
+                // Pages are counted on it alone.
+                index("by_page", doc! { "page": 1, "state": 1, "reason.code": 1 }),
                 // The labels that a job's candidates give to the same bytes.
                 of_fetched("by_job_and_image", doc! { "job": 1, "image": 1 }),
                 of_fetched("by_image", doc! { "image": 1 }),
             ],
+        ),
+        (
+            LEDGER,
+            vec![index("by_job", doc! { "job": 1, "open": 1, "_id": 1 })],
         ),
         (
             LEASES,

@@ -27,8 +27,30 @@ CREATE TABLE candidates (
 ) STRICT;
 -- Also says in one step whether any is in flight.
 CREATE INDEX candidates_by_state ON candidates (job, state, id);
-CREATE INDEX candidates_by_reason ON candidates (job, reason_code) WHERE reason_code IS NOT NULL;
 CREATE INDEX candidates_by_image ON candidates (image, job) WHERE image IS NOT NULL;
+
+-- The books: how many candidates of a job are in each state, and why those were rejected.
+-- Written with each change of a candidate and by it alone, so that both are always true.
+CREATE TABLE ledger (
+    job         TEXT NOT NULL,
+    state       TEXT NOT NULL,
+    -- Empty: no reason.
+    reason_code TEXT NOT NULL,
+    candidates  INTEGER NOT NULL,
+    PRIMARY KEY (job, state, reason_code)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER candidate_found AFTER INSERT ON candidates BEGIN
+    INSERT INTO ledger VALUES (NEW.job, NEW.state, coalesce(NEW.reason_code, ''), 1)
+    ON CONFLICT DO UPDATE SET candidates = candidates + 1;
+END;
+
+CREATE TRIGGER candidate_changed AFTER UPDATE OF state, reason_code ON candidates BEGIN
+    UPDATE ledger SET candidates = candidates - 1
+    WHERE job = OLD.job AND state = OLD.state AND reason_code = coalesce(OLD.reason_code, '');
+    INSERT INTO ledger VALUES (NEW.job, NEW.state, coalesce(NEW.reason_code, ''), 1)
+    ON CONFLICT DO UPDATE SET candidates = candidates + 1;
+END;
 
 CREATE TABLE claims (
     job       TEXT NOT NULL,
