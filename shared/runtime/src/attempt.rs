@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, warn};
 
 use crate::{
-    broker::{BrokerError, Delivery, Settle, Why, WhyKind},
+    broker::{Broker, BrokerError, Delivery, Settle, Why, WhyKind},
     context::Context,
     counters::QueueMetrics,
     retry::RetryPolicy,
@@ -43,7 +43,7 @@ const BATCH: usize = 64;
 pub struct Handling {
     pub stage: Arc<dyn Stage>,
     pub queue: Queue,
-    pub system: &'static str,
+    pub broker: Arc<dyn Broker>,
     pub sender: Sender,
     pub retry: RetryPolicy,
     pub metrics: QueueMetrics,
@@ -71,7 +71,7 @@ enum End {
 impl Handling {
     /// Sees one delivery to its end. Dropped before that, the broker delivers it again.
     pub async fn attempt(self, delivery: Delivery) {
-        let processing = Processing::start(self.system, self.stage.name(), &delivery);
+        let processing = Processing::start(&*self.broker, self.stage.name(), &delivery);
         let span = processing.span();
         self.process(delivery, &processing).instrument(span).await;
     }

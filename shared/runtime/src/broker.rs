@@ -71,6 +71,12 @@ pub trait Broker: Send + Sync + 'static {
     /// OpenTelemetry's `messaging.system`: `rabbitmq`, or `sqlite` for the embedded queue.
     fn system(&self) -> &'static str;
 
+    /// Host and port of the server that it is connected to; `None` for a file, and while
+    /// there is none.
+    fn server(&self) -> Option<(String, u16)> {
+        None
+    }
+
     /// Publishes one message and waits until it is durable.
     async fn publish(&self, envelope: Envelope) -> Result<(), BrokerError>;
 

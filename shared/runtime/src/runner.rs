@@ -177,7 +177,7 @@ impl Runner {
             handling: Handling {
                 stage: stage.clone(),
                 queue: intake.queue,
-                system: self.broker.system(),
+                broker: self.broker.clone(),
                 sender: Sender::new(self.broker.clone()),
                 retry: self.args.retry,
                 metrics: QueueMetrics::new(stage.name(), intake.queue, concurrency),

@@ -85,7 +85,7 @@ impl Sender {
         } else {
             Sending::start()
         };
-        sending.describe(self.broker.system(), message, &mut envelope);
+        sending.describe(&*self.broker, message, &mut envelope);
         (sending, envelope)
     }
 }

@@ -323,6 +323,8 @@ fn follows_the_conventions(trace: &[Span]) {
                 has("messaging.system", "rabbitmq".into());
                 has("messaging.operation.name", operation.into());
                 has("messaging.operation.type", operation.into());
+                has("server.address", "127.0.0.1".into());
+                counts("server.port");
                 counts("messaging.message.body.size");
                 names("maskline.candidate.id");
                 names("maskline.job.id");

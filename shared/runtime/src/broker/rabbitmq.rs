@@ -70,6 +70,10 @@ impl Broker for RabbitMq {
         "rabbitmq"
     }
 
+    fn server(&self) -> Option<(String, u16)> {
+        Some(self.link.current().ok()?.server())
+    }
+
     async fn publish(&self, envelope: Envelope) -> Result<(), BrokerError> {
         publish::send(&self.link, vec![Outgoing::new(envelope)?]).await
     }

@@ -20,7 +20,7 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::{
-    broker::{Delivery, Envelope, Headers},
+    broker::{Broker, Delivery, Envelope, Headers},
     counters::kind_name,
 };
 
@@ -138,16 +138,16 @@ impl Sending {
     }
 
     /// Says what is sent, and puts the span's context in the envelope's headers.
-    pub fn describe(&self, system: &'static str, message: &Message, envelope: &mut Envelope) {
+    pub fn describe(&self, broker: &dyn Broker, message: &Message, envelope: &mut Envelope) {
         let span = &self.span;
         let queue = Queue::of_key(&envelope.key);
         span.record(
             "otel.name",
             format!("send {}", queue.map_or("unknown", Queue::name)),
         );
-        describe_message(span, system, envelope);
+        describe_message(span, broker, envelope);
         if let Some(queue) = queue {
-            let destination = destination(system, &envelope.key, queue, Side::Producer);
+            let destination = destination(broker.system(), &envelope.key, queue, Side::Producer);
             span.set_attribute(semconv::MESSAGING_DESTINATION_NAME, destination);
         }
         span.set_attribute(semconv::MESSAGING_OPERATION_NAME, "send");
@@ -193,8 +193,12 @@ fn destination(system: &str, key: &str, queue: Queue, side: Side) -> String {
     }
 }
 
-fn describe_message(span: &Span, system: &'static str, envelope: &Envelope) {
-    span.set_attribute(semconv::MESSAGING_SYSTEM, system);
+fn describe_message(span: &Span, broker: &dyn Broker, envelope: &Envelope) {
+    span.set_attribute(semconv::MESSAGING_SYSTEM, broker.system());
+    if let Some((host, port)) = broker.server() {
+        span.set_attribute(semconv::SERVER_ADDRESS, host);
+        span.set_attribute(semconv::SERVER_PORT, i64::from(port));
+    }
     span.set_attribute(
         semconv::MESSAGING_RABBITMQ_DESTINATION_ROUTING_KEY,
         envelope.key.clone(),
@@ -230,7 +234,7 @@ pub struct Processing {
 
 impl Processing {
     /// Starts the span as a child of the `send` span in the delivery's headers.
-    pub fn start(system: &'static str, stage: &'static str, delivery: &Delivery) -> Self {
+    pub fn start(broker: &dyn Broker, stage: &'static str, delivery: &Delivery) -> Self {
         let queue = delivery.queue;
         // The fields are what log lines show; the rest is for the trace alone.
         let span = info_span!(
@@ -243,7 +247,8 @@ impl Processing {
             { CANDIDATE_ID } = Empty,
         );
         set_parent(&span, extract(&delivery.envelope.headers));
-        describe_message(&span, system, &delivery.envelope);
+        describe_message(&span, broker, &delivery.envelope);
+        let system = broker.system();
         let destination = destination(system, &delivery.envelope.key, queue, Side::Consumer);
         span.set_attribute(semconv::MESSAGING_DESTINATION_NAME, destination);
         span.set_attribute(semconv::MESSAGING_OPERATION_NAME, "process");

@@ -9,7 +9,7 @@ use lapin::{
 };
 use maskline_runtime::{
     BrokerError,
-    broker::{self, WhyKind},
+    broker::{self, Consumer, WhyKind},
 };
 
 use crate::{

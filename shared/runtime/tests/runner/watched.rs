@@ -60,6 +60,10 @@ impl Broker for Watched {
         self.inner.system()
     }
 
+    fn server(&self) -> Option<(String, u16)> {
+        self.inner.server()
+    }
+
     async fn publish(&self, envelope: Envelope) -> Result<(), BrokerError> {
         self.publish_all(vec![envelope]).await
     }

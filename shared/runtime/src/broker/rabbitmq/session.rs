@@ -93,6 +93,12 @@ impl Session {
         self.node.to_string()
     }
 
+    /// Host and port of the node.
+    pub fn server(&self) -> (String, u16) {
+        let at = &self.node.uri.authority;
+        (at.host.clone(), at.port)
+    }
+
     /// Another session with the same node, for questions that close the channel on which
     /// they are asked: lapin never uses the number of such a channel again, and has 2,047.
     pub async fn aside(&self) -> Result<Self, BrokerError> {
