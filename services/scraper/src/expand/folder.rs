@@ -189,9 +189,14 @@ impl Walk {
                 let problem = "its name is not UTF-8: rename it".to_owned();
                 return Some(self.entry(path, Some(problem)));
             }
-            match kind {
-                Kind::File => return Some(self.entry(path, None)),
-                Kind::Folder => match self.enter(&path) {
+            if kind.linked
+                && let Some(problem) = self.leads_out(&path)
+            {
+                return Some(self.entry(path, Some(problem)));
+            }
+            match kind.what {
+                What::File => return Some(self.entry(path, None)),
+                What::Folder => match self.enter(&path) {
                     Ok(()) => continue,
                     Err(problem) => return Some(self.entry(path, Some(problem))),
                 },
@@ -202,6 +207,18 @@ impl Walk {
     fn entry(&mut self, path: PathBuf, problem: Option<String>) -> Entry {
         self.position.clone_from(&path);
         Entry { path, problem }
+    }
+
+    /// Whoever may write into a folder must not make the scraper read what he can't.
+    fn leads_out(&self, link: &Path) -> Option<String> {
+        let target = self.root.join(link).canonicalize();
+        // What leads nowhere is found out by whoever reads it.
+        let (target, root) = (target.ok()?, self.root.canonicalize().ok()?);
+        let out = !target.starts_with(&root);
+        out.then(|| {
+            let target = target.display();
+            format!("a link that leads out of the folder, to {target}: put the images themselves into it, or enqueue that folder")
+        })
     }
 
     /// Goes down into a folder, unless it is one of those that it lies in, seen
@@ -230,7 +247,14 @@ impl Walk {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+struct Kind {
+    what: What,
+    /// Seen through a symbolic link.
+    linked: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
     File,
     Folder,
 }
@@ -304,19 +328,24 @@ impl Folder {
 /// `None` for what is neither: pipes, sockets, devices.
 fn kind_of(entry: &fs::DirEntry) -> Option<Kind> {
     let kind = entry.file_type().ok()?;
-    if kind.is_symlink() {
-        // A link that leads nowhere counts as a file, so that the books know.
-        return match entry.path().metadata() {
-            Ok(target) if target.is_dir() => Some(Kind::Folder),
-            Ok(target) if !target.is_file() => None,
-            _ => Some(Kind::File),
-        };
-    }
-    match kind {
-        _ if kind.is_dir() => Some(Kind::Folder),
-        _ if kind.is_file() => Some(Kind::File),
-        _ => None,
-    }
+    let linked = kind.is_symlink();
+    let kind = match linked {
+        true => match entry.path().metadata() {
+            Ok(target) => target.file_type(),
+            // A link that leads nowhere counts as a file, so that the books know.
+            Err(_) => {
+                let what = What::File;
+                return Some(Kind { what, linked });
+            }
+        },
+        false => kind,
+    };
+    let what = match kind {
+        _ if kind.is_dir() => What::Folder,
+        _ if kind.is_file() => What::File,
+        _ => return None,
+    };
+    Some(Kind { what, linked })
 }
 
 #[cfg(test)]
@@ -414,21 +443,42 @@ mod tests {
     fn links_are_followed_but_not_in_circles() {
         use std::os::unix::fs::symlink;
         let root = folder(&["a/1.jpg", "b/2.jpg"]);
-        let other = folder(&["3.jpg"]);
         symlink(root.path(), root.path().join("a/up")).unwrap();
         symlink("../a", root.path().join("b/a")).unwrap();
-        symlink(other.path(), root.path().join("other")).unwrap();
         symlink("b/2.jpg", root.path().join("link.jpg")).unwrap();
         symlink("nowhere", root.path().join("broken.jpg")).unwrap();
-        let expected = [
-            "a/1.jpg",
-            "b/2.jpg",
-            "b/a/1.jpg",
-            "broken.jpg",
-            "link.jpg",
-            "other/3.jpg",
-        ];
+        let expected = ["a/1.jpg", "b/2.jpg", "b/a/1.jpg", "broken.jpg", "link.jpg"];
         assert_eq!(paths(root.path(), None), expected);
+    }
+
+    #[test]
+    fn links_that_lead_out_are_told_and_not_followed() {
+        use std::os::unix::fs::symlink;
+        let (root, other) = (folder(&["a/1.jpg"]), folder(&["3.jpg"]));
+        symlink(other.path(), root.path().join("folder")).unwrap();
+        symlink(other.path().join("3.jpg"), root.path().join("file.jpg")).unwrap();
+        symlink("../..", root.path().join("a/up")).unwrap();
+        // The folder itself may be named by a link.
+        let named = other.path().join("named");
+        symlink(root.path(), &named).unwrap();
+        for root in [root.path(), &named] {
+            let mut walk = Walk::open(root, None).unwrap();
+            let entries: Vec<Entry> = std::iter::from_fn(|| walk.next()).collect();
+            let told = |entry: &Entry| {
+                let told = entry.problem.as_deref().unwrap_or_default();
+                told.contains("leads out of the folder")
+            };
+            let seen = entries
+                .iter()
+                .map(|entry| (entry.path.to_str().unwrap(), told(entry)));
+            let expected = [
+                ("a/1.jpg", false),
+                ("a/up", true),
+                ("file.jpg", true),
+                ("folder", true),
+            ];
+            assert_eq!(seen.collect::<Vec<_>>(), expected);
+        }
     }
 
     #[cfg(target_os = "linux")]

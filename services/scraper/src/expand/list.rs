@@ -60,7 +60,8 @@ impl Spool {
         }
     }
 
-    fn local(path: &Path) -> Result<Self, ExpandError> {
+    /// One that lies in a file of this machine.
+    pub fn local(path: &Path) -> Result<Self, ExpandError> {
         let opened = || -> io::Result<Self> {
             let about = path.metadata()?;
             if !about.is_file() {
