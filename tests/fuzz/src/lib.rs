@@ -1,0 +1,266 @@
+//! The parsers of what comes from outside, each with what must hold for any bytes.
+//!
+//! `tests/fuzz/run` makes bytes up by what they reach (libFuzzer); the tests here give
+//! each parser what was found to reach much: its seeds, and the files in `corpus`.
+
+mod seeds;
+
+use std::{
+    collections::HashSet,
+    io::Write,
+    path::{Component, Path},
+    sync::Arc,
+};
+
+use burn::tensor::Device;
+use bytes::Bytes;
+use maskline_messages::{ImageId, JobId, Label, Labeling, Location, Message, ObjectKey};
+use maskline_scraper::{
+    expand::{
+        list::{self, Spool},
+        page,
+    },
+    fetch::robots::Rules,
+};
+use maskline_vision::decode::{Limits, MOST_SIDE, decode, memory};
+use url::Url;
+
+/// A parser.
+pub struct Target {
+    pub name: &'static str,
+    /// Panics where something does not hold.
+    pub run: fn(&[u8]),
+    /// Bytes to begin with.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+}
+
+pub const TARGETS: [Target; 8] = [
+    Target {
+        name: "message",
+        run: message,
+        seeds: seeds::messages,
+    },
+    Target {
+        name: "name",
+        run: name,
+        seeds: seeds::names,
+    },
+    Target {
+        name: "list",
+        run: url_list,
+        seeds: seeds::lists,
+    },
+    Target {
+        name: "page",
+        run: html,
+        seeds: seeds::pages,
+    },
+    Target {
+        name: "robots",
+        run: robots,
+        seeds: seeds::robots,
+    },
+    Target {
+        name: "picture",
+        run: picture,
+        seeds: seeds::pictures,
+    },
+    Target {
+        name: "weights",
+        run: weights,
+        seeds: seeds::weights,
+    },
+    Target {
+        name: "shard",
+        run: shard,
+        seeds: seeds::shards,
+    },
+];
+
+/// A message's body. What is one can be sent on as it came.
+fn message(bytes: &[u8]) {
+    let Ok(message) = Message::from_json(bytes) else {
+        return;
+    };
+    let again = Message::from_json(&message.to_json());
+    assert_eq!(again.expect("we wrote it"), message);
+    let failure = message.failure("stage", "error", 3);
+    let failure = failure.map(|failure| Message::from_json(&failure.to_json()));
+    assert!(failure.is_none_or(|failure| failure.is_ok()));
+}
+
+/// Ids, labels and object keys. Whatever is one can be a file's name and leads nowhere
+/// but into its folder.
+fn name(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let job = text.parse().map(|job: JobId| job.to_string());
+    let image = text.parse().map(|image: ImageId| image.to_string());
+    let label = text.parse().map(|label: Label| label.as_str().to_owned());
+    for name in [job, image, label].into_iter().flatten() {
+        assert!(
+            !name.is_empty() && !name.contains(['/', '\\', '\0']),
+            "{name:?}"
+        );
+    }
+    if let Ok(key) = text.parse::<ObjectKey>() {
+        let mut components = Path::new(key.as_str()).components();
+        assert!(
+            components.all(|part| matches!(part, Component::Normal(_))),
+            "{key}"
+        );
+        assert_eq!(key.as_str(), text);
+    }
+}
+
+/// A list of URLs: the first byte says whether it is a CSV and what labels it, the others
+/// are the list. It comes to an end, and each line of it is in the books.
+fn url_list(bytes: &[u8]) {
+    let Some((how, content)) = bytes.split_first() else {
+        return;
+    };
+    let labeling = match how >> 1 & 3 {
+        0 => None,
+        1 => Some(Labeling::Folder),
+        _ => Some(Labeling::Column),
+    };
+    let suffix = if how & 1 == 1 { ".csv" } else { ".txt" };
+    let mut file = tempfile::Builder::new().suffix(suffix).tempfile();
+    let file = file.as_mut().expect("a temporary file");
+    file.write_all(content).expect("it takes bytes");
+    let Ok(spool) = Spool::local(file.path()) else {
+        return;
+    };
+    let spool = Arc::new(spool);
+    let list = Location::Path(file.path().to_owned());
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(async {
+        let (mut cursor, mut found) = (None, 0);
+        for _ in 0..=content.len() {
+            let step = list::step(spool.clone(), &list, labeling.as_ref(), cursor.as_deref());
+            let Ok(step) = step.await else { return };
+            for candidate in &step.found {
+                let is_line = matches!(candidate.location, Location::Line { .. });
+                assert!(!is_line || candidate.rejected.is_some(), "{candidate:?}");
+            }
+            found += step.found.len();
+            cursor = step.next;
+            if cursor.is_none() {
+                let ends = content.iter().filter(|byte| matches!(byte, b'\n' | b'\r'));
+                assert!(found <= ends.count() + 1, "more than there are lines");
+                return;
+            }
+        }
+        panic!("it does not come to its end");
+    });
+}
+
+/// A page's HTML. What comes out can be asked for, and once.
+fn html(bytes: &[u8]) {
+    let base = Url::parse("https://example.org/people/page.html").expect("a URL");
+    let images = page::images(bytes, &base);
+    assert!(images.len() <= page::MOST_IMAGES);
+    assert!(
+        images
+            .iter()
+            .all(|url| matches!(url.scheme(), "http" | "https"))
+    );
+    let different: HashSet<&Url> = images.iter().collect();
+    assert_eq!(different.len(), images.len());
+}
+
+fn robots(bytes: &[u8]) {
+    if let Rules::Robot(rules) = Rules::parse(bytes) {
+        rules.allowed("https://example.org/people/1.jpg?size=2");
+    }
+}
+
+/// A picture's file. It takes no more than it may.
+fn picture(bytes: &[u8]) {
+    let limits = Limits {
+        bytes: 1 << 20,
+        pixels: 1 << 20,
+        memory: 16 << 20,
+    };
+    assert!(memory(bytes, &limits) <= limits.memory);
+    let Ok(decoded) = decode(bytes, &limits) else {
+        return;
+    };
+    let (width, height) = decoded.picture.dimensions();
+    assert!(width > 0 && height > 0 && width.max(height) <= MOST_SIDE);
+    assert!(u64::from(decoded.width) * u64::from(decoded.height) <= limits.pixels);
+}
+
+/// Weights in safetensors: those of no network are refused.
+fn weights(bytes: &[u8]) {
+    let card = maskline_models::weights::card(bytes);
+    let network = maskline_models::weights::from_safetensors(bytes, &Device::flex());
+    assert!(card.is_ok() || network.is_err());
+}
+
+/// A shard of a dataset, in Parquet. Each row's class is one of them.
+fn shard(bytes: &[u8]) {
+    const CLASSES: usize = 2;
+    let rows = maskline_dataset::read(Bytes::copy_from_slice(bytes), CLASSES);
+    let rows = rows.unwrap_or_default();
+    assert!(rows.iter().all(|row| row.class < CLASSES));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn corpus(target: &Target) -> Vec<Vec<u8>> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+        let files = fs::read_dir(folder.join(target.name)).into_iter().flatten();
+        let files = files.map(|file| fs::read(file.expect("a file").path()));
+        files.map(|file| file.expect("it can be read")).collect()
+    }
+
+    #[test]
+    fn what_was_found_to_reach_much_holds() {
+        for target in &TARGETS {
+            let all = (target.seeds)().into_iter().chain(corpus(target));
+            for bytes in all {
+                (target.run)(&bytes);
+                // Cut short and with a byte changed, as on a bad line.
+                (target.run)(&bytes[..bytes.len() / 2]);
+                if let Some(middle) = bytes.len().checked_sub(1).map(|last| last / 2) {
+                    let mut changed = bytes.clone();
+                    changed[middle] ^= 0x55;
+                    (target.run)(&changed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn seeds_are_what_the_parsers_take() {
+        assert!(
+            (seeds::messages)()
+                .iter()
+                .all(|seed| Message::from_json(seed).is_ok())
+        );
+        let limits = Limits::default();
+        assert!(
+            (seeds::pictures)()
+                .iter()
+                .all(|seed| decode(seed, &limits).is_ok())
+        );
+        let shards = (seeds::shards)();
+        assert!(
+            shards
+                .iter()
+                .all(|seed| maskline_dataset::read(seed.clone().into(), 2).is_ok())
+        );
+        let weights = (seeds::weights)();
+        assert!(
+            weights
+                .iter()
+                .all(|seed| maskline_models::weights::card(seed).is_ok())
+        );
+    }
+}

@@ -1,0 +1,243 @@
+//! Small bytes that the parsers take, of each sort.
+
+use std::{collections::HashMap, io::Cursor};
+
+use bytes::Bytes;
+use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
+use maskline_dataset::{Example, ShardWriter};
+use maskline_messages::{
+    CandidateFound, CandidateId, DatasetId, DatasetReady, Format, Hop, How, ImageFailed,
+    ImageFetched, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId, Label, Labeling,
+    Location, Measurements, Message, NetworkName, ObjectKey, Opinion, Reason, RunId, Source,
+    SourceRequested, TrainingSettings,
+};
+use maskline_models::weights::Card;
+use safetensors::{Dtype, tensor::TensorView};
+use uuid::Uuid;
+
+const JOB: JobId = JobId(Uuid::from_u128(0x018f_3e5a_0000_7000_8000_0000_0000_0001));
+
+fn label(name: &str) -> Label {
+    name.parse().expect("a label")
+}
+
+fn address() -> Location {
+    Location::Url(
+        "https://example.org/with_mask/1.jpg"
+            .parse()
+            .expect("a URL"),
+    )
+}
+
+pub fn messages() -> Vec<Vec<u8>> {
+    let location = address();
+    let candidate = CandidateId::of(JOB, &location);
+    let image = ImageId::of(b"bytes");
+    let dataset = DatasetId::of(b"dataset");
+    let settings = TrainingSettings::default();
+    let run = RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical());
+    let fetched = ImageFetched {
+        job: JOB,
+        candidate,
+        location: location.clone(),
+        label: Some(label("with_mask")),
+        image,
+        object: ObjectKey::raw(&image),
+        bytes: 5,
+        content_type: Some("image/jpeg".to_owned()),
+        history: vec![Hop::now("scraper")],
+    };
+    let validated = ImageValidated {
+        normalized: ObjectKey::normalized(&image),
+        fetched: fetched.clone(),
+        width: 128,
+        height: 96,
+        measurements: Measurements {
+            format: Format::Webp,
+            width: 640,
+            height: 480,
+            phash: u64::MAX,
+            phash_mirrored: 1,
+            brightness: 0.5,
+            contrast: 0.25,
+            sharpness: 120.0,
+        },
+    };
+    let all: Vec<Message> = vec![
+        SourceRequested {
+            job: JOB,
+            source: Source::Urls {
+                list: location.clone(),
+            },
+            labeling: Some(Labeling::Column),
+            cursor: Some("17:2".to_owned()),
+            found: 1,
+        }
+        .into(),
+        SourceRequested {
+            job: JOB,
+            source: Source::Folder {
+                path: "faces".into(),
+            },
+            labeling: Some(Labeling::Declared {
+                label: label("with_mask"),
+            }),
+            cursor: None,
+            found: 0,
+        }
+        .into(),
+        CandidateFound {
+            job: JOB,
+            candidate,
+            location,
+            label: None,
+        }
+        .into(),
+        fetched.into(),
+        ImageRejected {
+            job: JOB,
+            candidate,
+            image: Some(image),
+            stage: "validator".to_owned(),
+            reason: Reason::Blank {
+                deviation: 0.001,
+                least: 0.02,
+            },
+            history: vec![],
+        }
+        .into(),
+        ImageFailed {
+            job: JOB,
+            candidate,
+            stage: "validator".to_owned(),
+            error: "it broke".to_owned(),
+            attempts: 10,
+        }
+        .into(),
+        ImageLabeled {
+            validated,
+            label: label("with_mask"),
+            how: How::Source,
+            opinion: Some(Opinion {
+                model: run,
+                label: label("without_mask"),
+                confidence: 0.75,
+                agrees: false,
+            }),
+        }
+        .into(),
+        DatasetReady {
+            job: JOB,
+            dataset,
+            networks: NetworkName::ALL.to_vec(),
+            settings,
+        }
+        .into(),
+    ];
+    all.iter().map(Message::to_json).collect()
+}
+
+pub fn names() -> Vec<Vec<u8>> {
+    let image = ImageId::of(b"bytes");
+    let names = [
+        JOB.to_string(),
+        image.to_string(),
+        ObjectKey::raw(&image).to_string(),
+        "with_mask".to_owned(),
+        "../../etc/passwd".to_owned(),
+        "datasets/./1".to_owned(),
+        "/raw//1".to_owned(),
+        "raw\\..\\1".to_owned(),
+    ];
+    names.map(String::into_bytes).into()
+}
+
+/// See [`super::url_list`] for the first byte.
+pub fn lists() -> Vec<Vec<u8>> {
+    let lists = [
+        "\0# people\nhttps://example.org/1.jpg\n\n  http://example.org/2.png \nno address\n",
+        "\u{2}https://example.org/with_mask/1.jpg\r\nhttps://example.org/1.jpg\r\n",
+        "\u{5}url,label\nhttps://example.org/1.jpg,with_mask\n\"https://example.org/2,3\",\"a\"\"b\"\n",
+        "\u{5}\u{feff}label,\"URL\"\r\nwith_mask,https://example.org/1.jpg\r\n\r\n,\r\n",
+        "\u{4}url,label\n\"never closed",
+        "\u{1}picture\nhttps://example.org/1.jpg\n",
+    ];
+    lists.map(|list| list.as_bytes().to_vec()).into()
+}
+
+pub fn pages() -> Vec<Vec<u8>> {
+    let pages = [
+        "<!DOCTYPE html><base href=\"/a/\"><img src=1.jpg><IMG data-src='2.png' src=\"data:,\">",
+        "<img srcset=\"1.jpg 1x, 2.jpg 2x\"><picture><source srcset='a.webp 200w, b.webp 4w'></picture>",
+        "<meta property=\"og:image\" content=\"http://example.org/?a=1&amp;b=2\"><a href=x.jpeg#y>z</a>",
+        "<script>\"<img src=no.jpg>\"</script><!-- <img src=no.jpg> --><svg><image href=1.png></svg>",
+    ];
+    pages.map(|page| page.as_bytes().to_vec()).into()
+}
+
+pub fn robots() -> Vec<Vec<u8>> {
+    let files = [
+        "User-agent: *\nDisallow: /private\nAllow: /private/*.jpg$\nCrawl-delay: 2\n",
+        "User-agent: maskline\nUser-agent: other\nDisallow: /\n\nSitemap: https://example.org/s.xml\n",
+        "\u{feff}user-agent:*\rdisallow:/%70eople # a comment\n",
+    ];
+    files.map(|file| file.as_bytes().to_vec()).into()
+}
+
+pub fn pictures() -> Vec<Vec<u8>> {
+    let colour = |x, y| Rgb([(x * 40) as u8, (y * 60) as u8, 90]);
+    let picture = DynamicImage::from(RgbImage::from_fn(6, 4, colour));
+    let alpha = DynamicImage::from(picture.to_rgba8());
+    let grey = DynamicImage::from(picture.to_luma16());
+    let kinds = [
+        (&picture, ImageFormat::Jpeg),
+        (&picture, ImageFormat::Png),
+        (&grey, ImageFormat::Png),
+        (&alpha, ImageFormat::Gif),
+        (&alpha, ImageFormat::WebP),
+        (&picture, ImageFormat::Bmp),
+        (&picture, ImageFormat::Tiff),
+    ];
+    let files = kinds.map(|(picture, format)| {
+        let mut bytes = Cursor::new(vec![]);
+        let written = picture.write_to(&mut bytes, format);
+        written.expect("memory takes every picture");
+        bytes.into_inner()
+    });
+    files.into()
+}
+
+/// With the card of a network and one of its tensors.
+pub fn weights() -> Vec<Vec<u8>> {
+    let card = Card {
+        network: NetworkName::MobilenetV3Small,
+        classes: vec![label("with_mask"), label("without_mask")],
+        pixels: 112,
+    };
+    let card = serde_json::to_string(&card).expect("names and numbers are JSON");
+    let values = [0; 4 * 16];
+    let tensor = TensorView::new(Dtype::F32, vec![16], &values).expect("its size is right");
+    let tensors = [("features.0.1.weight", tensor)];
+    let metadata = HashMap::from([("maskline".to_owned(), card)]);
+    let file = safetensors::serialize(tensors, Some(metadata));
+    vec![file.expect("one tensor is a file")]
+}
+
+pub fn shards() -> Vec<Vec<u8>> {
+    let classes = ["with_mask", "without_mask"].map(label);
+    let shards = [0, 1, 3].map(|rows| {
+        let example = |row: u8| Example {
+            image: ImageId::of(&[row]),
+            class: usize::from(row % 2),
+            jpeg: Bytes::from(vec![row; 3]),
+            width: 1,
+            height: 1,
+        };
+        let rows: Vec<_> = (0..rows).map(example).collect();
+        let mut writer = ShardWriter::new(&classes).expect("two classes");
+        writer.write(&rows).expect("memory takes all rows");
+        let (file, _) = writer.finish().expect("memory takes its end, too");
+        file.to_vec()
+    });
+    shards.into()
+}
