@@ -9,7 +9,7 @@
 //! * [`dataset`]: a frozen dataset, read back from its shards.
 //! * [`collector`]: a receiver of traces; [`jaeger`]: the real one.
 //! * [`tls`]: certificates, and TLS before servers that don't speak it.
-//! * [`faults`]: all of it while something breaks.
+//! * [`faults`]: all of it while something breaks; [`load`]: all of it for long.
 
 pub mod collection;
 pub mod collector;
@@ -17,6 +17,7 @@ pub mod command;
 pub mod dataset;
 pub mod faults;
 pub mod jaeger;
+pub mod load;
 pub mod pictures;
 pub mod place;
 pub mod process;

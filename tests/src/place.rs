@@ -50,6 +50,8 @@ struct Servers {
     /// The management API, for the virtual host.
     management: Url,
     vhost: String,
+    /// Whether there is a user of the virtual host's name.
+    own_user: bool,
 }
 
 impl Place {
@@ -84,6 +86,7 @@ impl Place {
         let servers = Servers {
             management,
             vhost: name,
+            own_user: false,
         };
         servers.make_vhost().await;
         Self {
@@ -99,6 +102,33 @@ impl Place {
     /// From now on objects lie in this folder.
     pub fn keep_objects_in(&mut self, folder: &Path) {
         self.objects = format!("file:{}", folder.display());
+    }
+
+    /// From now on processes are a user of RabbitMQ who is made for it, with this password.
+    pub async fn log_in_with(&mut self, password: &str) {
+        let mut broker = self.url(Server::Broker);
+        let servers = self.servers.as_mut().expect("a place on servers");
+        servers.own_user = true;
+        let user = &servers.vhost;
+        let account = serde_json::json!({ "password": password, "tags": "" });
+        servers
+            .api(reqwest::Method::PUT, &["users", user], &account.to_string())
+            .await;
+        servers.permit(user).await;
+        let set = broker.set_username(user);
+        set.and_then(|()| broker.set_password(Some(password)))
+            .expect("it has a host");
+        self.broker = broker.into();
+    }
+
+    /// From now on the catalog is this file.
+    pub fn keep_catalog_in(&mut self, file: &Path) {
+        self.catalog = format!("sqlite:{}", file.display());
+    }
+
+    /// From now on each queue holds at most so many messages.
+    pub fn limit_queues(&mut self, most: u64) {
+        self.broker += &format!("?max_length={most}");
     }
 
     /// From now on processes send their spans there.
@@ -225,7 +255,9 @@ impl Place {
 
     /// The catalog's own documents, where they are in MongoDB.
     pub async fn database(&self) -> Option<mongodb::Database> {
-        self.servers.as_ref()?;
+        if !self.catalog.starts_with("mongodb:") {
+            return None;
+        }
         let client = mongodb::Client::with_uri_str(&self.catalog).await;
         let client = client.expect("the test's own address");
         Some(client.default_database().expect("it names a database"))
@@ -233,11 +265,13 @@ impl Place {
 
     /// Leaves nothing on the servers.
     pub async fn remove(self) {
-        let (Some(servers), Some(database)) = (&self.servers, self.database().await) else {
+        let Some(servers) = &self.servers else {
             return;
         };
         servers.remove_vhost().await;
-        database.drop().await.expect("the database is dropped");
+        if let Some(database) = self.database().await {
+            database.drop().await.expect("the database is dropped");
+        }
         let objects = self.stores().await.objects;
         let keys = objects.list("", None, usize::MAX >> 1).await.expect("keys");
         let removing = stream::iter(&keys).for_each_concurrent(REMOVALS, |key| async {
@@ -258,24 +292,26 @@ impl Servers {
     async fn make_vhost(&self) {
         self.api(reqwest::Method::PUT, &["vhosts", &self.vhost], "{}")
             .await;
+        self.permit(self.management.username()).await;
+    }
+
+    async fn permit(&self, user: &str) {
         let everything = r#"{"configure":".*","write":".*","read":".*"}"#;
-        let user = self.management.username();
         let permissions = ["permissions", &self.vhost, user];
         self.api(reqwest::Method::PUT, &permissions, everything)
             .await;
     }
 
     async fn remove_vhost(&self) {
+        if self.own_user {
+            self.api(reqwest::Method::DELETE, &["users", &self.vhost], "")
+                .await;
+        }
         self.api(reqwest::Method::DELETE, &["vhosts", &self.vhost], "")
             .await;
     }
 
-    async fn api(
-        &self,
-        method: reqwest::Method,
-        path: &[&str],
-        body: &'static str,
-    ) -> reqwest::Response {
+    async fn api(&self, method: reqwest::Method, path: &[&str], body: &str) -> reqwest::Response {
         let mut url = self.management.clone();
         let segments = url.path_segments_mut();
         segments
@@ -285,7 +321,7 @@ impl Servers {
             .extend(path);
         let request = reqwest::Client::new().request(method, url);
         let request = request.header("content-type", "application/json");
-        let answer = request.body(body).send().await;
+        let answer = request.body(body.to_owned()).send().await;
         let answer = answer.expect("RabbitMQ's management API answers");
         assert!(answer.status().is_success(), "{path:?}: {answer:?}");
         answer

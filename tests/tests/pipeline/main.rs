@@ -7,6 +7,7 @@ mod jaeger;
 mod killed;
 mod observability;
 mod poison;
+mod secrets;
 mod traces;
 mod twice;
 
