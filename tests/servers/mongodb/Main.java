@@ -1,11 +1,30 @@
+import de.bwaldvogel.mongo.MongoCollection;
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.CursorRegistry;
+import de.bwaldvogel.mongo.backend.Index;
+import de.bwaldvogel.mongo.backend.IndexKey;
 import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
+import de.bwaldvogel.mongo.backend.memory.MemoryDatabase;
+import de.bwaldvogel.mongo.backend.memory.index.MemoryUniqueIndex;
+import de.bwaldvogel.mongo.bson.Document;
+import java.util.ArrayList;
+import java.util.Arrays;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Speaks MongoDB's wire protocol, documents in memory: java -cp 'lib/*' Main.java PORT [ADDRESS].
  * The address is loopback unless told.
+ *
+ * <p>The library looks at all documents unless a query names the keys of a unique index and
+ * nothing else. Here an index also narrows queries that name more than its keys, and those that
+ * are not unique narrow by their first keys, as MongoDB's do. What is found so is held against
+ * the whole query in any case.
  */
 class Main {
   /** By default it reports wire version 8, which today's drivers refuse. */
@@ -23,9 +42,156 @@ class Main {
       };
 
   public static void main(String[] arguments) {
-    var backend = new MemoryBackend();
+    var backend =
+        new MemoryBackend() {
+          @Override
+          public MemoryDatabase openOrCreateDatabase(String name) {
+            return new Indexed(name, getCursorRegistry());
+          }
+        };
     backend.version(VERSION);
     var address = arguments.length > 1 ? arguments[1] : "127.0.0.1";
     new MongoServer(backend).bind(address, Integer.parseInt(arguments[0]));
+  }
+
+  static class Indexed extends MemoryDatabase {
+    Indexed(String name, CursorRegistry cursors) {
+      super(name, cursors);
+    }
+
+    @Override
+    protected Index<Integer> openOrCreateUniqueIndex(
+        String collection, String name, List<IndexKey> keys, boolean sparse) {
+      return new Unique(name, keys, sparse);
+    }
+
+    @Override
+    protected Index<Integer> openOrCreateSecondaryIndex(
+        String collection, String name, List<IndexKey> keys, boolean sparse) {
+      return new Several(name, keys, sparse);
+    }
+  }
+
+  static class Unique extends MemoryUniqueIndex {
+    Unique(String name, List<IndexKey> keys, boolean sparse) {
+      super(name, keys, sparse);
+    }
+
+    private Document ownPart(Document query) {
+      var part = new Document();
+      for (var key : keys()) if (query.containsKey(key)) part.put(key, query.get(key));
+      return part;
+    }
+
+    @Override
+    public synchronized boolean canHandle(Document query) {
+      return super.canHandle(ownPart(query));
+    }
+
+    @Override
+    public synchronized Iterable<Integer> getPositions(Document query) {
+      return super.getPositions(ownPart(query));
+    }
+  }
+
+  /** Where the documents are that share the values of the first key, and of the first two. */
+  static class Several extends Index<Integer> {
+    /** By values, then by the documents' ids. */
+    private final Map<List<Object>, Map<Object, Integer>> positions = new HashMap<>();
+
+    Several(String name, List<IndexKey> keys, boolean sparse) {
+      super(name, keys, sparse);
+    }
+
+    private List<List<Object>> valuesOf(Document document) {
+      var values = new ArrayList<List<Object>>();
+      for (var length = 1; length <= Math.min(2, keys().size()); length++) {
+        var prefix = keys().subList(0, length).stream().map(document::get).toArray();
+        values.add(Arrays.asList(prefix));
+      }
+      return values;
+    }
+
+    /** Those that a query asks for; null: it does not say. */
+    private List<List<Object>> valuesAskedFor(Document query) {
+      var asked = new ArrayList<List<Object>>();
+      for (var first : constants(query.get(keys().get(0)))) {
+        var seconds = keys().size() > 1 ? constants(query.get(keys().get(1))) : List.of();
+        if (seconds.isEmpty()) asked.add(List.of(first));
+        for (var second : seconds) asked.add(List.of(first, second));
+      }
+      return asked.isEmpty() ? null : asked;
+    }
+
+    private static Collection<?> constants(Object condition) {
+      if (condition instanceof String || condition instanceof Boolean) return List.of(condition);
+      if (condition instanceof Document one && one.size() == 1 && one.get("$in") instanceof Collection<?> all
+          && all.stream().allMatch(String.class::isInstance)) return new LinkedHashSet<>(all);
+      return List.of();
+    }
+
+    @Override
+    public boolean canHandle(Document query) {
+      return valuesAskedFor(query) != null;
+    }
+
+    @Override
+    public Iterable<Integer> getPositions(Document query) {
+      var found = new ArrayList<Integer>();
+      for (var values : valuesAskedFor(query)) found.addAll(positions.getOrDefault(values, Map.of()).values());
+      return found;
+    }
+
+    @Override
+    public void add(Document document, Integer position, MongoCollection<Integer> collection) {
+      for (var values : valuesOf(document)) {
+        positions.computeIfAbsent(values, none -> new LinkedHashMap<>()).put(document.get("_id"), position);
+      }
+    }
+
+    @Override
+    public Integer remove(Document document) {
+      Integer position = null;
+      for (var values : valuesOf(document)) {
+        var ids = positions.get(values);
+        if (ids == null) continue;
+        position = ids.remove(document.get("_id"));
+        if (ids.isEmpty()) positions.remove(values);
+      }
+      return position;
+    }
+
+    @Override
+    public void updateInPlace(
+        Document before, Document after, Integer position, MongoCollection<Integer> collection) {
+      remove(before);
+      add(after, position, collection);
+    }
+
+    @Override
+    public Integer getPosition(Document document) {
+      return null;
+    }
+
+    @Override
+    public void checkAdd(Document document, MongoCollection<Integer> collection) {}
+
+    @Override
+    public void checkUpdate(Document before, Document after, MongoCollection<Integer> collection) {}
+
+    @Override
+    public long getCount() {
+      return positions.values().stream().mapToLong(Map::size).sum();
+    }
+
+    @Override
+    public long getDataSize() {
+      return 0;
+    }
+
+    @Override
+    public void drop() {
+      positions.clear();
+    }
   }
 }
