@@ -452,13 +452,13 @@ impl Catalog for MongodbCatalog {
             let documents = documents.collect::<Result<Vec<_>, _>>()?;
             let inserting = async {
                 match collection.insert_many(documents).ordered(false).await {
-                    Err(error) if are_only_duplicates(&error) => Ok(()),
-                    outcome => outcome.map(drop),
+                    Err(error) if are_only_duplicates(&error) => Ok(None),
+                    outcome => outcome.map(|_| Some(batch.len())),
                 }
             };
             self.open_page(job, &page).await?;
-            self.connection.run("insert", CANDIDATES, inserting).await?;
-            self.open_page(job, &page).await?;
+            let new = self.connection.run("insert", CANDIDATES, inserting).await?;
+            self.open_recorded(job, &page, new).await?;
             self.close_pages(job, &page).await?;
         }
         Ok(())

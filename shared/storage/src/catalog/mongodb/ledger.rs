@@ -1,10 +1,11 @@
 //! The books of a job, counted page by page.
 //!
 //! Candidates that are recorded together are a page. As long as one of them is in flight
-//! a page is *open*, and its candidates are counted whenever somebody asks. When all have
-//! ended it is *closed*: its counts are written into its document in the ledger, and
-//! nobody looks at its candidates again. So the books of a job cost one small document
-//! for each thousand candidates, and the thousands that are on their way.
+//! a page is *open*: those of it that have ended are counted whenever somebody asks, and
+//! the others are what is left of its size. When all have ended it is *closed*: its counts
+//! are written into its document in the ledger, and nobody looks at its candidates again.
+//! So the books of a job cost one small document for each thousand candidates, and a look
+//! at the pages that are being worked on.
 //!
 //! No transaction holds a page and its candidates together. Whatever puts candidates in
 //! flight opens their page before and after, which also counts its `revision` up; who
@@ -48,6 +49,8 @@ struct Page {
     #[serde(rename = "_id")]
     id: String,
     revision: i64,
+    /// Its candidates; `None`: they are being recorded.
+    size: Option<u64>,
     /// `None`: it is open.
     counts: Option<Vec<Count>>,
 }
@@ -55,8 +58,36 @@ struct Page {
 impl MongodbCatalog {
     /// Before and after candidates of it are put in flight.
     pub(super) async fn open_page(&self, job: JobId, page: &str) -> Result<(), StorageError> {
+        self.reopen(page, doc! { "job": job.to_string(), "open": true })
+            .await
+    }
+
+    /// After candidates of it were recorded. `new`: so many, and it had none before.
+    pub(super) async fn open_recorded(
+        &self,
+        job: JobId,
+        page: &str,
+        new: Option<usize>,
+    ) -> Result<(), StorageError> {
+        let size = match new {
+            Some(new) => new as u64,
+            None => {
+                let candidates = self.collection(CANDIDATES);
+                let counting = candidates.count_documents(doc! { "page": page });
+                self.connection.run("count", CANDIDATES, counting).await?
+            }
+        };
+        let size = serialize_to_bson(&size).map_err(damaged)?;
+        self.reopen(
+            page,
+            doc! { "job": job.to_string(), "open": true, "size": size },
+        )
+        .await
+    }
+
+    async fn reopen(&self, page: &str, set: Document) -> Result<(), StorageError> {
         let update = doc! {
-            "$set": { "job": job.to_string(), "open": true },
+            "$set": set,
             "$unset": { "counts": "" },
             "$inc": { "revision": 1_i64 },
         };
@@ -103,30 +134,38 @@ impl MongodbCatalog {
             let page: Page = deserialize_from_document(page).map_err(damaged)?;
             match page.counts {
                 Some(counted) => counts.extend(counted),
-                None => open.push((page.id, page.revision)),
+                None => open.push(page),
             }
         }
         for pages in open.chunks(BATCH) {
-            let mut counted = self.count_candidates(pages).await?;
-            let ended = pages.iter().filter_map(|(id, revision)| {
-                let counts = counted.get(id)?;
-                let in_flight = |count: &Count| count.state == CandidateState::InFlight;
-                (!counts.iter().any(in_flight)).then_some((id, *revision, counts))
-            });
-            let closing = ended.map(|(id, revision, counts)| self.close(id, revision, counts));
-            stream::iter(closing.collect::<Vec<_>>())
-                .buffer_unordered(CLOSING)
-                .try_collect::<()>()
-                .await?;
-            counts.extend(counted.values_mut().flat_map(std::mem::take));
+            let mut counted = self.count_ended(pages).await?;
+            let mut closing = vec![];
+            for page in pages {
+                let ended = counted.remove(&page.id).unwrap_or_default();
+                let in_flight = page.size.map(|size| {
+                    let ended: u64 = ended.iter().map(|count| count.candidates).sum();
+                    size.saturating_sub(ended)
+                });
+                match in_flight {
+                    Some(0) => closing.push(self.close(page, &ended)?),
+                    in_flight => counts.push(Count {
+                        state: CandidateState::InFlight,
+                        reason: None,
+                        candidates: in_flight.unwrap_or_default(),
+                    }),
+                }
+                counts.extend(ended);
+            }
+            let closing = stream::iter(closing).buffer_unordered(CLOSING);
+            closing.try_collect::<()>().await?;
         }
         Ok(counts)
     }
 
-    /// By page; those without a candidate are not there.
-    async fn count_candidates(
+    /// By page; those of which none has ended are not there.
+    async fn count_ended(
         &self,
-        pages: &[(String, i64)],
+        pages: &[Page],
     ) -> Result<BTreeMap<String, Vec<Count>>, StorageError> {
         #[derive(Deserialize)]
         struct Group {
@@ -140,9 +179,15 @@ impl MongodbCatalog {
             state: CandidateState,
             reason: Option<String>,
         }
-        let pages: Vec<&str> = pages.iter().map(|(id, _)| id.as_str()).collect();
+        let pages: Vec<&str> = pages.iter().map(|page| page.id.as_str()).collect();
+        let ended = [
+            CandidateState::Stored,
+            CandidateState::Rejected,
+            CandidateState::Failed,
+        ];
+        let ended = ended.map(CandidateState::as_str);
         let pipeline = [
-            doc! { "$match": { "page": { "$in": pages } } },
+            doc! { "$match": { "page": { "$in": pages }, "state": { "$in": ended.to_vec() } } },
             doc! { "$group": {
                 "_id": { "page": "$page", "state": "$state", "reason": "$reason.code" },
                 "candidates": { "$sum": 1 },
@@ -164,11 +209,15 @@ impl MongodbCatalog {
         Ok(counts)
     }
 
-    /// Unless it was opened since `revision`.
-    async fn close(&self, page: &str, revision: i64, counts: &[Count]) -> Result<(), StorageError> {
-        let as_counted = doc! { "_id": page, "revision": revision, "open": true };
+    /// Unless it was opened since it was seen.
+    fn close(
+        &self,
+        page: &Page,
+        counts: &[Count],
+    ) -> Result<impl Future<Output = Result<(), StorageError>> + use<'_>, StorageError> {
+        let as_seen = doc! { "_id": &page.id, "revision": page.revision, "open": true };
         let counts: Bson = serialize_to_bson(counts).map_err(damaged)?;
         let closed = doc! { "$set": { "open": false, "counts": counts } };
-        self.update(LEDGER, as_counted, closed).await.map(drop)
+        Ok(async move { self.update(LEDGER, as_seen, closed).await.map(drop) })
     }
 }
