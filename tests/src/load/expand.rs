@@ -6,7 +6,7 @@ use std::{collections::HashSet, time::Duration};
 use maskline_messages::{CandidateId, Queue};
 use maskline_runtime::broker::Consumer;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::{
     Report,
@@ -99,7 +99,6 @@ pub async fn run(report: &mut Report, count: u64) {
     );
     let end = scraper.stop().await;
     report.must(end.success(), format_args!("the scraper ended with {end}"));
-    sleep(Duration::from_millis(200)).await;
     broker.close().await;
     place.remove().await;
 }

@@ -92,12 +92,12 @@ pub async fn run(report: &mut Report, count: u64) {
         ended["state"] == "frozen" && books.stored == count,
         format_args!("state {}, {books:?}", ended["state"]),
     );
-    for (process, warm) in services.iter().zip(warm_peaks.unwrap_or_default()) {
+    for (process, at_first) in services.iter().zip(warm_peaks.unwrap_or_default()) {
         let peak = memory(process).peak;
         report.must(
-            peak <= MOST_MEMORY && peak <= warm + GROWTH,
+            peak <= MOST_MEMORY && peak <= at_first + GROWTH,
             format_args!(
-                "{}: peak {warm:.1} MB after {WARM}, {peak:.1} MB in the end, dataset frozen",
+                "{}: peak {at_first:.1} MB after {warm}, {peak:.1} MB in the end, dataset frozen",
                 process.name()
             ),
         );
