@@ -1,13 +1,18 @@
 import de.bwaldvogel.mongo.MongoCollection;
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.CollectionOptions;
 import de.bwaldvogel.mongo.backend.CursorRegistry;
+import de.bwaldvogel.mongo.backend.DatabaseResolver;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
 import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
+import de.bwaldvogel.mongo.backend.memory.MemoryCollection;
 import de.bwaldvogel.mongo.backend.memory.MemoryDatabase;
 import de.bwaldvogel.mongo.backend.memory.index.MemoryUniqueIndex;
 import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.oplog.Oplog;
+import io.netty.channel.Channel;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
@@ -16,6 +21,7 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /**
  * Speaks MongoDB's wire protocol, documents in memory: java -cp 'lib/*' Main.java PORT [ADDRESS].
@@ -69,6 +75,41 @@ class Main {
     protected Index<Integer> openOrCreateSecondaryIndex(
         String collection, String name, List<IndexKey> keys, boolean sparse) {
       return new Several(name, keys, sparse);
+    }
+
+    @Override
+    protected Matched openOrCreateCollection(String name, CollectionOptions options) {
+      return new Matched(this, name, options, cursorRegistry);
+    }
+
+    @Override
+    public Document handleCommand(
+        Channel channel, String command, Document query, DatabaseResolver databases, Oplog oplog) {
+      var stages = query.get("pipeline") instanceof List<?> all ? all : List.of();
+      var match = stages.isEmpty() ? null : ((Document) stages.get(0)).get("$match");
+      if (match == null) return super.handleCommand(channel, command, query, databases, oplog);
+      Matched.FIRST.set(Map.of((String) query.get("aggregate"), (Document) match));
+      try {
+        return super.handleCommand(channel, command, query, databases, oplog);
+      } finally {
+        Matched.FIRST.remove();
+      }
+    }
+  }
+
+  static class Matched extends MemoryCollection {
+    /** What the pipeline that is being run asks for first, by the name of its collection. */
+    static final ThreadLocal<Map<String, Document>> FIRST = ThreadLocal.withInitial(Map::of);
+
+    Matched(Indexed database, String name, CollectionOptions options, CursorRegistry cursors) {
+      super(database, name, options, cursors);
+    }
+
+    /** What a pipeline begins with; it matches again. */
+    @Override
+    public Stream<Document> queryAllAsStream() {
+      var match = FIRST.get().get(getCollectionName());
+      return match == null ? super.queryAllAsStream() : handleQueryAsStream(match);
     }
   }
 
