@@ -13,11 +13,16 @@ say() { echo "compose: $*" >&2; }
 
 # MongoDB's stand-in is no replica set.
 stands_in() { [[ -e $state/stands-in ]]; }
+# Whether the engine is the one of engine/start, with nothing of anybody else.
+own_engine() { [[ -S $state/docker.sock ]]; }
 
-[[ ! -S $state/docker.sock ]] || export DOCKER_HOST=unix://$state/docker.sock
+! own_engine || export DOCKER_HOST=unix://$state/docker.sock
 [[ ! -d $state/config ]] || export DOCKER_CONFIG=$state/config
-export COMPOSE_MENU=false COMPOSE_BAKE=false MASKLINE_IMAGES=$state/images
-unset COMPOSE_FILE COMPOSE_PROFILES COMPOSE_PROJECT_NAME
+# What compose.yaml reads of the environment, or of a file .env, names a user's own servers.
+settings_unset
+unset COMPOSE_FILE COMPOSE_PROFILES COMPOSE_PROJECT_NAME COMPOSE_ENV_FILES
+export COMPOSE_DISABLE_ENV_FILE=true COMPOSE_MENU=false COMPOSE_BAKE=false
+export MASKLINE_IMAGES=$state/images
 
 files=(--file "$root/compose.yaml" --file "$here/programs.yaml")
 if stands_in; then

@@ -15,6 +15,15 @@ fail() {
   exit 1
 }
 
+# settings_unset: takes the product's own variables out of the environment, which would
+# lead it to other servers than those of the tests.
+settings_unset() {
+  local name
+  for name in $(compgen -e | grep -E '^(MASKLINE|OTEL)_' | grep -vE '^MASKLINE_(TEST|BENCH)_'); do
+    unset "$name"
+  done
+}
+
 # publish NAME=VALUE…: adds addresses to DIR/env.
 publish() {
   local pair

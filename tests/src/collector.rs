@@ -9,7 +9,7 @@ use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post}
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::{AnyValue, KeyValue, any_value::Value},
-    trace::v1::ResourceSpans,
+    trace::v1::{ResourceSpans, Status, span::Event},
 };
 use prost::Message;
 use tokio::{net::TcpListener, task::AbortHandle};
@@ -26,6 +26,8 @@ pub struct Span {
     /// Traces that it links to.
     pub links: Vec<String>,
     attributes: Vec<KeyValue>,
+    events: Vec<Event>,
+    status: Option<Status>,
     start: u64,
 }
 
@@ -33,6 +35,18 @@ impl Span {
     /// A text attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
         attribute(&self.attributes, name)
+    }
+
+    pub fn has_event(&self, name: &str) -> bool {
+        self.events.iter().any(|event| event.name == name)
+    }
+
+    /// All that it says in words, to be searched.
+    pub fn said(&self) -> String {
+        format!(
+            "{} {:?} {:?} {:?}",
+            self.name, self.attributes, self.events, self.status
+        )
     }
 }
 
@@ -116,6 +130,8 @@ fn of_resource(resource: ResourceSpans) -> impl Iterator<Item = Span> {
             .map(|link| hex::encode(&link.trace_id))
             .collect(),
         attributes: span.attributes,
+        events: span.events,
+        status: span.status,
         start: span.start_time_unix_nano,
     })
 }

@@ -269,6 +269,15 @@ impl Place {
             return;
         };
         servers.remove_vhost().await;
+        self.remove_stored().await;
+    }
+
+    /// The same but for the broker's part, where that is a broker of the test's own which
+    /// ends with it.
+    pub async fn remove_stored(self) {
+        if self.servers.is_none() {
+            return;
+        }
         if let Some(database) = self.database().await {
             database.drop().await.expect("the database is dropped");
         }

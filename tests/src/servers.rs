@@ -17,8 +17,8 @@ pub struct Started {
 }
 
 impl Started {
-    /// By `tests/servers/NAME/start`. `Err`: why it can't be on this machine.
-    pub async fn new(name: &str) -> Result<Self, String> {
+    /// By `tests/servers/NAME/start`. Panics with what the script says where that fails.
+    pub async fn new(name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let files = folder.path().join(name);
         std::fs::create_dir(&files).expect("a temporary folder takes folders");
@@ -35,7 +35,7 @@ impl Started {
         };
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
-            return Err(format!("{name} does not start: {}", why.trim()));
+            panic!("{name} does not start: {}", why.trim());
         }
         let lines = read(&started.files.join("env"));
         started.told = lines
@@ -45,7 +45,7 @@ impl Started {
                 Some((name.to_owned(), value.trim_matches('\'').to_owned()))
             })
             .collect();
-        Ok(started)
+        started
     }
 
     /// Where its files are.

@@ -42,6 +42,7 @@ impl Place {
             state: JobState::Expanding,
             error: None,
             dataset: None,
+            replayed: None,
             traceparent: None,
             created: 1,
         };

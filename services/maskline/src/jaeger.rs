@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use reqwest::{Client, StatusCode};
+use maskline_messages::shown;
+use reqwest::{Client, Response, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
@@ -14,10 +15,19 @@ use url::Url;
 /// A person waits for the answer.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// A Jaeger, where its pages are.
-#[derive(Debug, Clone)]
+/// Of an answer: more than a tree of spans that a person reads.
+const MOST_BYTES: usize = 64 << 20;
+
+const WHERE: &str = "--jaeger (MASKLINE_JAEGER) says where its pages are, --jaeger-api \
+    (MASKLINE_JAEGER_API) where it is asked if that is elsewhere";
+
+/// A Jaeger. Not for debug output: an address may hold a password.
+#[derive(Clone)]
 pub struct Jaeger {
-    base: Url,
+    /// Where its pages are, without user and password.
+    pages: Url,
+    /// Where its query API is.
+    asked: Url,
 }
 
 /// A span as Jaeger keeps it.
@@ -70,58 +80,95 @@ impl Event {
 }
 
 impl Jaeger {
-    /// `base`: the address of its pages, such as `http://localhost:16686`.
-    pub fn at(mut base: Url) -> Result<Self> {
-        let Ok(mut path) = base.path_segments_mut() else {
-            bail!("{base} is no address of Jaeger's pages: write http://HOST:16686");
-        };
-        path.pop_if_empty();
-        drop(path);
-        Ok(Self { base })
+    /// `pages`: the address of its pages, such as `http://localhost:16686`.
+    pub fn at(pages: Url) -> Result<Self> {
+        let asked = base(pages)?;
+        Ok(Self {
+            pages: bare(asked.clone()),
+            asked,
+        })
+    }
+
+    /// Asks at `api`, if there is one, and not where the pages are.
+    pub fn asked_at(self, api: Option<Url>) -> Result<Self> {
+        match api {
+            Some(api) => Ok(Self {
+                asked: base(api)?,
+                ..self
+            }),
+            None => Ok(self),
+        }
     }
 
     /// The page of a trace.
     pub fn page(&self, trace: &str) -> Url {
-        self.below(&["trace", trace])
+        below(&self.pages, &["trace", trace])
     }
 
     /// The spans of a trace that have arrived, the earliest first; `None` where
     /// Jaeger knows none.
     pub async fn trace(&self, trace: &str) -> Result<Option<Vec<Span>>> {
-        let url = self.below(&["api", "traces", trace]);
+        let at = shown(&self.asked);
+        let url = below(&self.asked, &["api", "traces", trace]);
         let asking = client()?.get(url).send().await;
         let answer = asking.map_err(reqwest::Error::without_url);
-        let answer = answer.with_context(|| {
-            format!(
-                "Jaeger can't be asked at {}: --jaeger or MASKLINE_JAEGER says where it is",
-                self.base
-            )
-        })?;
+        let answer = answer.with_context(|| format!("Jaeger can't be asked at {at}: {WHERE}"))?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         if !answer.status().is_success() {
-            bail!("Jaeger at {} answered {}", self.base, answer.status());
+            bail!("Jaeger at {at} answered {}", answer.status());
         }
-        let body = answer.bytes().await.context("Jaeger's answer broke off")?;
-        let read: Answer = serde_json::from_slice(&body).with_context(|| {
-            let base = &self.base;
-            format!(
-                "what answers at {base} is no Jaeger: --jaeger or MASKLINE_JAEGER says where it is"
-            )
-        })?;
+        let body = body(answer, MOST_BYTES).await?;
+        let read: Answer = serde_json::from_slice(&body)
+            .with_context(|| format!("what answers at {at} is no Jaeger: {WHERE}"))?;
         let traces = read.data.unwrap_or_default();
         let mut spans: Vec<Span> = traces.into_iter().flat_map(Trace::spans).collect();
         spans.sort_by_key(|span| span.start);
         Ok((!spans.is_empty()).then_some(spans))
     }
+}
 
-    fn below(&self, segments: &[&str]) -> Url {
-        let mut url = self.base.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.extend(segments);
+/// An address that others are below.
+fn base(mut address: Url) -> Result<Url> {
+    let Ok(mut path) = address.path_segments_mut() else {
+        bail!("an address of Jaeger names no host: write http://HOST:16686");
+    };
+    path.pop_if_empty();
+    drop(path);
+    Ok(address)
+}
+
+/// An address as a person may see and open it, who is asked for what it leaves out.
+fn bare(mut address: Url) -> Url {
+    address.set_query(None);
+    address.set_fragment(None);
+    // Fails only for URLs that can't have credentials, which have none.
+    let _ = address.set_username("");
+    let _ = address.set_password(None);
+    address
+}
+
+fn below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.extend(segments);
+    }
+    url
+}
+
+/// What was answered, if it has no more than `most` bytes.
+async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>> {
+    let mut body = vec![];
+    loop {
+        let chunk = answer.chunk().await.map_err(reqwest::Error::without_url);
+        let Some(chunk) = chunk.context("Jaeger's answer broke off")? else {
+            return Ok(body);
+        };
+        if chunk.len() > most - body.len() {
+            bail!("Jaeger's answer has more than {most} bytes: look at the trace's page instead");
         }
-        url
+        body.extend_from_slice(&chunk);
     }
 }
 
@@ -255,20 +302,91 @@ fn map(tags: Vec<Tag>) -> BTreeMap<String, Value> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
+    use axum::{
+        Router,
+        http::{HeaderMap, header::AUTHORIZATION},
+        routing::get,
+    };
     use serde_json::json;
+    use tokio::net::TcpListener;
 
     use super::*;
+
+    fn jaeger(pages: &str) -> Jaeger {
+        Jaeger::at(pages.parse().unwrap()).unwrap()
+    }
+
+    /// A Jaeger that knows no trace, and whom it answers is logged in.
+    async fn locked() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let answer = |headers: HeaderMap| async move {
+            match headers.contains_key(AUTHORIZATION) {
+                true => (StatusCode::OK, r#"{"data":[]}"#),
+                false => (StatusCode::UNAUTHORIZED, ""),
+            }
+        };
+        let router = Router::new().route("/api/traces/{trace}", get(answer));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
 
     #[test]
     fn the_links_are_below_the_address_of_the_pages() {
         for (base, page) in [
             ("http://localhost:16686", "http://localhost:16686/trace/ab"),
             ("https://host/jaeger/", "https://host/jaeger/trace/ab"),
+            ("https://me:hunter2@h/?a=hunter2#b", "https://h/trace/ab"),
         ] {
-            let jaeger = Jaeger::at(base.parse().unwrap()).unwrap();
-            assert_eq!(jaeger.page("ab").as_str(), page);
+            assert_eq!(jaeger(base).page("ab").as_str(), page);
         }
-        assert!(Jaeger::at("mailto:jaeger".parse().unwrap()).is_err());
+        let no_base = Jaeger::at("me:hunter2@host".parse().unwrap());
+        let error = no_base.err().expect("it has no host").to_string();
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn it_is_asked_where_its_pages_are_or_where_else_is_said() {
+        let asked = |jaeger: Jaeger| below(&jaeger.asked, &["api"]).to_string();
+        let pages = jaeger("http://me:hunter2@pages:1");
+        assert_eq!(asked(pages.clone()), "http://me:hunter2@pages:1/api");
+        let same = pages.clone().asked_at(None).unwrap();
+        assert_eq!(asked(same), "http://me:hunter2@pages:1/api");
+        let api = "http://api:2/query/".parse().unwrap();
+        let elsewhere = pages.clone().asked_at(Some(api)).unwrap();
+        assert_eq!(elsewhere.page("ab").as_str(), "http://pages:1/trace/ab");
+        assert_eq!(asked(elsewhere), "http://api:2/query/api");
+        let no_base = "mailto:jaeger".parse().unwrap();
+        assert!(pages.asked_at(Some(no_base)).is_err());
+    }
+
+    #[tokio::test]
+    async fn it_hears_the_password_and_nobody_else_does() {
+        let locked = locked().await;
+        let with = |who: &str| {
+            let api = format!("http://{who}{locked}").parse().unwrap();
+            jaeger("http://pages").asked_at(Some(api)).unwrap()
+        };
+        assert_eq!(with("me:hunter2@").trace("ab").await.unwrap(), None);
+        let error = with("").trace("ab").await.unwrap_err();
+        let expected = format!("Jaeger at http://{locked}/ answered 401 Unauthorized");
+        assert_eq!(error.to_string(), expected);
+
+        let nobody = jaeger("http://me:hunter2@127.0.0.1:1");
+        let error = nobody.trace("ab").await.unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains("asked at http://127.0.0.1:1/: --jaeger"));
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_endless_answer_is_not_read_to_its_end() {
+        let answer = || Response::from(axum::http::Response::new("1234"));
+        assert_eq!(body(answer(), 4).await.unwrap(), b"1234");
+        let error = body(answer(), 3).await.unwrap_err().to_string();
+        assert!(error.contains("more than 3 bytes"), "{error}");
     }
 
     #[test]

@@ -28,9 +28,11 @@ pub async fn reopen(
     let mut candidates: BTreeMap<JobId, Vec<CandidateId>> = BTreeMap::new();
     for letter in letters {
         match told(letter) {
-            Some(Message::JobFailed(failed)) if !reopen_expansion(catalog, failed.job).await? => {
-                reopened.early.insert(failed.job);
-                continue;
+            Some(Message::JobFailed(failed)) => {
+                if !reopen_expansion(catalog, failed.job, &letter.id).await? {
+                    reopened.early.insert(failed.job);
+                    continue;
+                }
             }
             Some(Message::ImageFailed(failed)) => {
                 candidates
@@ -53,20 +55,29 @@ pub async fn reopen(
     Ok(reopened)
 }
 
-/// What the books were told when the letter was buried.
+/// What the books were told when the letter was buried: nothing where no stage did it.
 fn told(letter: &DeadLetter) -> Option<Message> {
+    if letter.stage.is_empty() {
+        return None;
+    }
     let message = Message::from_json(&letter.envelope.body).ok()?;
     message.failure(&letter.stage, &letter.error, letter.attempts)
 }
 
 /// `false`: the job has not heard yet that it failed.
-async fn reopen_expansion(catalog: &dyn Catalog, job: JobId) -> Result<bool, StorageError> {
-    match state(catalog, job).await? {
-        Some(JobState::Expanding) => return Ok(false),
-        Some(_) => catalog.reopen_expansion(job).await?,
-        // The scraper says what that means.
-        None => {}
+async fn reopen_expansion(
+    catalog: &dyn Catalog,
+    job: JobId,
+    letter: &DeadLetterId,
+) -> Result<bool, StorageError> {
+    // Of a job that is not there the scraper says what that means.
+    let Some(record) = catalog.job(job).await? else {
+        return Ok(true);
+    };
+    if record.state == JobState::Expanding {
+        return Ok(record.replayed.as_deref() == Some(&letter.0));
     }
+    catalog.reopen_expansion(job, &letter.0).await?;
     Ok(true)
 }
 
@@ -122,6 +133,7 @@ mod tests {
                 state: JobState::Expanding,
                 error: None,
                 dataset: None,
+                replayed: None,
                 traceparent: None,
                 created: 1,
             };
@@ -237,6 +249,27 @@ mod tests {
 
         place.catalog.fail_job(job, "boom").await.unwrap();
         let reopened = reopen(&*place.catalog, &letters).await.unwrap();
+        assert_eq!(reopened.ready, ids(&["step"]));
+        assert_eq!(place.state(job).await, JobState::Expanding);
+
+        // The broker was away then, and the letter is still there.
+        let again = reopen(&*place.catalog, &letters).await.unwrap();
+        assert_eq!((again.ready, again.early.len()), (ids(&["step"]), 0));
+        // It was sent back and given up once more, under a name of its own.
+        let other = [about("other", step(job))];
+        let early = reopen(&*place.catalog, &other).await.unwrap();
+        assert_eq!((early.ready, early.early), (vec![], BTreeSet::from([job])));
+    }
+
+    #[tokio::test]
+    async fn a_step_that_the_broker_itself_gave_up_is_only_sent_back() {
+        let place = Place::new().await;
+        let (job, _) = place.job().await;
+        let buried = DeadLetter {
+            stage: String::new(),
+            ..about("step", step(job))
+        };
+        let reopened = reopen(&*place.catalog, &[buried]).await.unwrap();
         assert_eq!(reopened.ready, ids(&["step"]));
         assert_eq!(place.state(job).await, JobState::Expanding);
     }

@@ -142,11 +142,10 @@ impl Books {
     /// What was given up and comes on all the same is opened again first: its job may
     /// have been frozen without it.
     async fn end(&self, job: JobId, ending: &Ending) -> Result<(), Failure> {
-        let state = self.catalog.end_candidate(ending).await?;
-        if state == CandidateState::Failed {
+        // Again where it was given up once more in between.
+        while self.catalog.end_candidate(ending).await? == CandidateState::Failed {
             let reopened = [ending.candidate];
             self.catalog.reopen_candidates(job, &reopened).await?;
-            self.catalog.end_candidate(ending).await?;
         }
         Ok(())
     }

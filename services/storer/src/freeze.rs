@@ -146,8 +146,11 @@ impl Freezer {
                 "none of its images was accepted: `maskline rejects {}` says why",
                 job.id
             );
-            tracing::error!(job = %job.id, "{error}");
-            return Ok(self.catalog.fail_settled(job.id, &error, settled).await?);
+            self.catalog.fail_settled(job.id, &error, settled).await?;
+            if self.job(job.id).await?.state == JobState::Failed {
+                tracing::error!(job = %job.id, "{error}");
+            }
+            return Ok(());
         }
         let settings = job.split.clone();
         let plan = tokio::task::spawn_blocking(move || plan::plan(images, &settings)).await?;
@@ -157,22 +160,25 @@ impl Freezer {
             .iter()
             .map(|(name, split)| (name.clone(), split.by_class.clone()))
             .collect();
-        tracing::info!(
-            job = %job.id, dataset = %plan.id, ?images,
-            near_duplicate_groups = plan.near_duplicate_groups, set_aside = plan.set_aside,
-            "the dataset is frozen"
-        );
         let dataset = Dataset {
             id: plan.id,
             job: job.id,
             classes: plan.classes,
-            images,
+            images: images.clone(),
             near_duplicate_groups: plan.near_duplicate_groups,
             set_aside: plan.set_aside,
             split: job.split.clone(),
             created: now(),
         };
-        Ok(self.catalog.freeze(job.id, &dataset, settled).await?)
+        self.catalog.freeze(job.id, &dataset, settled).await?;
+        if self.job(job.id).await?.state == JobState::Frozen {
+            tracing::info!(
+                job = %job.id, dataset = %dataset.id, ?images,
+                near_duplicate_groups = dataset.near_duplicate_groups, set_aside = dataset.set_aside,
+                "the dataset is frozen"
+            );
+        }
+        Ok(())
     }
 
     async fn images(&self, job: JobId) -> Result<Images> {

@@ -70,6 +70,7 @@ impl Place {
             state: JobState::Expanding,
             error: None,
             dataset: None,
+            replayed: None,
             traceparent: None,
             created: 1,
         };

@@ -114,7 +114,7 @@ impl Trainer {
             Err(error) if halt.lost.is_cancelled() => return Err(error),
             Err(error) => error,
         };
-        match Verdict::of(&error, times) {
+        match Verdict::of(&error, held.failures()) {
             Verdict::Hopeless(hopeless) => return self.give_up(id, &hopeless, held).await,
             Verdict::NotNow => held.release().await?,
             Verdict::Failed => held.fail().await?,

@@ -21,5 +21,5 @@ pub use message::{
     TrainingRequested, TrainingSettings,
 };
 pub use reason::Reason;
-pub use source::{Labeling, Location, Source, shown};
+pub use source::{Labeling, Location, MAX_URL, Source, is_too_long, shown};
 pub use topology::Queue;

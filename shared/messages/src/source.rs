@@ -79,6 +79,15 @@ impl fmt::Display for Location {
     }
 }
 
+/// The most bytes of a URL: one that is longer is none that servers take.
+pub const MAX_URL: usize = 16 << 10;
+
+/// Whether a URL is one of more than [`MAX_URL`], as it is asked for and not as it
+/// was written: `ä` then has six bytes.
+pub fn is_too_long(url: &Url) -> bool {
+    url.as_str().len() > MAX_URL
+}
+
 /// The most characters of a URL that are shown.
 const MOST_SHOWN: usize = 300;
 

@@ -233,8 +233,8 @@ pub async fn open(url: &str) -> Result<Arc<dyn Broker>, BrokerError> {
     match scheme {
         "embedded" => Ok(Arc::new(embedded::Embedded::open(rest).await?)),
         "amqp" | "amqps" => Ok(Arc::new(rabbitmq::RabbitMq::open(url).await?)),
-        _ => Err(BrokerError::Misconfigured(format!(
-            "{scheme:?} is no kind of broker: write amqp://USER:PASSWORD@HOST:PORT/VHOST or embedded:PATH"
-        ))),
+        _ => Err(BrokerError::Misconfigured(
+            "the address names no broker: write amqp://USER:PASSWORD@HOST:PORT/VHOST or embedded:PATH".to_owned(),
+        )),
     }
 }

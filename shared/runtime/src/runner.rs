@@ -225,8 +225,9 @@ impl Taking {
         };
         let mut attempts = JoinSet::new();
         let taken = self.take(consumer.as_mut(), &mut attempts).await;
-        consumer.close().await;
-        self.finish(attempts).await;
+        // A broker that takes nothing now does not hear that no more is wanted.
+        let closing = tokio::time::timeout(self.args.grace(), consumer.close());
+        let _ = tokio::join!(closing, self.finish(attempts));
         taken
     }
 

@@ -45,9 +45,10 @@ pub async fn open(url: &str) -> Result<Arc<dyn Catalog>, StorageError> {
     if matches!(scheme, "mongodb" | "mongodb+srv") {
         return Ok(Arc::new(MongodbCatalog::open(url).await?));
     }
-    Err(StorageError::Misconfigured(format!(
-        "{scheme:?} is no kind of catalog: write sqlite:PATH or mongodb://user:password@host/database"
-    )))
+    Err(StorageError::Misconfigured(
+        "the address names no catalog: write sqlite:PATH or mongodb://user:password@host/database"
+            .to_owned(),
+    ))
 }
 
 /// The catalog: MongoDB, or SQLite.
@@ -72,8 +73,9 @@ pub trait Catalog: Send + Sync + 'static {
     async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError>;
     /// `expanding` → `failed`.
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError>;
-    /// `failed` → `expanding`, where the expansion never came to its end.
-    async fn reopen_expansion(&self, job: JobId) -> Result<(), StorageError>;
+    /// `failed` → `expanding`, where the expansion never came to its end, for a step of
+    /// it that is sent back: the dead letter of that name.
+    async fn reopen_expansion(&self, job: JobId, letter: &str) -> Result<(), StorageError>;
 
     // Candidates
 

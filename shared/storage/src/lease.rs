@@ -11,7 +11,10 @@
 
 use std::{
     collections::HashMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -103,7 +106,7 @@ impl LeaseWatch {
             catalog: catalog.clone(),
             time_to_live: self.time_to_live,
             lost: CancellationToken::new(),
-            progress: Progress::default(),
+            progress: Progress::after(lease.failures),
         };
         Ok(Some(Held::new(holder, lease, before)))
     }
@@ -133,7 +136,6 @@ impl LeaseWatch {
 /// finished, released, dropped (which releases it too, some time later) or lost.
 pub struct Held {
     work: Work,
-    failures: u32,
     lost: CancellationToken,
     progress: Progress,
     /// Ends the keeper; dropped, it releases the work.
@@ -149,12 +151,27 @@ enum End {
 /// Says that held work has come on, so that whoever dies or fails from now on is the
 /// first to do so.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Notify>);
+pub struct Progress(Arc<Course>);
+
+#[derive(Debug, Default)]
+struct Course {
+    came_on: Notify,
+    /// In a row, until now.
+    failures: AtomicU32,
+}
 
 impl Progress {
+    fn after(failures: u32) -> Self {
+        Self(Arc::new(Course {
+            came_on: Notify::new(),
+            failures: failures.into(),
+        }))
+    }
+
     /// To be called when what was done will not have to be done again.
     pub fn made(&self) {
-        self.0.notify_one();
+        self.0.failures.store(0, Ordering::Relaxed);
+        self.0.came_on.notify_one();
     }
 }
 
@@ -163,7 +180,6 @@ impl Held {
         let (end, ended) = oneshot::channel();
         Self {
             work: lease.work.clone(),
-            failures: lease.failures,
             lost: holder.lost.clone(),
             progress: holder.progress.clone(),
             end: Some(end),
@@ -175,9 +191,10 @@ impl Held {
         &self.work
     }
 
-    /// How often in a row those who held it before died or failed.
+    /// How often in a row those who held it before died or failed; 0 from when it has
+    /// come on.
     pub fn failures(&self) -> u32 {
-        self.failures
+        self.progress.0.failures.load(Ordering::Relaxed)
     }
 
     /// For whoever does the work, to say that it comes on.
@@ -246,20 +263,23 @@ impl Holder {
         mut alive: Instant,
         mut ended: oneshot::Receiver<End>,
     ) -> Result<(), StorageError> {
+        let mut beaten = Instant::now();
         loop {
+            let pause = (self.time_to_live / 3).saturating_sub(beaten.elapsed());
             tokio::select! {
                 // Progress first: a failure after it is the first in a row.
                 biased;
-                () = self.progress.0.notified() => {
+                () = self.progress.0.came_on.notified() => {
                     if lease.failures == 0 {
                         continue;
                     }
                     lease.failures = 0;
                 }
                 end = &mut ended => return self.end(lease, end.ok()).await,
-                () = time::sleep(self.left(alive).min(self.time_to_live / 3)) => {}
+                () = time::sleep(self.left(alive).min(pause)) => {}
             }
             let before = Instant::now();
+            beaten = before;
             match self.renew(&lease, alive).await {
                 Ok(Some(renewed)) => (lease, alive) = (renewed, before),
                 Ok(None) => {

@@ -35,9 +35,9 @@ pub async fn open(url: &str) -> Result<Arc<dyn ObjectStore>, StorageError> {
             Ok(Arc::new(Folder::open(Path::new(path)).await?))
         }
         "s3" => Ok(Arc::new(S3::open(url).await?)),
-        _ => Err(StorageError::Misconfigured(format!(
-            "{scheme:?} is no kind of object store: write file:FOLDER or s3://BUCKET/PREFIX"
-        ))),
+        _ => Err(StorageError::Misconfigured(
+            "the address names no object store: write file:FOLDER or s3://BUCKET/PREFIX".to_owned(),
+        )),
     }
 }
 

@@ -32,6 +32,9 @@ pub struct Job {
     /// Why, where the state is failed.
     pub error: Option<String>,
     pub dataset: Option<DatasetId>,
+    /// The dead letter, a step of its expansion, that it was opened again for.
+    #[serde(default)]
+    pub replayed: Option<String>,
     /// W3C traceparent of the job's own trace.
     pub traceparent: Option<String>,
     pub created: u64,
@@ -368,10 +371,11 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn taken_by(&self, owner: &str) -> Self {
-        let died = u32::from(self.owner.is_some());
+        // Who takes its own back was only cut off from the catalog.
+        let died = self.owner.as_deref().is_some_and(|holder| holder != owner);
         Self {
             owner: Some(owner.to_owned()),
-            failures: self.failures.saturating_add(died),
+            failures: self.failures.saturating_add(died.into()),
             ..self.renewed()
         }
     }

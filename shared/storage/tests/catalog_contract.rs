@@ -20,7 +20,7 @@ use maskline_messages::{
 };
 use maskline_storage::{
     Catalog, StorageError, catalog,
-    lease::LeaseWatch,
+    lease::{Held, LeaseWatch},
     records::{
         Books, CandidateState, Dataset, End, Ending, ImageDocument, Job, JobState, Lease, Model,
         NewCandidate, Run, RunState, SplitSettings, Work,
@@ -135,6 +135,7 @@ contract! {
     free_work_is_claimed_and_finished,
     released_and_dropped_work_is_free_again,
     a_living_holder_keeps_its_work,
+    work_that_comes_on_all_the_time_is_renewed_no_less,
     dead_work_is_taken_over_and_its_holder_hears_of_it,
     holders_that_die_and_fail_are_counted_until_one_comes_on,
     a_dataset_is_frozen_once,
@@ -222,27 +223,28 @@ async fn a_failed_job_stays_failed(place: &Place) {
 async fn a_failed_expansion_is_gone_on_with_when_it_is_opened_again(place: &Place) {
     let catalog = place.open().await;
     let job = recorded_job(&*catalog).await;
-    catalog.reopen_expansion(job).await.unwrap();
+    catalog.reopen_expansion(job, "letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Expanding);
     catalog.fail_job(job, "the list was gone").await.unwrap();
     for _ in 0..2 {
-        catalog.reopen_expansion(job).await.unwrap();
+        catalog.reopen_expansion(job, "letter").await.unwrap();
         let found = catalog.job(job).await.unwrap().unwrap();
         assert_eq!((found.state, found.error), (JobState::Expanding, None));
+        assert_eq!(found.replayed.as_deref(), Some("letter"));
     }
     catalog.finish_expansion(job).await.unwrap();
     catalog.offer(&Work::Freeze(job)).await.unwrap();
-    catalog.reopen_expansion(job).await.unwrap();
+    catalog.reopen_expansion(job, "letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Running);
 
     // It failed for another reason: there is nothing more to expand.
     fail(&*catalog, job).await;
-    catalog.reopen_expansion(job).await.unwrap();
+    catalog.reopen_expansion(job, "letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Failed);
 
     let unknown = JobId::draw();
     let not_found = Err(StorageError::NotFound(format!("job {unknown}")));
-    assert_eq!(catalog.reopen_expansion(unknown).await, not_found);
+    assert_eq!(catalog.reopen_expansion(unknown, "letter").await, not_found);
 }
 
 // Candidates
@@ -1075,8 +1077,9 @@ async fn a_living_holder_keeps_its_work(place: &Place) {
     let holder = LeaseWatch::new(Duration::from_millis(300));
     let held = holder.claim_any(&catalog, "freeze", "a").await.unwrap();
     let held = held.expect("it is free");
-    let first = lease_on(&*catalog, &work).await;
-    until(async || lease_on(&*catalog, &work).await.beat >= first.beat + 3).await;
+    let beat = async || lease_on(&*catalog, &work).await.beat;
+    let first = beat().await;
+    until(async || beat().await >= first + 3).await;
     let watch = LeaseWatch::new(Duration::from_secs(60));
     for _ in 0..10 {
         let seen = lease_on(&*catalog, &work).await;
@@ -1085,6 +1088,34 @@ async fn a_living_holder_keeps_its_work(place: &Place) {
     }
     assert!(!held.lost_token().is_cancelled());
     held.finish().await.unwrap();
+}
+
+async fn work_that_comes_on_all_the_time_is_renewed_no_less(place: &Place) {
+    let catalog = place.open().await;
+    // Renewed every 500 ms.
+    let holder = LeaseWatch::new(Duration::from_millis(1_500));
+    let hold = async || {
+        catalog.offer(&freezing()).await.unwrap();
+        let held = holder.claim_any(&catalog, "freeze", "a").await.unwrap();
+        held.expect("one is free")
+    };
+    let (busy, still) = (hold().await, hold().await);
+    let progress = busy.progress();
+    let coming_on = tokio::spawn(async move {
+        loop {
+            progress.made();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    let beat = async |held: &Held| lease_on(&*catalog, held.work()).await.beat;
+    let (of_busy, of_still) = (beat(&busy).await, beat(&still).await);
+    until(async || beat(&still).await >= of_still + 6).await;
+    let beats = beat(&busy).await - of_busy;
+    assert!(beats >= 4, "{beats} beats in the time of six");
+    coming_on.abort();
+    for held in [busy, still] {
+        held.finish().await.unwrap();
+    }
 }
 
 async fn dead_work_is_taken_over_and_its_holder_hears_of_it(place: &Place) {
@@ -1122,6 +1153,8 @@ async fn holders_that_die_and_fail_are_counted_until_one_comes_on(place: &Place)
     };
     let first = take(&*catalog, &work, "one").await;
     assert_eq!(first.failures, 0);
+    let first = take(&*catalog, &work, "one").await;
+    assert_eq!(first.failures, 0, "it was cut off, and has it back");
     let second = take(&*catalog, &work, "two").await;
     assert_eq!(second.failures, 1, "one died");
     let third = take(&*catalog, &work, "three").await;
@@ -1136,6 +1169,7 @@ async fn holders_that_die_and_fail_are_counted_until_one_comes_on(place: &Place)
 
     let held = claim().await;
     held.progress().made();
+    assert_eq!(held.failures(), 0);
     until(async || failures().await == 0).await;
     held.fail().await.unwrap();
     assert_eq!(failures().await, 1, "the first since it came on");
@@ -1600,6 +1634,7 @@ fn job() -> Job {
         state: JobState::Expanding,
         error: None,
         dataset: None,
+        replayed: None,
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         created: 1_790_000_000_000,
     }

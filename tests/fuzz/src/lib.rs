@@ -115,7 +115,8 @@ fn name(bytes: &[u8]) {
 }
 
 /// A list of URLs: the first byte says whether it is a CSV and what labels it, the others
-/// are the list. It comes to an end, and each line of it is in the books.
+/// are the list. It comes to an end, and each line of a plain one that is neither blank nor
+/// a comment is in the books once.
 fn url_list(bytes: &[u8]) {
     let Some((how, content)) = bytes.split_first() else {
         return;
@@ -129,6 +130,8 @@ fn url_list(bytes: &[u8]) {
     let mut file = tempfile::Builder::new().suffix(suffix).tempfile();
     let file = file.as_mut().expect("a temporary file");
     file.write_all(content).expect("it takes bytes");
+    let plain = how & 1 == 0 && is_plain(content);
+    let lines = plain.then(|| telling_lines(content));
     let Ok(spool) = Spool::local(file.path()) else {
         return;
     };
@@ -139,7 +142,11 @@ fn url_list(bytes: &[u8]) {
         let (mut cursor, mut found) = (None, 0);
         for _ in 0..=content.len() {
             let step = list::step(spool.clone(), &list, labeling.as_ref(), cursor.as_deref());
-            let Ok(step) = step.await else { return };
+            let Ok(step) = step.await else {
+                // Without a line it is no list.
+                assert!(lines.is_none_or(|lines| lines == 0), "of {lines:?} lines");
+                return;
+            };
             for candidate in &step.found {
                 let is_line = matches!(candidate.location, Location::Line { .. });
                 assert!(!is_line || candidate.rejected.is_some(), "{candidate:?}");
@@ -147,13 +154,42 @@ fn url_list(bytes: &[u8]) {
             found += step.found.len();
             cursor = step.next;
             if cursor.is_none() {
-                let ends = content.iter().filter(|byte| matches!(byte, b'\n' | b'\r'));
-                assert!(found <= ends.count() + 1, "more than there are lines");
+                match lines {
+                    Some(lines) => assert_eq!(found, lines),
+                    None => assert!(found <= line_ends(content) + 1, "more than there are lines"),
+                }
                 return;
             }
         }
         panic!("it does not come to its end");
     });
+}
+
+/// Whether it can't be taken for a CSV, which has a column `url` in its first line, and
+/// all of each line is read.
+fn is_plain(list: &[u8]) -> bool {
+    /// Of a longer line only the beginning counts.
+    const READ_WHOLE: usize = 8 << 10;
+    let first = list.split(|byte| *byte == b'\n').next();
+    let first = first.unwrap_or_default().to_ascii_lowercase();
+    list.len() <= READ_WHOLE && !first.windows(3).any(|word| word == b"url")
+}
+
+/// The lines of a plain list that are neither blank nor a comment.
+fn telling_lines(list: &[u8]) -> usize {
+    let lines = list.split(|byte| *byte == b'\n');
+    let telling = lines.filter(|line| {
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_start_matches('\u{feff}').trim();
+        !text.is_empty() && !text.starts_with('#')
+    });
+    telling.count()
+}
+
+/// More than there are lines, where each ends with two.
+fn line_ends(list: &[u8]) -> usize {
+    let ends = list.iter().filter(|byte| matches!(byte, b'\n' | b'\r'));
+    ends.count()
 }
 
 /// A page's HTML. What comes out can be asked for, and once.

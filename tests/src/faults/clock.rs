@@ -74,16 +74,17 @@ async fn one(trial: &mut Trial, holder: Variables, waiter: Variables) {
 
     let since = Instant::now();
     while since.elapsed() < WATCHED {
-        match lease(&round).await {
-            None => return trial.problem("the run has ended before its lease was watched enough"),
-            Some(lease) if lease.owner.as_ref() != Some(&first) => {
-                trial.problem(format_args!(
-                    "the lease of one that lives was stolen: {lease:?}"
-                ));
-                break;
-            }
-            Some(_) => sleep(Duration::from_millis(100)).await,
+        let Some(lease) = lease(&round).await else {
+            trial.problem("the run has ended before its lease was watched enough");
+            return round.end(trial).await;
+        };
+        if lease.owner.as_ref() != Some(&first) {
+            trial.problem(format_args!(
+                "the lease of one that lives was stolen: {lease:?}"
+            ));
+            break;
         }
+        sleep(Duration::from_millis(100)).await;
     }
     let trainers = round.crew.members.iter();
     let holder = trainers

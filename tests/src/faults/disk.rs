@@ -1,11 +1,8 @@
 //! The disk that the objects lie on is full, and later it is not.
 
-use std::{
-    fs::File,
-    io::Write,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs::File, io::Write, path::PathBuf, process::Command};
+
+use tempfile::TempDir;
 
 use super::{
     Trial,
@@ -22,13 +19,13 @@ const NO_ROOM: &str = "No space left on device";
 
 /// Fills the disk in the middle of a job, waits until services say so, and frees it.
 pub async fn full(trial: &mut Trial) {
-    while trial.faults() < trial.dose.faults {
+    while trial.goes_on(trial.dose.faults) {
         let mut place = Place::embedded();
-        let disk = match Disk::mount(&place.folder().join("disk")) {
+        let disk = match Disk::mount() {
             Ok(disk) => disk,
             Err(why) => return trial.skip(why),
         };
-        place.keep_objects_in(&disk.folder.join("objects"));
+        place.keep_objects_in(&disk.folder.path().join("objects"));
         let crew = Crew::start(&place, &FIVE).await;
         let round = Round::begin(trial, place, crew).await;
         trial.moment(0.0..1.0).await;
@@ -55,22 +52,21 @@ pub async fn full(trial: &mut Trial) {
 
 /// A small disk in memory; gone when it is dropped.
 struct Disk {
-    folder: PathBuf,
+    /// Of its own: it is removed when nothing is mounted there any more.
+    folder: TempDir,
 }
 
 impl Disk {
     /// `Err`: why there can't be one on this machine.
-    fn mount(folder: &Path) -> Result<Self, String> {
-        std::fs::create_dir(folder).expect("the place's folder takes folders");
+    fn mount() -> Result<Self, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
         let size = format!("size={SIZE}");
         let mount = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &size, "maskline-faults"])
-            .arg(folder)
+            .arg(folder.path())
             .output();
         match mount {
-            Ok(mount) if mount.status.success() => Ok(Self {
-                folder: folder.to_owned(),
-            }),
+            Ok(mount) if mount.status.success() => Ok(Self { folder }),
             Ok(mount) => {
                 let why = String::from_utf8_lossy(&mount.stderr);
                 Err(format!(
@@ -84,7 +80,7 @@ impl Disk {
 
     /// Writes a file that leaves no room. Returns it.
     fn fill(&self) -> PathBuf {
-        let path = self.folder.join("ballast");
+        let path = self.folder.path().join("ballast");
         let mut file = File::create(&path).expect("an empty file finds room");
         // First in large pieces, then to the last byte.
         for piece in [vec![0; 1 << 20], vec![0; 1 << 12], vec![0; 1]] {
@@ -98,10 +94,10 @@ impl Drop for Disk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount")
             .arg("--lazy")
-            .arg(&self.folder)
+            .arg(self.folder.path())
             .status();
         if !unmounted.is_ok_and(|status| status.success()) {
-            eprintln!("{} is still mounted", self.folder.display());
+            eprintln!("{} is still mounted", self.folder.path().display());
         }
     }
 }

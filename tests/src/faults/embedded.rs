@@ -8,7 +8,7 @@ const IN_A_JOB: u32 = 20;
 
 /// `kill -9` of `maskline run` at a random moment; another goes on.
 pub async fn killed(trial: &mut Trial) {
-    while trial.faults() < trial.dose.faults {
+    while trial.goes_on(trial.dose.faults) {
         let place = Place::embedded();
         let crew = Crew::start(&place, &["run"]).await;
         let mut round = Round::begin(trial, place, crew).await;

@@ -17,7 +17,7 @@ const IN_A_JOB: u32 = 25;
 
 /// `kill -9` of a random service at a random moment; another takes its place.
 pub async fn by_kill(trial: &mut Trial) {
-    while trial.faults() < trial.dose.faults {
+    while trial.goes_on(trial.dose.faults) {
         let place = Place::servers().await;
         let crew = Crew::start(&place, &FIVE_TWICE).await;
         let mut round = Round::begin(trial, place, crew).await;
@@ -42,7 +42,7 @@ pub async fn by_kill(trial: &mut Trial) {
 /// How often a message was begun is told by the spans: each attempt has one, and a
 /// service that stops sends its last.
 pub async fn by_term(trial: &mut Trial) {
-    while trial.faults() < trial.dose.faults {
+    while trial.goes_on(trial.dose.faults) {
         let collector = Collector::start().await;
         let mut place = Place::servers().await;
         place.trace_to(&collector);

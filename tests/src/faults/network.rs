@@ -87,7 +87,7 @@ async fn struck_often(
     strike: impl AsyncFn(&mut Trial, &Round, usize),
 ) {
     let most = trial.faults() + trial.dose.faults;
-    while trial.faults() < most {
+    while trial.goes_on(most) {
         let round = begin(trial).await;
         while trial.faults() < most {
             trial.moment(pause.clone()).await;
@@ -114,7 +114,7 @@ pub async fn catalog_away(trial: &mut Trial) {
 
 /// The server is away from all services at once, and comes back.
 async fn away(trial: &mut Trial, server: Server) {
-    while trial.faults() < trial.dose.faults {
+    while trial.goes_on(trial.dose.faults) {
         let round = begin(trial).await;
         while trial.faults() < trial.dose.faults {
             trial.moment(0.2..4.0).await;

@@ -19,9 +19,9 @@ pub enum Signal {
 }
 
 impl Node {
-    /// `Err`: why there can't be one on this machine.
+    /// `Err`: why one that starts here can't be started again. Panics where none starts.
     pub async fn start() -> Result<Self, String> {
-        let node = Started::new("rabbitmq").await?;
+        let node = Started::new("rabbitmq").await;
         if node.files().join("container").exists() {
             return Err("RabbitMQ is a container here, and would start on another port".to_owned());
         }

@@ -20,7 +20,7 @@ pub async fn rabbitmq(trial: &mut Trial) {
         Ok(node) => node,
         Err(why) => return trial.skip(why),
     };
-    while trial.faults() < trial.dose.faults {
+    while trial.goes_on(trial.dose.faults) {
         let place = node.place().await;
         let crew = Crew::start(&place, &FIVE_TWICE).await;
         let round = Round::begin(trial, place, crew).await;

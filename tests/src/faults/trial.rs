@@ -9,6 +9,9 @@ use tokio::time::Instant;
 
 use super::{Dose, Kind};
 
+/// So many jobs on end may pass without a fault, each too quick to be met by one.
+const IN_VAIN: u32 = 10;
+
 /// A kind of fault being done: its chances, its log and its count.
 pub struct Trial {
     kind: &'static str,
@@ -18,6 +21,8 @@ pub struct Trial {
     random: StdRng,
     begun: Instant,
     faults: u32,
+    /// Jobs on end that were begun, with no fault since.
+    in_vain: u32,
     problems: Vec<String>,
     skipped: Option<String>,
 }
@@ -63,6 +68,7 @@ impl Kind {
             random: StdRng::from_seed(chances.into()),
             begun: Instant::now(),
             faults: 0,
+            in_vain: 0,
             problems: vec![],
             skipped: None,
         };
@@ -97,11 +103,30 @@ impl Trial {
     /// A fault was done.
     pub fn struck(&mut self, what: impl Display) {
         self.faults += 1;
+        self.in_vain = 0;
         self.say(format_args!("{:>3}  {what}", self.faults));
     }
 
     pub fn faults(&self) -> u32 {
         self.faults
+    }
+
+    /// Whether another job is to be begun, for want of so many faults in all. A problem
+    /// where job after job passes without any.
+    pub fn goes_on(&mut self, wanted: u32) -> bool {
+        let in_vain = std::mem::take(&mut self.in_vain);
+        if self.faults >= wanted {
+            return false;
+        }
+        if in_vain == IN_VAIN {
+            let faults = self.faults;
+            self.problem(format_args!(
+                "{in_vain} jobs on end without a fault, {faults} of {wanted} done"
+            ));
+            return false;
+        }
+        self.in_vain = in_vain + 1;
+        true
     }
 
     /// Something is not as it must be.

@@ -39,8 +39,7 @@ pub async fn run(report: &mut Report, count: u64) {
 
     let warm = WARM.min(count / 10);
     let tenth = |n: u64| n * count / 10;
-    // When so many had ended.
-    let (mut warm_peaks, mut marks, mut deepest) = (None, vec![], 0);
+    let (mut warm_peaks, mut marks, mut deepest) = (None, vec![(0, 0.0)], 0);
     for look in 0_u32.. {
         sleep(LOOK_EVERY).await;
         let books = stores.catalog.books(job).await.expect("the books");
@@ -64,19 +63,15 @@ pub async fn run(report: &mut Report, count: u64) {
             break;
         }
     }
-    let ended_after = |wanted: u64| {
-        let mark = marks.iter().find(|(ended, _)| *ended >= wanted);
-        mark.map_or(f64::INFINITY, |(_, seconds)| *seconds)
-    };
     let rate = |from: u64, to: u64| {
-        let seconds = ended_after(tenth(to)) - ended_after(tenth(from));
+        let seconds = ended_after(&marks, tenth(to)) - ended_after(&marks, tenth(from));
         (tenth(to) - tenth(from)) as f64 / seconds
     };
     // The first tenth begins with nothing in the later stages, the second does not.
     let (first, last) = (rate(0, 1).max(rate(1, 2)), rate(9, 10));
     report.say(format_args!(
         "{:.1} candidates a second over all",
-        count as f64 / ended_after(count)
+        count as f64 / ended_after(&marks, count)
     ));
     report.must(
         last >= LAST_TO_FIRST * first,
@@ -111,4 +106,21 @@ pub async fn run(report: &mut Report, count: u64) {
     }
     broker.close().await;
     place.remove().await;
+}
+
+/// That so many candidates had ended after so many seconds.
+type Mark = (u64, f64);
+
+/// The seconds after which so many candidates had ended; between two marks they end
+/// evenly.
+fn ended_after(marks: &[Mark], wanted: u64) -> f64 {
+    let Some(at) = marks.iter().position(|(ended, _)| *ended >= wanted) else {
+        return f64::INFINITY;
+    };
+    let (ended, seconds) = marks[at];
+    let Some(&(before, since)) = at.checked_sub(1).and_then(|at| marks.get(at)) else {
+        return seconds;
+    };
+    let part = (wanted - before) as f64 / (ended - before) as f64;
+    since + part * (seconds - since)
 }

@@ -52,6 +52,7 @@ async fn while_the_broker_takes_nothing_all_is_held_and_nothing_done_twice() {
         assert!(!said.contains("connection to RabbitMQ is lost"), "{said}");
         assert!(service.stop().await.success());
     }
+    cluster.place.remove_stored().await;
 }
 
 /// Waits until the service says that the broker takes nothing.

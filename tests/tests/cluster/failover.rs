@@ -73,6 +73,7 @@ async fn a_job_survives_the_node_that_leads_its_queues() {
     for service in &mut services {
         assert!(service.stop().await.success());
     }
+    cluster.place.remove_stored().await;
 }
 
 impl Cluster {

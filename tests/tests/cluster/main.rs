@@ -33,7 +33,6 @@ struct Node {
 impl Cluster {
     async fn start_nodes() -> Self {
         let servers = Started::new("cluster").await;
-        let servers = servers.unwrap_or_else(|why| panic!("{why}"));
         let address = servers.told("MASKLINE_TEST_CLUSTER");
         let (access, hosts) = address.split_once('@').expect("user and password");
         let (hosts, _) = hosts.split_once('/').expect("a virtual host");

@@ -14,9 +14,7 @@ use maskline_tests::{
     site::{Manners, Site},
 };
 use serde_json::{Value, json};
-
-/// A W3C trace id of a test's own.
-const POISONED: &str = "0123456789abcdef0123456789abcdef";
+use uuid::Uuid;
 
 /// What operators are told of spans.
 const PAGE: &str = include_str!("../../../docker/observability/README.md");
@@ -47,7 +45,7 @@ async fn a_jobs_and_its_images_traces_are_whole_and_say_how_it_went() {
     };
     let site = Site::serve(&collection, manners).await;
     site.set_busy(["without_mask/face-0.jpg".to_owned()]);
-    poison(&place).await;
+    let poisoned = poison(&place).await;
     let stages = [&Pipeline::STAGES[..], &["trainer"]].concat();
     let pipeline = Pipeline::start(&place, &stages).await;
     let list = site.list();
@@ -95,7 +93,7 @@ async fn a_jobs_and_its_images_traces_are_whole_and_say_how_it_went() {
     shows_each_attempt(&given_up, 3);
     says_what_killed_it(&given_up, "retries_exhausted", "503");
     let poisoned = jaeger
-        .trace_with(POISONED, "process validator.images", 1)
+        .trace_with(&poisoned, "process validator.images", 1)
         .await;
     says_what_killed_it(&poisoned, "poison", "can't be read");
 
@@ -203,10 +201,11 @@ impl Images {
     }
 }
 
-/// A message that nobody can read, in a trace of its own.
-async fn poison(place: &Place) {
+/// A message that nobody can read, in a trace of its own, whose id is returned.
+async fn poison(place: &Place) -> String {
     let broker = place.broker().await;
-    let traceparent = format!("00-{POISONED}-0123456789abcdef-01");
+    let trace = Uuid::new_v4().simple().to_string();
+    let traceparent = format!("00-{trace}-0123456789abcdef-01");
     let envelope = Envelope {
         key: Queue::ValidatorImages.keys()[0].to_owned(),
         headers: Headers::from([(headers::TRACEPARENT.to_owned(), traceparent)]),
@@ -217,6 +216,7 @@ async fn poison(place: &Place) {
         .await
         .expect("a broker takes every body");
     broker.close().await;
+    trace
 }
 
 /// One root, which links to the job's trace, and no parent that is not there.

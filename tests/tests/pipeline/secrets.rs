@@ -101,11 +101,11 @@ async fn no_secret_is_said() {
             .iter()
             .any(|span| span.attribute("url.full").is_some())
     );
-    said.extend(
-        spans
-            .iter()
-            .map(|span| (span.name.clone(), format!("{span:?}"))),
-    );
+    // The messages of errors and the details of rejections.
+    for event in ["exception", "rejected"] {
+        assert!(spans.iter().any(|span| span.has_event(event)), "no {event}");
+    }
+    said.extend(spans.iter().map(|span| (span.name.clone(), span.said())));
 
     let s3 = std::env::var("AWS_SECRET_ACCESS_KEY").expect("tests/run sets it");
     for (who, text) in &said {

@@ -200,6 +200,7 @@ impl Demo {
             state: JobState::Expanding,
             error: None,
             dataset: None,
+            replayed: None,
             traceparent: None,
             created: now(),
         }

@@ -235,6 +235,7 @@ impl Order {
             state: JobState::Expanding,
             error: None,
             dataset: None,
+            replayed: None,
             traceparent: None,
             created: now(),
         })

@@ -5,6 +5,7 @@ use std::{env, io::IsTerminal};
 use anyhow::{Context, Result};
 use clap::Args;
 use maskline_messages::{CandidateId, ImageId};
+use maskline_runtime::Address;
 use maskline_storage::{Catalog, records::Candidate};
 use serde::Serialize;
 use url::Url;
@@ -31,14 +32,27 @@ pub struct Trace {
     /// One JSON object a line, a line a trace
     #[arg(long)]
     json: bool,
-    /// Where Jaeger's pages are
+    /// Where Jaeger's pages are. An address with a password only by the environment,
+    /// or in a file that MASKLINE_JAEGER_FILE names
     #[arg(
         long,
         env = "MASKLINE_JAEGER",
         value_name = "URL",
-        default_value = "http://localhost:16686"
+        default_value = "http://localhost:16686",
+        hide_env_values = true
     )]
-    jaeger: Url,
+    jaeger: Address,
+    /// Where Jaeger is asked, if not where its pages are. With a password as above:
+    /// MASKLINE_JAEGER_API_FILE
+    #[arg(
+        long,
+        env = "MASKLINE_JAEGER_API",
+        value_name = "URL",
+        default_value = "",
+        hide_default_value = true,
+        hide_env_values = true
+    )]
+    jaeger_api: Address,
     #[command(flatten)]
     places: Places,
 }
@@ -67,7 +81,7 @@ struct Traced {
 impl Trace {
     /// Prints the trace of the image or the job, and of the job that it belongs to.
     pub async fn run(self) -> Result<()> {
-        let jaeger = Jaeger::at(self.jaeger.clone())?;
+        let jaeger = self.jaeger()?;
         let stores = self.places.stores().await?;
         let catalog = stores.catalog.as_ref();
         let candidates = self.candidates(catalog).await?;
@@ -84,6 +98,12 @@ impl Trace {
             self.print(of_job(job), &jaeger, false).await?;
         }
         Ok(())
+    }
+
+    fn jaeger(&self) -> Result<Jaeger> {
+        let api = Some(&self.jaeger_api).filter(|api| !api.expose().is_empty());
+        let api = api.map(|api| url(api, "MASKLINE_JAEGER_API")).transpose()?;
+        Jaeger::at(url(&self.jaeger, "MASKLINE_JAEGER")?)?.asked_at(api)
     }
 
     async fn candidates(&self, catalog: &dyn Catalog) -> Result<Vec<Candidate>> {
@@ -107,6 +127,12 @@ impl Trace {
         }
         Ok(())
     }
+}
+
+/// What is wrong is said without the address, which may hold a password.
+fn url(address: &Address, variable: &str) -> Result<Url> {
+    let url = address.expose().parse::<Url>();
+    url.with_context(|| format!("the address of {variable} is none: write http://HOST:16686"))
 }
 
 fn of_image(candidate: Candidate) -> Traced {
@@ -160,5 +186,43 @@ impl Traced {
             Some(spans) => lines.push(format!("\n{}", tree::tree(spans, colours))),
         }
         lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        trace: Trace,
+    }
+
+    fn parse(flags: &[&str]) -> Result<Line, clap::Error> {
+        Line::try_parse_from([&["trace", "ID"][..], flags].concat())
+    }
+
+    #[test]
+    fn jaegers_addresses_are_flags_unless_they_hold_a_password() {
+        let line = parse(&["--jaeger", "http://pages", "--jaeger-api", "http://api"]);
+        let jaeger = line.unwrap().trace.jaeger().unwrap();
+        assert_eq!(jaeger.page("ab").as_str(), "http://pages/trace/ab");
+        for (flag, variable) in [
+            ("--jaeger", "MASKLINE_JAEGER"),
+            ("--jaeger-api", "MASKLINE_JAEGER_API"),
+        ] {
+            let refused = parse(&[flag, "http://me:hunter2@h"]).unwrap_err();
+            let refused = refused.to_string();
+            assert!(refused.contains(variable), "{refused}");
+            assert!(!refused.contains("hunter2"), "{refused}");
+            let line = parse(&[flag, "http://h:hunter2"]).unwrap();
+            let refused = line.trace.jaeger().err().expect("a port is a number");
+            let refused = format!("{refused:#}");
+            assert!(refused.contains(variable), "{refused}");
+            assert!(!refused.contains("hunter2"), "{refused}");
+        }
     }
 }

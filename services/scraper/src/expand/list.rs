@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::Context as _;
 use csv::{ByteRecord, Position, ReaderBuilder};
-use maskline_messages::{Label, Labeling, Location, Reason, shown};
+use maskline_messages::{Label, Labeling, Location, MAX_URL, Reason, is_too_long, shown};
 use tempfile::NamedTempFile;
 use url::Url;
 
@@ -26,8 +26,9 @@ use crate::fetch::{Fetcher, address, web::Wanted};
 /// Of a list on the web. A hundred million URLs go into a few files of this size.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// Of a line of text, and so of a URL: one that is as long is none that servers take.
-const LONGEST_LINE: u64 = 16 << 10;
+/// Of a line of text. More than a URL has, which may be written at more length than
+/// it is: with white space around it, or with its scheme's usual port.
+const LONGEST_LINE: u64 = 2 * MAX_URL as u64;
 
 /// Of a CSV's record, all of its columns together. A quote that is never closed makes
 /// one record of all that follows.
@@ -345,24 +346,32 @@ impl Reading<'_> {
 }
 
 fn parse(text: &str) -> Result<Url, String> {
+    let too_long = || Err("longer than a URL may be".to_owned());
     if text.len() as u64 >= LONGEST_LINE {
-        return Err("longer than a URL may be".to_owned());
+        return too_long();
     }
     match text.parse::<Url>() {
+        Ok(url) if is_too_long(&url) => too_long(),
         Ok(url) if url.has_host() => Ok(url),
         Ok(_) => Err("not a URL with a host".to_owned()),
         Err(error) => Err(format!("not a URL ({error})")),
     }
 }
 
-/// A text that is no URL as records may show it: without what would be user,
-/// password and query if it were one.
+/// A text that is no URL as records may show it: without what would be user, password,
+/// query and fragment if it were one, and rather less than more.
 fn legible(text: &str) -> String {
-    let text = text.split_once('?').map_or(text, |(before, _)| before);
-    match (text.split_once("://"), text.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
-        _ => text.to_owned(),
+    let (before, behind) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
+    // Then the `?` or `#` may be a password's own, and what is before it the password.
+    if behind.contains('@') {
+        return "…".to_owned();
     }
+    let Some((_, host)) = before.rsplit_once('@') else {
+        return before.to_owned();
+    };
+    let mut schemes = ["http://", "https://"].into_iter();
+    let scheme = schemes.find(|scheme| before.starts_with(*scheme));
+    format!("{}{host}", scheme.unwrap_or_default())
 }
 
 /// A file of which no more is read than `left` until somebody sets that again: the
@@ -447,7 +456,7 @@ mod tests {
             "line 5: not a URL (relative URL without a base): nonsense",
             "line 6: not a URL (empty host): http://",
             "line 7: not a URL (relative URL without a base): \u{fffd}\u{fffd}",
-            "line 8: not a URL with a host: mailto:a@b.c",
+            "line 8: not a URL with a host: b.c",
         ];
         assert_eq!(shown(&found), expected);
         assert!(matches!(&found[2].location, Location::Line { line: 5, .. }));
@@ -562,14 +571,45 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_that_is_no_url_is_shown_without_its_secrets() {
-        let text = "http://me:hunter2@/a.jpg?sig=hunter2\nhttp://me:hunter2@h:port/\nx?hunter2\n";
+        let lines = [
+            ("http://me:hunter2@/a.jpg?sig=hunter2", "http:///a.jpg"),
+            ("http://me:hunter2@h:port/", "http://h:port/"),
+            ("http://me:hunter2/@h/a.jpg", "http://h/a.jpg"),
+            ("http://h:port/#hunter2", "http://h:port/"),
+            ("me:hunter2@example.org/a.jpg", "example.org/a.jpg"),
+            ("me:hunter2?@h/a.jpg", "…"),
+            ("me:@hunter2#@h/a.jpg", "…"),
+            ("x?hunter2", "x"),
+        ];
+        let text = lines.map(|(line, _)| line).join("\n");
         let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
-        assert_eq!(found.len(), 3);
-        for line in shown(&found) {
-            assert!(
-                line.contains("not a URL") && !line.contains("hunter2"),
-                "{line}"
-            );
+        assert_eq!(found.len(), lines.len());
+        for (said, (_, expected)) in shown(&found).iter().zip(lines) {
+            assert!(said.contains("not a URL"), "{said}");
+            assert!(said.ends_with(&format!(": {expected}")), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_url_is_measured_as_it_is_asked_for_and_not_as_it_is_written() {
+        let begin = "http://a/";
+        let longest = format!("{begin}{}", "x".repeat(MAX_URL - begin.len()));
+        let lines = [
+            longest.clone(),
+            longest.replacen(begin, "http://a:80/", 1),
+            format!("{longest}x"),
+            format!("{begin}{}", "ä".repeat(MAX_URL / 4)),
+        ];
+        let text = lines.join("\r\n");
+        let csv = format!("url\r\n{text}\r\n");
+        for (name, text) in [("list.txt", text), ("list.csv", csv)] {
+            let (found, _) = all(name, text.as_bytes(), None).await.unwrap();
+            let found = shown(&found);
+            assert_eq!(found.len(), lines.len(), "{name}");
+            assert!(found[..2].iter().all(|url| *url == longest), "{name}");
+            for line in &found[2..] {
+                assert!(line.contains("longer than a URL may be"), "{name}: {line}");
+            }
         }
     }
 }

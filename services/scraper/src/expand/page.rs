@@ -8,7 +8,7 @@
 use std::{cell::RefCell, collections::HashSet};
 
 use lol_html::{HtmlRewriter, Settings, element, html_content::Element};
-use maskline_messages::{Labeling, Reason, shown};
+use maskline_messages::{Labeling, Reason, is_too_long, shown};
 use url::Url;
 
 use super::{ExpandError, Found, Step, found_at};
@@ -19,9 +19,6 @@ const MOST_BYTES: u64 = 10 << 20;
 
 /// Images of one page: it is one step.
 pub const MOST_IMAGES: usize = 10_000;
-
-/// A URL that is longer is none that servers take.
-const LONGEST_URL: usize = 16 << 10;
 
 /// Links to files with these endings are links to images.
 const ENDINGS: [&str; 9] = [
@@ -131,15 +128,14 @@ impl Images {
         let text = htmlize::unescape_attribute(attribute);
         let mut url = self.base.as_ref()?.join(text.trim()).ok()?;
         url.set_fragment(None);
-        Some(url)
+        (!is_too_long(&url)).then_some(url)
     }
 
     fn add(&mut self, attribute: Option<String>) {
         let Some(url) = attribute.and_then(|attribute| self.resolve(&attribute)) else {
             return;
         };
-        let fetchable =
-            matches!(url.scheme(), "http" | "https") && url.as_str().len() <= LONGEST_URL;
+        let fetchable = matches!(url.scheme(), "http" | "https");
         if fetchable && self.urls.len() < MOST_IMAGES && self.seen.insert(url.clone()) {
             self.urls.push(url);
         }
@@ -179,6 +175,8 @@ fn largest(srcset: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use maskline_messages::MAX_URL;
+
     use super::*;
 
     fn found(html: &str) -> Vec<String> {
@@ -214,8 +212,19 @@ mod tests {
             <img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="><img src="javascript:0">
             <img src=""><img><img src="file:///etc/passwd">"#;
         assert_eq!(found(html), ["http://other/x/a.jpg"]);
-        let endless = format!("<img src=a.jpg><img src={}>", "x".repeat(LONGEST_URL));
-        assert_eq!(found(&endless), ["http://site/gallery/a.jpg"]);
+    }
+
+    #[test]
+    fn a_url_is_measured_as_it_is_asked_for_and_not_as_it_is_written() {
+        let begin = "http://a/";
+        let longest = format!("{begin}{}", "x".repeat(MAX_URL - begin.len()));
+        let escaped = format!("{begin}{}", "ä".repeat(MAX_URL / 4));
+        let html = format!(
+            r#"<base href="{longest}/"><img src="b.jpg"><img src="{longest}#top">
+            <img src="{longest}x"><img src="{escaped}">"#
+        );
+        let expected = ["http://site/gallery/b.jpg", longest.as_str()];
+        assert_eq!(found(&html), expected);
     }
 
     #[test]

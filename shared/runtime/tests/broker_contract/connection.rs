@@ -169,7 +169,7 @@ pub async fn a_retry_without_room_to_wait_is_held_until_there_is(place: &Place) 
     let depths = broker.depths().await.expect("it answers");
     let waiting = depths[QUEUE.name()].delayed;
     assert!(waiting >= 4, "it has room for more than {waiting}");
-    let full = format!("{QUEUE}.delay.4096000");
+    let full = format!("{QUEUE}.delay.4096000.max.4");
     place.management().purge_queue(&full).await;
     within(held).await.expect("there is room now");
     broker.close().await;

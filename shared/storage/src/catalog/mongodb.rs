@@ -432,12 +432,12 @@ impl Catalog for MongodbCatalog {
         self.change_job(job, JobState::Expanding, set).await
     }
 
-    async fn reopen_expansion(&self, job: JobId) -> Result<(), StorageError> {
+    async fn reopen_expansion(&self, job: JobId, letter: &str) -> Result<(), StorageError> {
         if self.was_offered(&Work::Freeze(job)).await? {
             return Ok(());
         }
         let failed = doc! { "_id": job.to_string(), "state": name_of(JobState::Failed) };
-        let expanding = doc! { "state": name_of(JobState::Expanding) };
+        let expanding = doc! { "state": name_of(JobState::Expanding), "replayed": letter };
         let update = doc! { "$set": expanding, "$unset": { "error": "" } };
         self.change_job_where(job, failed, update).await
     }

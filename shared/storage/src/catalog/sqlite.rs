@@ -136,7 +136,8 @@ impl Catalog for SqliteCatalog {
         .await
     }
 
-    async fn reopen_expansion(&self, job: JobId) -> Result<(), StorageError> {
+    async fn reopen_expansion(&self, job: JobId, letter: &str) -> Result<(), StorageError> {
+        let letter = letter.to_owned();
         self.write("update", "jobs", move |connection| {
             if was_offered(connection, &Work::Freeze(job))? {
                 return Ok(());
@@ -145,6 +146,7 @@ impl Catalog for SqliteCatalog {
                 if job.state == JobState::Failed {
                     job.state = JobState::Expanding;
                     job.error = None;
+                    job.replayed = Some(letter);
                 }
             })?
             .ok_or_else(|| missing_job(job).into())

@@ -1,5 +1,7 @@
 //! The address of a RabbitMQ, or of a cluster's nodes:
 //! `amqp://USER:PASSWORD@HOST:PORT,HOST:PORT/VHOST?max_length=N`; with TLS `amqps://…`.
+//! In a user, a password or a virtual host `/`, `?`, `#` and `@` are written as `%2F`,
+//! `%3F`, `%23` and `%40`; so is every `@` of an option.
 
 use std::{fmt, path::PathBuf};
 
@@ -45,11 +47,19 @@ pub struct Node {
 }
 
 impl Address {
+    /// No error repeats the address: it holds a password.
     pub fn parse(address: &str) -> Result<Self, BrokerError> {
         let (scheme, rest) = address
             .split_once("://")
             .ok_or_else(|| misconfigured(format!("the broker's address has no ://: {EXAMPLE}")))?;
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        // Else a password's end would be taken for a virtual host or an option, and shown.
+        if rest.contains('@') {
+            return Err(misconfigured(format!(
+                "the broker's address has an @ behind its first /, ? or #: write it as %40, and \
+                 /, ? and # in a user, a password or a virtual host as %2F, %3F and %23: {EXAMPLE}"
+            )));
+        }
         let (user, hosts) = authority
             .rsplit_once('@')
             .map_or((String::new(), authority), |(user, hosts)| {
@@ -68,7 +78,6 @@ impl Address {
     }
 }
 
-/// What is wrong is said without repeating the address: it holds a password.
 fn read(address: &str) -> Result<Url, BrokerError> {
     let url = Url::parse(address)
         .map_err(|error| misconfigured(format!("the broker's address: {error}: {EXAMPLE}")))?;
@@ -111,9 +120,9 @@ fn options(url: &Url) -> Result<(i64, Security), BrokerError> {
             }
             _ => {
                 return Err(misconfigured(format!(
-                    "{name}={value} means nothing to RabbitMQ's address: only max_length=NUMBER \
-                     (of messages in a queue, at least 1) does and, with amqps://, \
-                     cacertfile=FILE (of the authorities to trust, in PEM)"
+                    "the option {name} of RabbitMQ's address means nothing as it is written: \
+                     only max_length=NUMBER (of messages in a queue, at least 1) does and, with \
+                     amqps://, cacertfile=FILE (of the authorities to trust, in PEM)"
                 )));
             }
         }
@@ -181,6 +190,26 @@ mod tests {
         assert_eq!(address.nodes[0].to_string(), "h:1, virtual host a/b");
         assert_eq!(address.max_length, 7);
         assert_eq!(shown("amqp://[::1]:2/%2f"), "[::1]:2, virtual host /");
+        assert_eq!(shown("amqp://host/a%40b"), "host:5672, virtual host a@b");
+    }
+
+    #[test]
+    fn the_end_of_a_password_is_taken_for_nothing_else() {
+        for address in [
+            "amqp://me:?hunter2@host",
+            "amqp://me:#hunter2@host",
+            "amqp://me:12/hunter2@host",
+            "amqp://me:12/hunter2@one:1,two:2/%2f",
+            "amqp://host/hunter2@v",
+        ] {
+            let why = refusal(address);
+            assert!(why.contains("%40") && !why.contains("hunter2"), "{why}");
+        }
+        let why = refusal("amqp://host?password=hunter2");
+        assert!(
+            why.contains("option password") && !why.contains("hunter2"),
+            "{why}"
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! its time at most, mostly its time.
 //!
 //! A delay queue is made when the first message needs it, and holds as many as its
-//! work queue: one that is full makes whoever wants to retry wait.
+//! work queue: one that is full makes whoever wants to retry wait. Its name says how
+//! many, since a queue can't be declared with another limit than the one it has.
 
 use std::time::Duration;
 
@@ -41,8 +42,8 @@ fn rung(after: Duration) -> Duration {
     rungs().find(|&rung| after <= rung).unwrap_or(longest)
 }
 
-fn name(queue: Queue, rung: Duration) -> String {
-    format!("{queue}.delay.{}", rung.as_millis())
+fn name(queue: Queue, rung: Duration, max_length: i64) -> String {
+    format!("{queue}.delay.{}.max.{max_length}", rung.as_millis())
 }
 
 /// The queue where a message of `queue` waits for `after`.
@@ -51,7 +52,7 @@ pub async fn queue(
     queue: Queue,
     after: Duration,
 ) -> Result<String, BrokerError> {
-    let name = name(queue, rung(after));
+    let name = name(queue, rung(after), session.max_length);
     if !session.has_delay(&name) {
         let channel = session.channel().await?;
         let arguments = topology::delay(queue.name(), session.max_length);
@@ -65,7 +66,7 @@ pub async fn queue(
 /// How many messages of `queue` wait. In a session [aside](Session::aside).
 pub async fn waiting(session: &Session, queue: Queue) -> Result<u64, BrokerError> {
     let lengths: Vec<_> = stream::iter(rungs())
-        .map(|rung| length(session, name(queue, rung)))
+        .map(|rung| length(session, name(queue, rung, session.max_length)))
         .buffered(LOOKS)
         .collect()
         .await;

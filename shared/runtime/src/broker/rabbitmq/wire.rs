@@ -427,7 +427,7 @@ mod tests {
             AMQPValue::FieldTable(death)
         };
         let deaths = FieldArray::from(vec![
-            death("validator.images.delay.1000", "expired"),
+            death("validator.images.delay.1000.max.7", "expired"),
             death("validator.images", "delivery_limit"),
         ]);
         let letter = received(&[

@@ -49,7 +49,7 @@ struct Page {
     #[serde(rename = "_id")]
     id: String,
     revision: i64,
-    /// Its candidates; `None`: they are being recorded.
+    /// Its candidates; `None`: they are being recorded, or whoever did it died at it.
     size: Option<u64>,
     /// `None`: it is open.
     counts: Option<Vec<Count>>,
@@ -71,11 +71,7 @@ impl MongodbCatalog {
     ) -> Result<(), StorageError> {
         let size = match new {
             Some(new) => new as u64,
-            None => {
-                let candidates = self.collection(CANDIDATES);
-                let counting = candidates.count_documents(doc! { "page": page });
-                self.connection.run("count", CANDIDATES, counting).await?
-            }
+            None => self.size_of(page).await?,
         };
         let size = serialize_to_bson(&size).map_err(damaged)?;
         self.reopen(
@@ -83,6 +79,12 @@ impl MongodbCatalog {
             doc! { "job": job.to_string(), "open": true, "size": size },
         )
         .await
+    }
+
+    async fn size_of(&self, page: &str) -> Result<u64, StorageError> {
+        let candidates = self.collection(CANDIDATES);
+        let counting = candidates.count_documents(doc! { "page": page });
+        self.connection.run("count", CANDIDATES, counting).await
     }
 
     async fn reopen(&self, page: &str, set: Document) -> Result<(), StorageError> {
@@ -142,18 +144,20 @@ impl MongodbCatalog {
             let mut closing = vec![];
             for page in pages {
                 let ended = counted.remove(&page.id).unwrap_or_default();
-                let in_flight = page.size.map(|size| {
-                    let ended: u64 = ended.iter().map(|count| count.candidates).sum();
-                    size.saturating_sub(ended)
-                });
-                match in_flight {
-                    Some(0) => closing.push(self.close(page, &ended)?),
-                    in_flight => counts.push(Count {
-                        state: CandidateState::InFlight,
-                        reason: None,
-                        candidates: in_flight.unwrap_or_default(),
-                    }),
+                let size = match page.size {
+                    Some(size) => size,
+                    None => self.size_of(&page.id).await?,
+                };
+                let all_ended: u64 = ended.iter().map(|count| count.candidates).sum();
+                let in_flight = size.saturating_sub(all_ended);
+                if in_flight == 0 && page.size.is_some() {
+                    closing.push(self.close(page, &ended)?);
                 }
+                counts.push(Count {
+                    state: CandidateState::InFlight,
+                    reason: None,
+                    candidates: in_flight,
+                });
                 counts.extend(ended);
             }
             let closing = stream::iter(closing).buffer_unordered(CLOSING);
