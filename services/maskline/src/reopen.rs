@@ -28,11 +28,11 @@ pub async fn reopen(
     let mut candidates: BTreeMap<JobId, Vec<CandidateId>> = BTreeMap::new();
     for letter in letters {
         match told(letter) {
-            Some(Message::JobFailed(failed)) => {
-                if !reopen_expansion(catalog, failed.job, &letter.id).await? {
-                    reopened.early.insert(failed.job);
-                    continue;
-                }
+            Some(Message::JobFailed(failed))
+                if !reopen_expansion(catalog, failed.job, &letter.id).await? =>
+            {
+                reopened.early.insert(failed.job);
+                continue;
             }
             Some(Message::ImageFailed(failed)) => {
                 candidates
