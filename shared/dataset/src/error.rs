@@ -10,6 +10,8 @@ pub enum ShardError {
     Parquet(#[from] ParquetError),
     #[error(transparent)]
     Arrow(#[from] ArrowError),
+    #[error("what it says of its own pages can't be: it is damaged")]
+    Contradictory,
     #[error("it has no column {0}")]
     NoColumn(&'static str),
     #[error("some of its values are missing")]
