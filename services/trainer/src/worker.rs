@@ -124,6 +124,7 @@ impl Trainer {
 
     async fn give_up(&self, id: RunId, why: &Hopeless, held: Held) -> Result<()> {
         tracing::error!(run = %id, error = %why, "the run failed");
+        telemetry::given_up(&why.to_string());
         let mut run = self.run(id).await?;
         run.state = RunState::Failed;
         run.error = Some(why.to_string());

@@ -20,7 +20,7 @@ use tracing_subscriber::{
 };
 use uuid::Uuid;
 
-pub use spans::{JOB_ID, current_trace_id, current_traceparent, in_span_from, span_from};
+pub use spans::{JOB_ID, current_trace_id, current_traceparent, given_up, in_span_from, span_from};
 pub(crate) use spans::{Processing, Sending};
 
 /// Who speaks, and how loud.

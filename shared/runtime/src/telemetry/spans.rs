@@ -49,12 +49,12 @@ pub async fn in_span_from<T>(
         span.set_attribute(attribute, value);
     }
     let worked = work.instrument(span.clone()).await;
-    worked.inspect_err(|error| {
-        let error = format!("{error:#}");
-        span.set_attribute(semconv::ERROR_TYPE, "work_failed");
-        exception(&span, "WorkFailed", &error);
-        span.set_status(Status::error(error));
-    })
+    worked.inspect_err(|error| failed(&span, "work_failed", "WorkFailed", &format!("{error:#}")))
+}
+
+/// Says in the span of [`in_span_from`] that the work was given up for good, and why.
+pub fn given_up(why: &str) {
+    failed(&Span::current(), "given_up", "GivenUp", why);
 }
 
 /// A span in the trace of a stored `traceparent`; without a valid one, a new trace.
@@ -169,10 +169,12 @@ impl Sending {
     }
 
     pub fn failed(&self, error: &crate::BrokerError) {
-        self.span
-            .set_attribute(semconv::ERROR_TYPE, "publish_failed");
-        exception(&self.span, "BrokerError", &error.to_string());
-        self.span.set_status(Status::error(error.to_string()));
+        failed(
+            &self.span,
+            "publish_failed",
+            "BrokerError",
+            &error.to_string(),
+        );
     }
 }
 
@@ -314,9 +316,7 @@ impl Processing {
     /// The message was given up.
     pub fn dead_lettered(&self, kind: crate::broker::WhyKind, error: &str) {
         let kind = kind_name(kind);
-        self.span.set_attribute(semconv::ERROR_TYPE, kind);
-        exception(&self.span, kind, error);
-        self.span.set_status(Status::error(error.to_owned()));
+        failed(&self.span, kind, kind, error);
     }
 
     /// A store or the way out was away: the message goes back as it was.
@@ -324,6 +324,13 @@ impl Processing {
         self.span.set_attribute(semconv::ERROR_TYPE, "released");
         exception(&self.span, "Released", error);
     }
+}
+
+/// The span is an error of that type, and an exception of that kind says why.
+fn failed(span: &Span, error_type: &'static str, kind: &'static str, why: &str) {
+    span.set_attribute(semconv::ERROR_TYPE, error_type);
+    exception(span, kind, why);
+    span.set_status(Status::error(why.to_owned()));
 }
 
 fn exception(span: &Span, kind: &'static str, message: &str) {

@@ -260,6 +260,35 @@ async fn work_goes_on_in_the_trace_that_was_stored_for_it() {
 }
 
 #[tokio::test]
+async fn work_that_fails_and_work_that_is_given_up_are_errors_that_say_why() {
+    spans::record();
+    let job = telemetry::span_from(None, "enqueue job");
+    let (trace, stored) = job.in_scope(|| {
+        let trace = telemetry::current_trace_id().expect("a span has a trace");
+        (trace, telemetry::current_traceparent())
+    });
+    let failing = async { anyhow::Result::<()>::Err(anyhow::anyhow!("no room")) };
+    let failed = telemetry::in_span_from(stored.as_deref(), "fails", [], failing).await;
+    failed.expect_err("it is passed on");
+    let giving_up = async {
+        telemetry::given_up("no hope");
+        Ok(())
+    };
+    let given_up = telemetry::in_span_from(stored.as_deref(), "gives up", [], giving_up).await;
+    given_up.expect("giving up is no error to whoever does it");
+
+    for (name, kind, why) in [
+        ("fails", "work_failed", "no room"),
+        ("gives up", "given_up", "no hope"),
+    ] {
+        let span = &spans::named(&trace, name)[0];
+        assert_eq!(attribute(span, "error.type"), Some(kind.into()));
+        assert_eq!(span.status, Status::error(why));
+        assert_eq!(events(span), ["exception"]);
+    }
+}
+
+#[tokio::test]
 async fn a_stored_traceparent_that_is_none_begins_a_new_trace() {
     spans::record();
     for stored in [None, Some(""), Some("00-nonsense-01")] {
