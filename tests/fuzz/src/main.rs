@@ -3,25 +3,40 @@
 
 #![no_main]
 
-use std::{env, fs, path::PathBuf, sync::OnceLock};
+use std::{
+    env, fs,
+    panic::{AssertUnwindSafe, catch_unwind, set_hook},
+    path::PathBuf,
+    process::abort,
+    sync::{Mutex, OnceLock, PoisonError},
+};
 
 use libfuzzer_sys::fuzz_target;
 use maskline_fuzz::{TARGETS, Target};
 
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
 
+/// What the last panic said, and where.
+static PANIC: Mutex<String> = Mutex::new(String::new());
+
 fuzz_target!(init: begin(), |bytes: &[u8]| {
     let target = TARGET.get().expect("begun");
-    (target.run)(bytes);
+    if catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))).is_err() {
+        eprintln!("{}", PANIC.lock().unwrap_or_else(PoisonError::into_inner));
+        // libFuzzer keeps the bytes.
+        abort();
+    }
 });
 
 fn begin() {
-    // libFuzzer's own ends the process at any panic. One that the product catches is no
-    // harm; one that it does not ends the process all the same.
-    drop(std::panic::take_hook());
     let name = env::var("MASKLINE_FUZZ").unwrap_or_default();
     let target = TARGETS.iter().find(|target| target.name == name);
     let target = TARGET.get_or_init(|| target.expect("MASKLINE_FUZZ names a parser"));
+    // libFuzzer's own ends the process at any panic. One that the product catches is no
+    // harm, and not worth a word.
+    set_hook(Box::new(|panic| {
+        *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
+    }));
     let Some(folder) = env::var_os("MASKLINE_FUZZ_SEEDS").map(PathBuf::from) else {
         return;
     };
