@@ -36,7 +36,7 @@ use tokio::net::TcpListener;
 const IMAGES: usize = 400;
 /// The side of one, in pixels: a face cut out of a photograph.
 const SIDE: u32 = 224;
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 16;
 /// The ratio that is aimed at.
 const GOAL: f64 = 0.97;
 
