@@ -142,12 +142,18 @@ impl Books {
     /// What was given up and comes on all the same is opened again first: its job may
     /// have been frozen without it.
     async fn end(&self, job: JobId, ending: &Ending) -> Result<(), Failure> {
-        // Again where it was given up once more in between.
-        while self.catalog.end_candidate(ending).await? == CandidateState::Failed {
-            let reopened = [ending.candidate];
-            self.catalog.reopen_candidates(job, &reopened).await?;
+        let candidate = ending.candidate;
+        if self.catalog.end_candidate(ending).await? != CandidateState::Failed {
+            return Ok(());
         }
-        Ok(())
+        self.catalog.reopen_candidates(job, &[candidate]).await?;
+        match self.catalog.end_candidate(ending).await? {
+            // Given up once more in between, or the candidate of another job.
+            CandidateState::Failed => Err(Failure::retry(anyhow!(
+                "candidate {candidate} of job {job} stays given up"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// A job that is expanded has nothing to fear from a step that comes again.

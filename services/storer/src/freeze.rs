@@ -164,7 +164,7 @@ impl Freezer {
             id: plan.id,
             job: job.id,
             classes: plan.classes,
-            images: images.clone(),
+            images,
             near_duplicate_groups: plan.near_duplicate_groups,
             set_aside: plan.set_aside,
             split: job.split.clone(),
@@ -173,7 +173,7 @@ impl Freezer {
         self.catalog.freeze(job.id, &dataset, settled).await?;
         if self.job(job.id).await?.state == JobState::Frozen {
             tracing::info!(
-                job = %job.id, dataset = %dataset.id, ?images,
+                job = %job.id, dataset = %dataset.id, images = ?dataset.images,
                 near_duplicate_groups = dataset.near_duplicate_groups, set_aside = dataset.set_aside,
                 "the dataset is frozen"
             );

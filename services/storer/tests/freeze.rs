@@ -9,7 +9,7 @@ use maskline_messages::{
     ImageValidated, JobFailed, JobId, Label, Location, Measurements, Message, NetworkName,
     ObjectKey, Queue, Source, TrainingSettings,
 };
-use maskline_runtime::{Context, Sender, Stage, WorkContext, Worker, broker};
+use maskline_runtime::{Context, Failure, Sender, Stage, WorkContext, Worker, broker};
 use maskline_storage::{
     ObjectStore, StorageArgs, StorageError, Stores,
     lease::LeaseWatch,
@@ -149,6 +149,15 @@ impl Place {
 
     /// The labeler's message about an image, and the stage that takes it.
     async fn label(&self, job: JobId, candidate: CandidateId, number: u64) {
+        self.try_to_label(job, candidate, number).await.unwrap();
+    }
+
+    async fn try_to_label(
+        &self,
+        job: JobId,
+        candidate: CandidateId,
+        number: u64,
+    ) -> Result<(), Failure> {
         let document = image(job, candidate, number);
         let normalized = ObjectKey::normalized(&document.image);
         let objects = &self.stores.objects;
@@ -183,7 +192,7 @@ impl Place {
             trace_id: None,
         };
         let handled = self.books.handle(labeled.into(), &context).await;
-        handled.unwrap();
+        handled.map(drop)
     }
 
     async fn state(&self, job: JobId) -> Job {
@@ -312,6 +321,18 @@ async fn what_was_given_up_and_comes_on_by_itself_makes_a_new_version_too() {
     assert_eq!(waiting, 0);
     let books = place.stores.catalog.books(job).await.unwrap();
     assert_eq!((books.stored, books.failed, books.in_flight), (20, 0, 0));
+}
+
+#[tokio::test]
+async fn what_can_not_be_opened_again_fails_and_is_not_tried_for_ever() {
+    let place = Place::new().await;
+    let (_, job, given_up) = place.frozen_without_one().await;
+    let (other, _) = place.job(1).await;
+    // Not a candidate of the job that the message names.
+    let failure = place.try_to_label(other, given_up, 0).await.unwrap_err();
+    assert!(matches!(failure, Failure::Retry { .. }), "{failure}");
+    let books = place.stores.catalog.books(job).await.unwrap();
+    assert_eq!((books.failed, books.in_flight), (1, 0));
 }
 
 #[tokio::test]

@@ -263,9 +263,10 @@ impl Holder {
         mut alive: Instant,
         mut ended: oneshot::Receiver<End>,
     ) -> Result<(), StorageError> {
-        let mut beaten = Instant::now();
+        // When it was last renewed, or could not be.
+        let mut tried = Instant::now();
         loop {
-            let pause = (self.time_to_live / 3).saturating_sub(beaten.elapsed());
+            let pause = (self.time_to_live / 3).saturating_sub(tried.elapsed());
             tokio::select! {
                 // Progress first: a failure after it is the first in a row.
                 biased;
@@ -279,7 +280,7 @@ impl Holder {
                 () = time::sleep(self.left(alive).min(pause)) => {}
             }
             let before = Instant::now();
-            beaten = before;
+            tried = before;
             match self.renew(&lease, alive).await {
                 Ok(Some(renewed)) => (lease, alive) = (renewed, before),
                 Ok(None) => {

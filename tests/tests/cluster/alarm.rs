@@ -14,7 +14,7 @@ use crate::{Cluster, at_work};
 /// Longer than the services wait for the broker's answer, by far.
 const ALARM: Duration = Duration::from_secs(25);
 
-/// Of the memory, from where RabbitMQ takes nothing: at once, and as it is by default.
+/// Shares of the memory: always in use, and RabbitMQ's own limit.
 const LOW: &str = "0.000001";
 const HIGH: &str = "0.4";
 
@@ -34,18 +34,14 @@ async fn while_the_broker_takes_nothing_all_is_held_and_nothing_done_twice() {
     let job = cluster.enqueue(&args).await;
     within("some images validated", at_work(&services[1])).await;
 
-    cluster
-        .control(&["set_vm_memory_high_watermark", LOW])
-        .await;
+    cluster.block_from(LOW).await;
     // What the scraper has in hand goes on now, and meets a broker that takes nothing.
     site.open();
     within("the scraper to be blocked", blocked(&services[0])).await;
     let (status, _) = services[0].get("/healthz").await;
     assert_eq!(status, 200, "it is well, and only waits");
     tokio::time::sleep(ALARM).await;
-    cluster
-        .control(&["set_vm_memory_high_watermark", HIGH])
-        .await;
+    cluster.block_from(HIGH).await;
 
     let job = cluster.ended(&job).await;
     assert_eq!(job["state"], "frozen", "{job:#}");
@@ -62,6 +58,13 @@ async fn while_the_broker_takes_nothing_all_is_held_and_nothing_done_twice() {
     cluster.place.remove_stored().await;
 }
 
+impl Cluster {
+    /// The nodes take nothing while this share of the memory is in use.
+    async fn block_from(&self, share: &str) {
+        self.control(&["set_vm_memory_high_watermark", share]).await;
+    }
+}
+
 /// A scraper that has images in hand is asked to stop while the broker takes nothing.
 async fn ends_all_the_same(cluster: &Cluster, scraper: &mut Process) {
     let collection = Collection::faces(62_000, 8);
@@ -75,15 +78,11 @@ async fn ends_all_the_same(cluster: &Cluster, scraper: &mut Process) {
     cluster.enqueue(&args).await;
     let in_hand = async { while scraper.metric("maskline_messages_in_flight").await < 2.0 {} };
     within("images in hand", in_hand).await;
-    cluster
-        .control(&["set_vm_memory_high_watermark", LOW])
-        .await;
+    cluster.block_from(LOW).await;
     site.open();
     within("the scraper to be blocked", blocked(scraper)).await;
     assert!(scraper.stop().await.success());
-    cluster
-        .control(&["set_vm_memory_high_watermark", HIGH])
-        .await;
+    cluster.block_from(HIGH).await;
 }
 
 /// Waits until the service says that the broker takes nothing.

@@ -239,17 +239,21 @@ async fn a_handler_knows_its_messages_trace() {
     assert_eq!(current, context);
 }
 
+/// A job's own span, its trace's id and the `traceparent` to store.
+fn enqueued() -> (tracing::Span, String, String) {
+    let span = telemetry::span_from(None, "enqueue job");
+    let (trace, stored) = span.in_scope(|| {
+        let trace = telemetry::current_trace_id();
+        (trace, telemetry::current_traceparent())
+    });
+    let (trace, stored) = trace.zip(stored).expect("a span has both");
+    (span, trace, stored)
+}
+
 #[tokio::test]
 async fn work_goes_on_in_the_trace_that_was_stored_for_it() {
     spans::record();
-    let enqueue = telemetry::span_from(None, "enqueue job");
-    let (trace, stored) = enqueue.in_scope(|| {
-        let trace = telemetry::current_trace_id().expect("a span has a trace");
-        (
-            trace,
-            telemetry::current_traceparent().expect("and a parent to store"),
-        )
-    });
+    let (enqueue, trace, stored) = enqueued();
 
     drop(telemetry::span_from(Some(&stored), "train"));
     drop(enqueue);
@@ -262,19 +266,15 @@ async fn work_goes_on_in_the_trace_that_was_stored_for_it() {
 #[tokio::test]
 async fn work_that_fails_and_work_that_is_given_up_are_errors_that_say_why() {
     spans::record();
-    let job = telemetry::span_from(None, "enqueue job");
-    let (trace, stored) = job.in_scope(|| {
-        let trace = telemetry::current_trace_id().expect("a span has a trace");
-        (trace, telemetry::current_traceparent())
-    });
+    let (_job, trace, stored) = enqueued();
     let failing = async { anyhow::Result::<()>::Err(anyhow::anyhow!("no room")) };
-    let failed = telemetry::in_span_from(stored.as_deref(), "fails", [], failing).await;
+    let failed = telemetry::in_span_from(Some(&stored), "fails", [], failing).await;
     failed.expect_err("it is passed on");
     let giving_up = async {
         telemetry::given_up("no hope");
         Ok(())
     };
-    let given_up = telemetry::in_span_from(stored.as_deref(), "gives up", [], giving_up).await;
+    let given_up = telemetry::in_span_from(Some(&stored), "gives up", [], giving_up).await;
     given_up.expect("giving up is no error to whoever does it");
 
     for (name, kind, why) in [
