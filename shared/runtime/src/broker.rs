@@ -91,10 +91,13 @@ pub trait Broker: Send + Sync + 'static {
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError>;
 
     /// Messages by queue: waiting, delivered and not yet settled, waiting for a retry.
+    /// To look at, not to decide by: RabbitMQ's are of a moment ago, so that what a
+    /// consumer has just given back may lack, and a queue that takes it longer than 250 ms
+    /// to count is called empty.
     async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError>;
 
-    /// Messages that wait by queue, the dead letters' own included. Cheaper than
-    /// [`depths`](Self::depths): asked for whenever somebody reads the metrics.
+    /// Messages that wait by queue, the dead letters' own included. As
+    /// [`depths`](Self::depths) and cheaper: asked for whenever somebody reads the metrics.
     async fn lengths(&self) -> Result<BTreeMap<String, u64>, BrokerError>;
 
     /// The dead letters, oldest first, at most `most`. Leaves them where they are.

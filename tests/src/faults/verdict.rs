@@ -60,9 +60,18 @@ pub async fn of_broker(broker: &dyn Broker) -> Vec<String> {
     problems
 }
 
-/// What is in the queues.
+/// What is in the queues: the more of two looks, since RabbitMQ calls a queue empty that
+/// it can't count at once.
 pub async fn depths(broker: &dyn Broker) -> BTreeMap<String, Depth> {
-    patiently("depths", async || broker.depths().await).await
+    let look = async || patiently("depths", async || broker.depths().await).await;
+    let mut depths = look().await;
+    for (queue, again) in look().await {
+        let depth = depths.entry(queue).or_default();
+        depth.ready = depth.ready.max(again.ready);
+        depth.delayed = depth.delayed.max(again.delayed);
+        depth.unsettled = depth.unsettled.max(again.unsettled);
+    }
+    depths
 }
 
 /// What the broker answers, asked again where its connection was lost.

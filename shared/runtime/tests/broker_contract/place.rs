@@ -1,6 +1,12 @@
 //! Where one test's broker lives, and what all tests need.
 
-use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt::Debug,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -24,6 +30,17 @@ const HANGS: Duration = Duration::from_secs(90);
 pub async fn within<T>(awaited: impl Future<Output = T>) -> T {
     let result = tokio::time::timeout(HANGS, awaited).await;
     result.expect("what is waited for does not come")
+}
+
+/// Looks until it is so: a broker's counts are of a moment ago.
+pub async fn becomes<T: PartialEq + Debug>(expected: T, look: impl AsyncFn() -> T) {
+    let mut looked = look().await;
+    let start = Instant::now();
+    while looked != expected {
+        assert!(start.elapsed() < HANGS, "{looked:?} is not {expected:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        looked = look().await;
+    }
 }
 
 /// Where one test's broker lives.
