@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use bytes::Bytes;
 use maskline_dataset::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter};
 use maskline_messages::{DatasetId, DatasetReady, ImageId, JobId, Label, ObjectKey};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
-    Catalog, ObjectStore,
+    Catalog, ObjectStore, StorageError, Upload,
     lease::{Held, LeaseWatch},
     records::{Dataset, Job, JobState, Lease, Settled, Work, now},
 };
@@ -199,8 +200,9 @@ impl Freezer {
         let mut splits = BTreeMap::new();
         for (split, rows) in &plan.rows {
             let mut by_class = BTreeMap::new();
-            for row in rows {
-                *by_class.entry(plan.classes[row.class].clone()).or_default() += 1;
+            for &number in rows {
+                let class = &plan.classes[plan.row(number).class];
+                *by_class.entry(class.clone()).or_default() += 1;
             }
             let shards = self.write_split(job.id, plan, *split, rows).await?;
             let images = rows.len() as u64;
@@ -234,23 +236,24 @@ impl Freezer {
         job: JobId,
         plan: &Plan,
         split: Split,
-        rows: &[Row],
+        rows: &[u32],
     ) -> Result<Vec<Shard>> {
         let count = rows.len().div_ceil(SHARD_ROWS);
         let mut shards = vec![];
         for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
             let file = format!("data/{}-{index:05}-of-{count:05}.parquet", split.name());
             let mut writer = ShardWriter::new(&plan.classes)?;
+            let mut shard = Measured::new(self.objects.upload(&key(&plan.id, &file)).await?);
             for group in rows.chunks(GROUP_ROWS) {
-                writer.write(&self.examples(job, group).await?)?;
+                let group = group.iter().map(|&number| plan.row(number)).collect();
+                let examples = self.examples(job, group).await?;
+                shard.write(writer.write(&examples)?).await?;
             }
-            let (parquet, rows) = writer.finish()?;
-            let sha256 = hex::encode(Sha256::digest(&parquet));
-            let bytes = parquet.len() as u64;
-            self.objects.put(&key(&plan.id, &file), parquet).await?;
+            shard.write(writer.finish()?).await?;
+            let (bytes, sha256) = shard.finish().await?;
             shards.push(Shard {
                 file,
-                rows,
+                rows: rows.len() as u64,
                 bytes,
                 sha256,
             });
@@ -258,10 +261,10 @@ impl Freezer {
         Ok(shards)
     }
 
-    async fn examples(&self, job: JobId, rows: &[Row]) -> Result<Vec<Example>> {
+    async fn examples(&self, job: JobId, rows: Vec<Row>) -> Result<Vec<Example>> {
         let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
         let pictures = self.catalog.image_bytes(job, &images).await?;
-        let examples = rows.iter().zip(pictures).map(|(row, jpeg)| Example {
+        let examples = rows.into_iter().zip(pictures).map(|(row, jpeg)| Example {
             image: row.image,
             class: row.class,
             jpeg,
@@ -269,6 +272,35 @@ impl Freezer {
             height: row.height,
         });
         Ok(examples.collect())
+    }
+}
+
+/// An upload whose bytes are counted and hashed.
+struct Measured<'a> {
+    upload: Box<dyn Upload + 'a>,
+    bytes: u64,
+    hash: Sha256,
+}
+
+impl<'a> Measured<'a> {
+    fn new(upload: Box<dyn Upload + 'a>) -> Self {
+        Self {
+            upload,
+            bytes: 0,
+            hash: Sha256::new(),
+        }
+    }
+
+    async fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
+        self.bytes += piece.len() as u64;
+        self.hash.update(&piece);
+        self.upload.write(piece).await
+    }
+
+    /// How many bytes the object has, and their SHA-256 in hexadecimal digits.
+    async fn finish(self) -> Result<(u64, String), StorageError> {
+        self.upload.finish().await?;
+        Ok((self.bytes, hex::encode(self.hash.finalize())))
     }
 }
 

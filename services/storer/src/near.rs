@@ -18,25 +18,19 @@ pub struct Hashes {
 /// bands are compared. With the usual distance of 4 a pair has 21 bits: of a million
 /// pictures that look different, hardly two share one. Pictures of the very same
 /// hashes are compared with others only once.
-pub fn groups(hashes: &[Hashes], distance: u32) -> Vec<usize> {
+pub fn groups(hashes: &[Hashes], distance: u32) -> Vec<u32> {
     let mut sets = DisjointSets::new(hashes.len());
-    let distinct = distinct(hashes, &mut sets);
+    let mut sorted = distinct(hashes, &mut sets);
     for mask in masks(distance) {
-        let mut sorted: Vec<(u64, u32)> = distinct
-            .iter()
-            .map(|&index| (hashes[index as usize].straight & mask, index))
-            .collect();
-        sorted.sort_unstable();
-        for (place, &(masked, index)) in sorted.iter().enumerate() {
+        let masked = |index: &u32| hashes[*index as usize].straight & mask;
+        sorted.sort_unstable_by_key(|index| (masked(index), *index));
+        for (place, &index) in sorted.iter().enumerate() {
             let Hashes { straight, mirrored } = hashes[index as usize];
             let behind = &sorted[place + 1..];
-            let first = sorted.partition_point(|&(other, _)| other < mirrored & mask);
-            for (view, masked, others) in [
-                (straight, masked, behind),
-                (mirrored, mirrored & mask, &sorted[first..]),
-            ] {
-                let shared = others.iter().take_while(|&&(other, _)| other == masked);
-                for &(_, other) in shared {
+            let first = sorted.partition_point(|other| masked(other) < mirrored & mask);
+            for (view, others) in [(straight, behind), (mirrored, &sorted[first..])] {
+                let shared = others.iter().take_while(|o| masked(o) == view & mask);
+                for &other in shared {
                     let apart = (view ^ hashes[other as usize].straight).count_ones();
                     if apart <= distance {
                         sets.join(index, other);
@@ -45,9 +39,7 @@ pub fn groups(hashes: &[Hashes], distance: u32) -> Vec<usize> {
             }
         }
     }
-    (0..hashes.len())
-        .map(|index| sets.root(index as u32) as usize)
-        .collect()
+    sets.into_roots()
 }
 
 /// One picture for each pair of hashes; the others that have it are joined to it.
@@ -104,6 +96,14 @@ impl DisjointSets {
             index = self.0[index as usize];
         }
         index
+    }
+
+    /// Of each member, its set's root.
+    fn into_roots(mut self) -> Vec<u32> {
+        for index in 0..self.0.len() as u32 {
+            self.0[index as usize] = self.root(index);
+        }
+        self.0
     }
 
     fn join(&mut self, one: u32, other: u32) {
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!(groups(&hashes[1..], 62), [0, 1]);
         assert_eq!(groups(&hashes[1..], 63), [0, 0]);
         assert_eq!(groups(&hashes, 64), [0, 0, 0]);
-        assert_eq!(groups(&[], 4), [] as [usize; 0]);
+        assert_eq!(groups(&[], 4), [] as [u32; 0]);
     }
 
     proptest! {
@@ -193,8 +193,7 @@ mod tests {
                     }
                 }
             }
-            let expected: Vec<usize> = all().map(|(i, _)| sets.root(i) as usize).collect();
-            prop_assert_eq!(groups(&hashes, distance), expected);
+            prop_assert_eq!(groups(&hashes, distance), sets.into_roots());
         }
     }
 }

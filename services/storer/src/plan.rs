@@ -32,12 +32,14 @@ pub struct Plan {
     pub id: DatasetId,
     /// Sorted; a row's label is an index into them.
     pub classes: Vec<Label>,
-    /// In the order in which they are written: shuffled by the seed.
-    pub rows: BTreeMap<Split, Vec<Row>>,
+    /// In the order in which they are written, shuffled by the seed: see [`Plan::row`].
+    pub rows: BTreeMap<Split, Vec<u32>>,
     /// Groups of more than one image.
     pub near_duplicate_groups: u64,
     /// Images of groups that have several labels.
     pub set_aside: u64,
+    /// By image id; the label is an index into the classes, or [`UNCLEAR`].
+    images: Vec<Image>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,45 +52,83 @@ pub struct Row {
     pub height: u32,
 }
 
-/// The images of a job, as far as a plan needs to know them: 64 bytes each, since
+impl Plan {
+    /// What is written where [`Plan::rows`] has this number.
+    pub fn row(&self, number: u32) -> Row {
+        row(&self.images, number)
+    }
+}
+
+fn row(images: &[Image], number: u32) -> Row {
+    let image = &images[number as usize];
+    Row {
+        image: image.id,
+        class: image.label as usize,
+        width: image.width.into(),
+        height: image.height.into(),
+    }
+}
+
+/// The images of a job, as far as a plan needs to know them: 56 bytes each, since
 /// they may be millions.
 #[derive(Debug, Default)]
 pub struct Images {
     images: Vec<Image>,
+    /// Of each image.
+    hashes: Vec<Hashes>,
     /// The labels that occur, numbered.
     labels: BTreeMap<Label, u32>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Image {
     id: ImageId,
-    /// The label's number; `None` where duplicates of the image have others.
-    label: Option<u32>,
-    width: u32,
-    height: u32,
-    hashes: Hashes,
+    /// The label's number, or [`UNCLEAR`].
+    label: u32,
+    /// A JPEG's sides have 16 bits.
+    width: u16,
+    height: u16,
 }
+
+/// The label of an image whose duplicates have others, and of a group that doesn't agree.
+const UNCLEAR: u32 = u32::MAX;
 
 impl Images {
     pub fn is_empty(&self) -> bool {
         self.images.is_empty()
     }
+
+    /// By image id, each once: the order of the catalog's pages.
+    fn sort(&mut self) {
+        if self.images.is_sorted_by(|one, next| one.id < next.id) {
+            return;
+        }
+        let id = |number: &u32| self.images[*number as usize].id;
+        let mut order: Vec<u32> = (0..).take(self.images.len()).collect();
+        order.sort_unstable_by_key(id);
+        order.dedup_by_key(|number| id(number));
+        let order = || order.iter().map(|&number| number as usize);
+        self.hashes = order().map(|number| self.hashes[number]).collect();
+        self.images = order().map(|number| self.images[number]).collect();
+    }
 }
 
 impl Extend<ImageFacts> for Images {
     fn extend<T: IntoIterator<Item = ImageFacts>>(&mut self, facts: T) {
+        let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX);
         for fact in facts {
             let number = self.labels.len() as u32;
             let number = *self.labels.entry(fact.label).or_insert(number);
+            let is_clear = fact.conflicting.is_empty();
             self.images.push(Image {
                 id: fact.image,
-                label: fact.conflicting.is_empty().then_some(number),
-                width: fact.width,
-                height: fact.height,
-                hashes: Hashes {
-                    straight: fact.phash,
-                    mirrored: fact.phash_mirrored,
-                },
+                label: if is_clear { number } else { UNCLEAR },
+                width: side(fact.width),
+                height: side(fact.height),
+            });
+            self.hashes.push(Hashes {
+                straight: fact.phash,
+                mirrored: fact.phash_mirrored,
             });
         }
     }
@@ -102,6 +142,16 @@ impl FromIterator<ImageFacts> for Images {
     }
 }
 
+/// Images that look the same. The lowest image id stands for its group.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    /// Images in it.
+    size: u32,
+    /// What all agree on, or [`UNCLEAR`].
+    label: u32,
+    split: Split,
+}
+
 /// Plans a dataset of `images`, in whatever order they come.
 ///
 /// Near-duplicates form groups. A group with several labels is set aside, since
@@ -109,140 +159,129 @@ impl FromIterator<ImageFacts> for Images {
 /// split until its share is reached, in an order drawn from the seed, so that no
 /// two images that look the same are on both sides. A class with at least two
 /// groups has at least one image on either side.
-pub fn plan(images: Images, settings: &SplitSettings) -> Plan {
-    let Images { mut images, labels } = images;
-    images.sort_by_key(|image| image.id);
-    images.dedup_by_key(|image| image.id);
-    let (members, ends) = groups(&images, settings.near_distance);
-    let groups = ends.windows(2).map(|ends| &members[ends[0]..ends[1]]);
-    let near_duplicate_groups = groups.clone().filter(|group| group.len() > 1).count() as u64;
-
-    let mut by_label: BTreeMap<u32, Vec<Group>> = BTreeMap::new();
-    let mut set_aside = 0;
-    for group in groups {
-        match only_label(&images, group) {
-            Some(label) => by_label.entry(label).or_default().push(group),
-            None => set_aside += group.len() as u64,
-        }
-    }
+pub fn plan(mut images: Images, settings: &SplitSettings) -> Plan {
+    images.sort();
+    let Images {
+        mut images,
+        hashes,
+        labels,
+    } = images;
+    let firsts = near::groups(&hashes, settings.near_distance);
+    drop(hashes);
+    let mut groups = groups(&images, &firsts);
+    let near_duplicate_groups = groups.iter().filter(|group| group.size > 1).count() as u64;
+    let unclear = groups.iter().filter(|group| group.label == UNCLEAR);
+    let set_aside = unclear.map(|group| u64::from(group.size)).sum();
 
     let mut classes = vec![];
-    let mut rows: BTreeMap<Split, Vec<Row>> = Split::ALL.map(|split| (split, vec![])).into();
+    let mut class_of = vec![UNCLEAR; labels.len()];
     for (label, number) in labels {
-        let Some(groups) = by_label.remove(&number) else {
-            continue;
-        };
-        for (split, group) in divide(&images, groups, settings) {
-            let of_group = group.iter().map(|&member| {
-                let image = &images[member as usize];
-                Row {
-                    image: image.id,
-                    class: classes.len(),
-                    width: image.width,
-                    height: image.height,
-                }
-            });
-            rows.entry(split).or_default().extend(of_group);
+        if divide(&images, &mut groups, number, settings) {
+            class_of[number as usize] = classes.len() as u32;
+            classes.push(label);
         }
-        classes.push(label);
     }
-    drop(images);
+
+    let mut rows: BTreeMap<Split, Vec<u32>> = Split::ALL.map(|split| (split, vec![])).into();
+    for ((number, image), &first) in (0..).zip(&mut images).zip(&firsts) {
+        let group = &groups[first as usize];
+        let class = class_of.get(group.label as usize);
+        image.label = class.copied().unwrap_or(UNCLEAR);
+        if image.label != UNCLEAR {
+            rows.entry(group.split).or_default().push(number);
+        }
+    }
+    drop((groups, firsts));
     for (split, rows) in &mut rows {
-        rows.sort_by_cached_key(|row| draw(settings.seed, split.name(), &row.image));
+        sort_by_draw(rows, &images, settings.seed, split.name());
     }
-    let id = content_hash(&classes, &rows, settings);
+    let id = content_hash(&classes, &images, &rows, settings);
     Plan {
         id,
         classes,
         rows,
         near_duplicate_groups,
         set_aside,
+        images,
     }
 }
 
-/// Indices of images that look the same, by image id.
-type Group<'a> = &'a [u32];
-
-/// The indices of `images`, sorted by image id, group by group; and where the first
-/// group begins and each ends.
-fn groups(images: &[Image], distance: u32) -> (Vec<u32>, Vec<usize>) {
-    let hashes: Vec<Hashes> = images.iter().map(|image| image.hashes).collect();
-    let roots = near::groups(&hashes, distance);
-    let root = |member: &u32| roots[*member as usize];
-    let mut members: Vec<u32> = (0..).take(images.len()).collect();
-    members.sort_by_key(root);
-    let mut ends = vec![0];
-    for group in members.chunk_by(|one, next| root(one) == root(next)) {
-        ends.push(ends[ends.len() - 1] + group.len());
+/// What is at a group's first image; at the others nothing, of size 0. `firsts`: of each
+/// image the first of its group.
+fn groups(images: &[Image], firsts: &[u32]) -> Vec<Group> {
+    let none = Group {
+        size: 0,
+        label: 0,
+        split: Split::Train,
+    };
+    let mut groups = vec![none; images.len()];
+    for (image, &first) in images.iter().zip(firsts) {
+        let group = &mut groups[first as usize];
+        if group.size == 0 {
+            group.label = image.label;
+        } else if group.label != image.label {
+            group.label = UNCLEAR;
+        }
+        group.size += 1;
     }
-    (members, ends)
+    groups
 }
 
-/// The label that all agree on.
-fn only_label(images: &[Image], group: Group) -> Option<u32> {
-    let mut labels = group.iter().map(|&member| images[member as usize].label);
-    let first = labels.next()??;
-    labels.all(|label| label == Some(first)).then_some(first)
-}
-
-/// Shares one class's groups out between the splits.
-fn divide<'a>(
-    images: &[Image],
-    mut groups: Vec<Group<'a>>,
-    settings: &SplitSettings,
-) -> Vec<(Split, Group<'a>)> {
-    // The lowest image id stands for its group, whatever order the group came in.
-    groups.sort_by_cached_key(|group| {
-        let lowest = &images[group[0] as usize];
-        draw(settings.seed, "group", &lowest.id)
-    });
-    let total: usize = groups.iter().map(|group| group.len()).sum();
+/// Shares one label's groups out between the splits. `false` where it has none.
+fn divide(images: &[Image], groups: &mut [Group], label: u32, settings: &SplitSettings) -> bool {
+    let is_of_label = |group: &Group| group.size > 0 && group.label == label;
+    let of_label = (0..).zip(&*groups).filter(|(_, group)| is_of_label(group));
+    let mut firsts: Vec<u32> = of_label.map(|(first, _)| first).collect();
+    sort_by_draw(&mut firsts, images, settings.seed, "group");
+    let size = |first: u32| groups[first as usize].size as usize;
+    let total: usize = firsts.iter().map(|&first| size(first)).sum();
     let share = (total as f64 * settings.validation.clamp(0.0, 1.0)).round() as usize;
-    let both_sides = settings.validation > 0.0 && groups.len() > 1;
+    let both_sides = settings.validation > 0.0 && firsts.len() > 1;
     let wanted = if both_sides {
         share.clamp(1, total - 1)
     } else {
         share
     };
 
+    // Where every group is larger than the share, the smallest must do.
+    let smallest = firsts.iter().copied().min_by_key(|&first| size(first));
     let mut taken = 0;
-    let mut divided: Vec<_> = groups
-        .into_iter()
-        .map(|group| {
-            let fits = taken + group.len() <= wanted;
-            taken += if fits { group.len() } else { 0 };
-            (
-                if fits {
-                    Split::Validation
-                } else {
-                    Split::Train
-                },
-                group,
-            )
-        })
-        .collect();
-    // Every group is larger than the share: the smallest must do.
-    if both_sides && taken == 0 {
-        let smallest = divided.iter_mut().min_by_key(|(_, group)| group.len());
-        smallest.expect("more than one group").0 = Split::Validation;
+    for &first in &firsts {
+        let group = &mut groups[first as usize];
+        if taken + group.size as usize <= wanted {
+            taken += group.size as usize;
+            group.split = Split::Validation;
+        }
     }
-    divided
+    if both_sides && taken == 0 {
+        let smallest = smallest.expect("more than one group");
+        groups[smallest as usize].split = Split::Validation;
+    }
+    !firsts.is_empty()
+}
+
+/// Puts images into an order that is random in the seed and the images and nothing else.
+fn sort_by_draw(numbers: &mut [u32], images: &[Image], seed: u64, purpose: &str) {
+    numbers.sort_by_cached_key(|&number| draw(seed, purpose, &images[number as usize].id));
 }
 
 /// A number that is random in the seed and the image and nothing else.
-fn draw(seed: u64, purpose: &str, image: &ImageId) -> [u8; 32] {
+fn draw(seed: u64, purpose: &str, image: &ImageId) -> u64 {
     let mut hash = Sha256::new();
     hash.update(seed.to_le_bytes());
     hash.update(purpose.as_bytes());
     hash.update(image.as_bytes());
-    hash.finalize().into()
+    let digest: [u8; 32] = hash.finalize().into();
+    let [a, b, c, d, e, f, g, h, ..] = digest;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// The dataset's version: what is in it, by which label, on which side. The
 /// layout's version comes first, so that another layout is another dataset.
 fn content_hash(
     classes: &[Label],
-    rows: &BTreeMap<Split, Vec<Row>>,
+    images: &[Image],
+    rows: &BTreeMap<Split, Vec<u32>>,
     settings: &SplitSettings,
 ) -> DatasetId {
     let mut hash = Sha256::new();
@@ -252,7 +291,8 @@ fn content_hash(
         settings.seed
     ));
     for (split, rows) in rows {
-        for row in rows {
+        for &number in rows {
+            let row = row(images, number);
             let label = &classes[row.class];
             hash.update(format!("{} {} {label}\n", split.name(), row.image));
         }
@@ -292,10 +332,8 @@ mod tests {
     }
 
     fn count(plan: &Plan, split: Split, class: usize) -> usize {
-        plan.rows[&split]
-            .iter()
-            .filter(|row| row.class == class)
-            .count()
+        let rows = plan.rows[&split].iter().map(|&number| plan.row(number));
+        rows.filter(|row| row.class == class).count()
     }
 
     #[test]
@@ -407,7 +445,8 @@ mod tests {
             prop_assert_eq!(&planned, &plan(turned, &settings));
 
             let sides = |split: Split| -> BTreeSet<ImageId> {
-                planned.rows[&split].iter().map(|row| row.image).collect()
+                let rows = planned.rows[&split].iter();
+                rows.map(|&number| planned.row(number).image).collect()
             };
             let (train, validation) = (sides(Split::Train), sides(Split::Validation));
             prop_assert!(train.is_disjoint(&validation));

@@ -11,7 +11,7 @@ use maskline_messages::{
 };
 use maskline_runtime::{Context, Failure, Sender, Stage, WorkContext, Worker, broker};
 use maskline_storage::{
-    ObjectStore, StorageArgs, StorageError, Stores,
+    ObjectStore, StorageArgs, StorageError, Stores, Upload,
     lease::LeaseWatch,
     records::{End, Ending, ImageDocument, Job, JobState, NewCandidate, SplitSettings, Work},
 };
@@ -392,6 +392,11 @@ struct Stuck {
 #[async_trait]
 impl ObjectStore for Stuck {
     async fn put(&self, _: &ObjectKey, _: Bytes) -> Result<(), StorageError> {
+        self.writing.notify_one();
+        std::future::pending().await
+    }
+
+    async fn upload(&self, _: &ObjectKey) -> Result<Box<dyn Upload + '_>, StorageError> {
         self.writing.notify_one();
         std::future::pending().await
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
-use maskline_dataset::{Example, Row, ShardWriter};
+use maskline_dataset::{Example, Row};
 use maskline_messages::{DatasetId, ImageId, ObjectKey, Queue};
 use maskline_models::device::{self, Choice, Compute};
 use maskline_runtime::{
@@ -185,7 +185,6 @@ fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
 /// A shard in the datasets' layout.
 fn parquet(rows: &[Row], classes: [&str; 2]) -> Bytes {
     let classes = classes.map(|class| class.parse().unwrap());
-    let mut writer = ShardWriter::new(&classes).unwrap();
     let examples = rows.iter().map(|row| Example {
         image: row.image,
         class: row.class,
@@ -193,6 +192,5 @@ fn parquet(rows: &[Row], classes: [&str; 2]) -> Bytes {
         width: SIDE,
         height: SIDE,
     });
-    writer.write(&examples.collect::<Vec<_>>()).unwrap();
-    writer.finish().unwrap().0
+    maskline_dataset::shard(&classes, &examples.collect::<Vec<_>>()).unwrap()
 }

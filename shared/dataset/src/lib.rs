@@ -15,4 +15,4 @@ mod write;
 
 pub use error::ShardError;
 pub use read::{Row, read};
-pub use write::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter};
+pub use write::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter, shard};

@@ -91,8 +91,12 @@ mod tests {
     fn shard(examples: &[Example]) -> Bytes {
         let classes = ["with_mask", "without_mask"].map(|class| class.parse().unwrap());
         let mut writer = ShardWriter::new(&classes).unwrap();
-        writer.write(examples).unwrap();
-        writer.finish().unwrap().0
+        // Two rows a group, so that a file has several pieces.
+        let groups = examples.chunks(2).map(|group| writer.write(group).unwrap());
+        let groups: Vec<Bytes> = groups.collect();
+        [groups.concat(), writer.finish().unwrap().to_vec()]
+            .concat()
+            .into()
     }
 
     #[test]

@@ -11,6 +11,7 @@ use maskline_messages::{ImageId, Label};
 use parquet::{
     arrow::ArrowWriter,
     basic::Compression,
+    errors::ParquetError,
     file::{metadata::KeyValue, properties::WriterProperties},
 };
 
@@ -34,11 +35,12 @@ pub struct Example {
     pub height: u32,
 }
 
-/// Writes one shard into memory, a row group at a time.
+/// Writes one shard, a row group at a time, in pieces which, one after the other, are the
+/// file.
 pub struct ShardWriter {
+    /// Holds what is in no piece yet.
     writer: ArrowWriter<Vec<u8>>,
     schema: Arc<Schema>,
-    rows: u64,
 }
 
 impl ShardWriter {
@@ -58,15 +60,11 @@ impl ShardWriter {
             )]))
             .build();
         let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties))?;
-        Ok(Self {
-            writer,
-            schema,
-            rows: 0,
-        })
+        Ok(Self { writer, schema })
     }
 
-    /// Writes `examples` as one row group.
-    pub fn write(&mut self, examples: &[Example]) -> Result<(), ShardError> {
+    /// The next piece: `examples` as one row group.
+    pub fn write(&mut self, examples: &[Example]) -> Result<Bytes, ShardError> {
         let paths = examples.iter().map(|e| format!("{}.jpg", e.image));
         let image = StructArray::new(
             image_fields(),
@@ -96,14 +94,21 @@ impl ShardWriter {
         self.writer
             .write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
         self.writer.flush()?;
-        self.rows += examples.len() as u64;
-        Ok(())
+        self.writer.sync().map_err(ParquetError::from)?;
+        Ok(std::mem::take(self.writer.inner_mut()).into())
     }
 
-    /// The finished file and how many rows it has.
-    pub fn finish(self) -> Result<(Bytes, u64), ShardError> {
-        Ok((self.writer.into_inner()?.into(), self.rows))
+    /// The last piece.
+    pub fn finish(self) -> Result<Bytes, ShardError> {
+        Ok(self.writer.into_inner()?.into())
     }
+}
+
+/// A whole shard of one row group.
+pub fn shard(classes: &[Label], examples: &[Example]) -> Result<Bytes, ShardError> {
+    let mut writer = ShardWriter::new(classes)?;
+    let group = writer.write(examples)?;
+    Ok([group, writer.finish()?].concat().into())
 }
 
 fn image_fields() -> Fields {

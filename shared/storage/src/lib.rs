@@ -12,4 +12,4 @@ mod serve;
 pub use args::{StorageArgs, Stores};
 pub use catalog::Catalog;
 pub use error::StorageError;
-pub use objects::ObjectStore;
+pub use objects::{ObjectStore, Upload};

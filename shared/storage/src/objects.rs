@@ -51,6 +51,9 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// Writes an object, over one of the same key.
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StorageError>;
 
+    /// Begins an object that comes in pieces, such as one too large to be held in memory.
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload + '_>, StorageError>;
+
     /// The whole object, or [`StorageError::NotFound`].
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError>;
 
@@ -75,6 +78,17 @@ pub trait ObjectStore: Send + Sync + 'static {
 
     /// Where an object can be found by a person: `s3://bucket/key` or a path.
     fn locate(&self, key: &ObjectKey) -> String;
+}
+
+/// An object in the making, over one of the same key. There is nothing of it before it is
+/// finished, and nothing stays where it is dropped.
+#[async_trait]
+pub trait Upload: Send {
+    /// Adds to its end.
+    async fn write(&mut self, piece: Bytes) -> Result<(), StorageError>;
+
+    /// Whole and durable when it returns.
+    async fn finish(self: Box<Self>) -> Result<(), StorageError>;
 }
 
 /// Whether keys can lie below it: it leads nowhere else either.

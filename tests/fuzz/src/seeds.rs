@@ -4,7 +4,7 @@ use std::{collections::HashMap, io::Cursor};
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use maskline_dataset::{Example, ShardWriter};
+use maskline_dataset::{Example, shard};
 use maskline_messages::{
     CandidateFound, CandidateId, DatasetId, DatasetReady, Format, Hop, How, ImageFailed,
     ImageFetched, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId, Label, Labeling,
@@ -234,10 +234,7 @@ pub fn shards() -> Vec<Vec<u8>> {
             height: 1,
         };
         let rows: Vec<_> = (0..rows).map(example).collect();
-        let mut writer = ShardWriter::new(&classes).expect("two classes");
-        writer.write(&rows).expect("memory takes all rows");
-        let (file, _) = writer.finish().expect("memory takes its end, too");
-        file.to_vec()
+        shard(&classes, &rows).expect("memory takes it").to_vec()
     });
     shards.into()
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use maskline_messages::ObjectKey;
 use tempfile::NamedTempFile;
 
-use super::{ObjectStore, is_prefix};
+use super::{ObjectStore, Upload, is_prefix};
 use crate::StorageError;
 
 /// Where files lie until they are whole. Not a key: keys have no `~`.
@@ -100,6 +100,15 @@ impl ObjectStore for Folder {
             .await
     }
 
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload + '_>, StorageError> {
+        let begun = self.on_key(key, |root, _| NamedTempFile::new_in(root.join(UNFINISHED)));
+        Ok(Box::new(Unfinished {
+            store: self,
+            key: key.clone(),
+            file: Some(begun.await?),
+        }))
+    }
+
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {
         self.on_key(key, |_, path| fs::read(path).map(Bytes::from))
             .await
@@ -154,6 +163,42 @@ impl ObjectStore for Folder {
     }
 }
 
+/// A file that has no name yet. `None`: a write failed, and nothing comes of it.
+struct Unfinished<'a> {
+    store: &'a Folder,
+    key: ObjectKey,
+    file: Option<NamedTempFile>,
+}
+
+impl Unfinished<'_> {
+    fn file(&mut self) -> Result<NamedTempFile, StorageError> {
+        let failed = || {
+            let place = self.store.locate(&self.key);
+            StorageError::Internal(format!("{place} goes on after a write that failed"))
+        };
+        self.file.take().ok_or_else(failed)
+    }
+}
+
+#[async_trait]
+impl Upload for Unfinished<'_> {
+    async fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
+        let mut file = self.file()?;
+        let written = self.store.on_key(&self.key, move |_, _| {
+            file.write_all(&piece)?;
+            Ok(file)
+        });
+        self.file = Some(written.await?);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
+        let file = self.file()?;
+        let naming = move |root: &Path, path: &Path| name(root, path, file);
+        self.store.on_key(&self.key, naming).await
+    }
+}
+
 /// Others may remove the same files: what fails here is no harm.
 fn remove_abandoned(unfinished: &Path) {
     let files = fs::read_dir(unfinished).into_iter().flatten().flatten();
@@ -172,10 +217,15 @@ fn write_whole(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_there(path, bytes) {
         return Ok(());
     }
-    let folder = path.parent().unwrap_or(root);
-    make_folders(root, folder)?;
     let mut file = NamedTempFile::new_in(root.join(UNFINISHED))?;
     file.write_all(bytes)?;
+    name(root, path, file)
+}
+
+/// Flushes the file, gives it its name, and flushes that too.
+fn name(root: &Path, path: &Path, file: NamedTempFile) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(root);
+    make_folders(root, folder)?;
     file.as_file().sync_data()?;
     file.persist(path)?;
     File::open(folder)?.sync_all()

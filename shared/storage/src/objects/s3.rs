@@ -3,6 +3,7 @@
 mod address;
 mod failure;
 mod trust;
+mod upload;
 
 use std::{future::Future, time::Duration};
 
@@ -29,8 +30,9 @@ use tracing::{Instrument, Span, field, info_span};
 use self::{
     address::Address,
     failure::{Subject, explain, no_bucket},
+    upload::Multipart,
 };
-use super::{ObjectStore, is_prefix};
+use super::{ObjectStore, Upload, is_prefix};
 use crate::error::StorageError;
 
 /// The region whose buckets are made without naming it.
@@ -258,6 +260,10 @@ impl ObjectStore for S3 {
         self.traced("S3/PutObject", Some(key), request.send())
             .await
             .map(drop)
+    }
+
+    async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload + '_>, StorageError> {
+        Ok(Box::new(Multipart::new(self, key)))
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {

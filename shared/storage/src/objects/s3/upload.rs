@@ -1,0 +1,150 @@
+//! An object in parts.
+
+use async_trait::async_trait;
+use aws_sdk_s3::{
+    primitives::ByteStream,
+    types::{CompletedMultipartUpload, CompletedPart},
+};
+use bytes::{Bytes, BytesMut};
+use maskline_messages::ObjectKey;
+
+use super::S3;
+use crate::{StorageError, objects::ObjectStore, objects::Upload};
+
+/// Bytes of each part but the last: the least that S3 takes.
+const PART: usize = 5 << 20;
+
+/// What fits into one part is put as any object. A process that is killed leaves its parts
+/// with the server, which a rule of the bucket's (`AbortIncompleteMultipartUpload`) removes.
+pub struct Multipart<'a> {
+    store: &'a S3,
+    key: ObjectKey,
+    /// What no part has yet: less than one.
+    waiting: BytesMut,
+    /// From the first part on.
+    id: Option<String>,
+    parts: Vec<CompletedPart>,
+}
+
+impl<'a> Multipart<'a> {
+    pub fn new(store: &'a S3, key: &ObjectKey) -> Self {
+        Self {
+            store,
+            key: key.clone(),
+            waiting: BytesMut::new(),
+            id: None,
+            parts: vec![],
+        }
+    }
+
+    async fn begin(&mut self) -> Result<String, StorageError> {
+        if let Some(id) = &self.id {
+            return Ok(id.clone());
+        }
+        let request = self
+            .store
+            .client
+            .create_multipart_upload()
+            .bucket(&self.store.bucket)
+            .key(self.store.name(&self.key));
+        let begun = self
+            .store
+            .traced("S3/CreateMultipartUpload", Some(&self.key), request.send())
+            .await?;
+        let id = begun.upload_id.ok_or_else(|| {
+            let place = self.store.locate(&self.key);
+            StorageError::Internal(format!(
+                "{} begins an upload of {place} without an id",
+                self.store.server
+            ))
+        })?;
+        Ok(self.id.insert(id).clone())
+    }
+
+    async fn put_part(&mut self, part: Bytes) -> Result<(), StorageError> {
+        let id = self.begin().await?;
+        let number = self.parts.len() as i32 + 1;
+        let request = self
+            .store
+            .client
+            .upload_part()
+            .bucket(&self.store.bucket)
+            .key(self.store.name(&self.key))
+            .upload_id(id)
+            .part_number(number)
+            .body(ByteStream::from(part));
+        let put = self
+            .store
+            .traced("S3/UploadPart", Some(&self.key), request.send())
+            .await?;
+        let part = CompletedPart::builder()
+            .part_number(number)
+            .set_e_tag(put.e_tag);
+        self.parts.push(part.build());
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Upload for Multipart<'_> {
+    async fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
+        self.waiting.extend_from_slice(&piece);
+        while self.waiting.len() >= PART {
+            let part = self.waiting.split_to(PART).freeze();
+            self.put_part(part).await?;
+        }
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
+        let rest = std::mem::take(&mut self.waiting).freeze();
+        if self.id.is_none() {
+            return self.store.put(&self.key, rest).await;
+        }
+        if !rest.is_empty() {
+            self.put_part(rest).await?;
+        }
+        let parts =
+            CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.parts)));
+        let request = self
+            .store
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.store.bucket)
+            .key(self.store.name(&self.key))
+            .set_upload_id(self.id.clone())
+            .multipart_upload(parts.build());
+        self.store
+            .traced(
+                "S3/CompleteMultipartUpload",
+                Some(&self.key),
+                request.send(),
+            )
+            .await?;
+        self.id = None;
+        Ok(())
+    }
+}
+
+/// What was begun and not finished is given up, as far as the server can be told.
+impl Drop for Multipart<'_> {
+    fn drop(&mut self) {
+        let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let request = self
+            .store
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.store.bucket)
+            .key(self.store.name(&self.key))
+            .upload_id(id);
+        let key = self.key.clone();
+        runtime.spawn(async move {
+            if let Err(error) = request.send().await {
+                tracing::debug!(%key, %error, "the parts of an upload stay with the server");
+            }
+        });
+    }
+}
