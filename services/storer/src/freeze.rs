@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Facts that are asked for at a time.
-const PAGE: usize = 5_000;
+const PAGE: usize = 1_000;
 
 /// Not more often than this is the catalog asked whether a job is complete,
 /// however many images end in the meantime.

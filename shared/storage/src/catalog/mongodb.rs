@@ -47,6 +47,9 @@ use crate::{
 /// Documents in one insert, and ids in one query.
 const BATCH: usize = 1_000;
 
+/// Images whose facts are read at a time: documents in memory take kilobytes each.
+const FACTS: usize = 250;
+
 /// See [`Catalog`].
 pub struct MongodbCatalog {
     connection: Connection,
@@ -599,7 +602,7 @@ impl Catalog for MongodbCatalog {
         let mut after = after.copied();
         // Images whose candidates are not stored leave gaps: read on until it is full.
         while facts.len() < most {
-            let wanted = (most - facts.len()).min(BATCH);
+            let wanted = (most - facts.len()).min(FACTS);
             let filter = doc! { "_id": image_keys(job, after.as_ref()) };
             let query = Query::sorted(doc! { "_id": 1 })
                 .only(doc! { "binary": 0 })

@@ -5,11 +5,14 @@ use aws_sdk_s3::{
     primitives::ByteStream,
     types::{CompletedMultipartUpload, CompletedPart},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use maskline_messages::ObjectKey;
 
 use super::S3;
-use crate::{StorageError, objects::ObjectStore, objects::Upload};
+use crate::{
+    StorageError,
+    objects::{ObjectStore, Upload},
+};
 
 /// Bytes of each part but the last: the least that S3 takes.
 const PART: usize = 5 << 20;
@@ -20,7 +23,7 @@ pub struct Multipart<'a> {
     store: &'a S3,
     key: ObjectKey,
     /// What no part has yet: less than one.
-    waiting: BytesMut,
+    waiting: Vec<u8>,
     /// From the first part on.
     id: Option<String>,
     parts: Vec<CompletedPart>,
@@ -31,7 +34,7 @@ impl<'a> Multipart<'a> {
         Self {
             store,
             key: key.clone(),
-            waiting: BytesMut::new(),
+            waiting: vec![],
             id: None,
             parts: vec![],
         }
@@ -87,17 +90,22 @@ impl<'a> Multipart<'a> {
 
 #[async_trait]
 impl Upload for Multipart<'_> {
-    async fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
-        self.waiting.extend_from_slice(&piece);
-        while self.waiting.len() >= PART {
-            let part = self.waiting.split_to(PART).freeze();
-            self.put_part(part).await?;
+    async fn write(&mut self, mut piece: Bytes) -> Result<(), StorageError> {
+        while !piece.is_empty() {
+            let room = PART - self.waiting.len();
+            self.waiting.reserve_exact(room);
+            let fitting = piece.split_to(piece.len().min(room));
+            self.waiting.extend_from_slice(&fitting);
+            if self.waiting.len() == PART {
+                let part = std::mem::take(&mut self.waiting);
+                self.put_part(part.into()).await?;
+            }
         }
         Ok(())
     }
 
     async fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
-        let rest = std::mem::take(&mut self.waiting).freeze();
+        let rest = Bytes::from(std::mem::take(&mut self.waiting));
         if self.id.is_none() {
             return self.store.put(&self.key, rest).await;
         }
