@@ -84,7 +84,7 @@ pub trait ObjectStore: Send + Sync + 'static {
 /// finished, and nothing stays where it is dropped.
 #[async_trait]
 pub trait Upload: Send {
-    /// Adds to its end.
+    /// Adds to its end. After an error nothing comes of it any more: begin anew.
     async fn write(&mut self, piece: Bytes) -> Result<(), StorageError>;
 
     /// Whole and durable when it returns.
