@@ -80,8 +80,8 @@ pub trait ObjectStore: Send + Sync + 'static {
     fn locate(&self, key: &ObjectKey) -> String;
 }
 
-/// An object in the making, over one of the same key. There is nothing of it before it is
-/// finished, and nothing stays where it is dropped.
+/// An object in the making, over one of the same key. Nobody sees any of it before it is
+/// finished. Dropped, it is taken back, as far as the store can still be told.
 #[async_trait]
 pub trait Upload: Send {
     /// Adds to its end. After an error nothing comes of it any more: begin anew.

@@ -394,6 +394,14 @@ mod folders {
 }
 
 mod s3_servers {
+    use std::time::Duration;
+
+    use aws_config::environment::EnvironmentVariableCredentialsProvider;
+    use aws_sdk_s3::{
+        Client, Config,
+        config::{BehaviorVersion, Region},
+    };
+
     use super::*;
 
     const ADDRESS: &str = "MASKLINE_TEST_OBJECTS_OF_CHILD";
@@ -507,6 +515,48 @@ mod s3_servers {
             put_all(&store, &["a/b"]).await;
             assert_eq!(store.locate(&key("a/b")), format!("s3://{bucket}/a/b"));
         }
+    }
+
+    /// The keys below `prefix` of which the server holds parts.
+    async fn in_parts(prefix: &str) -> Vec<String> {
+        let address = s3_address();
+        let mut query = address.query_pairs();
+        let endpoint = query.find_map(|(name, value)| (name == "endpoint").then_some(value));
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url(endpoint.expect("its endpoint"))
+            .force_path_style(true)
+            .credentials_provider(EnvironmentVariableCredentialsProvider::new());
+        let listed = Client::from_conf(config.build())
+            .list_multipart_uploads()
+            .bucket(address.host_str().expect("a bucket"))
+            .prefix(prefix)
+            .send();
+        let listed = listed.await.expect("the server answers");
+        let keys = listed.uploads().iter().filter_map(|upload| upload.key());
+        keys.map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_a_dropped_upload_are_removed() {
+        let place = Place::s3();
+        let store = place.open().await;
+        let key = key("datasets/dropped.parquet");
+        let located = store.locate(&key);
+        let (_, name) = located[5..].split_once('/').expect("a bucket and a name");
+        let mut upload = store.upload(&key).await.expect("it begins");
+        let piece = Bytes::from(vec![1; 6_000_000]);
+        upload.write(piece).await.expect("it is taken");
+        assert_eq!(in_parts(name).await, [name]);
+        drop(upload);
+        let removed = async {
+            while !in_parts(name).await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let removed = tokio::time::timeout(Duration::from_secs(60), removed).await;
+        removed.expect("the server still holds its parts");
     }
 }
 

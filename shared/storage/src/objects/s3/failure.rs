@@ -78,6 +78,8 @@ fn by_answer(
     };
     match (code.unwrap_or_default(), status) {
         ("NoSuchBucket", _) => no_bucket(bucket, server),
+        // Its bytes have to come again: no object is missing.
+        ("NoSuchUpload", _) => StorageError::Unavailable(format!("{place}: {server} says {said}")),
         ("NoSuchKey" | "NotFound", _) | (_, 404) => StorageError::NotFound(place.to_owned()),
         (
             "SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout"
@@ -130,6 +132,7 @@ mod tests {
         let kinds = [
             (404, Some("NoSuchKey"), "not_found"),
             (404, None, "not_found"),
+            (404, Some("NoSuchUpload"), "unavailable"),
             (404, Some("NoSuchBucket"), "misconfigured"),
             (403, Some("SignatureDoesNotMatch"), "misconfigured"),
             (403, None, "misconfigured"),
