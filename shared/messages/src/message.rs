@@ -7,15 +7,19 @@
 //!
 //! Messages carry references, never pixels.
 
-use std::{fmt, str::FromStr};
-
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    ids::{CandidateId, DatasetId, ImageId, InvalidId, JobId, Label, ObjectKey, RunId},
+    ids::{CandidateId, DatasetId, ImageId, JobId, RunId},
+    label::Label,
+    location::Location,
+    measurements::Measurements,
+    network::NetworkName,
+    object_key::ObjectKey,
     reason::Reason,
-    source::{Labeling, Location, Source},
+    settings::TrainingSettings,
+    source::{Labeling, Source},
 };
 
 /// The version of the contract that this build speaks.
@@ -253,52 +257,6 @@ pub struct ImageFailed {
     pub attempts: u32,
 }
 
-/// Image formats, by content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    Jpeg,
-    Png,
-    Webp,
-    Gif,
-    Bmp,
-    Tiff,
-}
-
-/// What the validator measured on an image that it accepted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Measurements {
-    pub format: Format,
-    /// Pixels of the original as shown (after EXIF orientation).
-    pub width: u32,
-    pub height: u32,
-    /// 64-bit DCT perceptual hash of the picture, and of its mirror image.
-    #[serde(with = "hash_hex")]
-    pub phash: u64,
-    #[serde(with = "hash_hex")]
-    pub phash_mirrored: u64,
-    /// Mean of luma, 0 to 1.
-    pub brightness: f32,
-    /// Standard deviation of luma, 0 to 1.
-    pub contrast: f32,
-    /// Variance of the Laplacian of luma (0–255) at working size.
-    pub sharpness: f32,
-}
-
-// 16 hexadecimal digits: JSON numbers are doubles to many readers, and lose bits.
-mod hash_hex {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub fn serialize<S: Serializer>(hash: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&format!("{hash:016x}"))
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        u64::from_str_radix(&text, 16).map_err(D::Error::custom)
-    }
-}
-
 /// validator → labeler: a sound image, normalized.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageValidated {
@@ -375,115 +333,4 @@ pub struct ModelTrained {
     pub accuracy: f32,
     /// Mean cross-entropy of the best epoch on the validation split, in nats.
     pub loss: f32,
-}
-
-/// The networks, by torchvision's names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NetworkName {
-    MobilenetV2,
-    MobilenetV3Small,
-    #[serde(rename = "mnasnet1_0")]
-    Mnasnet1_0,
-    EfficientnetB0,
-}
-
-impl NetworkName {
-    pub const ALL: [Self; 4] = [
-        Self::MobilenetV2,
-        Self::MobilenetV3Small,
-        Self::Mnasnet1_0,
-        Self::EfficientnetB0,
-    ];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::MobilenetV2 => "mobilenet_v2",
-            Self::MobilenetV3Small => "mobilenet_v3_small",
-            Self::Mnasnet1_0 => "mnasnet1_0",
-            Self::EfficientnetB0 => "efficientnet_b0",
-        }
-    }
-}
-
-impl fmt::Display for NetworkName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for NetworkName {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|network| network.as_str() == text);
-        found.ok_or_else(|| InvalidId {
-            text: text.chars().take(80).collect(),
-            expected: "a network (mobilenet_v2, mobilenet_v3_small, mnasnet1_0, efficientnet_b0)",
-        })
-    }
-}
-
-/// How the weights move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Optimizer {
-    Sgd,
-    Adamw,
-}
-
-impl FromStr for Optimizer {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        match text {
-            "sgd" => Ok(Self::Sgd),
-            "adamw" => Ok(Self::Adamw),
-            _ => Err(InvalidId {
-                text: text.chars().take(80).collect(),
-                expected: "an optimizer (sgd, adamw)",
-            }),
-        }
-    }
-}
-
-/// What a training run is asked for. A run's id is derived from it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct TrainingSettings {
-    pub epochs: u32,
-    pub batch: u32,
-    /// The side of the square network input, in pixels.
-    pub pixels: u32,
-    pub optimizer: Optimizer,
-    /// The peak of the cosine schedule.
-    pub learning_rate: f32,
-    pub weight_decay: f32,
-    pub label_smoothing: f32,
-    /// Epochs of linear warm-up; fractions allowed.
-    pub warmup_epochs: f32,
-    pub seed: u64,
-}
-
-impl Default for TrainingSettings {
-    fn default() -> Self {
-        Self {
-            epochs: 30,
-            batch: 64,
-            pixels: 112,
-            optimizer: Optimizer::Adamw,
-            learning_rate: 2e-3,
-            weight_decay: 1e-2,
-            label_smoothing: 0.1,
-            warmup_epochs: 1.0,
-            seed: 42,
-        }
-    }
-}
-
-impl TrainingSettings {
-    /// The canonical JSON from which a run's id is derived.
-    pub fn canonical(&self) -> String {
-        serde_json::to_string(self).expect("plain numbers")
-    }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{CandidateId, Label};
+use crate::{ids::CandidateId, label::Label};
 
 /// A normal outcome: the input is no good. Serialized with a stable name in
 /// `code` and the measurements beside it, so that reports can count by code.

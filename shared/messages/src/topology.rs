@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{ids::InvalidId, message::Message};
+use crate::{invalid::InvalidId, message::Message};
 
 /// The topic exchange that every message is published to.
 pub const EXCHANGE: &str = "maskline";

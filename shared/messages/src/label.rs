@@ -1,0 +1,53 @@
+//! The name of a class.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::invalid::InvalidId;
+
+/// A class's name, such as `with_mask`: 1 to 64 letters, digits, `_`, `-` or `.`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Label(String);
+
+impl Label {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Label {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let plain = |c: char| c.is_alphanumeric() || "_-.".contains(c);
+        let sane = (1..=64).contains(&text.len()) && !text.starts_with('.');
+        if sane && text.chars().all(plain) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(InvalidId::new(
+                text,
+                "a label (1 to 64 letters, digits, `_`, `-` or `.`)",
+            ))
+        }
+    }
+}
+
+impl TryFrom<String> for Label {
+    type Error = InvalidId;
+    fn try_from(text: String) -> Result<Self, InvalidId> {
+        text.parse()
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> Self {
+        label.0
+    }
+}

@@ -1,0 +1,70 @@
+//! What a training run is asked for.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::invalid::InvalidId;
+
+/// How the weights move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Optimizer {
+    Sgd,
+    Adamw,
+}
+
+impl FromStr for Optimizer {
+    type Err = InvalidId;
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        match text {
+            "sgd" => Ok(Self::Sgd),
+            "adamw" => Ok(Self::Adamw),
+            _ => Err(InvalidId {
+                text: text.chars().take(80).collect(),
+                expected: "an optimizer (sgd, adamw)",
+            }),
+        }
+    }
+}
+
+/// What a training run is asked for. A run's id is derived from it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainingSettings {
+    pub epochs: u32,
+    pub batch: u32,
+    /// The side of the square network input, in pixels.
+    pub pixels: u32,
+    pub optimizer: Optimizer,
+    /// The peak of the cosine schedule.
+    pub learning_rate: f32,
+    pub weight_decay: f32,
+    pub label_smoothing: f32,
+    /// Epochs of linear warm-up; fractions allowed.
+    pub warmup_epochs: f32,
+    pub seed: u64,
+}
+
+impl Default for TrainingSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            batch: 64,
+            pixels: 112,
+            optimizer: Optimizer::Adamw,
+            learning_rate: 2e-3,
+            weight_decay: 1e-2,
+            label_smoothing: 0.1,
+            warmup_epochs: 1.0,
+            seed: 42,
+        }
+    }
+}
+
+impl TrainingSettings {
+    /// The canonical JSON from which a run's id is derived.
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(self).expect("plain numbers")
+    }
+}
