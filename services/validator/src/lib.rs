@@ -9,7 +9,6 @@
 //! * [`stage`]: takes ImageFetched, gives ImageValidated and ImageRejected.
 
 mod args;
-mod budget;
 pub mod checks;
 pub mod judge;
 pub mod stage;

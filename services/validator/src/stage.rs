@@ -5,6 +5,7 @@ use std::{sync::Arc, thread::available_parallelism};
 use anyhow::{Context as _, anyhow};
 use async_trait::async_trait;
 use bytes::Bytes;
+use maskline_foundation::ByteBudget;
 use maskline_messages::{
     Hop, ImageFetched, ImageRejected, ImageValidated, Message, ObjectKey, Queue, Reason,
 };
@@ -15,7 +16,6 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     Accepted, LimitArgs, NAME, Rejected,
-    budget::Budget,
     judge::{decoder_limits, judge},
 };
 
@@ -30,9 +30,9 @@ const FILES: u64 = 24 << 20;
 pub struct Validator {
     objects: Arc<dyn ObjectStore>,
     limits: LimitArgs,
-    files: Budget,
+    files: ByteBudget,
     /// What the decoders may take together; one image may take all of it.
-    decoders: Budget,
+    decoders: ByteBudget,
     /// More threads than these would only take more memory.
     cores: Semaphore,
 }
@@ -41,8 +41,8 @@ impl Validator {
     pub fn new(objects: Arc<dyn ObjectStore>, limits: LimitArgs) -> Self {
         Self {
             objects,
-            files: Budget::new(FILES),
-            decoders: Budget::new(decoder_limits(&limits).memory),
+            files: ByteBudget::new(FILES),
+            decoders: ByteBudget::new(decoder_limits(&limits).memory),
             cores: Semaphore::new(cores()),
             limits,
         }

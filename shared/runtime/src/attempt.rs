@@ -4,6 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
 
 use anyhow::anyhow;
 use futures::FutureExt;
+use maskline_foundation::RetryPolicy;
 use maskline_messages::{Message, Queue};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, warn};
@@ -12,7 +13,6 @@ use crate::{
     broker::{Broker, BrokerError, Delivery, Settle, Why, WhyKind},
     context::Context,
     counters::QueueMetrics,
-    retry::RetryPolicy,
     sender::{Sender, age},
     stage::{Failure, Outcome, Stage},
     telemetry::Processing,

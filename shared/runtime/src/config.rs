@@ -9,12 +9,9 @@ use std::{
 };
 
 use clap::Args;
+use maskline_foundation::{Address, RetryPolicy};
 
-use crate::{
-    address::Address,
-    broker::{self, Broker, BrokerError},
-    retry::RetryPolicy,
-};
+use crate::broker::{self, Broker, BrokerError};
 
 const BROKER: &str = "embedded:";
 const DATA: &str = "./maskline-data";

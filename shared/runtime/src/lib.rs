@@ -7,13 +7,11 @@
 //!
 //! * [`stage`], [`context`], [`service`]: what a service is made of.
 //! * [`runner`]: takes messages, sees each to its end, stops gracefully.
-//! * [`config`], [`address`]: the flags and variables that every service takes.
+//! * [`config`]: the flags and variables that every service takes.
 //! * [`broker`]: RabbitMQ and the embedded queue behind one trait.
-//! * [`tls`]: whom to trust.
 //! * [`telemetry`]: traces, logs; `/metrics`, `/healthz` and `/readyz` are served
 //!   where [`RuntimeArgs`] says.
 
-pub mod address;
 mod attempt;
 pub mod broker;
 pub mod config;
@@ -21,21 +19,18 @@ pub mod context;
 mod counters;
 mod entry;
 mod http;
-pub mod retry;
 pub mod runner;
 pub mod sender;
 pub mod service;
 pub mod stage;
 pub mod telemetry;
-pub mod tls;
 mod work;
 
-pub use address::Address;
 pub use broker::{Broker, BrokerError, DeadLetter, DeadLetterId, Delivery, Envelope, Settle};
 pub use config::{BrokerArgs, HttpAddress, RuntimeArgs};
 pub use context::{Context, WorkContext};
 pub use entry::{entry, launch, stop_on_signals};
-pub use retry::RetryPolicy;
+pub use maskline_foundation::{Address, RetryPolicy};
 pub use runner::{Runner, run};
 pub use sender::Sender;
 pub use service::{Probe, Service};

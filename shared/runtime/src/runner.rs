@@ -13,6 +13,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use maskline_foundation::RetryPolicy;
 use tokio::{sync::Semaphore, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -24,7 +25,6 @@ use crate::{
     context::WorkContext,
     counters::{self, QueueLengths, QueueMetrics},
     http::Port,
-    retry::RetryPolicy,
     sender::Sender,
     service::{Probe, Service},
     stage::{Intake, Stage},

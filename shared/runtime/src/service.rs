@@ -1,8 +1,8 @@
 //! A stage with what belongs to it.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use futures::future::BoxFuture;
+pub use maskline_foundation::Probe;
 
 use crate::stage::{Stage, Worker};
 
@@ -49,35 +49,5 @@ impl Service {
     {
         self.probes.push(Probe::new(name, check));
         self
-    }
-}
-
-/// A question to something that a service needs: do you answer?
-#[derive(Clone)]
-pub struct Probe {
-    pub name: &'static str,
-    check: Arc<dyn Fn() -> BoxFuture<'static, anyhow::Result<()>> + Send + Sync>,
-}
-
-impl Probe {
-    pub fn new<F, Fut>(name: &'static str, check: F) -> Self
-    where
-        F: Fn() -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = anyhow::Result<()>> + Send + 'static,
-    {
-        Self {
-            name,
-            check: Arc::new(move || Box::pin(check())),
-        }
-    }
-
-    pub async fn check(&self) -> anyhow::Result<()> {
-        (self.check)().await
-    }
-}
-
-impl fmt::Debug for Probe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Probe").field(&self.name).finish()
     }
 }

@@ -1,10 +1,10 @@
 //! What a service is to the runner.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use maskline_foundation::Failure;
 use maskline_messages::{Message, Queue};
-use thiserror::Error;
 use tokio::sync::Notify;
 
 use crate::context::{Context, WorkContext};
@@ -71,44 +71,6 @@ impl Outcome {
             last: Some(message.into()),
             ..self
         }
-    }
-}
-
-/// Why a message could not be handled. (A rejected image is no failure but an
-/// outcome.)
-#[derive(Debug, Error)]
-pub enum Failure {
-    /// The message's own part of the world (the site that it names) is not ready:
-    /// again later, a bounded number of times.
-    #[error("{error:#}")]
-    Retry {
-        error: anyhow::Error,
-        /// Not sooner than this, where the world said so (Retry-After).
-        after: Option<Duration>,
-    },
-    /// What every message needs (a store) is away or refuses everybody: it is
-    /// waited for, and no message's attempts are counted.
-    #[error("{0:#}")]
-    Outage(anyhow::Error),
-    /// This program can't handle it: to the dead letters.
-    #[error("{0:#}")]
-    Poison(anyhow::Error),
-}
-
-impl Failure {
-    pub fn retry(error: impl Into<anyhow::Error>) -> Self {
-        Self::Retry {
-            error: error.into(),
-            after: None,
-        }
-    }
-
-    pub fn outage(error: impl Into<anyhow::Error>) -> Self {
-        Self::Outage(error.into())
-    }
-
-    pub fn poison(error: impl Into<anyhow::Error>) -> Self {
-        Self::Poison(error.into())
     }
 }
 

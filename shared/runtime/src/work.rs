@@ -8,20 +8,13 @@ use std::{
 };
 
 use futures::FutureExt;
+use maskline_foundation::Backoff;
 use tracing::{info, warn};
 
-use crate::{
-    attempt::panicked, context::WorkContext, counters::WorkerMetrics, retry::RetryPolicy,
-    stage::Worker,
-};
+use crate::{attempt::panicked, context::WorkContext, counters::WorkerMetrics, stage::Worker};
 
-/// The waits after failures of one worker in a row.
-const BACK_OFF: RetryPolicy = RetryPolicy {
-    base: 1.0,
-    factor: 2.0,
-    cap: 60.0,
-    attempts: u32::MAX,
-};
+/// The waits after failures of one worker in a row, in seconds.
+const WAITS: Backoff = Backoff::doubling(1.0, 60.0);
 
 /// Looks for work at start, at every notice and every `interval`, until
 /// [`WorkContext::stopping`].
@@ -33,7 +26,7 @@ pub async fn keep_working(
 ) {
     let metrics = WorkerMetrics::new(stage, worker.name());
     let wake = worker.wake();
-    let mut failures = 0;
+    let mut backoff = WAITS;
     while !context.stopping.is_cancelled() {
         // Listening before looking: a notice in between is not missed.
         let mut notice = pin!(wake.notified());
@@ -44,10 +37,10 @@ pub async fn keep_working(
             Ok(true) => {
                 metrics.done.increment(1);
                 metrics.seconds.record(began.elapsed().as_secs_f64());
-                failures = 0;
+                backoff.reset();
             }
             Ok(false) => {
-                failures = 0;
+                backoff.reset();
                 tokio::select! {
                     () = context.stopping.cancelled() => {}
                     () = notice => {}
@@ -64,8 +57,8 @@ pub async fn keep_working(
                 break;
             }
             Err(error) => {
-                let wait = BACK_OFF.delay(failures, None);
-                failures += 1;
+                let wait = backoff.next_wait();
+                let failures = backoff.waits();
                 metrics.failed.increment(1);
                 let error = format!("{error:#}");
                 warn!(

@@ -3,7 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use clap::Args;
-use maskline_runtime::{Address, Service};
+use maskline_foundation::Address;
+use maskline_runtime::Service;
 
 use crate::{Catalog, ObjectStore, StorageError, catalog, objects};
 

@@ -1,6 +1,6 @@
 //! What stages need of a store: its errors as failures of a message.
 
-use maskline_runtime::Failure;
+use maskline_foundation::Failure;
 
 use crate::StorageError;
 

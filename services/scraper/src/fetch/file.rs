@@ -8,12 +8,13 @@ use std::{
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use maskline_foundation::ByteBudget;
 use maskline_messages::{ImageId, Reason};
 
-use super::{Body, FetchError, budget::Budget};
+use super::{Body, FetchError};
 
 /// The whole file, at most `most` bytes of it.
-pub async fn read(path: &Path, most: u64, budget: &Budget) -> Result<Body, FetchError> {
+pub async fn read(path: &Path, most: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
     let path = path.to_owned();
     let (file, size) = blocking(path.clone(), open).await?;
     if size == 0 {
@@ -22,7 +23,7 @@ pub async fn read(path: &Path, most: u64, budget: &Budget) -> Result<Body, Fetch
     if size > most {
         return Err(Reason::TooManyBytes { bytes: size, most }.into());
     }
-    let room = budget.room(Some(size)).await;
+    let room = budget.room(size).await;
     let (bytes, image) = blocking(path, move |_| {
         // A file that grows meanwhile is read as it was.
         let mut bytes = Vec::with_capacity(size as usize);

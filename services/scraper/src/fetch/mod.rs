@@ -1,7 +1,6 @@
 //! From a location to its bytes, safely and politely.
 
 pub mod address;
-pub mod budget;
 pub mod error;
 mod file;
 mod hosts;
@@ -11,13 +10,13 @@ pub mod web;
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use maskline_foundation::{ByteBudget, ByteRoom};
 use maskline_messages::{ImageId, Location, Reason};
 use reqwest::dns::Resolve;
 
 pub use error::FetchError;
 use {
     address::System,
-    budget::{Budget, Room},
     web::{Wanted, Web},
 };
 
@@ -49,7 +48,7 @@ pub struct Body {
     pub image: ImageId,
     // Held as long as the bytes are in hand.
     #[expect(dead_code, reason = "gives the room back when dropped")]
-    room: Room,
+    room: ByteRoom,
 }
 
 /// An image's raw bytes.
@@ -61,7 +60,7 @@ pub struct Fetched {
 /// Fetches whatever a location names.
 pub struct Fetcher {
     web: Web,
-    budget: Budget,
+    budget: ByteBudget,
     limits: Limits,
 }
 
@@ -75,7 +74,7 @@ impl Fetcher {
     pub fn with_resolver(limits: Limits, resolver: Arc<dyn Resolve>) -> anyhow::Result<Self> {
         Ok(Self {
             web: Web::new(limits, resolver)?,
-            budget: Budget::new(limits.bytes_in_flight, limits.bytes),
+            budget: ByteBudget::new(limits.bytes_in_flight.max(limits.bytes).max(web::BEGINNING)),
             limits,
         })
     }
@@ -109,7 +108,7 @@ impl Fetcher {
         &self.web
     }
 
-    pub fn budget(&self) -> &Budget {
+    pub fn budget(&self) -> &ByteBudget {
         &self.budget
     }
 }

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, anyhow};
 use bytes::Bytes;
+use maskline_foundation::ByteBudget;
 use maskline_messages::{ImageId, Reason, shown};
 use reqwest::{
     Client, Response, StatusCode,
@@ -24,7 +25,6 @@ use url::Url;
 use super::{
     Body, FetchError, Limits,
     address::{self, PublicOnly, Refused},
-    budget::Budget,
     hosts::{Hosts, Turn},
     robots::{self, Robots, Rules, Verdict},
 };
@@ -37,6 +37,9 @@ pub const USER_AGENT: &str = concat!(
     env!("CARGO_PKG_REPOSITORY"),
     ")"
 );
+
+/// The room that a body of unknown size begins with, in bytes.
+pub const BEGINNING: u64 = 256 << 10;
 
 /// A server may ask for a pause, but not for any.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
@@ -243,12 +246,12 @@ impl Answer {
     }
 
     /// The whole body, decoded where it was compressed, at most `most` bytes.
-    pub async fn body(mut self, most: u64, budget: &Budget) -> Result<Body, FetchError> {
+    pub async fn body(mut self, most: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
         let announced = self.response.content_length();
         if let Some(bytes) = announced.filter(|bytes| *bytes > most) {
             return Err(Reason::TooManyBytes { bytes, most }.into());
         }
-        let mut room = budget.room(announced).await;
+        let mut room = budget.room(announced.unwrap_or(BEGINNING)).await;
         let mut bytes = Vec::with_capacity(announced.unwrap_or_default() as usize);
         let mut digest = Sha256::new();
         while let Some(chunk) = self.chunk().await? {

@@ -1,9 +1,10 @@
 //! An error of lapin by what can be done about it.
 
 use lapin::{Error, ErrorKind};
+use maskline_foundation::tls;
 
 use super::address::Node;
-use crate::{broker::BrokerError, tls};
+use crate::broker::BrokerError;
 
 // The protocol's reply codes.
 pub const NOT_FOUND: u16 = 404;

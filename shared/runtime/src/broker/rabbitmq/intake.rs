@@ -8,6 +8,7 @@ use lapin::{
     Acker, Channel,
     options::{BasicAckOptions, BasicCancelOptions, BasicNackOptions, BasicQosOptions},
 };
+use maskline_foundation::Backoff;
 use maskline_messages::Queue;
 use tokio::runtime::Handle;
 
@@ -31,7 +32,7 @@ pub struct Subscription {
     queue: Queue,
     prefetch: u16,
     intake: Option<Intake>,
-    failures: u32,
+    backoff: Backoff,
     closed: bool,
 }
 
@@ -56,7 +57,7 @@ impl Subscription {
             queue,
             prefetch,
             intake: Some(intake),
-            failures: 0,
+            backoff: RECONNECT,
             closed: false,
         })
     }
@@ -92,12 +93,11 @@ impl Consumer for Subscription {
             };
             match taken {
                 Ok(delivery) => {
-                    self.failures = 0;
+                    self.backoff.reset();
                     return Some(delivery);
                 }
                 Err(error) => {
-                    let wait = RECONNECT.delay(self.failures, None);
-                    self.failures = self.failures.saturating_add(1);
+                    let wait = self.backoff.next_wait();
                     tracing::debug!(%error, queue = %self.queue, ?wait, "consuming again");
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
@@ -240,15 +240,14 @@ impl Settle for Claim {
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
         // RabbitMQ takes a wait of nothing for one that is over before it began.
         let after = after.max(Duration::from_millis(1));
-        for waits in 0.. {
+        let mut backoff = RECONNECT;
+        loop {
             self.check_ours()?;
             let session = self.link.session().await?;
             let delayed = delays::queue(&session, self.queue, after).await?;
             let outgoing = self.message.retry(&delayed, after, error);
             match send(&self.link, vec![outgoing]).await {
-                Err(BrokerError::Full(_)) => {
-                    tokio::time::sleep(RECONNECT.delay(waits, None)).await;
-                }
+                Err(BrokerError::Full(_)) => backoff.wait().await,
                 sent => {
                     sent?;
                     break;

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use maskline_foundation::Backoff;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -11,19 +12,14 @@ use super::{
     session::Session,
     transport::Transport,
 };
-use crate::{broker::BrokerError, retry::RetryPolicy};
+use crate::broker::BrokerError;
 
 /// How long a caller waits for a connection.
 pub const LINK_LIMIT: Duration = Duration::from_secs(10);
 
-/// The waits between two tries to connect or to consume, jittered: services that lost the same
-/// broker don't come back all at once.
-pub const RECONNECT: RetryPolicy = RetryPolicy {
-    base: 0.1,
-    factor: 2.0,
-    cap: 10.0,
-    attempts: u32::MAX,
-};
+/// The waits between two tries to connect or to consume, in seconds. They are jittered, so
+/// that services that lost the same broker don't come back all at once.
+pub const RECONNECT: Backoff = Backoff::doubling(0.1, 10.0);
 
 pub struct Link {
     state: watch::Receiver<State>,
@@ -182,8 +178,9 @@ async fn supervise(
 }
 
 async fn reconnect(cluster: &mut Cluster, tell: &watch::Sender<State>) -> Arc<Session> {
-    for failures in 0.. {
-        tokio::time::sleep(RECONNECT.delay(failures, None)).await;
+    let mut backoff = RECONNECT;
+    loop {
+        backoff.wait().await;
         match cluster.connect().await {
             Ok(session) => return Arc::new(session),
             Err(error) => {
@@ -192,5 +189,4 @@ async fn reconnect(cluster: &mut Cluster, tell: &watch::Sender<State>) -> Arc<Se
             }
         }
     }
-    unreachable!("four billion failures take longer than a process lives")
 }

@@ -10,6 +10,7 @@ use lapin::{
     Channel, Confirmation,
     options::{BasicPublishOptions, ConfirmSelectOptions},
 };
+use maskline_foundation::Backoff;
 use maskline_messages::Queue;
 use tokio::{sync::Semaphore, time::Instant};
 
@@ -18,7 +19,7 @@ use super::{
     session::Session,
     wire::Outgoing,
 };
-use crate::{broker::BrokerError, retry::RetryPolicy};
+use crate::broker::BrokerError;
 
 /// Messages of one call on their way at a time.
 const WINDOW: usize = 256;
@@ -26,25 +27,22 @@ const WINDOW: usize = 256;
 /// Calls that publish at a time; others wait.
 const CHANNELS: usize = 64;
 
-/// How long a publisher waits for room in a full queue, and between two tries.
+/// How long a publisher waits for room in a full queue.
 const ROOM_LIMIT: Duration = Duration::from_secs(1);
-const ROOM_WAIT: RetryPolicy = RetryPolicy {
-    base: 0.025,
-    factor: 2.0,
-    cap: 0.4,
-    attempts: u32::MAX,
-};
+
+/// The waits between two tries to publish to a full queue, in seconds.
+const ROOM_WAITS: Backoff = Backoff::doubling(0.025, 0.4);
 
 /// Publishes all and returns when all are confirmed. What a lost connection left
 /// unconfirmed is published again: it may be there twice then.
 pub async fn send(link: &Link, mut unsent: Vec<Outgoing>) -> Result<(), BrokerError> {
-    let (mut reconnected_by, mut room_by, mut waits) = (None, None, 0);
+    let (mut reconnected_by, mut room_by, mut backoff) = (None, None, ROOM_WAITS);
     while !unsent.is_empty() {
         let session = link.session().await?;
         let before = unsent.len();
         let outcome = session.publish(&mut unsent).await;
         if unsent.len() < before {
-            (reconnected_by, room_by, waits) = (None, None, 0);
+            (reconnected_by, room_by, backoff) = (None, None, ROOM_WAITS);
         }
         match outcome {
             Ok(()) => {
@@ -54,8 +52,7 @@ pub async fn send(link: &Link, mut unsent: Vec<Outgoing>) -> Result<(), BrokerEr
                 if Instant::now() >= by {
                     return Err(BrokerError::Full(first.queue().to_owned()));
                 }
-                tokio::time::sleep(ROOM_WAIT.delay(waits, None)).await;
-                waits += 1;
+                backoff.wait().await;
             }
             Err(Unsent::Lost(error)) => {
                 let by = *reconnected_by.get_or_insert_with(|| Instant::now() + LINK_LIMIT);

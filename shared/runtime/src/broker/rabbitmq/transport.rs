@@ -12,14 +12,13 @@ use std::{
 
 use async_rs::{Runtime, Tokio, traits::Reactor, util::RuntimeParts};
 use futures::TryFutureExt as _;
+use maskline_foundation::tls::{self, TlsError};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
-
-use crate::tls::{self, TlsError};
 
 /// A connected stream, whichever it is.
 pub type Stream = Compat<Box<dyn Bytes>>;

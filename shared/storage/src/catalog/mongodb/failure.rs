@@ -1,6 +1,6 @@
 //! What the driver's errors mean for the caller, and what can be done.
 
-use maskline_runtime::tls;
+use maskline_foundation::tls;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 
 use crate::error::StorageError;

@@ -7,7 +7,7 @@ use aws_sdk_s3::{
     error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
 };
 
-use maskline_runtime::tls;
+use maskline_foundation::tls;
 
 use crate::error::StorageError;
 

@@ -7,7 +7,7 @@ use aws_smithy_http_client::{
     Builder,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
-use maskline_runtime::tls;
+use maskline_foundation::tls;
 
 use crate::error::StorageError;
 

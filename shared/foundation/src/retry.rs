@@ -1,14 +1,14 @@
-//! How long to wait before a message is tried again, and how often.
+//! How long to wait before something is tried again, and how often.
 
 use std::time::Duration;
 
 use clap::Args;
 use rand::RngExt;
 
-/// Exponential back-off with jitter, bounded.
+/// When a message is tried again: exponential back-off with jitter, bounded.
 ///
-/// The defaults wait 0.5, 1, 2 … 60, 60 seconds: three minutes in all, so that
-/// a server that is restarted is waited for.
+/// The defaults wait 0.5, 1, 2 … 60, 60 seconds. That is three minutes in all, enough for
+/// a server to be restarted in.
 #[derive(Debug, Clone, Copy, PartialEq, Args)]
 pub struct RetryPolicy {
     /// The wait before the second attempt, in seconds
@@ -29,12 +29,12 @@ pub struct RetryPolicy {
     pub attempts: u32,
 }
 
-/// The longest wait that a server may ask for (Retry-After): whoever says a year
-/// does not decide how long a job takes.
+/// The longest wait that a server may ask for (Retry-After). A server that asks for a year
+/// must not decide how long a job takes.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
-/// By how much a wait may be longer than computed, so that what failed together
-/// does not come again together.
+/// By how much a wait may be longer than computed, so that attempts that failed together
+/// are not made together again.
 const JITTER: f64 = 0.25;
 
 impl RetryPolicy {
@@ -50,21 +50,86 @@ impl RetryPolicy {
         earlier.saturating_add(1) >= self.attempts
     }
 
-    /// The wait after an attempt that `earlier` failed ones came before: never
-    /// shorter than `asked`, up to a quarter longer than the back-off says.
+    /// The wait after an attempt that `earlier` failed ones came before. It is never
+    /// shorter than `asked`, and up to a quarter longer than the back-off says.
     pub fn delay(&self, earlier: u32, asked: Option<Duration>) -> Duration {
-        let jitter = 1.0 + JITTER * rand::rng().random::<f64>();
-        let backoff = self.backoff(earlier).mul_f64(jitter);
+        let backoff = jittered(self.wait(earlier));
         backoff.max(asked.unwrap_or_default().min(LONGEST_ASKED))
     }
 
-    fn backoff(&self, earlier: u32) -> Duration {
+    /// The waits of this policy for a loop that goes on until it succeeds, however many
+    /// attempts that takes.
+    pub fn backoff(&self) -> Backoff {
+        Backoff {
+            policy: *self,
+            waits: 0,
+        }
+    }
+
+    fn wait(&self, earlier: u32) -> Duration {
         let exponent = i32::try_from(earlier).unwrap_or(i32::MAX);
         let seconds = (self.base * self.factor.powi(exponent)).min(self.cap);
         // Nonsense from the command line (negative, NaN) waits for the cap's default.
         Duration::try_from_secs_f64(seconds)
             .unwrap_or(Duration::from_secs_f64(Self::DEFAULT.cap))
             .min(LONGEST_ASKED)
+    }
+}
+
+fn jittered(wait: Duration) -> Duration {
+    wait.mul_f64(1.0 + JITTER * rand::rng().random::<f64>())
+}
+
+/// The waits of a loop that tries until it succeeds: each is twice as long as the one
+/// before, up to a cap, and jittered. As an iterator it never ends.
+#[derive(Debug, Clone)]
+pub struct Backoff {
+    policy: RetryPolicy,
+    waits: u32,
+}
+
+impl Backoff {
+    /// Waits of `first` seconds, then twice that, and so on up to `cap` seconds.
+    pub const fn doubling(first: f64, cap: f64) -> Self {
+        Self {
+            policy: RetryPolicy {
+                base: first,
+                factor: 2.0,
+                cap,
+                attempts: u32::MAX,
+            },
+            waits: 0,
+        }
+    }
+
+    /// The next wait, longer than the last one.
+    pub fn next_wait(&mut self) -> Duration {
+        let wait = self.policy.delay(self.waits, None);
+        self.waits = self.waits.saturating_add(1);
+        wait
+    }
+
+    /// Sleeps for the next wait.
+    pub async fn wait(&mut self) {
+        tokio::time::sleep(self.next_wait()).await;
+    }
+
+    /// How many waits there were since the beginning or the last [`reset`](Self::reset).
+    pub fn waits(&self) -> u32 {
+        self.waits
+    }
+
+    /// Begins anew with the shortest wait, because something succeeded.
+    pub fn reset(&mut self) {
+        self.waits = 0;
+    }
+}
+
+impl Iterator for Backoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        Some(self.next_wait())
     }
 }
 
@@ -81,7 +146,7 @@ mod tests {
     #[test]
     fn the_back_off_doubles_up_to_its_cap() {
         let policy = RetryPolicy::default();
-        let seconds: Vec<f64> = (0..9).map(|n| policy.backoff(n).as_secs_f64()).collect();
+        let seconds: Vec<f64> = (0..9).map(|n| policy.wait(n).as_secs_f64()).collect();
         assert_eq!(seconds, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
     }
 
@@ -90,7 +155,7 @@ mod tests {
         let policy = RetryPolicy::default();
         let total: Duration = (0..)
             .take_while(|&earlier| !policy.is_last(earlier))
-            .map(|earlier| policy.backoff(earlier))
+            .map(|earlier| policy.wait(earlier))
             .sum();
         assert!(total > Duration::from_secs(120), "{total:?}");
     }
@@ -102,6 +167,21 @@ mod tests {
             let delay = policy.delay(1, None).as_secs_f64();
             assert!((1.0..=1.25).contains(&delay), "{delay}");
         }
+    }
+
+    #[test]
+    fn a_loop_waits_twice_as_long_each_time_until_it_begins_anew() {
+        let is_within = |wait: Duration, seconds: f64| {
+            (seconds..=seconds * (1.0 + JITTER)).contains(&wait.as_secs_f64())
+        };
+        let mut backoff = Backoff::doubling(0.1, 0.3);
+        for expected in [0.1, 0.2, 0.3, 0.3] {
+            let wait = backoff.next_wait();
+            assert!(is_within(wait, expected), "{wait:?}, not {expected} s");
+        }
+        assert_eq!(backoff.waits(), 4);
+        backoff.reset();
+        assert!(backoff.take(1).all(|wait| is_within(wait, 0.1)));
     }
 
     #[test]

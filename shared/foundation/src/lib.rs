@@ -1,0 +1,43 @@
+//! What the brokers, the stores and the services stand on. This crate depends on no
+//! other of the workspace.
+//!
+//! Always there, and free to compile:
+//!
+//! * [`telemetry_names`]: the names of spans, their attributes and their events.
+//! * [`text`], [`time`]: shortened texts, and milliseconds since 1970.
+//!
+//! With the feature `connections`:
+//!
+//! * [`address`], [`tls`]: where a server is, and which authorities are trusted.
+//! * [`failure`]: why a message could not be handled.
+//! * [`probe`]: the check behind `/readyz`.
+//! * [`retry`]: how long to wait before the next attempt.
+//! * [`budget`]: a bound on the bytes that are in memory together.
+//! * [`sqlite`]: a file that many write to, and the commit that they share.
+
+#[cfg(feature = "connections")]
+pub mod address;
+#[cfg(feature = "connections")]
+pub mod budget;
+#[cfg(feature = "connections")]
+pub mod failure;
+#[cfg(feature = "connections")]
+pub mod probe;
+#[cfg(feature = "connections")]
+pub mod retry;
+#[cfg(feature = "connections")]
+pub mod sqlite;
+pub mod telemetry_names;
+pub mod text;
+pub mod time;
+#[cfg(feature = "connections")]
+pub mod tls;
+
+#[cfg(feature = "connections")]
+pub use {
+    address::Address,
+    budget::{ByteBudget, ByteRoom},
+    failure::Failure,
+    probe::Probe,
+    retry::{Backoff, RetryPolicy},
+};

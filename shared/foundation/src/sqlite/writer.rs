@@ -1,0 +1,353 @@
+//! The thread that writes, and the commits that many share.
+//!
+//! A commit costs a flush to the disk. The thread takes all jobs that wait into one
+//! transaction, commits once and only then answers: each job is durable, and together they
+//! pay for one flush. Each job has a savepoint of its own, so that one that fails leaves
+//! nothing behind and spoils nothing for the others. Other processes do the same with the
+//! same file, and wait for each other a few milliseconds at a time.
+
+use std::{
+    io, iter,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, TransactionBehavior};
+use thiserror::Error;
+use tokio::sync::{Semaphore, oneshot};
+
+/// The most jobs of one commit, and the most callers that wait in line. Others wait for a
+/// place in the line, from which they go when they are cancelled.
+const TOGETHER: usize = 512;
+
+/// Why a job has left nothing behind.
+#[derive(Debug, Error)]
+pub enum WriteError<E> {
+    /// The job itself failed.
+    #[error(transparent)]
+    Job(E),
+    /// The transaction could not begin or could not be committed.
+    #[error("the transaction failed: {0}")]
+    Transaction(Arc<rusqlite::Error>),
+    /// SQLite undid the whole transaction because of another job's error. A full disk does
+    /// that.
+    #[error("SQLite undid the transaction because of another job in it")]
+    Undone,
+    /// The writer was closed.
+    #[error("the writer is closed")]
+    Closed,
+}
+
+/// Why a transaction was not committed.
+#[derive(Clone)]
+enum Uncommitted {
+    Failed(Arc<rusqlite::Error>),
+    Undone,
+}
+
+impl<E> From<Uncommitted> for WriteError<E> {
+    fn from(why: Uncommitted) -> Self {
+        match why {
+            Uncommitted::Failed(error) => Self::Transaction(error),
+            Uncommitted::Undone => Self::Undone,
+        }
+    }
+}
+
+/// Called after the commit, with how it ended.
+type Answer = Box<dyn FnOnce(Result<(), Uncommitted>)>;
+
+/// Called on the writer's thread with the transaction, or with the reason why there is
+/// none. A job that fails answers at once and returns no [`Answer`].
+type Job = Box<dyn FnOnce(Result<&Connection, Uncommitted>) -> Option<Answer> + Send>;
+
+/// The one thread of a process that writes to a file.
+pub struct Writer {
+    /// `None` once it is closed.
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    places: Arc<Semaphore>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Starts a thread of that name, which owns the connection.
+    pub fn start(connection: Connection, thread_name: &str) -> io::Result<Self> {
+        let (jobs, waiting) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name(thread_name.to_owned())
+            .spawn(move || write_until_closed(connection, &waiting))?;
+        Ok(Self {
+            jobs: Mutex::new(Some(jobs)),
+            places: Arc::new(Semaphore::new(TOGETHER)),
+            thread: Some(thread),
+        })
+    }
+
+    /// Does `job` in a transaction. What it did is durable when this returns `Ok`, and
+    /// undone when this returns an error. A caller that is cancelled does not learn which of
+    /// the two happened.
+    pub async fn write<T, E>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, WriteError<E>>
+    where
+        T: Send + 'static,
+        E: From<rusqlite::Error> + Send + 'static,
+    {
+        let place = self.places.clone().acquire_owned().await;
+        let place = place.expect("never closed");
+        let (sender, receiver) = oneshot::channel();
+        let job = move |connection: &_| {
+            drop(place);
+            job(connection)
+        };
+        self.submit(job, move |result| {
+            // A caller that was cancelled does not listen any more.
+            let _ = sender.send(result);
+        });
+        receiver.await.unwrap_or(Err(WriteError::Closed))
+    }
+
+    /// Does `job` some time soon, and then calls `done` on the writer's thread. For callers
+    /// that can't wait. Neither is called when the writer was closed before.
+    pub fn submit<T, E>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        done: impl FnOnce(Result<T, WriteError<E>>) + Send + 'static,
+    ) where
+        T: 'static,
+        E: From<rusqlite::Error> + 'static,
+    {
+        let job: Job = Box::new(move |transaction| {
+            let connection = match transaction {
+                Ok(connection) => connection,
+                Err(why) => {
+                    done(Err(why.into()));
+                    return None;
+                }
+            };
+            match in_savepoint(connection, job) {
+                Ok(value) => Some(Box::new(move |committed| {
+                    done(committed.map(|()| value).map_err(WriteError::from));
+                })),
+                Err(error) => {
+                    done(Err(WriteError::Job(error)));
+                    None
+                }
+            }
+        });
+        if let Some(jobs) = &*self.jobs.lock() {
+            // The thread has panicked if it takes nothing: then the job is dropped.
+            let _ = jobs.send(job);
+        }
+    }
+
+    /// Ends the thread after the jobs that wait. Those that come later fail.
+    pub fn close(&self) {
+        self.jobs.lock().take();
+    }
+}
+
+impl Drop for Writer {
+    /// Closes the writer and waits for its last commit.
+    fn drop(&mut self) {
+        self.close();
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        // A job may hold whatever holds the writer, and be the last to let go of it.
+        if thread.thread().id() != thread::current().id() {
+            // It has nothing to say: whoever waited for it has its answer.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_until_closed(mut connection: Connection, waiting: &mpsc::Receiver<Job>) {
+    while let Ok(first) = waiting.recv() {
+        let jobs = iter::once(first).chain(waiting.try_iter());
+        commit(&mut connection, jobs.take(TOGETHER));
+    }
+}
+
+/// Does the jobs in one transaction and answers them.
+fn commit(connection: &mut Connection, jobs: impl Iterator<Item = Job>) {
+    let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
+        Ok(transaction) => transaction,
+        Err(error) => {
+            let error = Arc::new(error);
+            jobs.for_each(|job| {
+                job(Err(Uncommitted::Failed(error.clone())));
+            });
+            return;
+        }
+    };
+    let mut answers = vec![];
+    for job in jobs {
+        answers.extend(job(Ok(&transaction)));
+        if transaction.is_autocommit() {
+            answers
+                .into_iter()
+                .for_each(|answer| answer(Err(Uncommitted::Undone)));
+            return;
+        }
+    }
+    let committed = transaction
+        .commit()
+        .map_err(|error| Uncommitted::Failed(Arc::new(error)));
+    answers
+        .into_iter()
+        .for_each(|answer| answer(committed.clone()));
+}
+
+/// Does `job` so that nothing of it is left if it fails. On some errors, such as a full
+/// disk, SQLite itself undoes the whole transaction: then the connection is in none when
+/// this returns.
+fn in_savepoint<T, E: From<rusqlite::Error>>(
+    connection: &Connection,
+    job: impl FnOnce(&Connection) -> Result<T, E>,
+) -> Result<T, E> {
+    connection.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let result = job(connection);
+    if result.is_err() {
+        if connection.is_autocommit() {
+            return result;
+        }
+        connection.prepare_cached("ROLLBACK TO job")?.execute([])?;
+    }
+    connection.prepare_cached("RELEASE job")?.execute([])?;
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use futures::future::join_all;
+
+    use super::{
+        super::{Format, open},
+        *,
+    };
+
+    const FORMAT: Format = Format {
+        application_id: 0x7465_7374,
+        version: 1,
+        schema: "CREATE TABLE things (id INTEGER PRIMARY KEY, bytes BLOB)",
+    };
+
+    fn writer(path: &Path) -> Writer {
+        Writer::start(open(path, &FORMAT).unwrap(), "test-writer").unwrap()
+    }
+
+    fn insert(connection: &Connection, id: u32, bytes: usize) -> rusqlite::Result<()> {
+        let sql = "INSERT INTO things VALUES (?1, ?2)";
+        connection.execute(sql, (id, vec![7; bytes]))?;
+        Ok(())
+    }
+
+    fn ids(connection: &Connection) -> Vec<u32> {
+        let mut select = connection
+            .prepare("SELECT id FROM things ORDER BY id")
+            .unwrap();
+        let ids = select.query_map([], |row| row.get(0)).unwrap();
+        ids.collect::<Result<_, _>>().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_job_that_fails_spoils_nothing_for_the_others_of_its_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("things.db");
+        let writer = writer(&path);
+        // Holds the thread until the other two wait, so that all three share a commit.
+        let (release, released) = mpsc::channel();
+        let first = writer.write(move |connection| {
+            released.recv().expect("it is released below");
+            insert(connection, 1, 1)
+        });
+        let failing = writer.write(|connection| {
+            insert(connection, 2, 1)?;
+            // The key is taken.
+            insert(connection, 1, 1)
+        });
+        let elsewhere = Connection::open(&path).unwrap();
+        let last = writer.write(move |connection| {
+            let shared = ids(&elsewhere).is_empty();
+            insert(connection, 3, 1).map(|()| shared)
+        });
+        let releasing = async { release.send(()).unwrap() };
+        let (first, failed, last, ()) = futures::join!(first, failing, last, releasing);
+        first.unwrap();
+        assert!(matches!(failed, Err(WriteError::Job(_))), "{failed:?}");
+        let shared = last.unwrap();
+        assert!(shared, "the first job was not committed when the last ran");
+        assert_eq!(ids(&Connection::open(&path).unwrap()), [1, 3]);
+    }
+
+    /// Fills up like a disk: `pages` is what it has room for beyond what it holds.
+    async fn limit(writer: &Writer, pages: u32) {
+        let limiting = writer.write(move |connection| {
+            let used: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
+            let limit = used.saturating_add(pages);
+            connection.pragma_update_and_check(None, "max_page_count", limit, |_| Ok(()))
+        });
+        limiting.await.expect("a pragma");
+    }
+
+    #[tokio::test]
+    async fn what_a_full_disk_undid_is_told_to_all_of_the_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("things.db");
+        let writer = writer(&path);
+        limit(&writer, 64).await;
+        let bytes = |id| if id == 50 { 1 << 20 } else { 10 };
+        let writes =
+            (0..100).map(|id| writer.write(move |connection| insert(connection, id, bytes(id))));
+        let results = join_all(writes).await;
+        assert!(matches!(results[50], Err(WriteError::Job(_))));
+        let written = (0..100).filter(|id| results[*id as usize].is_ok());
+        let written: Vec<u32> = written.collect();
+        assert_eq!(ids(&Connection::open(&path).unwrap()), written);
+
+        limit(&writer, 1 << 20).await;
+        let again = writer.write(|connection| insert(connection, 50, 1 << 20));
+        again.await.expect("there is room now");
+    }
+
+    #[tokio::test]
+    async fn what_waits_at_the_close_is_done_and_what_comes_later_fails() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("things.db");
+        let writer = writer(&path);
+        writer.submit(
+            |connection| insert(connection, 1, 1),
+            |result| result.expect("it was in time"),
+        );
+        writer.close();
+        let late = writer.write(|connection| insert(connection, 2, 1)).await;
+        assert!(matches!(late, Err(WriteError::Closed)), "{late:?}");
+        drop(writer);
+        assert_eq!(ids(&Connection::open(&path).unwrap()), [1]);
+    }
+
+    #[test]
+    fn a_job_may_be_the_last_to_hold_its_writer() {
+        let folder = tempfile::tempdir().unwrap();
+        let writer = Arc::new(writer(&folder.path().join("things.db")));
+        let (sender, receiver) = mpsc::channel();
+        let held = writer.clone();
+        let job = move |connection: &_| {
+            receiver.recv().expect("it is sent below");
+            insert(connection, 1, 1)
+        };
+        let (ended, end) = mpsc::channel();
+        writer.submit(job, move |result| {
+            drop(held);
+            ended.send(result.is_ok()).unwrap();
+        });
+        drop(writer);
+        sender.send(()).unwrap();
+        assert_eq!(end.recv(), Ok(true));
+    }
+}
