@@ -3,7 +3,7 @@
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::StorageArgs;
 
-use crate::{opinion::Adviser, stage::Labeler};
+use crate::{NAME, opinion::Adviser, stage::Labeler};
 
 /// Gives each validated image its class, as its source says, and rejects copies.
 ///
@@ -38,5 +38,5 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let adviser = (!args.opinion.no_opinion)
         .then(|| Adviser::new(stores.objects.clone(), stores.catalog.clone()));
     let labeler = Labeler::new(stores.catalog.clone(), adviser);
-    Ok(stores.probed(Service::new(labeler)))
+    Ok(stores.probed(Service::new(NAME).handler(labeler)))
 }

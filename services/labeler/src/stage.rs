@@ -7,9 +7,9 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use lru::LruCache;
 use maskline_messages::{
-    Hop, How, ImageLabeled, ImageRejected, ImageValidated, JobId, Label, Message, Queue, Reason,
+    Hop, How, ImageLabeled, ImageRejected, ImageValidated, JobId, Label, Reason,
 };
-use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
+use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::Catalog;
 use parking_lot::Mutex;
 
@@ -57,25 +57,18 @@ impl Labeler {
 }
 
 #[async_trait]
-impl Stage for Labeler {
-    fn name(&self) -> &'static str {
-        NAME
+impl Handler for Labeler {
+    type Message = ImageValidated;
+
+    fn concurrency(&self) -> usize {
+        IMAGES
     }
 
-    fn intakes(&self) -> Vec<Intake> {
-        vec![Intake {
-            queue: Queue::LabelerImages,
-            concurrency: IMAGES,
-        }]
-    }
-
-    async fn handle(&self, message: Message, _context: &Context) -> Result<Outcome, Failure> {
-        let Message::ImageValidated(mut validated) = message else {
-            return Err(Failure::poison(anyhow!(
-                "the labeler has no use for {}",
-                message.key()
-            )));
-        };
+    async fn handle(
+        &self,
+        mut validated: ImageValidated,
+        _context: &Context,
+    ) -> Result<Outcome, Failure> {
         validated.fetched.history.push(Hop::now(NAME));
         let classes = self.classes(validated.fetched.job).await?;
         let label = match label(&validated, &classes) {

@@ -5,7 +5,7 @@ use maskline_messages::{
     CandidateId, Format, ImageFetched, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId,
     Label, Location, Measurements, Message, ObjectKey, Reason, Source, TrainingSettings,
 };
-use maskline_runtime::{Context, Stage};
+use maskline_runtime::{Context, Handler};
 use maskline_storage::{
     StorageArgs, Stores,
     records::{Job, JobState, SplitSettings},
@@ -52,13 +52,8 @@ impl Place {
 
     /// What is said of these bytes, found at `path` with this label.
     async fn said(&self, job: JobId, path: &str, class: Option<&str>, bytes: &[u8]) -> Message {
-        let context = Context {
-            attempts: 0,
-            last_attempt: false,
-            trace_id: None,
-        };
         let message = validated(job, path, class.map(label), bytes);
-        let outcome = self.labeler.handle(message.into(), &context).await;
+        let outcome = self.labeler.handle(message, &Context::default()).await;
         let [message] = &outcome.unwrap().messages[..] else {
             panic!("not one message");
         };

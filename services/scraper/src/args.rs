@@ -1,13 +1,14 @@
 //! The service's flags, and the service made of them.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::StorageArgs;
 
 use crate::{
+    NAME,
     fetch::{Fetcher, Limits},
-    stage::Scraper,
+    stage::{CandidateHandler, SourceHandler},
 };
 
 /// Expands sources of images and downloads what it finds in them.
@@ -90,7 +91,9 @@ impl FetchArgs {
 /// The service, connected to its objects and its catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.at.data).await?;
-    let fetcher = Fetcher::new(args.fetch.limits())?;
-    let scraper = Scraper::new(stores.objects.clone(), stores.catalog.clone(), fetcher);
-    Ok(stores.probed(Service::new(scraper)))
+    let fetcher = Arc::new(Fetcher::new(args.fetch.limits())?);
+    let sources = SourceHandler::new(stores.catalog.clone(), fetcher.clone());
+    let candidates = CandidateHandler::new(stores.objects.clone(), fetcher);
+    let service = Service::new(NAME).handler(sources).handler(candidates);
+    Ok(stores.probed(service))
 }

@@ -6,9 +6,9 @@ use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
     CandidateFound, CandidateId, Hop, ImageFetched, ImageRejected, JobFailed, JobId, Labeling,
-    Message, ObjectKey, Queue, Reason, SourceExpanded, SourceRequested,
+    Message, ObjectKey, Reason, SourceExpanded, SourceRequested,
 };
-use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
+use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     Catalog, ObjectStore,
     records::{JobState, NewCandidate},
@@ -24,61 +24,36 @@ use crate::{
 /// network most of the time.
 const FETCHES: usize = 16;
 
-/// Expands and fetches.
-pub struct Scraper {
-    objects: Arc<dyn ObjectStore>,
+/// Expands sources: records their candidates and sends a message about each.
+pub struct SourceHandler {
     catalog: Arc<dyn Catalog>,
-    fetcher: Arc<Fetcher>,
     expander: Expander,
 }
 
-impl Scraper {
-    pub fn new(objects: Arc<dyn ObjectStore>, catalog: Arc<dyn Catalog>, fetcher: Fetcher) -> Self {
-        let fetcher = Arc::new(fetcher);
+impl SourceHandler {
+    pub fn new(catalog: Arc<dyn Catalog>, fetcher: Arc<Fetcher>) -> Self {
         Self {
-            objects,
             catalog,
-            expander: Expander::new(fetcher.clone()),
-            fetcher,
+            expander: Expander::new(fetcher),
         }
     }
 }
 
 #[async_trait]
-impl Stage for Scraper {
-    fn name(&self) -> &'static str {
-        NAME
+impl Handler for SourceHandler {
+    type Message = SourceRequested;
+
+    fn concurrency(&self) -> usize {
+        1
     }
 
-    fn intakes(&self) -> Vec<Intake> {
-        vec![
-            Intake {
-                queue: Queue::ScraperSources,
-                concurrency: 1,
-            },
-            Intake {
-                queue: Queue::ScraperCandidates,
-                concurrency: FETCHES,
-            },
-        ]
-    }
-
-    async fn handle(&self, message: Message, _context: &Context) -> Result<Outcome, Failure> {
-        match message {
-            Message::SourceRequested(request) => self.expand(request).await,
-            Message::CandidateFound(candidate) => self.fetch(candidate).await,
-            other => Err(Failure::poison(anyhow!(
-                "the scraper has no use for {}",
-                other.key()
-            ))),
-        }
-    }
-}
-
-impl Scraper {
     /// Candidates are in the catalog, in flight, before any message about them is
     /// sent; the end of the expansion is sent after all of them.
-    async fn expand(&self, request: SourceRequested) -> Result<Outcome, Failure> {
+    async fn handle(
+        &self,
+        request: SourceRequested,
+        _context: &Context,
+    ) -> Result<Outcome, Failure> {
         let job = request.job;
         if !self.is_expanding(job).await? {
             // A step that comes again after the end adds nothing.
@@ -128,7 +103,9 @@ impl Scraper {
             None => outcome.then(SourceExpanded { job, found: so_far }),
         })
     }
+}
 
+impl SourceHandler {
     async fn is_expanding(&self, id: JobId) -> Result<bool, Failure> {
         let job = self.catalog.job(id).await?;
         let job = job.ok_or_else(|| {
@@ -138,8 +115,33 @@ impl Scraper {
         })?;
         Ok(job.state == JobState::Expanding)
     }
+}
 
-    async fn fetch(&self, candidate: CandidateFound) -> Result<Outcome, Failure> {
+/// Fetches candidates: puts their raw bytes into the object store.
+pub struct CandidateHandler {
+    objects: Arc<dyn ObjectStore>,
+    fetcher: Arc<Fetcher>,
+}
+
+impl CandidateHandler {
+    pub fn new(objects: Arc<dyn ObjectStore>, fetcher: Arc<Fetcher>) -> Self {
+        Self { objects, fetcher }
+    }
+}
+
+#[async_trait]
+impl Handler for CandidateHandler {
+    type Message = CandidateFound;
+
+    fn concurrency(&self) -> usize {
+        FETCHES
+    }
+
+    async fn handle(
+        &self,
+        candidate: CandidateFound,
+        _context: &Context,
+    ) -> Result<Outcome, Failure> {
         let fetched = match self.fetcher.image(&candidate.location).await {
             Ok(fetched) => fetched,
             Err(error) => {

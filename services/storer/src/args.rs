@@ -6,10 +6,14 @@ use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::{StorageArgs, lease::LeaseWatch};
 use tokio::sync::Notify;
 
-use crate::{books::Books, freeze::Freezer};
+use crate::{
+    NAME,
+    freeze::Freezer,
+    stage::{ImageHandler, JobHandler},
+};
 
-/// Writes one document per image, keeps the books of every job and freezes its
-/// dataset when nothing is in flight.
+/// Writes one document per image, records how each candidate ended and freezes a
+/// job's dataset when none of its candidates is in flight.
 ///
 /// Takes ImageLabeled, ImageRejected, ImageFailed and SourceExpanded, gives
 /// DatasetReady.
@@ -30,8 +34,12 @@ pub struct Args {
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.at.data).await?;
     let progress = Arc::new(Notify::new());
-    let books = Books {
+    let images = ImageHandler {
         objects: stores.objects.clone(),
+        catalog: stores.catalog.clone(),
+        progress: progress.clone(),
+    };
+    let jobs = JobHandler {
         catalog: stores.catalog.clone(),
         progress: progress.clone(),
     };
@@ -41,5 +49,6 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         leases: LeaseWatch::default(),
         progress,
     };
-    Ok(stores.probed(Service::new(books).worker(freezer)))
+    let service = Service::new(NAME).handler(images).handler(jobs);
+    Ok(stores.probed(service.worker(freezer)))
 }

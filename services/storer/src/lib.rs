@@ -1,17 +1,17 @@
-//! The storer: one document per candidate, image bytes included; keeps the books
-//! of every job and freezes its dataset when nothing is in flight.
+//! The storer writes one document per image, image bytes included. It records how each
+//! candidate ended, and freezes a job's dataset when none of its candidates is in flight.
 //!
-//! * [`books`]: the stage, what became of each candidate.
+//! * [`stage`]: records how each candidate ended.
 //! * [`freeze`]: the worker that makes a dataset of a complete job.
 //! * [`plan`] and [`near`]: which image goes where, as pure functions.
 //! * [`manifest`]: what a dataset holds and where.
 
 mod args;
-pub mod books;
 pub mod freeze;
 pub mod manifest;
 pub mod near;
 pub mod plan;
+pub mod stage;
 
 pub use args::{Args, service};
 

@@ -9,20 +9,24 @@ use maskline_messages::{
     ImageValidated, JobFailed, JobId, Label, Location, Measurements, Message, NetworkName,
     ObjectKey, Queue, Source, TrainingSettings,
 };
-use maskline_runtime::{Context, Failure, Sender, Stage, WorkContext, Worker, broker};
+use maskline_runtime::{Context, Failure, Handler, Sender, WorkContext, Worker, broker};
 use maskline_storage::{
     ObjectStore, StorageArgs, StorageError, Stores, Upload,
     lease::LeaseWatch,
     records::{End, Ending, ImageDocument, Job, JobState, NewCandidate, SplitSettings, Work},
 };
-use maskline_storer::{books::Books, freeze::Freezer};
+use maskline_storer::{
+    freeze::Freezer,
+    stage::{ImageHandler, JobHandler},
+};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 struct Place {
     stores: Stores,
     freezer: Freezer,
-    books: Books,
+    images: ImageHandler,
+    jobs: JobHandler,
     broker: Arc<dyn broker::Broker>,
     context: WorkContext,
     _folder: tempfile::TempDir,
@@ -41,8 +45,12 @@ impl Place {
                 leases: LeaseWatch::default(),
                 progress: Arc::default(),
             },
-            books: Books {
+            images: ImageHandler {
                 objects: stores.objects.clone(),
+                catalog: stores.catalog.clone(),
+                progress: Arc::default(),
+            },
+            jobs: JobHandler {
                 catalog: stores.catalog.clone(),
                 progress: Arc::default(),
             },
@@ -186,12 +194,8 @@ impl Place {
             how: document.how,
             opinion: None,
         };
-        let context = Context {
-            attempts: 0,
-            last_attempt: false,
-            trace_id: None,
-        };
-        let handled = self.books.handle(labeled.into(), &context).await;
+        let context = Context::default();
+        let handled = self.images.handle(labeled.into(), &context).await;
         handled.map(drop)
     }
 
@@ -470,11 +474,7 @@ async fn a_job_of_which_nothing_is_left_fails_and_says_where_to_look() {
 #[tokio::test]
 async fn a_step_that_fails_late_does_not_fail_an_expanded_job() {
     let place = Place::new().await;
-    let context = Context {
-        attempts: 0,
-        last_attempt: false,
-        trace_id: None,
-    };
+    let context = Context::default();
     let failed = |job| JobFailed {
         job,
         stage: "scraper".to_owned(),
@@ -485,7 +485,7 @@ async fn a_step_that_fails_late_does_not_fail_an_expanded_job() {
     let (expanding, candidates) = place.job(1).await;
     for job in [expanded, expanding] {
         place
-            .books
+            .jobs
             .handle(failed(job).into(), &context)
             .await
             .unwrap();
@@ -502,7 +502,11 @@ async fn a_step_that_fails_late_does_not_fail_an_expanded_job() {
         error: "boom".to_owned(),
         attempts: 3,
     };
-    place.books.handle(given_up.into(), &context).await.unwrap();
+    place
+        .images
+        .handle(given_up.into(), &context)
+        .await
+        .unwrap();
     let books = place.stores.catalog.books(expanding).await.unwrap();
     assert_eq!((books.found, books.failed, books.in_flight), (1, 1, 0));
 }

@@ -7,7 +7,7 @@ use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::{StorageArgs, lease::LeaseWatch};
 use tokio::sync::Notify;
 
-use crate::{requests::Requests, worker::Trainer};
+use crate::{NAME, stage::RequestHandler, worker::Trainer};
 
 const MEMORY_GIB: f64 = 4.0;
 
@@ -67,7 +67,7 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let compute = tokio::task::spawn_blocking(move || device::choose(choice)).await??;
     tracing::info!(device = compute.name, "training on");
     let wake = Arc::new(Notify::new());
-    let requests = Requests {
+    let requests = RequestHandler {
         catalog: stores.catalog.clone(),
         wake: wake.clone(),
     };
@@ -78,7 +78,8 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         compute,
         args.trainer.image_bytes(),
     );
-    Ok(stores.probed(Service::new(requests).worker(trainer)))
+    let service = Service::new(NAME).handler(requests).worker(trainer);
+    Ok(stores.probed(service))
 }
 
 #[cfg(test)]

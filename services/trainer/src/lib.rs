@@ -1,13 +1,13 @@
 //! The trainer: a frozen dataset becomes a published network.
 //!
 //! ```text
-//! requests ──Work::Train──▶ worker ─▶ course ─▶ session ─▶ evaluation
+//! stage ─────Work::Train──▶ worker ─▶ course ─▶ session ─▶ evaluation
 //!                             │         │ │        ▲
 //!                             ▼         │ └─▶ checkpoint
 //!                          publish      └─▶ examples ─▶ batches
 //! ```
 //!
-//! * [`requests`]: the stage, which makes a run of every network asked for.
+//! * [`stage`]: records a run of every network asked for.
 //! * [`worker`]: claims one run at a time, and decides what an error means.
 //! * [`course`]: one run from its dataset to its last epoch.
 //! * [`session`]: the network in training, step by step; no I/O.
@@ -30,9 +30,9 @@ pub mod optimizer;
 pub mod publish;
 pub mod random;
 pub mod report;
-pub mod requests;
 pub mod schedule;
 pub mod session;
+pub mod stage;
 pub mod worker;
 
 pub use args::{Args, TrainerArgs, service};

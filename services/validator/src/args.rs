@@ -4,7 +4,7 @@ use clap::Parser;
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::StorageArgs;
 
-use crate::stage::Validator;
+use crate::{NAME, stage::Validator};
 
 /// Decodes images, rejects what is not fit to learn from, and normalizes the rest.
 ///
@@ -77,7 +77,7 @@ impl Default for LimitArgs {
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.at.data).await?;
     let validator = Validator::new(stores.objects.clone(), args.limits.clone());
-    Ok(stores.probed(Service::new(validator)))
+    Ok(stores.probed(Service::new(NAME).handler(validator)))
 }
 
 #[cfg(test)]

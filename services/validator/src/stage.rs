@@ -2,14 +2,12 @@
 
 use std::{sync::Arc, thread::available_parallelism};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
 use maskline_foundation::ByteBudget;
-use maskline_messages::{
-    Hop, ImageFetched, ImageRejected, ImageValidated, Message, ObjectKey, Queue, Reason,
-};
-use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
+use maskline_messages::{Hop, ImageFetched, ImageRejected, ImageValidated, ObjectKey, Reason};
+use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{ObjectStore, StorageError};
 use maskline_vision::decode;
 use tokio::{sync::Semaphore, task::spawn_blocking};
@@ -54,25 +52,18 @@ fn cores() -> usize {
 }
 
 #[async_trait]
-impl Stage for Validator {
-    fn name(&self) -> &'static str {
-        NAME
+impl Handler for Validator {
+    type Message = ImageFetched;
+
+    fn concurrency(&self) -> usize {
+        IMAGES_PER_CORE * cores()
     }
 
-    fn intakes(&self) -> Vec<Intake> {
-        vec![Intake {
-            queue: Queue::ValidatorImages,
-            concurrency: IMAGES_PER_CORE * cores(),
-        }]
-    }
-
-    async fn handle(&self, message: Message, _context: &Context) -> Result<Outcome, Failure> {
-        let Message::ImageFetched(mut fetched) = message else {
-            return Err(Failure::poison(anyhow!(
-                "the validator has no use for {}",
-                message.key()
-            )));
-        };
+    async fn handle(
+        &self,
+        mut fetched: ImageFetched,
+        _context: &Context,
+    ) -> Result<Outcome, Failure> {
         fetched.history.push(Hop::now(NAME));
         let verdict = {
             let _room = self.files.room(fetched.bytes).await;

@@ -6,7 +6,7 @@ use maskline_messages::{
     CandidateId, ImageFetched, ImageId, ImageRejected, ImageValidated, JobId, Location, Message,
     ObjectKey,
 };
-use maskline_runtime::{Context, Failure, Stage};
+use maskline_runtime::{Context, Failure, Handler};
 use maskline_storage::{StorageArgs, Stores};
 use maskline_validator::{LimitArgs, NAME, stage::Validator};
 use maskline_vision::encode;
@@ -34,7 +34,7 @@ impl Place {
         let fetched = fetched(job, path, bytes);
         let raw = Bytes::copy_from_slice(bytes);
         self.stores.objects.put(&fetched.object, raw).await.unwrap();
-        let outcome = self.validator.handle(fetched.into(), &context()).await;
+        let outcome = self.validator.handle(fetched, &Context::default()).await;
         let [message] = &outcome.unwrap().messages[..] else {
             panic!("not one message");
         };
@@ -55,14 +55,6 @@ fn fetched(job: JobId, path: &str, bytes: &[u8]) -> ImageFetched {
         bytes: bytes.len() as u64,
         content_type: None,
         history: vec![],
-    }
-}
-
-fn context() -> Context {
-    Context {
-        attempts: 0,
-        last_attempt: false,
-        trace_id: None,
     }
 }
 
@@ -149,7 +141,7 @@ async fn an_object_that_is_not_there_yet_is_asked_for_again() {
     let lost = fetched(JobId::draw(), "a.jpg", b"gone");
     let failure = place
         .validator
-        .handle(lost.into(), &context())
+        .handle(lost, &Context::default())
         .await
         .unwrap_err();
     assert!(matches!(failure, Failure::Retry { .. }), "{failure}");

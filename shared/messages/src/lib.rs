@@ -5,7 +5,8 @@
 //! * [`label`], [`network`], [`object_key`], [`location`]: other things that have a name.
 //! * [`source`], [`settings`], [`measurements`], [`reason`]: what the messages say of them.
 //! * [`message`]: the messages themselves and their envelope.
-//! * [`topology`]: the exchange, the queues, and which message goes to which queue.
+//! * [`topology`]: the exchange, the queues and the headers.
+//! * [`queue_message`]: which messages each queue carries.
 
 pub mod ids;
 pub mod invalid;
@@ -15,6 +16,7 @@ pub mod measurements;
 pub mod message;
 pub mod network;
 pub mod object_key;
+pub mod queue_message;
 pub mod reason;
 pub mod settings;
 pub mod source;
@@ -32,6 +34,7 @@ pub use message::{
 };
 pub use network::NetworkName;
 pub use object_key::ObjectKey;
+pub use queue_message::{QueueMessage, StorerImages, StorerJobs, TrainerRequests};
 pub use reason::Reason;
 pub use settings::{Optimizer, TrainingSettings};
 pub use source::{Labeling, Source};

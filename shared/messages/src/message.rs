@@ -41,8 +41,9 @@ pub enum Malformed {
     Body(#[from] serde_json::Error),
 }
 
+/// The table of all messages, each with the routing key that it is published with.
 macro_rules! messages {
-    ($($name:ident),* $(,)?) => {
+    ($($name:ident => $key:literal),* $(,)?) => {
         /// Everything that travels between services.
         #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
         #[serde(tag = "type", rename_all = "snake_case")]
@@ -50,17 +51,53 @@ macro_rules! messages {
             $($name($name)),*
         }
 
-        $(impl From<$name> for Message {
+        impl Message {
+            /// The routing key that the message is published with.
+            pub fn key(&self) -> &'static str {
+                match self {
+                    $(Self::$name(_) => $name::KEY),*
+                }
+            }
+        }
+
+        $(impl $name {
+            /// The routing key that this message is published with.
+            pub const KEY: &'static str = $key;
+        }
+
+        impl From<$name> for Message {
             fn from(message: $name) -> Self {
                 Self::$name(message)
+            }
+        }
+
+        /// Gives a message of another type back.
+        impl TryFrom<Message> for $name {
+            type Error = Message;
+
+            fn try_from(message: Message) -> Result<Self, Message> {
+                match message {
+                    Message::$name(message) => Ok(message),
+                    other => Err(other),
+                }
             }
         })*
     };
 }
 
 messages! {
-    SourceRequested, CandidateFound, SourceExpanded, ImageFetched, ImageRejected, ImageFailed,
-    ImageValidated, ImageLabeled, JobFailed, DatasetReady, TrainingRequested, ModelTrained,
+    SourceRequested => "source.requested",
+    CandidateFound => "candidate.found",
+    SourceExpanded => "source.expanded",
+    ImageFetched => "image.fetched",
+    ImageRejected => "image.rejected",
+    ImageFailed => "image.failed",
+    ImageValidated => "image.validated",
+    ImageLabeled => "image.labeled",
+    JobFailed => "job.failed",
+    DatasetReady => "dataset.ready",
+    TrainingRequested => "training.requested",
+    ModelTrained => "model.trained",
 }
 
 #[derive(Serialize)]

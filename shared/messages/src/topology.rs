@@ -1,8 +1,8 @@
-//! The exchange, the queues and which message goes to which.
+//! The names that a broker knows: the exchange, the queues and the headers.
 
 use std::{fmt, str::FromStr};
 
-use crate::{invalid::InvalidId, message::Message};
+use crate::invalid::InvalidId;
 
 /// The topic exchange that every message is published to.
 pub const EXCHANGE: &str = "maskline";
@@ -68,26 +68,6 @@ impl Queue {
             Self::TrainerRequests => "trainer.requests",
         }
     }
-
-    /// The routing keys bound to the queue. Every key has exactly one queue.
-    pub fn keys(self) -> &'static [&'static str] {
-        match self {
-            Self::ScraperSources => &["source.requested"],
-            Self::ScraperCandidates => &["candidate.found"],
-            Self::ValidatorImages => &["image.fetched"],
-            Self::LabelerImages => &["image.validated"],
-            Self::StorerImages => &["image.labeled", "image.rejected", "image.failed"],
-            Self::StorerJobs => &["source.expanded", "job.failed", "model.trained"],
-            Self::TrainerRequests => &["dataset.ready", "training.requested"],
-        }
-    }
-
-    /// The queue that a routing key leads to.
-    pub fn of_key(key: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|queue| queue.keys().contains(&key))
-    }
 }
 
 impl fmt::Display for Queue {
@@ -104,25 +84,5 @@ impl FromStr for Queue {
             text: text.chars().take(80).collect(),
             expected: "a queue's name",
         })
-    }
-}
-
-impl Message {
-    /// The routing key that the message is published with.
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::SourceRequested(_) => "source.requested",
-            Self::CandidateFound(_) => "candidate.found",
-            Self::SourceExpanded(_) => "source.expanded",
-            Self::ImageFetched(_) => "image.fetched",
-            Self::ImageRejected(_) => "image.rejected",
-            Self::ImageFailed(_) => "image.failed",
-            Self::ImageValidated(_) => "image.validated",
-            Self::ImageLabeled(_) => "image.labeled",
-            Self::JobFailed(_) => "job.failed",
-            Self::DatasetReady(_) => "dataset.ready",
-            Self::TrainingRequested(_) => "training.requested",
-            Self::ModelTrained(_) => "model.trained",
-        }
     }
 }

@@ -229,6 +229,46 @@ fn every_message_has_exactly_one_queue_and_every_key_a_message() {
     assert_eq!(Queue::of_key("no.such.key"), None);
 }
 
+/// What a queue's type says of itself, and which messages it takes.
+fn carried<T: QueueMessage>() -> (Queue, &'static [&'static str], BTreeSet<&'static str>) {
+    let takes = |message: &Message| T::try_from(message.clone()).is_ok();
+    let taken = messages().into_iter().filter(takes);
+    (
+        T::QUEUE,
+        T::KEYS,
+        taken.map(|message| message.key()).collect(),
+    )
+}
+
+#[test]
+fn each_queues_type_takes_exactly_the_keys_bound_to_the_queue() {
+    let types = [
+        carried::<SourceRequested>(),
+        carried::<CandidateFound>(),
+        carried::<ImageFetched>(),
+        carried::<ImageValidated>(),
+        carried::<StorerImages>(),
+        carried::<StorerJobs>(),
+        carried::<TrainerRequests>(),
+    ];
+    let queues: Vec<_> = types.iter().map(|(queue, _, _)| *queue).collect();
+    assert_eq!(queues, Queue::ALL);
+    for (queue, keys, taken) in types {
+        assert_eq!(keys, queue.keys());
+        assert_eq!(taken, keys.iter().copied().collect());
+    }
+}
+
+#[test]
+fn a_message_that_a_queue_does_not_carry_is_given_back() {
+    let message = Message::from(fetched());
+    assert_eq!(
+        StorerImages::try_from(message.clone()),
+        Err(message.clone())
+    );
+    assert_eq!(ImageValidated::try_from(message.clone()), Err(message));
+}
+
 #[test]
 fn queues_and_networks_have_names_that_read_back() {
     for queue in Queue::ALL {

@@ -5,7 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
 use anyhow::anyhow;
 use futures::FutureExt;
 use maskline_foundation::RetryPolicy;
-use maskline_messages::{Message, Queue};
+use maskline_messages::Message;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, warn};
 
@@ -13,8 +13,9 @@ use crate::{
     broker::{Broker, BrokerError, Delivery, Settle, Why, WhyKind},
     context::Context,
     counters::QueueMetrics,
+    intake::Intake,
     sender::{Sender, age},
-    stage::{Failure, Outcome, Stage},
+    stage::{Failure, Outcome},
     telemetry::Processing,
 };
 
@@ -41,8 +42,9 @@ const BATCH: usize = 64;
 /// What all attempts at one queue's messages share.
 #[derive(Clone)]
 pub struct Handling {
-    pub stage: Arc<dyn Stage>,
-    pub queue: Queue,
+    /// The service's name.
+    pub stage: &'static str,
+    pub intake: Intake,
     pub broker: Arc<dyn Broker>,
     pub sender: Sender,
     pub retry: RetryPolicy,
@@ -71,7 +73,7 @@ enum End {
 impl Handling {
     /// Sees one delivery to its end. Dropped before that, the broker delivers it again.
     pub async fn attempt(self, delivery: Delivery) {
-        let processing = Processing::start(&*self.broker, self.stage.name(), &delivery);
+        let processing = Processing::start(&*self.broker, self.stage, &delivery);
         let span = processing.span();
         self.process(delivery, &processing).instrument(span).await;
     }
@@ -132,13 +134,13 @@ impl Handling {
     ) -> Result<Outcome, Failure> {
         let hold = Hold::begin(&self.stopping);
         for waits in 0.. {
-            let handled = AssertUnwindSafe(self.stage.handle(message.clone(), context))
+            let handled = AssertUnwindSafe(self.intake.handle(message.clone(), context))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|panic| Err(Failure::Poison(panicked(&*panic))));
             match handled {
                 Err(Failure::Outage(error)) if hold.may_go_on() => {
-                    let (queue, error) = (self.queue, format!("{error:#}"));
+                    let (queue, error) = (self.intake.queue, format!("{error:#}"));
                     warn!(%queue, error, "waiting for it");
                     hold.wait(waits).await;
                 }
@@ -239,8 +241,8 @@ impl Handling {
         let End::GivenUp { error, .. } = &end else {
             return end;
         };
-        let stage = self.stage.name();
-        let failure = message.and_then(|m| m.failure(stage, error, attempts.saturating_add(1)));
+        let failure =
+            message.and_then(|m| m.failure(self.stage, error, attempts.saturating_add(1)));
         let Some(failure) = failure else { return end };
         match self.send_when_there_is_room(&[failure]).await {
             Ok(()) => end,
@@ -257,7 +259,7 @@ impl Handling {
         end: End,
         processing: &Processing,
     ) {
-        let queue = self.queue.name();
+        let queue = self.intake.queue.name();
         let settled = match end {
             End::Done => settle.ack().await.inspect(|()| {
                 self.metrics.handled.increment(1);
@@ -285,7 +287,7 @@ impl Handling {
                 );
                 processing.dead_lettered(kind, &error);
                 self.metrics.dead(kind).increment(1);
-                let stage = self.stage.name().to_owned();
+                let stage = self.stage.to_owned();
                 settle.dead_letter(&Why { kind, stage, error }).await
             }
             End::Released { error } => {

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{broker::BrokerError, sender::Sender};
 
 /// The circumstances of one delivery.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Context {
     /// Earlier attempts at this message that ended in a retry.
     pub attempts: u32,

@@ -1,12 +1,12 @@
-//! How a stage runs: the [`Stage`] trait, the brokers, retry, dead letters,
+//! How a service runs: handlers and workers, the brokers, retry, dead letters,
 //! graceful stop, telemetry and configuration.
 //!
-//! A service implements [`Stage`] and, where it has work that outlasts a
-//! delivery, [`Worker`]; nothing in it says channel, acknowledgement, span or
-//! reconnect. Its `main` is one call of [`entry()`].
+//! A service implements [`Handler`] for each queue that it takes from and, if it has
+//! work that outlasts a delivery, [`Worker`]. Nothing in it says channel,
+//! acknowledgement, span or reconnect. Its `main` is one call of [`entry()`].
 //!
 //! * [`stage`], [`context`], [`service`]: what a service is made of.
-//! * [`runner`]: takes messages, sees each to its end, stops gracefully.
+//! * [`runner`]: takes messages, settles each of them, stops gracefully.
 //! * [`config`]: the flags and variables that every service takes.
 //! * [`broker`]: RabbitMQ and the embedded queue behind one trait.
 //! * [`telemetry`]: traces, logs; `/metrics`, `/healthz` and `/readyz` are served
@@ -19,6 +19,7 @@ pub mod context;
 mod counters;
 mod entry;
 mod http;
+mod intake;
 pub mod runner;
 pub mod sender;
 pub mod service;
@@ -33,5 +34,5 @@ pub use entry::{entry, launch, stop_on_signals};
 pub use maskline_foundation::{Address, RetryPolicy};
 pub use runner::{Runner, run};
 pub use sender::Sender;
-pub use service::{Probe, Service};
-pub use stage::{Failure, Intake, Outcome, Stage, Worker};
+pub use service::Service;
+pub use stage::{Failure, Handler, Outcome, Worker};

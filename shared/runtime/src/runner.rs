@@ -25,9 +25,9 @@ use crate::{
     context::WorkContext,
     counters::{self, QueueLengths, QueueMetrics},
     http::Port,
+    intake::Intake,
     sender::Sender,
     service::{Probe, Service},
-    stage::{Intake, Stage},
     telemetry,
     work::keep_working,
 };
@@ -98,7 +98,7 @@ impl Runner {
             let address = port.address;
             info!(http = %address, "serving /healthz, /readyz and /metrics");
             let (stopping, probes) = (stopping.clone(), self.probes());
-            let intakes = self.services.iter().flat_map(|s| s.stage.intakes());
+            let intakes = self.services.iter().flat_map(|service| &service.intakes);
             let queues = intakes.map(|intake| intake.queue);
             let lengths = QueueLengths::new(self.broker.clone(), queues);
             let serve = port.serve(probes, lengths, stopping, closing.clone());
@@ -138,9 +138,8 @@ impl Runner {
         stopping: &CancellationToken,
         running: &mut JoinSet<anyhow::Result<()>>,
     ) {
-        let stage = &service.stage;
-        for intake in stage.intakes() {
-            let taking = self.taking(stage, intake, stopping);
+        for intake in &service.intakes {
+            let taking = self.taking(service.name, intake, stopping);
             running.spawn(taking.run());
         }
         for worker in &service.workers {
@@ -150,22 +149,17 @@ impl Runner {
                 sender: Sender::new(self.broker.clone()),
             };
             let interval = self.args.worker_interval();
-            let working = keep_working(stage.name(), worker.clone(), context, interval);
+            let working = keep_working(service.name, worker.clone(), context, interval);
             running.spawn(within_grace(working, stopping.clone(), self.args.clone()));
         }
         info!(
-            stage = stage.name(),
+            stage = service.name,
             broker = self.broker.system(),
             "started"
         );
     }
 
-    fn taking(
-        &self,
-        stage: &Arc<dyn Stage>,
-        intake: Intake,
-        stopping: &CancellationToken,
-    ) -> Taking {
+    fn taking(&self, stage: &'static str, intake: &Intake, stopping: &CancellationToken) -> Taking {
         let asked = self.args.concurrency.map(usize::from);
         let concurrency = asked.unwrap_or(intake.concurrency);
         let concurrency = concurrency.clamp(1, MOST_CONCURRENCY);
@@ -175,12 +169,12 @@ impl Runner {
             args: self.args.clone(),
             stopping: stopping.clone(),
             handling: Handling {
-                stage: stage.clone(),
-                queue: intake.queue,
+                stage,
+                intake: intake.clone(),
                 broker: self.broker.clone(),
                 sender: Sender::new(self.broker.clone()),
                 retry: self.args.retry,
-                metrics: QueueMetrics::new(stage.name(), intake.queue, concurrency),
+                metrics: QueueMetrics::new(stage, intake.queue, concurrency),
                 stopping: stopping.clone(),
             },
         }
@@ -233,7 +227,7 @@ impl Taking {
 
     /// Waits for a broker that is not there yet. `None`: stopped meanwhile.
     async fn consumer(&self) -> anyhow::Result<Option<Box<dyn Consumer>>> {
-        let queue = self.handling.queue;
+        let queue = self.handling.intake.queue;
         for failures in 0.. {
             match self.broker.consume(queue, self.prefetch()).await {
                 Ok(consumer) => return Ok(Some(consumer)),
@@ -276,7 +270,7 @@ impl Taking {
                 () = self.stopping.cancelled() => return Ok(()),
                 delivery = consumer.next() => delivery,
             };
-            let queue = self.handling.queue;
+            let queue = self.handling.intake.queue;
             let delivery = delivery.with_context(|| format!("the broker closed {queue}"))?;
             let handling = self.handling.clone();
             attempts.spawn(async move {
@@ -291,7 +285,7 @@ impl Taking {
         let end = Instant::now() + self.args.grace();
         while let Ok(Some(_)) = tokio::time::timeout_at(end, attempts.join_next()).await {}
         if !attempts.is_empty() {
-            let (queue, messages) = (self.handling.queue, attempts.len());
+            let (queue, messages) = (self.handling.intake.queue, attempts.len());
             warn!(%queue, messages, "given back at the end of the grace period");
             let given_back = u64::try_from(messages).unwrap_or(u64::MAX);
             self.handling.metrics.released.increment(given_back);

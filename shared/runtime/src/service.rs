@@ -1,46 +1,51 @@
-//! A stage with what belongs to it.
+//! A service: its intakes, its workers and its probes.
 
 use std::sync::Arc;
 
 pub use maskline_foundation::Probe;
 
-use crate::stage::{Stage, Worker};
+use crate::{
+    intake::Intake,
+    stage::{Handler, Worker},
+};
 
-/// A stage, its workers, and how to see whether it can work.
+/// A stage of the pipeline: the queues that it takes from, its workers, and how to see
+/// whether it can work.
 #[derive(Clone)]
 pub struct Service {
-    pub stage: Arc<dyn Stage>,
-    pub workers: Vec<Arc<dyn Worker>>,
-    pub probes: Vec<Probe>,
+    pub(crate) name: &'static str,
+    pub(crate) intakes: Vec<Intake>,
+    pub(crate) workers: Vec<Arc<dyn Worker>>,
+    pub(crate) probes: Vec<Probe>,
 }
 
 impl Service {
-    pub fn new(stage: impl Stage) -> Self {
-        Self::of(Arc::new(stage))
-    }
-
-    /// A stage that is shared with whoever calls.
-    pub fn of(stage: Arc<dyn Stage>) -> Self {
+    /// A service that does nothing yet. `name`, such as `validator`, is in spans, metrics
+    /// and dead letters.
+    pub fn new(name: &'static str) -> Self {
         Self {
-            stage,
+            name,
+            intakes: Vec::new(),
             workers: Vec::new(),
             probes: Vec::new(),
         }
     }
 
+    /// Takes messages from the queue that carries the handler's messages.
     #[must_use]
-    pub fn worker(self, worker: impl Worker) -> Self {
-        self.shared_worker(Arc::new(worker))
+    pub fn handler(mut self, handler: impl Handler) -> Self {
+        self.intakes.push(Intake::new(handler));
+        self
     }
 
     #[must_use]
-    pub fn shared_worker(mut self, worker: Arc<dyn Worker>) -> Self {
-        self.workers.push(worker);
+    pub fn worker(mut self, worker: impl Worker) -> Self {
+        self.workers.push(Arc::new(worker));
         self
     }
 
     /// `/readyz` names `name` as unreachable when `check` fails or takes too
-    /// long. Of several services' probes with one name the first counts.
+    /// long. If several services have a probe of the same name, the first one counts.
     #[must_use]
     pub fn probe<F, Fut>(mut self, name: &'static str, check: F) -> Self
     where

@@ -1,39 +1,32 @@
-//! What a service is to the runner.
+//! What a service implements: handlers of messages, and workers.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 pub use maskline_foundation::Failure;
-use maskline_messages::{Message, Queue};
+use maskline_messages::{Message, QueueMessage};
 use tokio::sync::Notify;
 
 use crate::context::{Context, WorkContext};
 
-/// A stage of the pipeline: takes messages, returns what to send.
+/// Handles the messages of one queue and returns what to send.
 ///
-/// The runner acknowledges a message only after everything that `handle` put
-/// somewhere is durable (that is `handle`'s part) and every message of its
-/// [`Outcome`] is confirmed by the broker (that is the runner's). A process may
-/// be killed between any two lines, so a message can come again, to another
-/// replica, and out of order: `handle` must be idempotent.
+/// The runner acknowledges a message only after two things: everything that `handle`
+/// stored is durable, which `handle` sees to before it returns, and every message of
+/// its [`Outcome`] is confirmed by the broker, which the runner sees to. A process may
+/// be killed between any two lines, so a message can come again, to another replica,
+/// and out of order: `handle` must be idempotent.
 ///
-/// A panic in `handle` is caught and is poison.
+/// The runner catches a panic in `handle` and sends the message to the dead letters.
 #[async_trait]
-pub trait Stage: Send + Sync + 'static {
-    /// The service's name, such as `validator`: in queues' names, spans and metrics.
-    fn name(&self) -> &'static str;
+pub trait Handler: Send + Sync + 'static {
+    /// What the queue carries. The runner refuses every other message.
+    type Message: QueueMessage;
 
-    /// The queues that it takes from.
-    fn intakes(&self) -> Vec<Intake>;
+    /// How many messages are handled at a time, unless `--concurrency` says otherwise.
+    fn concurrency(&self) -> usize;
 
-    async fn handle(&self, message: Message, context: &Context) -> Result<Outcome, Failure>;
-}
-
-/// A queue, and how many of its messages are handled at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Intake {
-    pub queue: Queue,
-    pub concurrency: usize,
+    async fn handle(&self, message: Self::Message, context: &Context) -> Result<Outcome, Failure>;
 }
 
 /// What a handled message causes.

@@ -1,16 +1,16 @@
-//! What the tests share: a place with a broker, stages made of closures, messages.
+//! What the tests share: a broker, handlers made of closures, messages.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use maskline_messages::{
-    CandidateFound, CandidateId, ImageRejected, JobId, Location, Message, Queue, Reason,
-    SourceExpanded,
+    CandidateFound, CandidateId, ImageRejected, JobId, Location, Message, Queue, QueueMessage,
+    Reason, SourceExpanded,
 };
 use maskline_runtime::{
-    Broker, Context, Failure, Intake, Outcome, RetryPolicy, Runner, RuntimeArgs, Sender, Service,
-    Stage, broker::Why,
+    Broker, Context, Failure, Handler, Outcome, RetryPolicy, Runner, RuntimeArgs, Sender, Service,
+    broker::Why,
 };
 use tempfile::TempDir;
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
@@ -142,48 +142,35 @@ impl Running {
     }
 }
 
-type Handle =
-    dyn Fn(Message, Context) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync;
+type Handle<M> = dyn Fn(M, Context) -> BoxFuture<'static, Result<Outcome, Failure>> + Send + Sync;
 
-/// A stage made of a closure.
-pub struct Stub {
-    name: &'static str,
-    intake: Intake,
-    handle: Box<Handle>,
-}
-
-impl Stub {
-    /// Takes `queue`, two messages at a time. `name` is the test's own: metrics
-    /// and spans are the whole process's.
-    pub fn new<F, Fut>(name: &'static str, queue: Queue, handle: F) -> Self
-    where
-        F: Fn(Message, Context) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Outcome, Failure>> + Send + 'static,
-    {
-        Self {
-            name,
-            intake: Intake {
-                queue,
-                concurrency: 2,
-            },
-            handle: Box::new(move |message, context| Box::pin(handle(message, context))),
-        }
-    }
-}
+/// A handler made of a closure.
+struct Stub<M>(Box<Handle<M>>);
 
 #[async_trait]
-impl Stage for Stub {
-    fn name(&self) -> &'static str {
-        self.name
+impl<M: QueueMessage> Handler for Stub<M> {
+    type Message = M;
+
+    fn concurrency(&self) -> usize {
+        2
     }
 
-    fn intakes(&self) -> Vec<Intake> {
-        vec![self.intake]
+    async fn handle(&self, message: M, context: &Context) -> Result<Outcome, Failure> {
+        (self.0)(message, context.clone()).await
     }
+}
 
-    async fn handle(&self, message: Message, context: &Context) -> Result<Outcome, Failure> {
-        (self.handle)(message, context.clone()).await
-    }
+/// A service with one handler, which is `handle` and takes two messages at a time. `name`
+/// is the test's own: metrics and spans are the whole process's.
+pub fn stub<M, F, Fut>(name: &'static str, handle: F) -> Service
+where
+    M: QueueMessage,
+    F: Fn(M, Context) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Outcome, Failure>> + Send + 'static,
+{
+    let handle =
+        move |message, context| -> BoxFuture<'static, _> { Box::pin(handle(message, context)) };
+    Service::new(name).handler(Stub(Box::new(handle)))
 }
 
 /// A job's `n`th candidate.
@@ -210,11 +197,4 @@ pub fn rejection(of: &CandidateFound) -> ImageRejected {
 
 pub fn expanded(job: JobId) -> SourceExpanded {
     SourceExpanded { job, found: 1 }
-}
-
-pub fn found(message: Message) -> CandidateFound {
-    match message {
-        Message::CandidateFound(found) => found,
-        other => panic!("{other:?} is no candidate"),
-    }
 }

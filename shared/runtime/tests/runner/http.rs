@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use maskline_messages::{JobId, Queue};
+use maskline_messages::{CandidateFound, JobId};
 use maskline_runtime::{Failure, HttpAddress, Outcome, Runner, Service};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    bench::{Bench, Stub, candidate, found, rejection, within},
+    bench::{Bench, candidate, rejection, stub, within},
     watched::Event,
 };
 
@@ -31,8 +31,7 @@ async fn get(address: SocketAddr, path: &str) -> (u16, String) {
 }
 
 fn idle(name: &'static str) -> Service {
-    let handle = |_, _| async { Ok(Outcome::done()) };
-    Service::new(Stub::new(name, Queue::ScraperCandidates, handle))
+    stub(name, |_: CandidateFound, _| async { Ok(Outcome::done()) })
 }
 
 #[tokio::test]
@@ -72,21 +71,16 @@ async fn a_service_names_what_it_does_not_reach_and_is_not_ready() {
 async fn the_metrics_count_every_end_of_a_message() {
     let mut bench = Bench::new().await;
     bench.args.retry.attempts = 2;
-    let stage = Stub::new(
-        "counting",
-        Queue::ScraperCandidates,
-        |message, context| async move {
-            let found = found(message);
-            match found.location.to_string().as_str() {
-                "photos/0.jpg" => Ok(Outcome::done()),
-                "photos/1.jpg" => Ok(Outcome::send(rejection(&found))),
-                "photos/2.jpg" => Err(Failure::poison(anyhow::anyhow!("bug"))),
-                _ if context.attempts == 0 => Err(Failure::retry(anyhow::anyhow!("not yet"))),
-                _ => Ok(Outcome::done()),
-            }
-        },
-    );
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let stage = stub("counting", |found: CandidateFound, context| async move {
+        match found.location.to_string().as_str() {
+            "photos/0.jpg" => Ok(Outcome::done()),
+            "photos/1.jpg" => Ok(Outcome::send(rejection(&found))),
+            "photos/2.jpg" => Err(Failure::poison(anyhow::anyhow!("bug"))),
+            _ if context.attempts == 0 => Err(Failure::retry(anyhow::anyhow!("not yet"))),
+            _ => Ok(Outcome::done()),
+        }
+    });
+    let running = bench.start(vec![stage]).await;
     let job = JobId::draw();
 
     for (n, events) in [(0, 1), (1, 2), (2, 2), (3, 2)] {
@@ -153,7 +147,7 @@ async fn while_stopping_a_service_is_not_ready() {
     let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
     let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
     let waits_for = go_on.clone();
-    let stage = Stub::new("leaving", Queue::ScraperCandidates, move |_, _| {
+    let stage = stub("leaving", move |_: CandidateFound, _| {
         let (began, go_on) = (began.clone(), waits_for.clone());
         async move {
             let _ = began.send(());
@@ -161,7 +155,7 @@ async fn while_stopping_a_service_is_not_ready() {
             Ok(Outcome::done())
         }
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
     bench.send(candidate(JobId::draw(), 1)).await;
     within(begun.recv()).await;
 

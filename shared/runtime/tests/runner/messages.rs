@@ -9,15 +9,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use maskline_messages::{ImageFailed, JobId, Message, Queue};
+use maskline_messages::{CandidateFound, ImageFailed, JobId, Message, Queue, StorerImages};
 use maskline_runtime::{
-    Broker, BrokerError, Envelope, Failure, Outcome, Service,
+    Broker, BrokerError, Envelope, Failure, Outcome,
     broker::{Headers, WhyKind},
 };
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
-    bench::{Bench, Stub, candidate, expanded, found, published, rejection, within},
+    bench::{Bench, candidate, expanded, published, rejection, stub, within},
     watched::Event,
 };
 
@@ -27,11 +27,11 @@ const CANDIDATES: Queue = Queue::ScraperCandidates;
 async fn a_message_is_acknowledged_after_all_it_caused_is_durable_the_last_one_last() {
     let mut bench = Bench::new().await;
     let job = JobId::draw();
-    let stage = Stub::new("causing", CANDIDATES, move |message, _| async move {
-        let rejected: Message = rejection(&found(message)).into();
+    let stage = stub("causing", move |message: CandidateFound, _| async move {
+        let rejected: Message = rejection(&message).into();
         Ok(Outcome::send_all(vec![rejected.clone(), rejected]).then(expanded(job)))
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     bench.send(candidate(job, 1)).await;
 
@@ -49,11 +49,11 @@ async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_
     let job = JobId::draw();
     let (bad, good) = (candidate(job, 1), candidate(job, 2));
     let panics_at = bad.candidate;
-    let stage = Stub::new("panicking", CANDIDATES, move |message, _| async move {
-        assert!(found(message).candidate != panics_at, "boom");
+    let stage = stub("panicking", move |message: CandidateFound, _| async move {
+        assert!(message.candidate != panics_at, "boom");
         Ok(Outcome::done())
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     bench.send(bad.clone()).await;
 
@@ -91,7 +91,7 @@ async fn a_store_that_is_away_is_waited_for_and_costs_no_attempt() {
     let mut bench = Bench::new().await;
     let (seen, mut attempts) = unbounded_channel();
     let calls = Arc::new(AtomicU32::new(0));
-    let stage = Stub::new("waiting", CANDIDATES, move |_, context| {
+    let stage = stub("waiting", move |_: CandidateFound, context| {
         let _ = seen.send(context.attempts);
         let call = calls.fetch_add(1, Ordering::Relaxed);
         async move {
@@ -102,7 +102,7 @@ async fn a_store_that_is_away_is_waited_for_and_costs_no_attempt() {
             }
         }
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     bench.send(candidate(JobId::draw(), 1)).await;
 
@@ -125,10 +125,10 @@ async fn what_is_delivered_again_and_again_is_buried_unhandled_and_told_to_the_b
         drop(within(dying.next()).await.expect("it comes again"));
     }
     dying.close().await;
-    let stage = Stub::new("surviving", CANDIDATES, |_, _| async {
+    let stage = stub("surviving", |_: CandidateFound, _| async {
         unreachable!("it would kill this process, too")
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     assert_eq!(bench.next().await, published("image.failed"));
     let why = bench.buried().await;
@@ -141,7 +141,7 @@ async fn what_is_delivered_again_and_again_is_buried_unhandled_and_told_to_the_b
 async fn retries_are_counted_for_the_handler_and_bounded() {
     let mut bench = Bench::new().await;
     let (seen, mut attempts) = unbounded_channel();
-    let stage = Stub::new("retrying", CANDIDATES, move |_, context| {
+    let stage = stub("retrying", move |_: CandidateFound, context| {
         let _ = seen.send((context.attempts, context.last_attempt));
         async {
             Err(Failure::retry(
@@ -149,7 +149,7 @@ async fn retries_are_counted_for_the_handler_and_bounded() {
             ))
         }
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     bench.send(candidate(JobId::draw(), 1)).await;
 
@@ -176,13 +176,13 @@ async fn retries_are_counted_for_the_handler_and_bounded() {
 async fn a_retry_waits_as_long_as_the_world_asked() {
     let mut bench = Bench::new().await;
     let asked = Duration::from_secs(90);
-    let stage = Stub::new("asked", CANDIDATES, move |_, _| async move {
+    let stage = stub("asked", move |_: CandidateFound, _| async move {
         Err(Failure::Retry {
             error: anyhow::anyhow!("429"),
             after: Some(asked),
         })
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     bench.send(candidate(JobId::draw(), 1)).await;
 
@@ -195,11 +195,11 @@ async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
     let mut bench = Bench::new().await;
     let calls = Arc::new(AtomicU32::new(0));
     let counted = calls.clone();
-    let stage = Stub::new("reading", CANDIDATES, move |_, _| {
+    let stage = stub("reading", move |_: CandidateFound, _| {
         counted.fetch_add(1, Ordering::SeqCst);
         async { Ok(Outcome::done()) }
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
     let bodies = [
         ("{", "can't be read"),
         (r#"{"schema":99,"type":"x"}"#, "schema 99"),
@@ -228,19 +228,62 @@ async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
 }
 
 #[tokio::test]
+async fn a_message_that_the_queue_does_not_carry_is_poison_and_no_handler_sees_it() {
+    let mut bench = Bench::new().await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = calls.clone();
+    let stage = stub("refusing", move |_: CandidateFound, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        async { Ok(Outcome::done()) }
+    });
+    let running = bench.start(vec![stage]).await;
+    let job = JobId::draw();
+    let about_an_image = candidate(job, 1);
+    // A rejection ends a candidate, so that the storer must know that it is lost.
+    let cases = [
+        (Message::from(rejection(&about_an_image)), true),
+        (Message::from(expanded(job)), false),
+    ];
+
+    for (message, is_reported) in cases {
+        let envelope = Envelope {
+            key: CandidateFound::KEY.to_owned(),
+            headers: Headers::new(),
+            body: Bytes::from(message.to_json()),
+        };
+        let sent = bench.broker.publish(envelope).await;
+        sent.expect("the broker takes it");
+        assert_eq!(bench.next().await, published(CandidateFound::KEY));
+        if is_reported {
+            assert_eq!(bench.next().await, published(ImageFailed::KEY));
+        }
+        let why = bench.buried().await;
+        assert_eq!(
+            (why.kind, why.stage.as_str()),
+            (WhyKind::Poison, "refusing")
+        );
+        for named in [CANDIDATES.name(), message.key()] {
+            assert!(why.error.contains(named), "{}", why.error);
+        }
+    }
+    running.stop().await;
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
 async fn what_cannot_be_sent_now_gives_the_message_back_uncounted() {
     let mut bench = Bench::new().await;
     let (seen, mut attempts) = unbounded_channel();
-    let stage = Stub::new("unsent", CANDIDATES, move |message, context| {
+    let stage = stub("unsent", move |message: CandidateFound, context| {
         let _ = seen.send(context.attempts);
-        async move { Ok(Outcome::send(rejection(&found(message)))) }
+        async move { Ok(Outcome::send(rejection(&message))) }
     });
     bench.send(candidate(JobId::draw(), 1)).await;
     let gone = || BrokerError::Unavailable("gone".to_owned());
     bench
         .broker
         .fail_publishing([gone(), gone(), gone(), gone()]);
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     for _ in 0..4 {
         assert_eq!(bench.next().await, Event::Released);
@@ -259,14 +302,14 @@ async fn a_full_queue_ahead_is_waited_for_without_handling_again() {
     let mut bench = Bench::new().await;
     let calls = Arc::new(AtomicU32::new(0));
     let counted = calls.clone();
-    let stage = Stub::new("pressed", CANDIDATES, move |message, _| {
+    let stage = stub("pressed", move |message: CandidateFound, _| {
         counted.fetch_add(1, Ordering::SeqCst);
-        async move { Ok(Outcome::send(rejection(&found(message)))) }
+        async move { Ok(Outcome::send(rejection(&message))) }
     });
     bench.send(candidate(JobId::draw(), 1)).await;
     let full = || BrokerError::Full("storer.images".to_owned());
     bench.broker.fail_publishing([full(), full()]);
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     assert_eq!(bench.next().await, published("image.rejected"));
     assert_eq!(bench.next().await, Event::Acked);
@@ -277,14 +320,14 @@ async fn a_full_queue_ahead_is_waited_for_without_handling_again() {
 #[tokio::test]
 async fn what_no_queue_takes_is_this_programs_fault_and_poison() {
     let mut bench = Bench::new().await;
-    let stage = Stub::new("unroutable", CANDIDATES, |message, _| async move {
-        Ok(Outcome::send(rejection(&found(message))))
+    let stage = stub("unroutable", |message: CandidateFound, _| async move {
+        Ok(Outcome::send(rejection(&message)))
     });
     bench.send(candidate(JobId::draw(), 1)).await;
     bench
         .broker
         .fail_publishing([BrokerError::Unroutable("image.rejected".to_owned())]);
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     assert_eq!(bench.next().await, published("image.failed"));
     assert_eq!(bench.buried().await.kind, WhyKind::Poison);
@@ -294,14 +337,14 @@ async fn what_no_queue_takes_is_this_programs_fault_and_poison() {
 #[tokio::test]
 async fn nothing_is_buried_before_the_books_heard() {
     let mut bench = Bench::new().await;
-    let stage = Stub::new("untold", CANDIDATES, |_, _| async {
+    let stage = stub("untold", |_: CandidateFound, _| async {
         Err(Failure::poison(anyhow::anyhow!("bug")))
     });
     bench.send(candidate(JobId::draw(), 1)).await;
     bench
         .broker
         .fail_publishing([BrokerError::Unavailable("gone".to_owned())]);
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
 
     assert_eq!(bench.next().await, Event::Released);
     assert_eq!(bench.next().await, published("image.failed"));
@@ -313,15 +356,13 @@ async fn nothing_is_buried_before_the_books_heard() {
 async fn several_stages_share_one_process() {
     let mut bench = Bench::new().await;
     let job = JobId::draw();
-    let first = Stub::new("first", CANDIDATES, |message, _| async move {
-        Ok(Outcome::send(rejection(&found(message))))
+    let first = stub("first", |message: CandidateFound, _| async move {
+        Ok(Outcome::send(rejection(&message)))
     });
-    let second = Stub::new("second", Queue::StorerImages, move |_, _| async move {
+    let second = stub("second", move |_: StorerImages, _| async move {
         Ok(Outcome::send(expanded(job)))
     });
-    let running = bench
-        .start(vec![Service::new(first), Service::new(second)])
-        .await;
+    let running = bench.start(vec![first, second]).await;
 
     bench.send(candidate(job, 1)).await;
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use maskline_messages::{JobId, Queue};
-use maskline_runtime::{Broker, Outcome, Service};
+use maskline_messages::{CandidateFound, JobId, Queue};
+use maskline_runtime::{Broker, Outcome};
 use tokio::sync::{Semaphore, mpsc::unbounded_channel};
 
 use crate::{
-    bench::{Bench, Stub, candidate, within},
+    bench::{Bench, candidate, stub, within},
     watched::Event,
 };
 
@@ -19,7 +19,7 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_to_others() {
     let go_on = Arc::new(Semaphore::new(0));
     let (began, mut begun) = unbounded_channel();
     let waits_for = go_on.clone();
-    let stage = Stub::new("slow", CANDIDATES, move |_, _| {
+    let stage = stub("slow", move |_: CandidateFound, _| {
         let (began, go_on) = (began.clone(), waits_for.clone());
         async move {
             let _ = began.send(());
@@ -31,7 +31,7 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_to_others() {
     for n in 0..5 {
         bench.send(candidate(job, n)).await;
     }
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
     within(begun.recv()).await;
     within(begun.recv()).await;
 
@@ -53,13 +53,13 @@ async fn what_outlasts_the_grace_period_is_delivered_again() {
     let mut bench = Bench::new().await;
     bench.args.grace = 0;
     let (began, mut begun) = unbounded_channel();
-    let stage = Stub::new("endless", CANDIDATES, move |_, _| {
+    let stage = stub("endless", move |_: CandidateFound, _| {
         let _ = began.send(());
         std::future::pending()
     });
     let message = candidate(JobId::draw(), 1);
     bench.send(message.clone()).await;
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
     within(begun.recv()).await;
 
     running.stop().await;

@@ -1,29 +1,23 @@
 //! Promise 6: every hop is a `send` and a `process` span, an image has one trace.
 
-use maskline_messages::{CandidateFound, JobId, Message, Queue};
+use maskline_messages::{CandidateFound, JobId, Message, StorerImages, StorerJobs};
 use maskline_runtime::{Failure, Outcome, Service, telemetry};
 use opentelemetry::trace::{SpanId, SpanKind, Status};
 use opentelemetry_sdk::trace::SpanData;
 use tracing::Instrument;
 
 use crate::{
-    bench::{Bench, Stub, candidate, expanded, found, rejection},
+    bench::{Bench, candidate, expanded, rejection, stub},
     spans::{self, attribute},
     watched::Event,
 };
 
-const CANDIDATES: Queue = Queue::ScraperCandidates;
-
 /// Sends one candidate in a job's span through `stage` and a sink; the job's
 /// trace id, and the spans about the candidate.
-async fn trace(stage: Stub, sent: &CandidateFound, events: usize) -> (String, Vec<SpanData>) {
+async fn trace(stage: Service, sent: &CandidateFound, events: usize) -> (String, Vec<SpanData>) {
     let mut bench = Bench::new().await;
-    let sink = Stub::new("sink", Queue::StorerImages, |_, _| async {
-        Ok(Outcome::done())
-    });
-    let running = bench
-        .start(vec![Service::new(stage), Service::new(sink)])
-        .await;
+    let sink = stub("sink", |_: StorerImages, _| async { Ok(Outcome::done()) });
+    let running = bench.start(vec![stage, sink]).await;
     let span = telemetry::span_from(None, "enqueue");
     let job_trace = async {
         bench.send(sent.clone()).await;
@@ -50,8 +44,8 @@ fn events(span: &SpanData) -> Vec<&str> {
 
 #[tokio::test]
 async fn an_image_is_one_trace_of_its_own_linked_to_its_jobs() {
-    let stage = Stub::new("tracing", CANDIDATES, |message, _| async move {
-        Ok(Outcome::send(rejection(&found(message))))
+    let stage = stub("tracing", |message: CandidateFound, _| async move {
+        Ok(Outcome::send(rejection(&message)))
     });
     let sent = candidate(JobId::draw(), 1);
 
@@ -84,7 +78,7 @@ async fn an_image_is_one_trace_of_its_own_linked_to_its_jobs() {
 
 #[tokio::test]
 async fn both_sides_of_a_hop_follow_the_messaging_conventions() {
-    let stage = Stub::new("describing", CANDIDATES, |_, _| async {
+    let stage = stub("describing", |_: CandidateFound, _| async {
         Ok(Outcome::done())
     });
     let sent = candidate(JobId::draw(), 1);
@@ -120,8 +114,8 @@ async fn both_sides_of_a_hop_follow_the_messaging_conventions() {
 
 #[tokio::test]
 async fn a_rejected_image_ends_in_the_span_that_says_why_and_that_is_no_error() {
-    let stage = Stub::new("rejecting", CANDIDATES, |message, _| async move {
-        Ok(Outcome::send(rejection(&found(message))))
+    let stage = stub("rejecting", |message: CandidateFound, _| async move {
+        Ok(Outcome::send(rejection(&message)))
     });
 
     let (_, spans) = trace(stage, &candidate(JobId::draw(), 1), 3).await;
@@ -145,17 +139,13 @@ async fn what_a_source_rejects_at_once_has_a_trace_of_its_own_too() {
     let job = JobId::draw();
     let lines = [candidate(job, 1), candidate(job, 2)];
     let rejections: Vec<Message> = lines.iter().map(|line| rejection(line).into()).collect();
-    let expanding = Stub::new("expanding", Queue::StorerJobs, move |_, _| {
+    let expanding = stub("expanding", move |_: StorerJobs, _| {
         let rejections = rejections.clone();
         async { Ok(Outcome::send_all(rejections)) }
     });
-    let sink = Stub::new("sink", Queue::StorerImages, |_, _| async {
-        Ok(Outcome::done())
-    });
+    let sink = stub("sink", |_: StorerImages, _| async { Ok(Outcome::done()) });
     let mut bench = Bench::new().await;
-    let running = bench
-        .start(vec![Service::new(expanding), Service::new(sink)])
-        .await;
+    let running = bench.start(vec![expanding, sink]).await;
     bench.send(expanded(job)).await;
     for _ in 0..5 {
         bench.next().await;
@@ -187,7 +177,7 @@ async fn what_a_source_rejects_at_once_has_a_trace_of_its_own_too() {
 
 #[tokio::test]
 async fn each_attempt_is_a_span_of_the_same_send_and_giving_up_is_an_error() {
-    let stage = Stub::new("failing", CANDIDATES, |_, _| async {
+    let stage = stub("failing", |_: CandidateFound, _| async {
         Err(Failure::retry(anyhow::anyhow!("not yet")))
     });
 
@@ -219,11 +209,11 @@ async fn each_attempt_is_a_span_of_the_same_send_and_giving_up_is_an_error() {
 async fn a_handler_knows_its_messages_trace() {
     let mut bench = Bench::new().await;
     let (seen, mut traces) = tokio::sync::mpsc::unbounded_channel();
-    let stage = Stub::new("knowing", CANDIDATES, move |_, context| {
+    let stage = stub("knowing", move |_: CandidateFound, context| {
         let _ = seen.send((context.trace_id, telemetry::current_trace_id()));
         async { Ok(Outcome::done()) }
     });
-    let running = bench.start(vec![Service::new(stage)]).await;
+    let running = bench.start(vec![stage]).await;
     let sent = candidate(JobId::draw(), 1);
 
     bench.send(sent.clone()).await;

@@ -3,14 +3,14 @@
 use std::{collections::VecDeque, sync::Arc, sync::Mutex};
 
 use async_trait::async_trait;
-use maskline_messages::{JobId, Queue};
+use maskline_messages::{JobId, TrainerRequests};
 use maskline_runtime::{Outcome, Service, WorkContext, Worker};
 use tokio::sync::{
     Notify,
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
-use crate::bench::{Bench, Stub, expanded, published, within};
+use crate::bench::{Bench, expanded, published, stub, within};
 
 /// What one call of `work` does.
 enum Turn {
@@ -74,10 +74,8 @@ fn working(
         called,
         wake: wake.clone(),
     };
-    let stage = Stub::new(name, Queue::TrainerRequests, |_, _| async {
-        Ok(Outcome::done())
-    });
-    (Service::new(stage).worker(script), wake, calls)
+    let stage = stub(name, |_: TrainerRequests, _| async { Ok(Outcome::done()) });
+    (stage.worker(script), wake, calls)
 }
 
 async fn calls(calls: &mut UnboundedReceiver<()>, n: usize) {

@@ -2,67 +2,57 @@
 
 use std::sync::Arc;
 
-use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
-    DatasetId, DatasetReady, JobId, Message, NetworkName, Queue, RunId, TrainingRequested,
+    DatasetId, DatasetReady, JobId, NetworkName, RunId, TrainerRequests, TrainingRequested,
     TrainingSettings,
 };
-use maskline_runtime::{Context, Failure, Intake, Outcome, Stage, telemetry};
+use maskline_runtime::{Context, Failure, Handler, Outcome, telemetry};
 use maskline_storage::{
     Catalog,
     records::{Run, RunState, Work, now},
 };
 use tokio::sync::Notify;
 
-use crate::NAME;
-
 /// Records runs; the work on them is done elsewhere, because it takes longer
 /// than a delivery may be held.
-pub struct Requests {
+pub struct RequestHandler {
     pub catalog: Arc<dyn Catalog>,
     /// Notified when there is a run to work on.
     pub wake: Arc<Notify>,
 }
 
 #[async_trait]
-impl Stage for Requests {
-    fn name(&self) -> &'static str {
-        NAME
+impl Handler for RequestHandler {
+    type Message = TrainerRequests;
+
+    fn concurrency(&self) -> usize {
+        1
     }
 
-    fn intakes(&self) -> Vec<Intake> {
-        vec![Intake {
-            queue: Queue::TrainerRequests,
-            concurrency: 1,
-        }]
-    }
-
-    async fn handle(&self, message: Message, _context: &Context) -> Result<Outcome, Failure> {
+    async fn handle(
+        &self,
+        message: TrainerRequests,
+        _context: &Context,
+    ) -> Result<Outcome, Failure> {
         match message {
-            Message::DatasetReady(DatasetReady {
+            TrainerRequests::DatasetReady(DatasetReady {
                 job,
                 dataset,
                 networks,
                 settings,
             }) => self.record(Some(job), dataset, networks, settings).await?,
-            Message::TrainingRequested(TrainingRequested {
+            TrainerRequests::TrainingRequested(TrainingRequested {
                 dataset,
                 networks,
                 settings,
             }) => self.record(None, dataset, networks, settings).await?,
-            other => {
-                return Err(Failure::poison(anyhow!(
-                    "the trainer has no use for {}",
-                    other.key()
-                )));
-            }
         }
         Ok(Outcome::done())
     }
 }
 
-impl Requests {
+impl RequestHandler {
     /// The run first, then the work: whoever claims the work finds its run.
     async fn record(
         &self,
@@ -102,39 +92,31 @@ mod tests {
     use super::*;
     use crate::fixtures::Store;
 
-    fn context() -> Context {
-        Context {
-            attempts: 0,
-            last_attempt: false,
-            trace_id: None,
-        }
-    }
-
     #[tokio::test]
     async fn each_network_is_one_run_however_often_it_is_asked_for() {
         let store = Store::new().await;
-        let requests = Requests {
+        let requests = RequestHandler {
             catalog: store.catalog.clone(),
             wake: Arc::default(),
         };
         let dataset = DatasetId::of(b"a dataset");
         let networks = vec![NetworkName::MobilenetV2, NetworkName::Mnasnet1_0];
         let settings = TrainingSettings::default();
-        let ready: Message = DatasetReady {
+        let ready: TrainerRequests = DatasetReady {
             job: JobId::draw(),
             dataset,
             networks: networks.clone(),
             settings: settings.clone(),
         }
         .into();
-        let asked: Message = TrainingRequested {
+        let asked: TrainerRequests = TrainingRequested {
             dataset,
             networks,
             settings,
         }
         .into();
         for message in [ready.clone(), ready, asked] {
-            requests.handle(message, &context()).await.unwrap();
+            requests.handle(message, &Context::default()).await.unwrap();
         }
         let runs = store.catalog.runs(None, 10).await.unwrap();
         assert_eq!(runs.len(), 2);
@@ -151,7 +133,7 @@ mod tests {
     #[tokio::test]
     async fn a_dataset_that_nothing_is_to_be_trained_on_makes_no_run() {
         let store = Store::new().await;
-        let requests = Requests {
+        let requests = RequestHandler {
             catalog: store.catalog.clone(),
             wake: Arc::default(),
         };
@@ -161,22 +143,10 @@ mod tests {
             networks: vec![],
             settings: TrainingSettings::default(),
         };
-        requests.handle(ready.into(), &context()).await.unwrap();
+        requests
+            .handle(ready.into(), &Context::default())
+            .await
+            .unwrap();
         assert!(store.catalog.runs(None, 10).await.unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn other_messages_are_poison() {
-        let store = Store::new().await;
-        let requests = Requests {
-            catalog: store.catalog.clone(),
-            wake: Arc::default(),
-        };
-        let message = maskline_messages::SourceExpanded {
-            job: JobId::draw(),
-            found: 0,
-        };
-        let refused = requests.handle(message.into(), &context()).await;
-        assert!(matches!(refused, Err(Failure::Poison(_))));
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
-    Hop, ImageFailed, ImageLabeled, ImageRejected, JobFailed, JobId, Message, Queue, SourceExpanded,
+    Hop, ImageFailed, ImageLabeled, ImageRejected, JobFailed, JobId, SourceExpanded, StorerImages,
+    StorerJobs,
 };
-use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
+use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     Catalog, ObjectStore, StorageError,
     records::{CandidateState, End, Ending, ImageDocument, JobState, Work},
@@ -20,8 +21,8 @@ use crate::NAME;
 /// most of the time, which commits those together that come together.
 const IMAGES: usize = 16;
 
-/// Writes the documents and keeps the books.
-pub struct Books {
+/// Stores labeled images, and records how each candidate ended.
+pub struct ImageHandler {
     pub objects: Arc<dyn ObjectStore>,
     pub catalog: Arc<dyn Catalog>,
     /// Notified when a job may have become complete.
@@ -29,48 +30,25 @@ pub struct Books {
 }
 
 #[async_trait]
-impl Stage for Books {
-    fn name(&self) -> &'static str {
-        NAME
+impl Handler for ImageHandler {
+    type Message = StorerImages;
+
+    fn concurrency(&self) -> usize {
+        IMAGES
     }
 
-    fn intakes(&self) -> Vec<Intake> {
-        vec![
-            Intake {
-                queue: Queue::StorerImages,
-                concurrency: IMAGES,
-            },
-            Intake {
-                queue: Queue::StorerJobs,
-                concurrency: 1,
-            },
-        ]
-    }
-
-    async fn handle(&self, message: Message, context: &Context) -> Result<Outcome, Failure> {
+    async fn handle(&self, message: StorerImages, context: &Context) -> Result<Outcome, Failure> {
         match message {
-            Message::ImageLabeled(labeled) => self.store(labeled, context).await?,
-            Message::ImageRejected(rejected) => self.reject(rejected, context).await?,
-            Message::ImageFailed(failed) => self.fail(failed, context).await?,
-            Message::SourceExpanded(expanded) => self.expanded(expanded).await?,
-            Message::JobFailed(failed) => self.job_failed(failed).await?,
-            Message::ModelTrained(trained) => {
-                let accuracy = f64::from(trained.accuracy);
-                tracing::info!(model = %trained.run, network = %trained.network, accuracy, "a model is published");
-            }
-            other => {
-                return Err(Failure::poison(anyhow!(
-                    "the storer has no use for {}",
-                    other.key()
-                )));
-            }
+            StorerImages::ImageLabeled(labeled) => self.store(labeled, context).await?,
+            StorerImages::ImageRejected(rejected) => self.reject(rejected, context).await?,
+            StorerImages::ImageFailed(failed) => self.fail(failed, context).await?,
         }
         self.progress.notify_one();
         Ok(Outcome::done())
     }
 }
 
-impl Books {
+impl ImageHandler {
     /// The document first, then the end: whoever sees the candidate as stored
     /// finds its image.
     async fn store(&self, labeled: ImageLabeled, context: &Context) -> Result<(), Failure> {
@@ -155,9 +133,40 @@ impl Books {
             _ => Ok(()),
         }
     }
+}
 
+/// Records the expansion and the failure of jobs, and logs published models.
+pub struct JobHandler {
+    pub catalog: Arc<dyn Catalog>,
+    /// Notified when a job may have become complete.
+    pub progress: Arc<Notify>,
+}
+
+#[async_trait]
+impl Handler for JobHandler {
+    type Message = StorerJobs;
+
+    fn concurrency(&self) -> usize {
+        1
+    }
+
+    async fn handle(&self, message: StorerJobs, _context: &Context) -> Result<Outcome, Failure> {
+        match message {
+            StorerJobs::SourceExpanded(expanded) => self.expanded(expanded).await?,
+            StorerJobs::JobFailed(failed) => self.failed(failed).await?,
+            StorerJobs::ModelTrained(trained) => {
+                let accuracy = f64::from(trained.accuracy);
+                tracing::info!(model = %trained.run, network = %trained.network, accuracy, "a model is published");
+            }
+        }
+        self.progress.notify_one();
+        Ok(Outcome::done())
+    }
+}
+
+impl JobHandler {
     /// A job that is expanded has nothing to fear from a step that comes again.
-    async fn job_failed(&self, failed: JobFailed) -> Result<(), Failure> {
+    async fn failed(&self, failed: JobFailed) -> Result<(), Failure> {
         let job = self.catalog.job(failed.job).await?;
         if job.is_some_and(|job| job.state == JobState::Expanding) {
             let error = format!("{}: {}", failed.stage, failed.error);

@@ -1,0 +1,107 @@
+//! Which messages each queue carries, as a type for each queue. A handler takes that
+//! type, so that it can't be given any other message.
+
+use crate::{
+    message::{
+        CandidateFound, DatasetReady, ImageFailed, ImageFetched, ImageLabeled, ImageRejected,
+        ImageValidated, JobFailed, Message, ModelTrained, SourceExpanded, SourceRequested,
+        TrainingRequested,
+    },
+    topology::Queue,
+};
+
+/// Everything that one queue carries: one message type, or an enum of several.
+///
+/// `try_from` gives a message back that the queue does not carry.
+pub trait QueueMessage: TryFrom<Message, Error = Message> + Send + 'static {
+    const QUEUE: Queue;
+    /// The routing keys of these messages, which are bound to the queue.
+    const KEYS: &'static [&'static str];
+}
+
+/// Queues that carry one type of message.
+macro_rules! one_message {
+    ($($name:ident => $queue:ident),* $(,)?) => {
+        $(impl QueueMessage for $name {
+            const QUEUE: Queue = Queue::$queue;
+            const KEYS: &'static [&'static str] = &[$name::KEY];
+        })*
+    };
+}
+
+one_message! {
+    SourceRequested => ScraperSources,
+    CandidateFound => ScraperCandidates,
+    ImageFetched => ValidatorImages,
+    ImageValidated => LabelerImages,
+}
+
+/// A queue that carries several types of message. The enum has the queue's name.
+macro_rules! several_messages {
+    ($(#[$doc:meta])* $queue:ident { $($name:ident),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum $queue {
+            $($name($name)),*
+        }
+
+        $(impl From<$name> for $queue {
+            fn from(message: $name) -> Self {
+                Self::$name(message)
+            }
+        })*
+
+        impl TryFrom<Message> for $queue {
+            type Error = Message;
+
+            fn try_from(message: Message) -> Result<Self, Message> {
+                match message {
+                    $(Message::$name(message) => Ok(Self::$name(message)),)*
+                    other => Err(other),
+                }
+            }
+        }
+
+        impl QueueMessage for $queue {
+            const QUEUE: Queue = Queue::$queue;
+            const KEYS: &'static [&'static str] = &[$($name::KEY),*];
+        }
+    };
+}
+
+several_messages! {
+    /// How a candidate's way through the pipeline ended.
+    StorerImages { ImageLabeled, ImageRejected, ImageFailed }
+}
+
+several_messages! {
+    /// What the storer must know of jobs and models.
+    StorerJobs { SourceExpanded, JobFailed, ModelTrained }
+}
+
+several_messages! {
+    /// What is to be trained.
+    TrainerRequests { DatasetReady, TrainingRequested }
+}
+
+impl Queue {
+    /// The routing keys bound to the queue. Every key has exactly one queue.
+    pub fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::ScraperSources => SourceRequested::KEYS,
+            Self::ScraperCandidates => CandidateFound::KEYS,
+            Self::ValidatorImages => ImageFetched::KEYS,
+            Self::LabelerImages => ImageValidated::KEYS,
+            Self::StorerImages => StorerImages::KEYS,
+            Self::StorerJobs => StorerJobs::KEYS,
+            Self::TrainerRequests => TrainerRequests::KEYS,
+        }
+    }
+
+    /// The queue that a routing key leads to.
+    pub fn of_key(key: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|queue| queue.keys().contains(&key))
+    }
+}
