@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use maskline_messages::{ImageValidated, Label, ObjectKey, Opinion, RunId};
+use maskline_messages::{ImageValidated, Label, ObjectKey, Prediction, RunId};
 use maskline_models::{
     classifier::Classifier,
     device::{self, Choice},
@@ -43,23 +43,23 @@ impl Adviser {
     }
 
     /// `None` where no model is published, or none that can be asked.
-    pub async fn opinion(&self, validated: &ImageValidated, label: &Label) -> Option<Opinion> {
+    pub async fn opinion(&self, validated: &ImageValidated, label: &Label) -> Option<Prediction> {
         let asked = self.ask(validated, label).await;
         asked.unwrap_or_else(|error| {
-            let image = validated.fetched.image;
+            let image = validated.header.image;
             tracing::warn!(%image, error = format!("{error:#}"), "no second opinion");
             None
         })
     }
 
-    async fn ask(&self, validated: &ImageValidated, label: &Label) -> Result<Option<Opinion>> {
+    async fn ask(&self, validated: &ImageValidated, label: &Label) -> Result<Option<Prediction>> {
         let Some((model, classifier)) = self.classifier().await? else {
             return Ok(None);
         };
         let jpeg = self.objects.get(&validated.normalized).await?;
         let (class, confidence) =
             tokio::task::spawn_blocking(move || judge(&classifier, &jpeg)).await??;
-        Ok(Some(Opinion {
+        Ok(Some(Prediction {
             model,
             agrees: class == *label,
             label: class,

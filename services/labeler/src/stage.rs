@@ -6,9 +6,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use anyhow::anyhow;
 use async_trait::async_trait;
 use lru::LruCache;
-use maskline_messages::{
-    Hop, How, ImageLabeled, ImageRejected, ImageValidated, JobId, Label, Reason,
-};
+use maskline_messages::{ImageLabeled, ImageValidated, JobId, Label, LabelOrigin, Reason};
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::Catalog;
 use parking_lot::Mutex;
@@ -69,40 +67,44 @@ impl Handler for Labeler {
         mut validated: ImageValidated,
         _context: &Context,
     ) -> Result<Outcome, Failure> {
-        validated.fetched.history.push(Hop::now(NAME));
-        let classes = self.classes(validated.fetched.job).await?;
+        validated.header.arrived_at(NAME);
+        let classes = self.classes(validated.header.job).await?;
         let label = match label(&validated, &classes) {
             Ok(label) => label,
-            Err(reason) => return Ok(Outcome::send(rejection(validated, reason))),
+            Err(reason) => return Ok(Outcome::send(validated.header.reject(NAME, reason))),
         };
         // Only a candidate with a class may stand for its bytes: which of several
         // does must not decide whether the image is in the dataset.
-        let fetched = &validated.fetched;
-        let (job, candidate) = (fetched.job, fetched.candidate);
+        let header = &validated.header;
         let first = self
             .catalog
-            .claim_image(job, &fetched.image, candidate)
+            .claim_image(header.job, &header.image, header.candidate)
             .await?;
-        if first != candidate {
+        if first != header.candidate {
             let reason = Reason::ExactDuplicate { of: first };
-            return Ok(Outcome::send(rejection(validated, reason)));
+            return Ok(Outcome::send(validated.header.reject(NAME, reason)));
         }
-        let opinion = match &self.adviser {
+        let prediction = match &self.adviser {
             Some(adviser) => adviser.opinion(&validated, &label).await,
             None => None,
         };
         Ok(Outcome::send(ImageLabeled {
-            validated,
+            header: validated.header,
+            location: validated.location,
+            normalized: validated.normalized,
+            width: validated.width,
+            height: validated.height,
+            measurements: validated.measurements,
             label,
-            how: How::Source,
-            opinion,
+            label_origin: LabelOrigin::Source,
+            prediction,
         }))
     }
 }
 
 /// What the source says, if the job knows such a class.
 fn label(validated: &ImageValidated, classes: &[Label]) -> Result<Label, Reason> {
-    let label = validated.fetched.label.clone().ok_or(Reason::NoLabel)?;
+    let label = validated.label.clone().ok_or(Reason::NoLabel)?;
     if classes.is_empty() || classes.contains(&label) {
         return Ok(label);
     }
@@ -110,16 +112,4 @@ fn label(validated: &ImageValidated, classes: &[Label]) -> Result<Label, Reason>
         label,
         known: classes.to_vec(),
     })
-}
-
-fn rejection(validated: ImageValidated, reason: Reason) -> ImageRejected {
-    let fetched = validated.fetched;
-    ImageRejected {
-        job: fetched.job,
-        candidate: fetched.candidate,
-        image: Some(fetched.image),
-        stage: NAME.to_owned(),
-        reason,
-        history: fetched.history,
-    }
 }

@@ -2,7 +2,7 @@
 
 use maskline_labeler::{NAME, stage::Labeler};
 use maskline_messages::{
-    CandidateId, Format, ImageFetched, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId,
+    CandidateId, Format, ImageHeader, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId,
     Label, Location, Measurements, Message, ObjectKey, Reason, Source, TrainingSettings,
 };
 use maskline_runtime::{Context, Handler};
@@ -69,17 +69,14 @@ fn validated(job: JobId, path: &str, label: Option<Label>, bytes: &[u8]) -> Imag
     let location = Location::Path(path.into());
     let image = ImageId::of(bytes);
     ImageValidated {
-        fetched: ImageFetched {
+        header: ImageHeader {
             job,
             candidate: CandidateId::of(job, &location),
-            location,
-            label,
             image,
-            object: ObjectKey::raw(&image),
-            bytes: bytes.len() as u64,
-            content_type: None,
             history: vec![],
         },
+        location,
+        label,
         normalized: ObjectKey::normalized(&image),
         width: 100,
         height: 100,
@@ -116,8 +113,8 @@ async fn an_image_gets_the_class_of_its_source() {
     let job = place.job().await;
     let said = labeled(place.said(job, "a", Some("with_mask"), b"a").await);
     assert_eq!(said.label, label("with_mask"));
-    assert_eq!(said.opinion, None);
-    assert_eq!(said.validated.fetched.history.last().unwrap().stage, NAME);
+    assert_eq!(said.prediction, None);
+    assert_eq!(said.header.history.last().unwrap().stage, NAME);
 }
 
 #[tokio::test]
@@ -127,7 +124,7 @@ async fn a_copy_is_rejected_within_its_job_and_names_the_first() {
     let class = Some("with_mask");
     let first = labeled(place.said(job, "a", class, b"same").await);
     let copy = rejected(place.said(job, "b", Some("without_mask"), b"same").await);
-    let of = first.validated.fetched.candidate;
+    let of = first.header.candidate;
     assert_eq!(copy.reason, Reason::ExactDuplicate { of });
     assert_eq!(
         (copy.stage.as_str(), copy.image),

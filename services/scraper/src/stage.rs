@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
-    CandidateFound, CandidateId, Hop, ImageFetched, ImageRejected, JobFailed, JobId, Labeling,
-    Message, ObjectKey, Reason, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, Hop, ImageFetched, ImageHeader, JobFailed, JobId, Labeling,
+    Message, ObjectKey, SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
@@ -92,7 +92,7 @@ impl Handler for SourceHandler {
         tracing::info!(%job, source = %request.source, found = so_far, more = next.is_some(), "expanded");
         let messages = found
             .into_iter()
-            .map(|found| found_message(job, id(&found), found));
+            .map(|found| message(job, id(&found), found));
         let outcome = Outcome::send_all(messages.collect());
         Ok(match next {
             Some(cursor) => outcome.then(SourceRequested {
@@ -146,11 +146,7 @@ impl Handler for CandidateHandler {
             Ok(fetched) => fetched,
             Err(error) => {
                 let reason = error.into_reason()?;
-                return Ok(Outcome::send(rejection(
-                    candidate.job,
-                    candidate.candidate,
-                    reason,
-                )));
+                return Ok(Outcome::send(candidate.reject(NAME, reason)));
             }
         };
         let image = fetched.body.image;
@@ -160,39 +156,30 @@ impl Handler for CandidateHandler {
             .put(&object, fetched.body.bytes.clone())
             .await?;
         Ok(Outcome::send(ImageFetched {
-            job: candidate.job,
-            candidate: candidate.candidate,
+            header: ImageHeader {
+                job: candidate.job,
+                candidate: candidate.candidate,
+                image,
+                history: vec![Hop::now(NAME)],
+            },
             location: candidate.location,
             label: candidate.label,
-            image,
             object,
             bytes,
-            content_type: fetched.content_type,
-            history: vec![Hop::now(NAME)],
         }))
     }
 }
 
-fn found_message(job: JobId, candidate: CandidateId, found: Found) -> Message {
-    match found.rejected {
-        Some(reason) => rejection(job, candidate, reason).into(),
-        None => CandidateFound {
-            job,
-            candidate,
-            location: found.location,
-            label: found.label,
-        }
-        .into(),
-    }
-}
-
-fn rejection(job: JobId, candidate: CandidateId, reason: Reason) -> ImageRejected {
-    ImageRejected {
+/// The message about a candidate: fetch it, or why that is of no use.
+fn message(job: JobId, id: CandidateId, found: Found) -> Message {
+    let candidate = CandidateFound {
         job,
-        candidate,
-        image: None,
-        stage: NAME.to_owned(),
-        reason,
-        history: vec![Hop::now(NAME)],
+        candidate: id,
+        location: found.location,
+        label: found.label,
+    };
+    match found.rejected {
+        Some(reason) => candidate.reject(NAME, reason).into(),
+        None => candidate.into(),
     }
 }

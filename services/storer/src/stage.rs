@@ -52,40 +52,34 @@ impl ImageHandler {
     /// The document first, then the end: whoever sees the candidate as stored
     /// finds its image.
     async fn store(&self, labeled: ImageLabeled, context: &Context) -> Result<(), Failure> {
-        let ImageLabeled {
-            validated,
-            label,
-            how,
-            opinion,
-        } = labeled;
-        let fetched = validated.fetched;
         let binary = self
             .objects
-            .get(&validated.normalized)
+            .get(&labeled.normalized)
             .await
             .map_err(StorageError::behind)?;
+        let header = labeled.header;
         let document = ImageDocument {
-            job: fetched.job,
-            image: fetched.image,
-            candidate: fetched.candidate,
-            source: fetched.location,
+            job: header.job,
+            image: header.image,
+            candidate: header.candidate,
+            source: labeled.location,
             binary,
-            width: validated.width,
-            height: validated.height,
-            label,
-            how,
-            opinion,
-            measurements: validated.measurements,
+            width: labeled.width,
+            height: labeled.height,
+            label: labeled.label,
+            how: labeled.label_origin,
+            opinion: labeled.prediction,
+            measurements: labeled.measurements,
         };
         self.catalog.put_image(&document).await?;
         let ending = Ending {
-            candidate: fetched.candidate,
-            image: Some(fetched.image),
-            history: with_hop(fetched.history),
+            candidate: header.candidate,
+            image: Some(header.image),
+            history: with_hop(header.history),
             trace_id: context.trace_id.clone(),
             end: End::Stored,
         };
-        self.end(fetched.job, &ending).await
+        self.end(header.job, &ending).await
     }
 
     async fn reject(&self, rejected: ImageRejected, context: &Context) -> Result<(), Failure> {

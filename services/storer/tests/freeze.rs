@@ -5,9 +5,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, DatasetReady, Format, How, ImageFailed, ImageFetched, ImageId, ImageLabeled,
-    ImageValidated, JobFailed, JobId, Label, Location, Measurements, Message, NetworkName,
-    ObjectKey, Queue, Source, TrainingSettings,
+    CandidateId, DatasetReady, Format, ImageFailed, ImageHeader, ImageId, ImageLabeled, JobFailed,
+    JobId, Label, LabelOrigin, Location, Measurements, Message, NetworkName, ObjectKey, Queue,
+    Source, TrainingSettings,
 };
 use maskline_runtime::{Context, Failure, Handler, Sender, WorkContext, Worker, broker};
 use maskline_storage::{
@@ -171,28 +171,21 @@ impl Place {
         let objects = &self.stores.objects;
         let pixels = document.binary.clone();
         objects.put(&normalized, pixels).await.unwrap();
-        let fetched = ImageFetched {
-            job,
-            candidate,
-            location: document.source,
-            label: Some(document.label.clone()),
-            image: document.image,
-            object: ObjectKey::raw(&document.image),
-            bytes: 9,
-            content_type: None,
-            history: vec![],
-        };
         let labeled = ImageLabeled {
-            validated: ImageValidated {
-                fetched,
-                normalized,
-                width: document.width,
-                height: document.height,
-                measurements: document.measurements,
+            header: ImageHeader {
+                job,
+                candidate,
+                image: document.image,
+                history: vec![],
             },
+            location: document.source,
+            normalized,
+            width: document.width,
+            height: document.height,
+            measurements: document.measurements,
             label: document.label,
-            how: document.how,
-            opinion: None,
+            label_origin: document.how,
+            prediction: None,
         };
         let context = Context::default();
         let handled = self.images.handle(labeled.into(), &context).await;
@@ -224,7 +217,7 @@ fn image(job: JobId, candidate: CandidateId, number: u64) -> ImageDocument {
         width: 8,
         height: 8,
         label,
-        how: How::Source,
+        how: LabelOrigin::Source,
         opinion: None,
         measurements: Measurements {
             format: Format::Jpeg,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
 use maskline_foundation::ByteBudget;
-use maskline_messages::{Hop, ImageFetched, ImageRejected, ImageValidated, ObjectKey, Reason};
+use maskline_messages::{ImageFetched, ImageValidated, ObjectKey};
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{ObjectStore, StorageError};
 use maskline_vision::decode;
@@ -64,7 +64,7 @@ impl Handler for Validator {
         mut fetched: ImageFetched,
         _context: &Context,
     ) -> Result<Outcome, Failure> {
-        fetched.history.push(Hop::now(NAME));
+        fetched.header.arrived_at(NAME);
         let verdict = {
             let _room = self.files.room(fetched.bytes).await;
             let bytes = self.objects.get(&fetched.object).await;
@@ -73,7 +73,11 @@ impl Handler for Validator {
         };
         match verdict {
             Ok((accepted, jpeg)) => self.accept(fetched, accepted, jpeg).await,
-            Err(rejected) => Ok(Outcome::send(rejection(fetched, rejected.reason))),
+            Err(Rejected { reason, .. }) => {
+                let (candidate, location) = (fetched.header.candidate, fetched.location.shown());
+                tracing::debug!(%candidate, location, %reason, "rejected");
+                Ok(Outcome::send(fetched.header.reject(NAME, reason)))
+            }
         }
     }
 }
@@ -106,26 +110,16 @@ impl Validator {
         accepted: Accepted,
         jpeg: Vec<u8>,
     ) -> Result<Outcome, Failure> {
-        let normalized = ObjectKey::normalized(&fetched.image);
+        let normalized = ObjectKey::normalized(&fetched.header.image);
         self.objects.put(&normalized, jpeg.into()).await?;
         Ok(Outcome::send(ImageValidated {
+            header: fetched.header,
+            location: fetched.location,
+            label: fetched.label,
             normalized,
             width: accepted.picture.width(),
             height: accepted.picture.height(),
             measurements: accepted.measurements,
-            fetched,
         }))
-    }
-}
-
-fn rejection(fetched: ImageFetched, reason: Reason) -> ImageRejected {
-    tracing::debug!(candidate = %fetched.candidate, location = fetched.location.shown(), %reason, "rejected");
-    ImageRejected {
-        job: fetched.job,
-        candidate: fetched.candidate,
-        image: Some(fetched.image),
-        stage: NAME.to_owned(),
-        reason,
-        history: fetched.history,
     }
 }

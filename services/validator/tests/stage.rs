@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
 use maskline_messages::{
-    CandidateId, ImageFetched, ImageId, ImageRejected, ImageValidated, JobId, Location, Message,
-    ObjectKey,
+    CandidateId, ImageFetched, ImageHeader, ImageId, ImageRejected, ImageValidated, JobId,
+    Location, Message, ObjectKey,
 };
 use maskline_runtime::{Context, Failure, Handler};
 use maskline_storage::{StorageArgs, Stores};
@@ -46,15 +46,16 @@ fn fetched(job: JobId, path: &str, bytes: &[u8]) -> ImageFetched {
     let location = Location::Path(path.into());
     let image = ImageId::of(bytes);
     ImageFetched {
-        job,
-        candidate: CandidateId::of(job, &location),
+        header: ImageHeader {
+            job,
+            candidate: CandidateId::of(job, &location),
+            image,
+            history: vec![],
+        },
         location,
         label: Some("with_mask".parse().unwrap()),
-        image,
         object: ObjectKey::raw(&image),
         bytes: bytes.len() as u64,
-        content_type: None,
-        history: vec![],
     }
 }
 
@@ -87,7 +88,7 @@ async fn a_sound_picture_is_normalized_and_measured() {
     assert_eq!((message.width, message.height), (256, 171));
     let measured = &message.measurements;
     assert_eq!((measured.width, measured.height), (600, 400));
-    assert_eq!(message.fetched.history.last().unwrap().stage, NAME);
+    assert_eq!(message.header.history.last().unwrap().stage, NAME);
     let normalized = place.stores.objects.get(&message.normalized).await.unwrap();
     let normalized = image::load_from_memory(&normalized).unwrap();
     assert_eq!((normalized.width(), normalized.height()), (256, 171));

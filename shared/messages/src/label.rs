@@ -1,4 +1,4 @@
-//! The name of a class.
+//! A class's name, and how an image came to it.
 
 use std::{fmt, str::FromStr};
 
@@ -10,6 +10,14 @@ use crate::invalid::InvalidId;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);
+
+/// How an image came to its label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LabelOrigin {
+    /// The source gave it: its one class, its folder or its label column.
+    Source,
+}
 
 impl Label {
     pub fn as_str(&self) -> &str {

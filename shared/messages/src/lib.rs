@@ -1,15 +1,17 @@
 //! The contract between the services: every message, queue and header name, and
 //! the types that name things. The crate does no I/O: JSON comes in, JSON goes out.
 //!
-//! * [`ids`]: the ids of jobs, candidates, images, datasets and runs.
-//! * [`label`], [`network`], [`object_key`], [`location`]: other things that have a name.
-//! * [`source`], [`settings`], [`measurements`], [`reason`]: what the messages say of them.
-//! * [`message`]: the messages themselves and their envelope.
+//! * [`ids`], [`label`], [`network`], [`object_key`], [`location`]: the names of things.
+//! * [`source`], [`settings`], [`measurements`], [`reason`]: values that messages carry.
+//! * [`job`], [`image`], [`training`]: the messages about jobs, images and training.
+//! * [`message`]: the enum of all messages, and the JSON that they travel as.
 //! * [`topology`]: the exchange, the queues and the headers.
 //! * [`queue_message`]: which messages each queue carries.
 
 pub mod ids;
+pub mod image;
 pub mod invalid;
+pub mod job;
 pub mod label;
 pub mod location;
 pub mod measurements;
@@ -21,17 +23,19 @@ pub mod reason;
 pub mod settings;
 pub mod source;
 pub mod topology;
+pub mod training;
 
 pub use ids::{CandidateId, DatasetId, ImageId, JobId, RunId};
+pub use image::{
+    CandidateFound, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled, ImageRejected,
+    ImageValidated, Prediction,
+};
 pub use invalid::InvalidId;
-pub use label::Label;
+pub use job::{JobFailed, SourceExpanded, SourceRequested};
+pub use label::{Label, LabelOrigin};
 pub use location::{Location, MAX_URL, is_too_long, shown};
 pub use measurements::{Format, Measurements};
-pub use message::{
-    CandidateFound, DatasetReady, Hop, How, ImageFailed, ImageFetched, ImageLabeled, ImageRejected,
-    ImageValidated, JobFailed, MAX_BODY, Malformed, Message, ModelTrained, Opinion, SCHEMA,
-    SourceExpanded, SourceRequested, TrainingRequested,
-};
+pub use message::{MAX_BODY, Malformed, Message, SCHEMA};
 pub use network::NetworkName;
 pub use object_key::ObjectKey;
 pub use queue_message::{QueueMessage, StorerImages, StorerJobs, TrainerRequests};
@@ -39,3 +43,4 @@ pub use reason::Reason;
 pub use settings::{Optimizer, TrainingSettings};
 pub use source::{Labeling, Source};
 pub use topology::Queue;
+pub use training::{DatasetReady, ModelTrained, TrainingRequested};

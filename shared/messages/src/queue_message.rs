@@ -2,12 +2,13 @@
 //! type, so that it can't be given any other message.
 
 use crate::{
-    message::{
-        CandidateFound, DatasetReady, ImageFailed, ImageFetched, ImageLabeled, ImageRejected,
-        ImageValidated, JobFailed, Message, ModelTrained, SourceExpanded, SourceRequested,
-        TrainingRequested,
+    image::{
+        CandidateFound, ImageFailed, ImageFetched, ImageLabeled, ImageRejected, ImageValidated,
     },
+    job::{JobFailed, SourceExpanded, SourceRequested},
+    message::Message,
     topology::Queue,
+    training::{DatasetReady, ModelTrained, TrainingRequested},
 };
 
 /// Everything that one queue carries: one message type, or an enum of several.

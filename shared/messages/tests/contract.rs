@@ -21,17 +21,11 @@ fn candidate() -> CandidateId {
     CandidateId::of(job(), &url("http://site/1.jpg"))
 }
 
-fn fetched() -> ImageFetched {
-    let image = ImageId::of(b"bytes");
-    ImageFetched {
+fn header() -> ImageHeader {
+    ImageHeader {
         job: job(),
         candidate: candidate(),
-        location: url("http://site/1.jpg"),
-        label: Some(label("with_mask")),
-        image,
-        object: ObjectKey::raw(&image),
-        bytes: 5,
-        content_type: Some("image/jpeg".to_owned()),
+        image: ImageId::of(b"bytes"),
         history: vec![Hop {
             stage: "scraper".to_owned(),
             at: 1,
@@ -39,11 +33,33 @@ fn fetched() -> ImageFetched {
     }
 }
 
+fn found() -> CandidateFound {
+    CandidateFound {
+        job: job(),
+        candidate: candidate(),
+        location: url("http://site/1.jpg"),
+        label: None,
+    }
+}
+
+fn fetched() -> ImageFetched {
+    let header = header();
+    ImageFetched {
+        object: ObjectKey::raw(&header.image),
+        header,
+        location: url("http://site/1.jpg"),
+        label: Some(label("with_mask")),
+        bytes: 5,
+    }
+}
+
 fn validated() -> ImageValidated {
-    let fetched = fetched();
+    let header = header();
     ImageValidated {
-        normalized: ObjectKey::normalized(&fetched.image),
-        fetched,
+        normalized: ObjectKey::normalized(&header.image),
+        header,
+        location: url("http://site/1.jpg"),
+        label: Some(label("with_mask")),
         width: 128,
         height: 96,
         measurements: Measurements {
@@ -59,7 +75,29 @@ fn validated() -> ImageValidated {
     }
 }
 
-/// One of each.
+fn labeled() -> ImageLabeled {
+    let validated = validated();
+    let dataset = DatasetId::of(b"dataset");
+    let settings = TrainingSettings::default();
+    ImageLabeled {
+        header: validated.header,
+        location: validated.location,
+        normalized: validated.normalized,
+        width: validated.width,
+        height: validated.height,
+        measurements: validated.measurements,
+        label: label("with_mask"),
+        label_origin: LabelOrigin::Source,
+        prediction: Some(Prediction {
+            model: RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical()),
+            label: label("without_mask"),
+            confidence: 0.75,
+            agrees: false,
+        }),
+    }
+}
+
+/// One message of each type.
 fn messages() -> Vec<Message> {
     let dataset = DatasetId::of(b"dataset");
     let settings = TrainingSettings::default();
@@ -77,13 +115,7 @@ fn messages() -> Vec<Message> {
             found: 1,
         }
         .into(),
-        CandidateFound {
-            job: job(),
-            candidate: candidate(),
-            location: url("http://site/1.jpg"),
-            label: None,
-        }
-        .into(),
+        found().into(),
         SourceExpanded {
             job: job(),
             found: 2,
@@ -112,18 +144,7 @@ fn messages() -> Vec<Message> {
         }
         .into(),
         validated().into(),
-        ImageLabeled {
-            validated: validated(),
-            label: label("with_mask"),
-            how: How::Source,
-            opinion: Some(Opinion {
-                model: run,
-                label: label("without_mask"),
-                confidence: 0.75,
-                agrees: false,
-            }),
-        }
-        .into(),
+        labeled().into(),
         JobFailed {
             job: job(),
             stage,
@@ -166,7 +187,7 @@ fn every_message_comes_back_from_json_as_it_was() {
 fn the_json_of_a_message_is_stable() {
     let json: serde_json::Value = serde_json::from_slice(&messages()[4].to_json()).unwrap();
     let expected = serde_json::json!({
-        "schema": 1,
+        "schema": 2,
         "type": "image_rejected",
         "job": "018f3e5a-0000-7000-8000-000000000001",
         "candidate": candidate().to_string(),
@@ -176,6 +197,60 @@ fn the_json_of_a_message_is_stable() {
         "history": [],
     });
     assert_eq!(json, expected);
+
+    let json: serde_json::Value = serde_json::from_slice(&messages()[7].to_json()).unwrap();
+    let image = ImageId::of(b"bytes");
+    let expected = serde_json::json!({
+        "schema": 2,
+        "type": "image_labeled",
+        "header": {
+            "job": "018f3e5a-0000-7000-8000-000000000001",
+            "candidate": candidate().to_string(),
+            "image": image.to_string(),
+            "history": [{ "stage": "scraper", "at": 1 }],
+        },
+        "location": { "url": "http://site/1.jpg" },
+        "normalized": ObjectKey::normalized(&image).as_str(),
+        "width": 128,
+        "height": 96,
+        "measurements": {
+            "format": "webp",
+            "width": 640,
+            "height": 480,
+            "phash": "f00d000000000001",
+            "phash_mirrored": "0000000000000001",
+            "brightness": 0.5,
+            "contrast": 0.25,
+            "sharpness": 120.0,
+        },
+        "label": "with_mask",
+        "label_origin": "source",
+        "prediction": {
+            "model": labeled().prediction.unwrap().model.to_string(),
+            "label": "without_mask",
+            "confidence": 0.75,
+            "agrees": false,
+        },
+    });
+    assert_eq!(json, expected);
+}
+
+#[test]
+fn a_rejection_says_which_candidate_was_rejected_and_by_whom() {
+    let rejected = header().reject("validator", Reason::Empty);
+    assert_eq!(
+        (rejected.job, rejected.candidate, rejected.image),
+        (job(), candidate(), Some(ImageId::of(b"bytes")))
+    );
+    assert_eq!(rejected.stage, "validator");
+    assert_eq!(rejected.history, header().history);
+
+    let rejected = found().reject("scraper", Reason::Empty);
+    assert_eq!(
+        (rejected.job, rejected.candidate, rejected.image),
+        (job(), candidate(), None)
+    );
+    assert_eq!(rejected.history.last().unwrap().stage, "scraper");
 }
 
 #[test]
@@ -187,7 +262,7 @@ fn hashes_are_text_because_json_numbers_lose_bits() {
 #[test]
 fn unknown_fields_are_ignored_and_missing_optional_ones_have_defaults() {
     let json = format!(
-        r#"{{"schema":1,"type":"source_requested","job":"{}","colour":"red",
+        r#"{{"schema":2,"type":"source_requested","job":"{}","colour":"red",
             "source":{{"kind":"folder","path":"/x","depth":3}},"labeling":null}}"#,
         job()
     );
@@ -199,18 +274,21 @@ fn unknown_fields_are_ignored_and_missing_optional_ones_have_defaults() {
 
 #[test]
 fn another_schema_and_broken_bodies_are_malformed() {
-    let newer = br#"{"schema":2,"type":"thought_had","depth":1}"#;
+    let newer = br#"{"schema":3,"type":"thought_had","depth":1}"#;
     assert!(matches!(
         Message::from_json(newer),
-        Err(Malformed::Schema { found: 2 })
+        Err(Malformed::Schema { found: 3 })
     ));
+    let older = br#"{"schema":1,"type":"source_expanded","found":1}"#;
+    let refused = Message::from_json(older).unwrap_err().to_string();
+    assert!(refused.contains("schema 1"), "{refused}");
     let bodies: [&[u8]; 6] = [
         b"",
         b"{",
         b"\xff\xfe",
         b"{}",
-        br#"{"schema":1,"type":"no_such_type"}"#,
-        br#"{"schema":1,"type":"source_expanded","job":"not-an-id","found":1}"#,
+        br#"{"schema":2,"type":"no_such_type"}"#,
+        br#"{"schema":2,"type":"source_expanded","job":"not-an-id","found":1}"#,
     ];
     for body in bodies {
         assert!(matches!(Message::from_json(body), Err(Malformed::Body(_))));
@@ -284,7 +362,7 @@ fn queues_and_networks_have_names_that_read_back() {
 }
 
 #[test]
-fn what_fails_ends_in_the_books() {
+fn a_message_that_is_given_up_has_a_failure_if_its_loss_ends_something() {
     for message in messages() {
         let failure = message.failure("validator", "it broke", 3);
         match &message {

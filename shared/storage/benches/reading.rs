@@ -22,7 +22,7 @@ use arrow::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use maskline_messages::{
-    CandidateId, Format, How, ImageId, JobId, Label, Location, Measurements, ObjectKey,
+    CandidateId, Format, ImageId, JobId, Label, LabelOrigin, Location, Measurements, ObjectKey,
 };
 use maskline_storage::{Catalog, ObjectStore, catalog, objects, records::ImageDocument};
 use parquet::{
@@ -238,7 +238,7 @@ async fn put_documents(catalog: &dyn Catalog, job: JobId, pictures: &[Picture]) 
             width: 224,
             height: 224,
             label: label.clone(),
-            how: How::Source,
+            how: LabelOrigin::Source,
             opinion: None,
             measurements: Measurements {
                 format: Format::Jpeg,

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, DatasetId, Hop, How, ImageId, InvalidId, JobId, Label, Labeling, Location,
-    Measurements, NetworkName, Opinion, Reason, RunId, Source, TrainingSettings,
+    CandidateId, DatasetId, Hop, ImageId, InvalidId, JobId, Label, LabelOrigin, Labeling, Location,
+    Measurements, NetworkName, Prediction, Reason, RunId, Source, TrainingSettings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -176,8 +176,8 @@ pub struct ImageDocument {
     pub width: u32,
     pub height: u32,
     pub label: Label,
-    pub how: How,
-    pub opinion: Option<Opinion>,
+    pub how: LabelOrigin,
+    pub opinion: Option<Prediction>,
     pub measurements: Measurements,
 }
 

@@ -15,8 +15,8 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, future::join_all};
 use maskline_messages::{
-    CandidateId, DatasetId, Format, Hop, How, ImageId, JobId, Label, Labeling, Location,
-    Measurements, NetworkName, Opinion, Reason, RunId, Source, TrainingSettings,
+    CandidateId, DatasetId, Format, Hop, ImageId, JobId, Label, LabelOrigin, Labeling, Location,
+    Measurements, NetworkName, Prediction, Reason, RunId, Source, TrainingSettings,
 };
 use maskline_storage::{
     Catalog, StorageError, catalog,
@@ -1716,8 +1716,8 @@ fn image(candidate: &NewCandidate, bytes: &[u8], name: &str) -> ImageDocument {
         width: 160,
         height: 120,
         label: label(name),
-        how: How::Source,
-        opinion: Some(Opinion {
+        how: LabelOrigin::Source,
+        opinion: Some(Prediction {
             model: run(1).id,
             label: label(name),
             confidence: 0.987_654_3,

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use maskline_dataset::{Example, shard};
 use maskline_messages::{
-    CandidateFound, CandidateId, DatasetId, DatasetReady, Format, Hop, How, ImageFailed,
-    ImageFetched, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId, Label, Labeling,
-    Location, Measurements, Message, NetworkName, ObjectKey, Opinion, Reason, RunId, Source,
+    CandidateFound, CandidateId, DatasetId, DatasetReady, Format, Hop, ImageFailed, ImageFetched,
+    ImageHeader, ImageId, ImageLabeled, ImageRejected, JobId, Label, LabelOrigin, Labeling,
+    Location, Measurements, Message, NetworkName, ObjectKey, Prediction, Reason, RunId, Source,
     SourceRequested, TrainingSettings,
 };
 use maskline_models::weights::Card;
@@ -36,20 +36,23 @@ pub fn messages() -> Vec<Vec<u8>> {
     let dataset = DatasetId::of(b"dataset");
     let settings = TrainingSettings::default();
     let run = RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical());
-    let fetched = ImageFetched {
+    let header = ImageHeader {
         job: JOB,
         candidate,
-        location: location.clone(),
-        label: Some(label("with_mask")),
         image,
-        object: ObjectKey::raw(&image),
-        bytes: 5,
-        content_type: Some("image/jpeg".to_owned()),
         history: vec![Hop::now("scraper")],
     };
-    let validated = ImageValidated {
+    let fetched = ImageFetched {
+        header: header.clone(),
+        location: location.clone(),
+        label: Some(label("with_mask")),
+        object: ObjectKey::raw(&image),
+        bytes: 5,
+    };
+    let labeled = ImageLabeled {
+        header,
+        location: location.clone(),
         normalized: ObjectKey::normalized(&image),
-        fetched: fetched.clone(),
         width: 128,
         height: 96,
         measurements: Measurements {
@@ -62,6 +65,14 @@ pub fn messages() -> Vec<Vec<u8>> {
             contrast: 0.25,
             sharpness: 120.0,
         },
+        label: label("with_mask"),
+        label_origin: LabelOrigin::Source,
+        prediction: Some(Prediction {
+            model: run,
+            label: label("without_mask"),
+            confidence: 0.75,
+            agrees: false,
+        }),
     };
     let all: Vec<Message> = vec![
         SourceRequested {
@@ -114,18 +125,7 @@ pub fn messages() -> Vec<Vec<u8>> {
             attempts: 10,
         }
         .into(),
-        ImageLabeled {
-            validated,
-            label: label("with_mask"),
-            how: How::Source,
-            opinion: Some(Opinion {
-                model: run,
-                label: label("without_mask"),
-                confidence: 0.75,
-                agrees: false,
-            }),
-        }
-        .into(),
+        labeled.into(),
         DatasetReady {
             job: JOB,
             dataset,

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use maskline_messages::{
-    DatasetId, JobId, Message, Queue, SourceExpanded, TrainingRequested, TrainingSettings, topology,
+    DatasetId, JobId, Message, Queue, SCHEMA, SourceExpanded, TrainingRequested, TrainingSettings,
+    topology,
 };
 use maskline_runtime::{Envelope, broker::Headers};
 use serde_json::{Value, json};
@@ -19,14 +20,14 @@ use crate::place::Place;
 
 /// What is no message, of each sort, with what its error must say.
 fn sorts(queue: Queue) -> [(&'static str, Vec<u8>, &'static str); 4] {
-    let later = json!({ "schema": 2, "type": "image_found" });
-    let unknown = json!({ "schema": 1, "type": "image_dreamt" });
+    let later = json!({ "schema": SCHEMA + 1, "type": "image_found" });
+    let unknown = json!({ "schema": SCHEMA, "type": "image_dreamt" });
     [
         ("no JSON", b"{ this is no message".to_vec(), "can't be read"),
         (
             "another schema",
             later.to_string().into(),
-            "speaks schema 2",
+            "speaks schema 3",
         ),
         (
             "an unknown type",
@@ -36,7 +37,7 @@ fn sorts(queue: Queue) -> [(&'static str, Vec<u8>, &'static str); 4] {
         (
             "another's message",
             anothers(queue).to_json(),
-            "has no use for",
+            "does not carry",
         ),
     ]
 }

@@ -203,7 +203,7 @@ async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
     let bodies = [
         ("{", "can't be read"),
         (r#"{"schema":99,"type":"x"}"#, "schema 99"),
-        (r#"{"schema":1,"type":"from_elsewhere"}"#, "from_elsewhere"),
+        (r#"{"schema":2,"type":"from_elsewhere"}"#, "from_elsewhere"),
     ];
 
     for (body, says) in bodies {

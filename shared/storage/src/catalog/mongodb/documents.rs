@@ -2,7 +2,9 @@
 
 use std::fmt::Display;
 
-use maskline_messages::{CandidateId, How, ImageId, JobId, Label, Location, Measurements, Opinion};
+use maskline_messages::{
+    CandidateId, ImageId, JobId, Label, LabelOrigin, Location, Measurements, Prediction,
+};
 use mongodb::bson::{
     Binary, Bson, Document, deserialize_from_document, doc, serialize_to_bson,
     serialize_to_document, spec::BinarySubtype,
@@ -151,8 +153,8 @@ pub(super) struct Described {
     width: u32,
     height: u32,
     pub label: Label,
-    how: How,
-    opinion: Option<Opinion>,
+    how: LabelOrigin,
+    opinion: Option<Prediction>,
     measurements: Measurements,
 }
 

@@ -1,0 +1,177 @@
+//! The messages about one image, from the candidate to its label.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{CandidateId, ImageId, JobId, RunId},
+    label::{Label, LabelOrigin},
+    location::Location,
+    measurements::Measurements,
+    object_key::ObjectKey,
+    reason::Reason,
+};
+
+/// A service that an image has passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hop {
+    /// The service, such as `validator`.
+    pub stage: String,
+    /// Milliseconds since the Unix epoch.
+    pub at: u64,
+}
+
+impl Hop {
+    /// The image is at `stage` now.
+    pub fn now(stage: &str) -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let at = since.map_or(0, |d| d.as_millis() as u64);
+        Self {
+            stage: stage.to_owned(),
+            at,
+        }
+    }
+}
+
+/// What every message about a fetched image has in common.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageHeader {
+    pub job: JobId,
+    pub candidate: CandidateId,
+    pub image: ImageId,
+    /// The services that the image has passed, the first one first.
+    #[serde(default)]
+    pub history: Vec<Hop>,
+}
+
+impl ImageHeader {
+    /// Adds a hop to the history: the image is at `stage` now.
+    pub fn arrived_at(&mut self, stage: &str) {
+        self.history.push(Hop::now(stage));
+    }
+
+    /// The message that `stage` rejects the image, for this reason.
+    pub fn reject(self, stage: &str, reason: Reason) -> ImageRejected {
+        ImageRejected {
+            job: self.job,
+            candidate: self.candidate,
+            image: Some(self.image),
+            stage: stage.to_owned(),
+            reason,
+            history: self.history,
+        }
+    }
+}
+
+/// The scraper found a candidate and tells itself, or another replica, to fetch it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CandidateFound {
+    pub job: JobId,
+    pub candidate: CandidateId,
+    pub location: Location,
+    /// The label that the source gives.
+    pub label: Option<Label>,
+}
+
+impl CandidateFound {
+    /// The message that `stage` rejects the candidate, for this reason, without having
+    /// fetched it.
+    pub fn reject(self, stage: &str, reason: Reason) -> ImageRejected {
+        ImageRejected {
+            job: self.job,
+            candidate: self.candidate,
+            image: None,
+            stage: stage.to_owned(),
+            reason,
+            history: vec![Hop::now(stage)],
+        }
+    }
+}
+
+/// The scraper tells the validator that an image's raw bytes are in the object store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageFetched {
+    pub header: ImageHeader,
+    pub location: Location,
+    /// The label that the source gives. The labeler decides whether it is used.
+    pub label: Option<Label>,
+    /// The object that holds the raw bytes.
+    pub object: ObjectKey,
+    /// The number of raw bytes.
+    pub bytes: u64,
+}
+
+/// The validator tells the labeler that an image is sound and normalized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageValidated {
+    pub header: ImageHeader,
+    pub location: Location,
+    /// The label that the source gives. The labeler decides whether it is used.
+    pub label: Option<Label>,
+    /// The object that holds the normalized image: RGB, of bounded size, without
+    /// metadata, as a JPEG.
+    pub normalized: ObjectKey,
+    /// The normalized image's width in pixels.
+    pub width: u32,
+    /// The normalized image's height in pixels.
+    pub height: u32,
+    pub measurements: Measurements,
+}
+
+/// What a published model predicts for an image.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    pub model: RunId,
+    /// The most probable class.
+    pub label: Label,
+    /// Softmax probability of `label`, 0 to 1.
+    pub confidence: f32,
+    /// Whether `label` is the label that the image has.
+    pub agrees: bool,
+}
+
+/// The labeler tells the storer an image's label.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageLabeled {
+    pub header: ImageHeader,
+    pub location: Location,
+    /// The object that holds the normalized image: RGB, of bounded size, without
+    /// metadata, as a JPEG.
+    pub normalized: ObjectKey,
+    /// The normalized image's width in pixels.
+    pub width: u32,
+    /// The normalized image's height in pixels.
+    pub height: u32,
+    pub measurements: Measurements,
+    pub label: Label,
+    pub label_origin: LabelOrigin,
+    /// `None` means that there is no published model, or that it could not be asked.
+    pub prediction: Option<Prediction>,
+}
+
+/// A service tells the storer that an image is unfit, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageRejected {
+    pub job: JobId,
+    pub candidate: CandidateId,
+    /// `None` means that the candidate was rejected before it was fetched.
+    pub image: Option<ImageId>,
+    /// The service that rejected it.
+    pub stage: String,
+    pub reason: Reason,
+    /// The services that the image has passed, the first one first.
+    #[serde(default)]
+    pub history: Vec<Hop>,
+}
+
+/// The runner tells the storer that a message about this candidate went to the dead
+/// letters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ImageFailed {
+    pub job: JobId,
+    pub candidate: CandidateId,
+    /// The service that gave up.
+    pub stage: String,
+    pub error: String,
+    /// How often the message was tried.
+    pub attempts: u32,
+}

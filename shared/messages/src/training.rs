@@ -1,0 +1,41 @@
+//! The messages about training.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ids::{DatasetId, JobId, RunId},
+    network::NetworkName,
+    settings::TrainingSettings,
+};
+
+/// The storer tells the trainer that a dataset is frozen, and what to train on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DatasetReady {
+    pub job: JobId,
+    pub dataset: DatasetId,
+    /// One run is made for each of these networks.
+    pub networks: Vec<NetworkName>,
+    pub settings: TrainingSettings,
+}
+
+/// `maskline train` asks the trainer for more runs on a dataset that exists.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TrainingRequested {
+    pub dataset: DatasetId,
+    /// One run is made for each of these networks.
+    pub networks: Vec<NetworkName>,
+    pub settings: TrainingSettings,
+}
+
+/// The trainer tells the storer that a model is published.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelTrained {
+    pub dataset: DatasetId,
+    /// The run's id, which is the model's id too.
+    pub run: RunId,
+    pub network: NetworkName,
+    /// The best epoch's accuracy on the validation split, 0 to 1.
+    pub accuracy: f32,
+    /// The best epoch's mean cross-entropy on the validation split, in nats.
+    pub loss: f32,
+}
