@@ -1,8 +1,12 @@
-//! What is wrong with a text that should be an id or another name.
+//! Errors about a text that should be an id or another name.
 
+use strum::VariantNames;
 use thiserror::Error;
 
-/// A text that is no id of the kind asked for.
+/// The most characters of a wrong text that its error repeats.
+const MOST_REPEATED: usize = 80;
+
+/// The text is not an id, or another name, of the kind that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{text:?} is not {expected}")]
 pub struct InvalidId {
@@ -12,7 +16,33 @@ pub struct InvalidId {
 
 impl InvalidId {
     pub(crate) fn new(text: &str, expected: &'static str) -> Self {
-        let text = text.chars().take(80).collect();
-        Self { text, expected }
+        Self {
+            text: beginning(text),
+            expected,
+        }
     }
+}
+
+/// The text is none of the names that an enum has.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{text:?} is not {expected} ({})", names.join(", "))]
+pub struct UnknownName {
+    text: String,
+    expected: &'static str,
+    names: &'static [&'static str],
+}
+
+impl UnknownName {
+    /// `expected` says what the names of `T` stand for, such as "a network".
+    pub(crate) fn new<T: VariantNames>(text: &str, expected: &'static str) -> Self {
+        Self {
+            text: beginning(text),
+            expected,
+            names: T::VARIANTS,
+        }
+    }
+}
+
+fn beginning(text: &str) -> String {
+    text.chars().take(MOST_REPEATED).collect()
 }

@@ -30,7 +30,7 @@ pub use image::{
     CandidateFound, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled, ImageRejected,
     ImageValidated, Prediction,
 };
-pub use invalid::InvalidId;
+pub use invalid::{InvalidId, UnknownName};
 pub use job::{JobFailed, SourceExpanded, SourceRequested};
 pub use label::{Label, LabelOrigin};
 pub use location::{Location, MAX_URL, is_too_long, shown};

@@ -1,29 +1,32 @@
-//! Why an image was rejected, with the measurement that decided.
+//! Why a candidate was rejected, with the measurement that decided.
 
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantNames};
 
 use crate::{ids::CandidateId, label::Label};
 
-/// A normal outcome: the input is no good. Serialized with a stable name in
-/// `code` and the measurements beside it, so that reports can count by code.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Why a candidate is unfit. This is a normal outcome and not an error. JSON has a stable
+/// name in `code` and the measurements beside it, so that reports can count by code.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, IntoStaticStr, VariantNames)]
 #[serde(tag = "code", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum Reason {
     // Fetching
-    /// The server said that there is nothing (404, 410 …), or no more than an error page.
+    /// The server answered with a status that will not get better, such as 404 or 410.
     HttpStatus {
         status: u16,
     },
-    /// Not http(s), or an address that is not public.
+    /// The address is not http(s), or it is not public.
     RefusedAddress {
         address: String,
     },
-    /// More redirects than allowed, or a loop.
+    /// There are more redirects than allowed, or they form a loop.
     TooManyRedirects {
         most: u32,
     },
-    /// More bytes than allowed; `bytes` is what was announced or read until then.
+    /// The file has more bytes than allowed. `bytes` is the announced size, or the number
+    /// of bytes read before the limit was noticed.
     TooManyBytes {
         bytes: u64,
         most: u64,
@@ -32,13 +35,13 @@ pub enum Reason {
     RobotsDisallowed {
         url: String,
     },
-    /// A local file that vanished, may not be read, or is no plain file.
+    /// The local file vanished, may not be read, or is not a plain file.
     Unreadable {
         detail: String,
     },
-    /// No bytes at all.
+    /// The file has no bytes.
     Empty,
-    /// A line of the source that names no image. `line` counts from 1.
+    /// The line of the source does not name an image. `line` counts from 1.
     BadSourceLine {
         line: u64,
         text: String,
@@ -46,11 +49,12 @@ pub enum Reason {
     },
 
     // Decoding
-    /// The bytes are no image; `looks_like` says what they are (`html`, `pdf`, `unknown` …).
+    /// The bytes are not an image. `looks_like` says what they seem to be: `html`, `pdf`,
+    /// `unknown` and so on.
     NotAnImage {
         looks_like: String,
     },
-    /// An image, in a format or variant that is not supported.
+    /// The image has a format, or a variant of a format, that is not supported.
     Unsupported {
         format: String,
     },
@@ -58,16 +62,16 @@ pub enum Reason {
     Truncated {
         detail: String,
     },
-    /// The decoder gave up.
+    /// The decoder reported an error.
     Undecodable {
         detail: String,
     },
-    /// More than one frame: which is the sample?
+    /// The image has more than one frame, and it is not known which one is the sample.
     Animated {
         frames: u32,
     },
 
-    // Geometry, in pixels as shown (after EXIF orientation)
+    // Geometry: the sides in pixels, after the EXIF orientation is applied
     TooSmall {
         width: u32,
         height: u32,
@@ -84,8 +88,8 @@ pub enum Reason {
         most: f32,
     },
 
-    // Content, all measures 0 to 1 on luma unless said otherwise
-    /// One colour, or nearly: the standard deviation of luma.
+    // Content: measures of luma, 0 to 1 unless said otherwise
+    /// The image has one colour, or nearly: `deviation` is the standard deviation of luma.
     Blank {
         deviation: f32,
         least: f32,
@@ -98,26 +102,27 @@ pub enum Reason {
         brightness: f32,
         most: f32,
     },
-    /// Sharpness is the variance of the Laplacian of the luma (0–255) at working size.
+    /// `sharpness` is the variance of the Laplacian of luma (0 to 255) at the size that
+    /// the validator measures at.
     Blurred {
         sharpness: f32,
         least: f32,
     },
 
     // Identity
-    /// The same bytes as another candidate of the job.
+    /// Another candidate of the job has the same bytes.
     ExactDuplicate {
         of: CandidateId,
     },
 
     // Labelling
-    /// The folder's name is no label.
+    /// The folder's name is not a label.
     BadLabel {
         text: String,
     },
-    /// Neither the source nor a folder gives a class.
+    /// Neither the source nor a folder gives a label.
     NoLabel,
-    /// A class that the job does not have.
+    /// The label is not a class of the job.
     UnknownLabel {
         label: Label,
         known: Vec<Label>,
@@ -125,34 +130,9 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// The stable name, as serialized in `code`.
+    /// The reason's stable name, which JSON has in `code`.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::HttpStatus { .. } => "http_status",
-            Self::RefusedAddress { .. } => "refused_address",
-            Self::TooManyRedirects { .. } => "too_many_redirects",
-            Self::TooManyBytes { .. } => "too_many_bytes",
-            Self::RobotsDisallowed { .. } => "robots_disallowed",
-            Self::Unreadable { .. } => "unreadable",
-            Self::Empty => "empty",
-            Self::BadSourceLine { .. } => "bad_source_line",
-            Self::NotAnImage { .. } => "not_an_image",
-            Self::Unsupported { .. } => "unsupported",
-            Self::Truncated { .. } => "truncated",
-            Self::Undecodable { .. } => "undecodable",
-            Self::Animated { .. } => "animated",
-            Self::TooSmall { .. } => "too_small",
-            Self::TooLarge { .. } => "too_large",
-            Self::ExtremeAspect { .. } => "extreme_aspect",
-            Self::Blank { .. } => "blank",
-            Self::TooDark { .. } => "too_dark",
-            Self::TooBright { .. } => "too_bright",
-            Self::Blurred { .. } => "blurred",
-            Self::ExactDuplicate { .. } => "exact_duplicate",
-            Self::BadLabel { .. } => "bad_label",
-            Self::NoLabel => "no_label",
-            Self::UnknownLabel { .. } => "unknown_label",
-        }
+        self.into()
     }
 }
 

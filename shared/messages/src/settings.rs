@@ -1,31 +1,25 @@
 //! What a training run is asked for.
 
-use std::str::FromStr;
-
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, VariantNames};
 
-use crate::invalid::InvalidId;
+use crate::invalid::UnknownName;
 
-/// How the weights move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The rule by which a training step changes the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
+#[strum(
+    serialize_all = "snake_case",
+    parse_err_ty = UnknownName,
+    parse_err_fn = unknown_optimizer
+)]
 pub enum Optimizer {
     Sgd,
     Adamw,
 }
 
-impl FromStr for Optimizer {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        match text {
-            "sgd" => Ok(Self::Sgd),
-            "adamw" => Ok(Self::Adamw),
-            _ => Err(InvalidId {
-                text: text.chars().take(80).collect(),
-                expected: "an optimizer (sgd, adamw)",
-            }),
-        }
-    }
+fn unknown_optimizer(text: &str) -> UnknownName {
+    UnknownName::new::<Optimizer>(text, "an optimizer")
 }
 
 /// What a training run is asked for. A run's id is derived from it.

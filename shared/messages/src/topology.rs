@@ -1,88 +1,88 @@
 //! The names that a broker knows: the exchange, the queues and the headers.
 
-use std::{fmt, str::FromStr};
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-use crate::invalid::InvalidId;
+use crate::invalid::UnknownName;
 
 /// The topic exchange that every message is published to.
 pub const EXCHANGE: &str = "maskline";
 
-/// The queue where messages end that no retry will help.
+/// The queue of the messages that were given up.
 pub const DEAD_LETTERS: &str = "maskline.dead-letters";
 
-/// Header names beside W3C's `traceparent` and `tracestate`.
+/// The names of the headers that a message has beside its body.
 pub mod headers {
+    /// The W3C trace context of the span that sent the message.
     pub const TRACEPARENT: &str = "traceparent";
+    /// The vendors' part of the W3C trace context.
     pub const TRACESTATE: &str = "tracestate";
-    /// A UUIDv7 drawn for each message sent, and so when that was; the same on every
-    /// delivery of it. For traces and metrics only: whether two messages say the
-    /// same is told by what they carry.
+    /// A UUIDv7 that is drawn when a message is sent, and so contains that time. Every
+    /// delivery of the message has the same one. Only traces and metrics use it: two
+    /// messages with different ids can still say the same.
     pub const MESSAGE_ID: &str = "maskline-message-id";
-    /// How often the message was tried before this delivery; absent on the first.
+    /// How often the message was tried before this delivery. The first delivery does not
+    /// have this header.
     pub const ATTEMPTS: &str = "maskline-attempts";
-    /// On dead letters: the queue it came from.
+    /// A dead letter's queue before it was given up.
     pub const ORIGINAL_QUEUE: &str = "maskline-original-queue";
-    /// On dead letters: the routing key it was published with.
+    /// The routing key that a dead letter was first published with.
     pub const ORIGINAL_KEY: &str = "maskline-original-key";
-    /// On dead letters: the last error, with its causes.
+    /// A dead letter's last error, with its causes.
     pub const ERROR: &str = "maskline-error";
-    /// On dead letters: `retries_exhausted` or `poison`.
+    /// Why a dead letter was given up: `retries_exhausted` or `poison`.
     pub const KIND: &str = "maskline-error-kind";
-    /// On dead letters: the service that gave up.
+    /// The service that gave a dead letter up.
     pub const STAGE: &str = "maskline-stage";
-    /// On dead letters: milliseconds since the Unix epoch.
+    /// When a dead letter was given up, in milliseconds since the Unix epoch.
     pub const DEAD_AT: &str = "maskline-dead-at";
 }
 
-/// Every queue of the pipeline. All replicas of a service share its queues.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// A queue of the pipeline. All replicas of a service share its queues.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[strum(parse_err_ty = UnknownName, parse_err_fn = unknown_queue)]
 pub enum Queue {
+    #[strum(serialize = "scraper.sources")]
     ScraperSources,
+    #[strum(serialize = "scraper.candidates")]
     ScraperCandidates,
+    #[strum(serialize = "validator.images")]
     ValidatorImages,
+    #[strum(serialize = "labeler.images")]
     LabelerImages,
+    #[strum(serialize = "storer.images")]
     StorerImages,
+    #[strum(serialize = "storer.jobs")]
     StorerJobs,
+    #[strum(serialize = "trainer.requests")]
     TrainerRequests,
 }
 
+fn unknown_queue(text: &str) -> UnknownName {
+    UnknownName::new::<Queue>(text, "a queue")
+}
+
 impl Queue {
-    pub const ALL: [Self; 7] = [
-        Self::ScraperSources,
-        Self::ScraperCandidates,
-        Self::ValidatorImages,
-        Self::LabelerImages,
-        Self::StorerImages,
-        Self::StorerJobs,
-        Self::TrainerRequests,
-    ];
+    pub const ALL: [Self; <Self as VariantArray>::VARIANTS.len()] =
+        *<Self as VariantArray>::VARIANTS
+            .first_chunk()
+            .expect("the length is the same");
 
+    /// The queue's name at the broker.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::ScraperSources => "scraper.sources",
-            Self::ScraperCandidates => "scraper.candidates",
-            Self::ValidatorImages => "validator.images",
-            Self::LabelerImages => "labeler.images",
-            Self::StorerImages => "storer.images",
-            Self::StorerJobs => "storer.jobs",
-            Self::TrainerRequests => "trainer.requests",
-        }
-    }
-}
-
-impl fmt::Display for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Queue {
-    type Err = InvalidId;
-    fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let found = Self::ALL.into_iter().find(|queue| queue.name() == text);
-        found.ok_or_else(|| InvalidId {
-            text: text.chars().take(80).collect(),
-            expected: "a queue's name",
-        })
+        self.into()
     }
 }

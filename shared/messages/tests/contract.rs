@@ -357,8 +357,27 @@ fn queues_and_networks_have_names_that_read_back() {
         let json = serde_json::to_value(network).unwrap();
         assert_eq!(json, network.as_str(), "JSON and torchvision say the same");
     }
+    for optimizer in [Optimizer::Sgd, Optimizer::Adamw] {
+        let json = serde_json::to_value(optimizer).unwrap();
+        assert_eq!(json.as_str().unwrap().parse(), Ok(optimizer));
+    }
     let all = [headers::TRACEPARENT, headers::ATTEMPTS, headers::ERROR];
     assert!(all.iter().all(|name| name.is_ascii()));
+}
+
+#[test]
+fn a_text_that_is_no_name_is_repeated_beside_the_names_that_there_are() {
+    let refused = "resnet".parse::<NetworkName>().unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "\"resnet\" is not a network (mobilenet_v2, mobilenet_v3_small, mnasnet1_0, efficientnet_b0)"
+    );
+    let refused = "adam".parse::<Optimizer>().unwrap_err().to_string();
+    assert_eq!(refused, "\"adam\" is not an optimizer (sgd, adamw)");
+    let refused = "images".parse::<Queue>().unwrap_err().to_string();
+    for queue in Queue::ALL {
+        assert!(refused.contains(queue.name()), "{refused}");
+    }
 }
 
 #[test]
@@ -437,6 +456,14 @@ fn reasons_serialize_the_code_that_they_are_counted_by() {
         assert_eq!(json["code"], reason.code());
         assert_eq!(serde_json::from_value::<Reason>(json).unwrap(), reason);
         assert!(!reason.to_string().is_empty());
+    }
+    for code in <Reason as strum::VariantNames>::VARIANTS {
+        let read = serde_json::from_value::<Reason>(serde_json::json!({ "code": code }));
+        let is_known = match read {
+            Ok(reason) => reason.code() == *code,
+            Err(error) => error.to_string().contains("missing field"),
+        };
+        assert!(is_known, "JSON has another name than {code}");
     }
 }
 
