@@ -1,4 +1,4 @@
-//! One attempt at one message: decode, handle, send what follows, settle.
+//! One attempt at one message: decode it, handle it, send what follows, settle it.
 
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
 
@@ -19,11 +19,11 @@ use crate::{
     telemetry::Processing,
 };
 
-/// How long a delivery is held while what follows from it finds no room, or a
-/// store is away: less than the half hour after which RabbitMQ takes it back.
+/// How long a delivery is held while a store is away or the queue ahead is full. RabbitMQ
+/// takes a delivery back after half an hour, so this is less.
 const HOLD_LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// The waits between looks whether it is better.
+/// The waits while a delivery is held.
 const HOLD_WAIT: RetryPolicy = RetryPolicy {
     base: 0.1,
     factor: 2.0,
@@ -31,15 +31,15 @@ const HOLD_WAIT: RetryPolicy = RetryPolicy {
     attempts: u32::MAX,
 };
 
-/// What was delivered so often without coming to an end is not handled once more:
-/// it may be what kills the processes that take it. Fewer than RabbitMQ's own
-/// limit, past which nobody would tell the books.
+/// A message that was delivered so often and never settled is given up unhandled: it may
+/// be what kills the processes that take it. RabbitMQ has a limit of its own, past which
+/// nobody would report the failure to the storer, so this one is lower.
 const MOST_REDELIVERIES: u32 = 50;
 
-/// Messages that are sent at a time.
+/// How many messages are sent at a time.
 const BATCH: usize = 64;
 
-/// What all attempts at one queue's messages share.
+/// What all attempts at the messages of one queue share.
 #[derive(Clone)]
 pub struct Handling {
     /// The service's name.
@@ -52,26 +52,22 @@ pub struct Handling {
     pub stopping: CancellationToken,
 }
 
-/// How an attempt ended, still to be settled.
-enum End {
-    /// Everything it caused is confirmed.
+/// How an attempt ended. It decides how the delivery is settled.
+enum AttemptOutcome {
+    /// The message is handled, and everything that follows from it is confirmed.
     Done,
-    Retry {
-        error: String,
-        after: Duration,
-    },
-    GivenUp {
-        kind: WhyKind,
-        error: String,
-    },
-    /// A store or the way out was away for too long, through no fault of the message.
-    Released {
-        error: String,
-    },
+    /// The message is to be tried again after a while.
+    Retry { error: String, after: Duration },
+    /// The message goes to the dead letters.
+    GivenUp { kind: WhyKind, error: String },
+    /// A store or the broker was away for too long, which is not the message's fault. The
+    /// message goes back to its queue, and the attempt is not counted.
+    Released { error: String },
 }
 
 impl Handling {
-    /// Sees one delivery to its end. Dropped before that, the broker delivers it again.
+    /// Handles one delivery and settles it. If this future is dropped before that, the
+    /// broker delivers the message again.
     pub async fn attempt(self, delivery: Delivery) {
         let processing = Processing::start(&*self.broker, self.stage, &delivery);
         let span = processing.span();
@@ -87,8 +83,8 @@ impl Handling {
         let start = Instant::now();
         let attempts = delivery.attempts;
         let decoded = Message::from_json(&delivery.envelope.body);
-        let end = match &decoded {
-            Ok(_) if delivery.redelivered >= MOST_REDELIVERIES => End::GivenUp {
+        let outcome = match &decoded {
+            Ok(_) if delivery.redelivered >= MOST_REDELIVERIES => AttemptOutcome::GivenUp {
                 kind: WhyKind::Poison,
                 error: format!(
                     "delivered {} times and never settled: it may end the processes that take it",
@@ -100,20 +96,25 @@ impl Handling {
                 self.sender = self.sender.following(message);
                 self.handle(message.clone(), attempts, processing).await
             }
-            Err(malformed) => End::GivenUp {
+            Err(malformed) => AttemptOutcome::GivenUp {
                 kind: WhyKind::Poison,
                 error: format!("{:#}", anyhow!("{malformed}")),
             },
         };
-        let end = self
-            .tell_the_books(decoded.ok().as_ref(), attempts, end)
+        let outcome = self
+            .report_failure(decoded.ok().as_ref(), attempts, outcome)
             .await;
         self.metrics.seconds.record(start.elapsed().as_secs_f64());
-        self.settle(delivery.settle, attempts, end, processing)
+        self.settle(delivery.settle, attempts, outcome, processing)
             .await;
     }
 
-    async fn handle(&self, message: Message, attempts: u32, processing: &Processing) -> End {
+    async fn handle(
+        &self,
+        message: Message,
+        attempts: u32,
+        processing: &Processing,
+    ) -> AttemptOutcome {
         let context = Context {
             attempts,
             last_attempt: self.retry.is_last(attempts),
@@ -125,8 +126,8 @@ impl Handling {
         }
     }
 
-    /// Holds the delivery while a store is away. All places are soon taken by such
-    /// deliveries, so that nothing more is taken until it is back.
+    /// Holds the delivery while a store is away. Such deliveries soon have all permits, so
+    /// that nothing more is taken from the queue until the store is back.
     async fn handle_through_outages(
         &self,
         message: &Message,
@@ -141,7 +142,7 @@ impl Handling {
             match handled {
                 Err(Failure::Outage(error)) if hold.may_go_on() => {
                     let (queue, error) = (self.intake.queue, format!("{error:#}"));
-                    warn!(%queue, error, "waiting for it");
+                    warn!(%queue, error, "a store is away: waiting for it");
                     hold.wait(waits).await;
                 }
                 handled => return handled,
@@ -150,19 +151,19 @@ impl Handling {
         unreachable!("the limit on waiting comes before four billion waits")
     }
 
-    fn failed(&self, failure: Failure, attempts: u32) -> End {
+    fn failed(&self, failure: Failure, attempts: u32) -> AttemptOutcome {
         let error = failure.to_string();
         match failure {
-            Failure::Poison(_) => End::GivenUp {
+            Failure::Poison(_) => AttemptOutcome::GivenUp {
                 kind: WhyKind::Poison,
                 error,
             },
-            Failure::Outage(_) => End::Released { error },
-            Failure::Retry { .. } if self.retry.is_last(attempts) => End::GivenUp {
+            Failure::Outage(_) => AttemptOutcome::Released { error },
+            Failure::Retry { .. } if self.retry.is_last(attempts) => AttemptOutcome::GivenUp {
                 kind: WhyKind::RetriesExhausted,
                 error,
             },
-            Failure::Retry { after, .. } => End::Retry {
+            Failure::Retry { after, .. } => AttemptOutcome::Retry {
                 error,
                 after: self.retry.delay(attempts, after),
             },
@@ -175,7 +176,7 @@ impl Handling {
         outcome: Outcome,
         attempts: u32,
         processing: &Processing,
-    ) -> End {
+    ) -> AttemptOutcome {
         let Outcome { messages, last } = outcome;
         for messages in [messages.as_slice(), last.as_slice()] {
             if let Err(error) = self.send_when_there_is_room(messages).await {
@@ -185,16 +186,16 @@ impl Handling {
         let sent = || messages.iter().chain(&last);
         processing.sent(about, sent());
         self.metrics.rejected(sent());
-        End::Done
+        AttemptOutcome::Done
     }
 
-    fn not_sent(&self, error: BrokerError, attempts: u32) -> End {
+    fn not_sent(&self, error: BrokerError, attempts: u32) -> AttemptOutcome {
         let text = format!("what follows from it can't be sent: {error}");
         match error {
             BrokerError::Unavailable(_) | BrokerError::Full(_) | BrokerError::Stale => {
-                End::Released { error: text }
+                AttemptOutcome::Released { error: text }
             }
-            // A message that no queue takes or that is too large is this program's fault.
+            // A message that no queue takes, or that is too large, is this program's fault.
             BrokerError::Unroutable(_) | BrokerError::TooLarge { .. } => {
                 self.failed(Failure::Poison(anyhow!(text)), attempts)
             }
@@ -202,14 +203,14 @@ impl Handling {
         }
     }
 
-    /// Holds the delivery while the queue ahead is full: so pressure goes back
-    /// to the source, and nothing is downloaded or decoded twice for it.
+    /// Holds the delivery while the queue ahead is full. So the pressure goes back to the
+    /// source, and no image is downloaded or decoded twice because of it.
     async fn send_when_there_is_room(&self, messages: &[Message]) -> Result<(), BrokerError> {
         let hold = Hold::begin(&self.stopping);
         for batch in messages.chunks(BATCH) {
             match self.sender.send_all(batch).await {
-                // One by one: what room there is must not be filled again and again
-                // with the first of them.
+                // They are sent one by one from here on. Otherwise every try would fill
+                // the room that there is with the first of them again.
                 Err(BrokerError::Full(_)) => {
                     for message in batch {
                         self.send_into_room(message, &hold).await?;
@@ -234,20 +235,29 @@ impl Handling {
         unreachable!("the limit on waiting comes before four billion waits")
     }
 
-    /// A candidate or job whose message is given up ends as failed, and the
-    /// books hear it before the message is buried: else nobody would ever know
-    /// that the job owes nothing more.
-    async fn tell_the_books(&self, message: Option<&Message>, attempts: u32, end: End) -> End {
-        let End::GivenUp { error, .. } = &end else {
-            return end;
+    /// The candidate or the job of a message that is given up has failed. The storer gets
+    /// a report of this before the message is dead-lettered. Otherwise the job would wait
+    /// for the candidate forever.
+    async fn report_failure(
+        &self,
+        message: Option<&Message>,
+        attempts: u32,
+        outcome: AttemptOutcome,
+    ) -> AttemptOutcome {
+        let AttemptOutcome::GivenUp { error, .. } = &outcome else {
+            return outcome;
         };
         let failure =
             message.and_then(|m| m.failure(self.stage, error, attempts.saturating_add(1)));
-        let Some(failure) = failure else { return end };
+        let Some(failure) = failure else {
+            return outcome;
+        };
         match self.send_when_there_is_room(&[failure]).await {
-            Ok(()) => end,
-            Err(unsent) => End::Released {
-                error: format!("given up ({error}), but the books can't be told: {unsent}"),
+            Ok(()) => outcome,
+            Err(unsent) => AttemptOutcome::Released {
+                error: format!(
+                    "given up ({error}), but the failure can't be reported to the storer: {unsent}"
+                ),
             },
         }
     }
@@ -256,16 +266,16 @@ impl Handling {
         &self,
         settle: Box<dyn Settle>,
         attempts: u32,
-        end: End,
+        outcome: AttemptOutcome,
         processing: &Processing,
     ) {
         let queue = self.intake.queue.name();
-        let settled = match end {
-            End::Done => settle.ack().await.inspect(|()| {
+        let settled = match outcome {
+            AttemptOutcome::Done => settle.ack().await.inspect(|()| {
                 self.metrics.handled.increment(1);
                 debug!(queue, "handled");
             }),
-            End::Retry { error, after } => {
+            AttemptOutcome::Retry { error, after } => {
                 info!(
                     queue,
                     attempt = attempts + 1,
@@ -277,7 +287,7 @@ impl Handling {
                 self.metrics.retried.increment(1);
                 settle.retry(after, &error).await
             }
-            End::GivenUp { kind, error } => {
+            AttemptOutcome::GivenUp { kind, error } => {
                 error!(
                     queue,
                     attempt = attempts + 1,
@@ -290,7 +300,7 @@ impl Handling {
                 let stage = self.stage.to_owned();
                 settle.dead_letter(&Why { kind, stage, error }).await
             }
-            End::Released { error } => {
+            AttemptOutcome::Released { error } => {
                 warn!(queue, error, "goes back to its queue");
                 processing.released(&error);
                 self.metrics.released.increment(1);
@@ -299,13 +309,16 @@ impl Handling {
         };
         match settled {
             Ok(()) => {}
-            Err(BrokerError::Stale) => debug!(queue, "taken back meanwhile: it will come again"),
+            Err(BrokerError::Stale) => debug!(
+                queue,
+                "the broker took the delivery back: it will come again"
+            ),
             Err(error) => warn!(queue, %error, "could not be settled: it will come again"),
         }
     }
 }
 
-/// A delivery that is held until the world is better, within a limit.
+/// The time for which a delivery is held. It has a limit, and a stop ends it.
 struct Hold<'a> {
     since: Instant,
     stopping: &'a CancellationToken,
@@ -331,8 +344,8 @@ impl<'a> Hold<'a> {
     }
 }
 
-/// Counts a message as in flight for as long as it lives, so that an attempt
-/// that is cut off is not counted for ever.
+/// Counts a message as in flight until it is dropped, so that an attempt that is cut off
+/// is not counted forever.
 struct InFlight(metrics::Gauge);
 
 impl InFlight {
@@ -348,7 +361,7 @@ impl Drop for InFlight {
     }
 }
 
-/// What a caught panic said.
+/// The message of a caught panic, as an error.
 pub fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
     let said = panic
         .downcast_ref::<&str>()

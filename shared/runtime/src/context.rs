@@ -1,4 +1,4 @@
-//! What a handler knows beside its message.
+//! What a handler and a worker know beside their work.
 
 use maskline_messages::Message;
 use tokio_util::sync::CancellationToken;
@@ -8,9 +8,9 @@ use crate::{broker::BrokerError, sender::Sender};
 /// The circumstances of one delivery.
 #[derive(Debug, Clone, Default)]
 pub struct Context {
-    /// Earlier attempts at this message that ended in a retry.
+    /// How many earlier attempts at this message ended in a retry.
     pub attempts: u32,
-    /// Whether a retry after this attempt is refused: the message would be dead-lettered.
+    /// True if this attempt is the last one. A retry after it dead-letters the message.
     pub last_attempt: bool,
     /// The W3C trace id (32 hexadecimal digits) of the message's trace, if it has one.
     pub trace_id: Option<String>,
@@ -19,10 +19,12 @@ pub struct Context {
 /// The circumstances of a [`Worker`](crate::Worker)'s work.
 #[derive(Clone)]
 pub struct WorkContext {
-    /// This process, unique among all: the owner of the leases it takes.
+    /// The name of this process, which no other process has. It owns the leases that it
+    /// acquires by this name.
     pub instance: String,
-    /// Cancelled when the service is asked to stop.
+    /// Is cancelled when the service is asked to stop.
     pub stopping: CancellationToken,
+    /// Publishes the messages that follow from the work.
     pub sender: Sender,
 }
 

@@ -1,4 +1,4 @@
-//! What the `main` of a service or a command needs.
+//! What the `main` function of a service or of the command calls.
 
 use std::{process::ExitCode, time::Duration};
 
@@ -14,11 +14,11 @@ use crate::{
     telemetry::{self, Telemetry},
 };
 
-/// How long blocking work is waited for once everything else has ended.
+/// How long to wait for blocking work after everything else has ended.
 const LAST_WAIT: Duration = Duration::from_secs(1);
 
-/// The whole of a service's `main`: runs the service that `service` makes,
-/// until SIGTERM or Ctrl-C. `name` is the stage's, such as `validator`.
+/// Runs the service that `service` makes, until SIGTERM or Ctrl-C. A service's `main`
+/// needs nothing else. `name` is the service's name, such as `validator`.
 pub fn entry(
     name: &str,
     args: RuntimeArgs,
@@ -45,8 +45,8 @@ pub fn entry(
     })
 }
 
-/// Runs `work` on a new tokio runtime with telemetry, prints what went wrong as
-/// `error: …` with its causes, and sends the last spans.
+/// Runs `work` on a new tokio runtime with telemetry, and sends the last spans. Prints an
+/// error with its causes as `error: …`.
 pub fn launch(
     settings: telemetry::Settings,
     work: impl Future<Output = anyhow::Result<()>>,
@@ -74,14 +74,14 @@ fn launched(
     };
     log_panics();
     let result = runtime.block_on(work);
-    // The runtime still lives: the gRPC exporter works on it.
+    // The gRPC exporter works on the runtime, so it is shut down while the runtime is there.
     telemetry.shutdown();
     runtime.shutdown_timeout(LAST_WAIT);
     result
 }
 
-/// Panics as log lines, with their trace; a handler's is caught and becomes a
-/// dead letter.
+/// Writes panics as log lines, with their backtrace. (The runner catches a handler's panic
+/// and sends the message to the dead letters.)
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string);
@@ -93,8 +93,8 @@ fn log_panics() {
     }));
 }
 
-/// A token that SIGTERM or Ctrl-C cancels; a second signal ends the process at
-/// once. To be called once, within the tokio runtime.
+/// Returns a token that SIGTERM or Ctrl-C cancels. A second signal ends the process at
+/// once. Call this once, within the tokio runtime.
 pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     let listen = |kind| tokio::signal::unix::signal(kind).context("can't listen for signals");
     let mut terminate = listen(SignalKind::terminate())?;
@@ -108,7 +108,7 @@ pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
                 _ = interrupt.recv() => SignalKind::interrupt(),
             };
             if stopping.is_cancelled() {
-                // As shells say of what a signal ended.
+                // This is the code by which shells report that a signal ended a process.
                 std::process::exit(128 + kind.as_raw_value());
             }
             info!("stopping: finishing what is in hand (a second signal stops at once)");

@@ -6,9 +6,9 @@
 //!         └─ HTTP port
 //! ```
 //!
-//! A stop takes three steps: nothing more is taken; what is in hand is finished,
-//! within the grace period; what is then still in hand is dropped, and by the
-//! broker's promise delivered again.
+//! A stop takes three steps. First, nothing more is taken. Second, the messages in hand
+//! are finished, within the grace period. Third, those that are still in hand are dropped,
+//! and the broker delivers them again.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -32,9 +32,9 @@ use crate::{
     work::keep_working,
 };
 
-/// Runs `services` until `stop`, or until one can't go on.
+/// Runs `services` until `stop` is cancelled, or until one of them can't go on.
 ///
-/// Does not touch signals and does not close the broker.
+/// This does not touch signals and does not close the broker.
 pub async fn run(
     services: Vec<Service>,
     args: &RuntimeArgs,
@@ -44,7 +44,7 @@ pub async fn run(
     Runner::bind(services, args, broker).await?.run(stop).await
 }
 
-/// Services about to run, their HTTP port bound.
+/// Services that are about to run. Their HTTP port is bound already.
 pub struct Runner {
     services: Vec<Service>,
     args: RuntimeArgs,
@@ -66,14 +66,15 @@ impl Runner {
         })
     }
 
-    /// Where `/healthz`, `/readyz` and `/metrics` will be.
+    /// The address of `/healthz`, `/readyz` and `/metrics`. `None` if they are off.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.port.as_ref().map(|port| port.address)
     }
 
-    /// Runs until `stop`, or until one service can't go on: then all stop.
+    /// Runs until `stop` is cancelled. If one service can't go on, all of them stop.
     pub async fn run(mut self, stop: CancellationToken) -> anyhow::Result<()> {
-        // A child: a failure here stops what runs here, not the caller's other things.
+        // This is a child token: a failure here stops the services and not whatever else
+        // the caller runs.
         let stopping = stop.child_token();
         let closing = CancellationToken::new();
         let _close = closing.clone().drop_guard();
@@ -117,7 +118,7 @@ impl Runner {
         }));
     }
 
-    /// One probe of each name, the broker's first.
+    /// One probe of each name. The broker's is the first.
     fn probes(&self) -> Vec<Probe> {
         let broker = self.broker.clone();
         let mut probes = vec![Probe::new("broker", move || {
@@ -139,8 +140,8 @@ impl Runner {
         running: &mut JoinSet<anyhow::Result<()>>,
     ) {
         for intake in &service.intakes {
-            let taking = self.taking(service.name, intake, stopping);
-            running.spawn(taking.run());
+            let taker = self.taker(service.name, intake, stopping);
+            running.spawn(taker.run());
         }
         for worker in &service.workers {
             let context = WorkContext {
@@ -159,11 +160,11 @@ impl Runner {
         );
     }
 
-    fn taking(&self, stage: &'static str, intake: &Intake, stopping: &CancellationToken) -> Taking {
+    fn taker(&self, stage: &'static str, intake: &Intake, stopping: &CancellationToken) -> Taker {
         let asked = self.args.concurrency.map(usize::from);
         let concurrency = asked.unwrap_or(intake.concurrency);
         let concurrency = concurrency.clamp(1, MOST_CONCURRENCY);
-        Taking {
+        Taker {
             broker: self.broker.clone(),
             concurrency,
             args: self.args.clone(),
@@ -183,10 +184,11 @@ impl Runner {
 
 const MOST_CONCURRENCY: usize = 1024;
 
-/// How long what is cut off may take to let go.
+/// How long to wait for the attempts that are cut off to end.
 const CUT_OFF_LIMIT: Duration = Duration::from_secs(1);
 
-/// Drops work that does not end within the grace period: its lease runs out.
+/// Drops work that does not end within the grace period. Its lease runs out later, and
+/// another replica goes on with it.
 async fn within_grace(
     working: impl Future<Output = ()>,
     stopping: CancellationToken,
@@ -204,7 +206,7 @@ async fn within_grace(
 }
 
 /// Takes messages from one queue.
-struct Taking {
+struct Taker {
     broker: Arc<dyn Broker>,
     concurrency: usize,
     args: RuntimeArgs,
@@ -212,20 +214,22 @@ struct Taking {
     handling: Handling,
 }
 
-impl Taking {
+impl Taker {
     async fn run(self) -> anyhow::Result<()> {
         let Some(mut consumer) = self.consumer().await? else {
             return Ok(());
         };
         let mut attempts = JoinSet::new();
         let taken = self.take(consumer.as_mut(), &mut attempts).await;
-        // A broker that takes nothing now does not hear that no more is wanted.
+        // The time is limited because a broker that accepts nothing now does not accept the
+        // cancellation either.
         let closing = tokio::time::timeout(self.args.grace(), consumer.close());
         let _ = tokio::join!(closing, self.finish(attempts));
         taken
     }
 
-    /// Waits for a broker that is not there yet. `None`: stopped meanwhile.
+    /// Subscribes to the queue. Waits for a broker that is not available yet. `None` means
+    /// that the service was stopped meanwhile.
     async fn consumer(&self) -> anyhow::Result<Option<Box<dyn Consumer>>> {
         let queue = self.handling.intake.queue;
         for failures in 0.. {
@@ -245,9 +249,9 @@ impl Taking {
         Ok(None)
     }
 
-    /// Half as many again as are handled at a time, so that none waits for the
-    /// broker; a stage that handles one at a time (long ones) keeps none from
-    /// its replicas.
+    /// The prefetch is half as many again as are handled at a time, so that no permit waits
+    /// for the broker. A handler of one message at a time takes long for each, and so
+    /// prefetches none that a replica could handle.
     fn prefetch(&self) -> u16 {
         let prefetch = self.concurrency + self.concurrency / 2;
         u16::try_from(prefetch).unwrap_or(u16::MAX)
@@ -258,12 +262,12 @@ impl Taking {
         consumer: &mut dyn Consumer,
         attempts: &mut JoinSet<()>,
     ) -> anyhow::Result<()> {
-        let places = Arc::new(Semaphore::new(self.concurrency));
+        let permits = Arc::new(Semaphore::new(self.concurrency));
         loop {
-            let place = tokio::select! {
+            let permit = tokio::select! {
                 biased;
                 () = self.stopping.cancelled() => return Ok(()),
-                place = places.clone().acquire_owned() => place.expect("never closed"),
+                permit = permits.clone().acquire_owned() => permit.expect("never closed"),
             };
             let delivery = tokio::select! {
                 biased;
@@ -275,7 +279,7 @@ impl Taking {
             let handling = self.handling.clone();
             attempts.spawn(async move {
                 handling.attempt(delivery).await;
-                drop(place);
+                drop(permit);
             });
             while attempts.try_join_next().is_some() {}
         }
@@ -289,7 +293,7 @@ impl Taking {
             warn!(%queue, messages, "given back at the end of the grace period");
             let given_back = u64::try_from(messages).unwrap_or(u64::MAX);
             self.handling.metrics.released.increment(given_back);
-            // A handler that blocks its thread can't be cut off: the process's end does that.
+            // A handler that blocks its thread can't be cut off. It ends with the process.
             let _ = tokio::time::timeout(CUT_OFF_LIMIT, attempts.shutdown()).await;
         }
     }

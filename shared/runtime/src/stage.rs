@@ -29,21 +29,22 @@ pub trait Handler: Send + Sync + 'static {
     async fn handle(&self, message: Self::Message, context: &Context) -> Result<Outcome, Failure>;
 }
 
-/// What a handled message causes.
+/// The messages that follow from a handled message.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Sent together.
+    /// The messages that are sent together.
     pub messages: Vec<Message>,
-    /// Sent only after `messages` are all confirmed.
+    /// A message that is sent only after all of `messages` are confirmed.
     pub last: Option<Message>,
 }
 
 impl Outcome {
-    /// Nothing to send.
+    /// Nothing is to be sent.
     pub fn done() -> Self {
         Self::default()
     }
 
+    /// One message is to be sent.
     pub fn send(message: impl Into<Message>) -> Self {
         Self {
             messages: vec![message.into()],
@@ -51,6 +52,7 @@ impl Outcome {
         }
     }
 
+    /// These messages are to be sent together.
     pub fn send_all(messages: Vec<Message>) -> Self {
         Self {
             messages,
@@ -58,7 +60,7 @@ impl Outcome {
         }
     }
 
-    /// `message` is sent after all others are confirmed.
+    /// `message` is to be sent after all others are confirmed.
     pub fn then(self, message: impl Into<Message>) -> Self {
         Self {
             last: Some(message.into()),
@@ -67,22 +69,24 @@ impl Outcome {
     }
 }
 
-/// Work that outlasts a delivery: a record in the catalog that is claimed with a
-/// lease (freezing a dataset, a training run).
+/// Does work that takes longer than a delivery may be held, such as freezing a dataset or
+/// training a network. Each piece of work is a record in the catalog, which a worker
+/// acquires with a lease.
 #[async_trait]
 pub trait Worker: Send + Sync + 'static {
-    /// Such as `freeze`: in spans and metrics.
+    /// The worker's name in metrics, such as `freeze`.
     fn name(&self) -> &'static str;
 
-    /// Notified by the stage when it knows of new work. The runner looks for
-    /// work at every notice, at start, and every few seconds for what was left
-    /// by a replica that died.
+    /// The service's handlers notify this when there is new work. The runner calls
+    /// [`work`](Self::work) at the start, after every notification, and every few seconds,
+    /// so that work is found that a replica left when it died.
     fn wake(&self) -> Arc<Notify>;
 
     /// Claims one piece of work, does it and publishes what follows from it with
-    /// [`WorkContext::send`]. `false`: there was none to claim. An error is
-    /// logged and the work tried again later; a bound on that is the worker's.
-    /// On [`WorkContext::stopping`] it ends at its next safe point and gives the
-    /// lease back.
+    /// [`WorkContext::send`]. Returns `false` if there was none to claim.
+    ///
+    /// The runner logs an error and calls this again later. How often the same work may
+    /// fail is for the worker to decide. When [`WorkContext::stopping`] is cancelled, the
+    /// worker ends at its next safe point and gives the lease back.
     async fn work(&self, context: &WorkContext) -> anyhow::Result<bool>;
 }
