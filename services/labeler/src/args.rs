@@ -1,13 +1,13 @@
-//! The service's flags, and the service made of them.
+//! The service's flags, and the service that is made of them.
 
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::StorageArgs;
 
 use crate::{NAME, opinion::Adviser, stage::Labeler};
 
-/// Gives each validated image its class, as its source says, and rejects copies.
+/// Gives each validated image the label that its source says, and rejects copies.
 ///
-/// Takes ImageValidated, gives ImageLabeled and ImageRejected.
+/// Takes ImageValidated, sends ImageLabeled and ImageRejected.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
     name = "maskline-labeler",
@@ -23,11 +23,11 @@ pub struct Args {
     pub opinion: OpinionArgs,
 }
 
-/// Whether models are asked.
+/// The flags about published models.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Labelling")]
 pub struct OpinionArgs {
-    /// Do not ask the newest published model what it thinks of each image
+    /// Do not ask the newest published model for its prediction of each image
     #[arg(long, env = "MASKLINE_NO_OPINION")]
     pub no_opinion: bool,
 }

@@ -1,12 +1,11 @@
-//! The labeler: gives a validated image its class.
+//! The labeler gives a validated image its label.
 //!
-//! The class is what the source says: its one class, its folder or its label
-//! column. Where a model has been published, it is asked too, and what it thinks
-//! is recorded beside the label; it never decides. Of several candidates of a
-//! job with the same bytes the first stands for the image, the others are exact
-//! duplicates of it.
+//! The label is the one that the source gives: its one class, the image's folder or the
+//! label column. If a model is published, its prediction is recorded beside the label, but
+//! decides nothing. If several candidates of a job have the same bytes, the first one
+//! stands for the image, and the others are rejected as exact duplicates of it.
 //!
-//! * [`stage`]: the class, or why there is none.
+//! * [`stage`]: the label of an image, or why it has none.
 //! * [`opinion`]: what the newest model thinks.
 
 mod args;

@@ -1,5 +1,5 @@
-//! The stage: the class of an image, or why it has none; and which candidate
-//! stands for an image that was found more than once.
+//! The stage. It gives an image its label or says why it has none, and decides which
+//! candidate stands for an image that was found more than once.
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -13,13 +13,13 @@ use parking_lot::Mutex;
 
 use crate::{NAME, opinion::Adviser};
 
-/// Images labelled at a time, unless asked otherwise.
+/// How many images are labelled at a time, unless `--concurrency` says otherwise.
 const IMAGES: usize = 8;
 
-/// Jobs whose classes are remembered.
+/// The number of jobs whose classes are remembered.
 const JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
-/// Gives images their class.
+/// Gives images their label.
 pub struct Labeler {
     catalog: Arc<dyn Catalog>,
     /// `None`: no model is asked.
@@ -37,7 +37,7 @@ impl Labeler {
         }
     }
 
-    /// The classes that the job allows; none: whatever the source says.
+    /// The classes that the job allows. If there are none, it allows every label.
     async fn classes(&self, id: JobId) -> Result<Arc<[Label]>, Failure> {
         if let Some(classes) = self.classes.lock().get(&id) {
             return Ok(classes.clone());
@@ -73,8 +73,8 @@ impl Handler for Labeler {
             Ok(label) => label,
             Err(reason) => return Ok(Outcome::send(validated.header.reject(NAME, reason))),
         };
-        // Only a candidate with a class may stand for its bytes: which of several
-        // does must not decide whether the image is in the dataset.
+        // Only a candidate with a label may stand for its bytes. Otherwise it would depend
+        // on the order of the candidates whether the image is in the dataset.
         let header = &validated.header;
         let first = self
             .catalog
@@ -102,7 +102,7 @@ impl Handler for Labeler {
     }
 }
 
-/// What the source says, if the job knows such a class.
+/// The label that the source gives, if the job allows it.
 fn label(validated: &ImageValidated, classes: &[Label]) -> Result<Label, Reason> {
     let label = validated.label.clone().ok_or(Reason::NoLabel)?;
     if classes.is_empty() || classes.contains(&label) {

@@ -1,4 +1,4 @@
-//! The service's flags, and the service made of them.
+//! The service's flags, and the service that is made of them.
 
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{
     stage::{CandidateHandler, SourceHandler},
 };
 
-/// Expands sources of images and downloads what it finds in them.
+/// Expands sources of images and downloads the images that it finds in them.
 ///
-/// Takes SourceRequested and its own CandidateFound, gives ImageFetched and
-/// ImageRejected. Two or more of them share one large source.
+/// Takes SourceRequested and its own CandidateFound, sends ImageFetched, ImageRejected,
+/// SourceExpanded and JobFailed. Several scrapers share one large source.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
     name = "maskline-scraper",
@@ -38,11 +38,11 @@ pub struct FetchArgs {
     #[arg(long, env = "MASKLINE_MAX_MIB", value_name = "MIB", default_value_t = 20,
         value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub max_mib: u32,
-    /// Seconds to connect
+    /// Seconds that connecting may take
     #[arg(long, env = "MASKLINE_CONNECT_TIMEOUT", value_name = "SECONDS", default_value_t = 10,
         value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub connect_timeout: u32,
-    /// Seconds for one download, from its start to its end
+    /// Seconds that one download may take, from its start to its end
     #[arg(long, env = "MASKLINE_FETCH_TIMEOUT", value_name = "SECONDS", default_value_t = 60,
         value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub fetch_timeout: u32,
@@ -61,10 +61,11 @@ pub struct FetchArgs {
         default_value = "10"
     )]
     pub per_host_rate: NonZeroU32,
-    /// Also ask addresses that are not public: this machine, the local network
+    /// Also download from addresses that are not public, such as this machine and the local
+    /// network
     #[arg(long, env = "MASKLINE_ALLOW_PRIVATE_HOSTS")]
     pub allow_private_hosts: bool,
-    /// Do not ask for robots.txt; only for sites of your own
+    /// Do not read robots.txt. Use this only for sites of your own
     #[arg(long, env = "MASKLINE_IGNORE_ROBOTS")]
     pub ignore_robots: bool,
 }

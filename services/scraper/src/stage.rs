@@ -1,4 +1,4 @@
-//! The stage: sources in, candidates out; candidates in, raw bytes out.
+//! The stage. It expands sources into candidates, and fetches the candidates' raw bytes.
 
 use std::sync::Arc;
 
@@ -20,8 +20,8 @@ use crate::{
     fetch::Fetcher,
 };
 
-/// Candidates fetched at a time, unless asked otherwise: they wait for the
-/// network most of the time.
+/// How many candidates are fetched at a time, unless `--concurrency` says otherwise. Most
+/// of the time they wait for the network.
 const FETCHES: usize = 16;
 
 /// Expands sources: records their candidates and sends a message about each.
@@ -47,8 +47,8 @@ impl Handler for SourceHandler {
         1
     }
 
-    /// Candidates are in the catalog, in flight, before any message about them is
-    /// sent; the end of the expansion is sent after all of them.
+    /// The candidates are in the catalog, in flight, before any message about them is sent.
+    /// The next step, or the end of the expansion, is sent after these messages.
     async fn handle(
         &self,
         request: SourceRequested,
@@ -56,7 +56,7 @@ impl Handler for SourceHandler {
     ) -> Result<Outcome, Failure> {
         let job = request.job;
         if !self.is_expanding(job).await? {
-            // A step that comes again after the end adds nothing.
+            // The step was delivered again after the end of the expansion.
             return Ok(Outcome::done());
         }
         let step = match self.expander.step(&request).await {

@@ -1,4 +1,4 @@
-//! The service's flags, and the service made of them.
+//! The service's flags, and the service that is made of them.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ use crate::{
 /// Writes one document per image, records how each candidate ended and freezes a
 /// job's dataset when none of its candidates is in flight.
 ///
-/// Takes ImageLabeled, ImageRejected, ImageFailed and SourceExpanded, gives
-/// DatasetReady.
+/// Takes ImageLabeled, ImageRejected, ImageFailed, SourceExpanded, JobFailed and
+/// ModelTrained, sends DatasetReady.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
     name = "maskline-storer",

@@ -42,7 +42,7 @@ impl Worker for Freezer {
         "freeze"
     }
 
-    fn wake(&self) -> Arc<Notify> {
+    fn notify(&self) -> Arc<Notify> {
         self.progress.clone()
     }
 

@@ -1,4 +1,4 @@
-//! The stage: what became of each candidate.
+//! The stage. It stores images and records how each candidate ended.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use tokio::sync::Notify;
 
 use crate::NAME;
 
-/// Images written at a time, unless asked otherwise: they wait for the catalog
-/// most of the time, which commits those together that come together.
+/// How many images are stored at a time, unless `--concurrency` says otherwise. Most of the
+/// time they wait for the catalog, which commits together what comes together.
 const IMAGES: usize = 16;
 
 /// Stores labeled images, and records how each candidate ended.
@@ -49,8 +49,8 @@ impl Handler for ImageHandler {
 }
 
 impl ImageHandler {
-    /// The document first, then the end: whoever sees the candidate as stored
-    /// finds its image.
+    /// The document is written before the candidate ends, so that whoever sees the candidate
+    /// as stored finds its image.
     async fn store(&self, labeled: ImageLabeled, context: &Context) -> Result<(), Failure> {
         let binary = self
             .objects
@@ -111,8 +111,8 @@ impl ImageHandler {
         Ok(())
     }
 
-    /// What was given up and comes on all the same is opened again first: its job may
-    /// have been frozen without it.
+    /// Records how the candidate ended. A candidate that was given up, and goes on all the
+    /// same, is opened again first, because its job may have been frozen without it.
     async fn end(&self, job: JobId, ending: &Ending) -> Result<(), Failure> {
         let candidate = ending.candidate;
         if self.catalog.end_candidate(ending).await? != CandidateState::Failed {
@@ -120,7 +120,7 @@ impl ImageHandler {
         }
         self.catalog.reopen_candidates(job, &[candidate]).await?;
         match self.catalog.end_candidate(ending).await? {
-            // Given up once more in between, or the candidate of another job.
+            // It was given up once more in between, or is the candidate of another job.
             CandidateState::Failed => Err(Failure::retry(anyhow!(
                 "candidate {candidate} of job {job} stays given up"
             ))),
@@ -159,7 +159,8 @@ impl Handler for JobHandler {
 }
 
 impl JobHandler {
-    /// A job that is expanded has nothing to fear from a step that comes again.
+    /// Only a job that is still expanding fails. After that the failed step was only a copy
+    /// of one that succeeded.
     async fn failed(&self, failed: JobFailed) -> Result<(), Failure> {
         let job = self.catalog.job(failed.job).await?;
         if job.is_some_and(|job| job.state == JobState::Expanding) {
@@ -170,7 +171,7 @@ impl JobHandler {
         Ok(())
     }
 
-    /// From now on the job may become complete, and the freezer watches it.
+    /// From now on the job can become complete, and the freezer watches it.
     async fn expanded(&self, expanded: SourceExpanded) -> Result<(), Failure> {
         self.catalog.finish_expansion(expanded.job).await?;
         self.catalog.offer(&Work::Freeze(expanded.job)).await?;

@@ -1,4 +1,4 @@
-//! The service's flags, and the service made of them.
+//! The service's flags, and the service that is made of them.
 
 use std::sync::Arc;
 
@@ -13,8 +13,8 @@ const MEMORY_GIB: f64 = 4.0;
 
 /// Trains networks on frozen datasets and publishes them with a report.
 ///
-/// Takes DatasetReady and TrainingRequested, gives ModelTrained. Each trainer
-/// works on one run at a time; more of them share the runs.
+/// Takes DatasetReady and TrainingRequested, sends ModelTrained. Each trainer works on one
+/// run at a time. Several trainers share the runs.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
     name = "maskline-trainer",
@@ -30,15 +30,15 @@ pub struct Args {
     pub trainer: TrainerArgs,
 }
 
-/// What networks are trained with.
+/// The device and the memory that training uses.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
 pub struct TrainerArgs {
     /// Where to train: auto (a GPU if there is one), gpu or cpu
     #[arg(long, env = "MASKLINE_DEVICE", value_name = "DEVICE", default_value_t = Choice::Auto)]
     pub device: Choice,
-    /// Memory for decoded images, in GiB; those beyond it are decoded in every
-    /// epoch, from a temporary file
+    /// Memory for decoded images, in GiB. Images beyond it are read from a temporary file and
+    /// decoded in every epoch
     #[arg(long, env = "MASKLINE_IMAGE_MEMORY", value_name = "GIB", default_value_t = MEMORY_GIB)]
     pub image_memory: f64,
 }
@@ -54,7 +54,7 @@ impl Default for TrainerArgs {
 
 impl TrainerArgs {
     fn image_bytes(&self) -> u64 {
-        // A float beyond the integers, or no number, becomes the nearest integer.
+        // The cast gives the nearest integer for a float that is too large, and 0 for NaN.
         (self.image_memory * f64::from(1 << 30)) as u64
     }
 }
@@ -66,15 +66,15 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let choice = args.trainer.device;
     let compute = tokio::task::spawn_blocking(move || device::choose(choice)).await??;
     tracing::info!(device = compute.name, "training on");
-    let wake = Arc::new(Notify::new());
+    let notify = Arc::new(Notify::new());
     let requests = RequestHandler {
         catalog: stores.catalog.clone(),
-        wake: wake.clone(),
+        notify: notify.clone(),
     };
     let trainer = Trainer::new(
         stores.clone(),
         LeaseWatch::default(),
-        wake,
+        notify,
         compute,
         args.trainer.image_bytes(),
     );
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flags_defaults_are_the_codes() {
+    fn the_flags_have_the_defaults_of_the_struct() {
         let args = Args::try_parse_from(["trainer"]).unwrap();
         assert_eq!(
             format!("{:?}", args.trainer),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_of_no_kind_is_refused() {
+    fn an_unknown_device_is_refused() {
         assert!(Args::try_parse_from(["trainer", "--device", "abacus"]).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The stage: what is to be trained becomes a run of each network.
+//! The stage. It records a run for each network that is to be trained.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use maskline_storage::{
 };
 use tokio::sync::Notify;
 
-/// Records runs; the work on them is done elsewhere, because it takes longer
-/// than a delivery may be held.
+/// Records runs. The worker trains them, because that takes longer than a delivery may be
+/// held.
 pub struct RequestHandler {
     pub catalog: Arc<dyn Catalog>,
     /// Notified when there is a run to work on.
-    pub wake: Arc<Notify>,
+    pub notify: Arc<Notify>,
 }
 
 #[async_trait]
@@ -53,7 +53,7 @@ impl Handler for RequestHandler {
 }
 
 impl RequestHandler {
-    /// The run first, then the work: whoever claims the work finds its run.
+    /// The run is recorded before the work, so that whoever claims the work finds its run.
     async fn record(
         &self,
         job: Option<JobId>,
@@ -81,7 +81,7 @@ impl RequestHandler {
             self.catalog.create_run(&run).await?;
             self.catalog.offer(&Work::Train(id)).await?;
             tracing::info!(run = %id, %network, %dataset, "to be trained");
-            self.wake.notify_one();
+            self.notify.notify_one();
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ mod tests {
         let store = Store::new().await;
         let requests = RequestHandler {
             catalog: store.catalog.clone(),
-            wake: Arc::default(),
+            notify: Arc::default(),
         };
         let dataset = DatasetId::of(b"a dataset");
         let networks = vec![NetworkName::MobilenetV2, NetworkName::Mnasnet1_0];
@@ -125,17 +125,20 @@ mod tests {
                 .all(|run| run.job.is_some() && run.state == RunState::Open)
         );
         assert_eq!(store.catalog.open_work("train").await.unwrap().len(), 2);
-        tokio::time::timeout(std::time::Duration::from_secs(5), requests.wake.notified())
-            .await
-            .expect("the worker is woken");
+        tokio::time::timeout(
+            std::time::Duration::from_secs(5),
+            requests.notify.notified(),
+        )
+        .await
+        .expect("the worker is notified");
     }
 
     #[tokio::test]
-    async fn a_dataset_that_nothing_is_to_be_trained_on_makes_no_run() {
+    async fn a_dataset_without_networks_to_train_makes_no_run() {
         let store = Store::new().await;
         let requests = RequestHandler {
             catalog: store.catalog.clone(),
-            wake: Arc::default(),
+            notify: Arc::default(),
         };
         let ready = DatasetReady {
             job: JobId::draw(),

@@ -41,7 +41,7 @@ impl Worker for Trainer {
         "train"
     }
 
-    fn wake(&self) -> Arc<Notify> {
+    fn notify(&self) -> Arc<Notify> {
         self.wake.clone()
     }
 

@@ -1,4 +1,4 @@
-//! The service's flags, and the service made of them.
+//! The service's flags, and the service that is made of them.
 
 use clap::Parser;
 use maskline_runtime::{RuntimeArgs, Service};
@@ -6,9 +6,9 @@ use maskline_storage::StorageArgs;
 
 use crate::{NAME, stage::Validator};
 
-/// Decodes images, rejects what is not fit to learn from, and normalizes the rest.
+/// Decodes images, rejects those that are not fit to learn from, and normalizes the rest.
 ///
-/// Takes ImageFetched, gives ImageValidated and ImageRejected.
+/// Takes ImageFetched, sends ImageValidated and ImageRejected.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "maskline-validator",
@@ -24,8 +24,8 @@ pub struct Args {
     pub limits: LimitArgs,
 }
 
-/// What an image may be at most and must be at least. Measures are taken at 256
-/// pixels on the longest side.
+/// The limits that an image must keep. Brightness, contrast and sharpness are measured when
+/// the longest side has 256 pixels.
 #[derive(Debug, Clone, PartialEq, clap::Args)]
 #[command(next_help_heading = "Limits of an image")]
 pub struct LimitArgs {
@@ -54,8 +54,8 @@ pub struct LimitArgs {
 }
 
 impl LimitArgs {
-    /// Between what 2,846 scraped photographs of faces measure and what files known
-    /// to be bad do; where the two overlap, on the side of the photographs.
+    /// These limits lie between the measures of 2,846 scraped photographs of faces and those
+    /// of files that are known to be bad. Where the two overlap, photographs are accepted.
     pub const DEFAULT: Self = Self {
         min_side: 32,
         max_megapixels: 25,

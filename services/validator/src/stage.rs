@@ -1,4 +1,4 @@
-//! The stage: raw bytes in, a sound and bounded picture or a reason out.
+//! The stage. It takes raw bytes and gives a sound picture of bounded size, or a reason.
 
 use std::{sync::Arc, thread::available_parallelism};
 
@@ -17,11 +17,11 @@ use crate::{
     judge::{decoder_limits, judge},
 };
 
-/// Images in hand for each core, unless asked otherwise: while one is decoded
-/// others wait for the stores.
+/// How many images each core has in hand, unless `--concurrency` says otherwise. While one
+/// is decoded, the others wait for the object store.
 const IMAGES_PER_CORE: usize = 4;
 
-/// Raw bytes in hand together.
+/// How many raw bytes may be in memory together.
 const FILES: u64 = 24 << 20;
 
 /// Validates images.
@@ -29,9 +29,9 @@ pub struct Validator {
     objects: Arc<dyn ObjectStore>,
     limits: LimitArgs,
     files: ByteBudget,
-    /// What the decoders may take together; one image may take all of it.
+    /// The memory that all decoders together may take. One image may take all of it.
     decoders: ByteBudget,
-    /// More threads than these would only take more memory.
+    /// One permit for each core. More threads would only take more memory.
     cores: Semaphore,
 }
 
@@ -83,7 +83,7 @@ impl Handler for Validator {
 }
 
 impl Validator {
-    /// The verdict, and the normalized JPEG of what is accepted.
+    /// The verdict. If the image is accepted, its normalized JPEG comes with it.
     async fn verdict(
         &self,
         bytes: Bytes,

@@ -1,4 +1,5 @@
-//! Names that are derived, not drawn, so that doing a thing twice changes nothing.
+//! Ids. Most are derived from what they name, so that doing a thing twice gives the same id
+//! and changes nothing.
 
 use std::{fmt, str::FromStr};
 
@@ -31,46 +32,50 @@ macro_rules! uuid_id {
 }
 
 uuid_id! {
-    /// One source of images on its way to a dataset. Drawn once, by whoever
-    /// enqueues it (UUIDv7, so that jobs sort by age).
+    /// The id of a job: one source of images on its way to a dataset. It is drawn when the
+    /// source is enqueued. It is a UUIDv7, so that jobs sort by age.
     JobId, "a job id (a UUID)"
 }
 
 impl JobId {
+    /// A new id.
     pub fn draw() -> Self {
         Self(Uuid::now_v7())
     }
 }
 
 uuid_id! {
-    /// One place in one job where an image is said to be: UUIDv5 of the source
-    /// URL or path in the job's own namespace.
+    /// The id of a candidate: one location in one job where an image should be. It is the
+    /// UUIDv5 of the location in the job's own namespace.
     CandidateId, "a candidate id (a UUID)"
 }
 
 impl CandidateId {
+    /// The id of the job's candidate at this location.
     pub fn of(job: JobId, location: &Location) -> Self {
         Self(Uuid::new_v5(&job.0, location.to_string().as_bytes()))
     }
 
-    /// Where a list gives each line a label of its own: a place that is listed
-    /// twice with different labels is two candidates, whose labels contradict each
-    /// other, and not one whose label is that of whoever came last.
+    /// The id of the job's candidate at this location with this label, for lists that give
+    /// each line a label of its own. A location that is listed with two labels is two
+    /// candidates, whose labels contradict each other. With one id the label that comes
+    /// last would win.
     pub fn of_labelled(job: JobId, location: &Location, label: &Label) -> Self {
-        // No location has a line break.
+        // No location contains a line break, so the name is unique.
         let name = format!("{location}\n{label}");
         Self(Uuid::new_v5(&job.0, name.as_bytes()))
     }
 }
 
 uuid_id! {
-    /// One training run: UUIDv5 of dataset, network and settings, so that the
-    /// same request makes the same run. The model it publishes has the same id.
+    /// The id of a training run, and of the model that the run publishes. It is the UUIDv5
+    /// of dataset, network and settings, so that the same request makes the same run.
     RunId, "a run id (a UUID)"
 }
 
 impl RunId {
-    /// `settings` is the canonical JSON of what the run was asked for.
+    /// The id of the run of this network on this dataset. `settings` is
+    /// [`TrainingSettings::canonical`](crate::TrainingSettings::canonical).
     pub fn of(dataset: &DatasetId, network: NetworkName, settings: &str) -> Self {
         let name = format!("{dataset}/{network}/{settings}");
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()))
@@ -85,11 +90,12 @@ macro_rules! sha256_id {
         pub struct $name([u8; 32]);
 
         impl $name {
+            /// The id of these bytes.
             pub fn of(bytes: &[u8]) -> Self {
                 Self(Sha256::digest(bytes).into())
             }
 
-            /// From a digest that was computed while streaming.
+            /// The id with this SHA-256, which was computed while the bytes were read.
             pub fn from_digest(digest: [u8; 32]) -> Self {
                 Self(digest)
             }
@@ -137,11 +143,11 @@ macro_rules! sha256_id {
 }
 
 sha256_id! {
-    /// The SHA-256 of an image's bytes as the web gave them.
+    /// The id of an image: the SHA-256 of its bytes as they were fetched.
     ImageId, "an image id (a SHA-256 in hexadecimal)"
 }
 
 sha256_id! {
-    /// The SHA-256 of a dataset's content: images, labels, split.
+    /// The id of a dataset: the SHA-256 of its content, which is images, labels and split.
     DatasetId, "a dataset id (a SHA-256 in hexadecimal)"
 }

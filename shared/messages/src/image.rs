@@ -1,5 +1,6 @@
 //! The messages about one image, from the candidate to its label.
 
+use maskline_foundation::time::unix_millis;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -23,11 +24,9 @@ pub struct Hop {
 impl Hop {
     /// The image is at `stage` now.
     pub fn now(stage: &str) -> Self {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let at = since.map_or(0, |d| d.as_millis() as u64);
         Self {
             stage: stage.to_owned(),
-            at,
+            at: unix_millis(),
         }
     }
 }

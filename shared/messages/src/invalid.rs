@@ -1,5 +1,6 @@
 //! Errors about a text that should be an id or another name.
 
+use maskline_foundation::text::first_chars;
 use strum::VariantNames;
 use thiserror::Error;
 
@@ -17,7 +18,7 @@ pub struct InvalidId {
 impl InvalidId {
     pub(crate) fn new(text: &str, expected: &'static str) -> Self {
         Self {
-            text: beginning(text),
+            text: first_chars(text, MOST_REPEATED).to_owned(),
             expected,
         }
     }
@@ -36,13 +37,9 @@ impl UnknownName {
     /// `expected` says what the names of `T` stand for, such as "a network".
     pub(crate) fn new<T: VariantNames>(text: &str, expected: &'static str) -> Self {
         Self {
-            text: beginning(text),
+            text: first_chars(text, MOST_REPEATED).to_owned(),
             expected,
             names: T::VARIANTS,
         }
     }
-}
-
-fn beginning(text: &str) -> String {
-    text.chars().take(MOST_REPEATED).collect()
 }

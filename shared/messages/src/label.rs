@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::invalid::InvalidId;
 
-/// A class's name, such as `with_mask`: 1 to 64 letters, digits, `_`, `-` or `.`.
+/// The name of a class, such as `with_mask`: 1 to 64 letters, digits, `_`, `-` or `.`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Label(String);

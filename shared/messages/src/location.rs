@@ -1,18 +1,19 @@
-//! The places that are found in a source, and what of a URL may be shown.
+//! The locations that are found in a source, and which part of a URL may be shown.
 
 use std::{fmt, path::PathBuf};
 
+use maskline_foundation::text::shortened;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-/// Where one image is said to be.
+/// Where an image is, according to its source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Location {
     Url(Url),
     Path(PathBuf),
-    /// A line of a list that names no place (counted from 1), so that it too
-    /// ends in the books.
+    /// A line of a list that does not name a location. It is a candidate too, so that its
+    /// rejection is counted. `line` counts from 1.
     Line {
         list: String,
         line: u64,
@@ -20,8 +21,8 @@ pub enum Location {
 }
 
 impl Location {
-    /// As logs, traces and people may see it, see [`shown`]. Ids are made of the
-    /// whole, which is what [`Display`](fmt::Display) gives.
+    /// The location as logs, traces and people may see it: see [`shown`]. Ids are made of
+    /// the whole location, which [`Display`](fmt::Display) gives.
     pub fn shown(&self) -> String {
         match self {
             Self::Url(url) => shown(url),
@@ -40,11 +41,11 @@ impl fmt::Display for Location {
     }
 }
 
-/// The most bytes of a URL: one that is longer is none that servers take.
+/// The most bytes that a URL may have. Servers do not accept longer ones.
 pub const MAX_URL: usize = 16 << 10;
 
-/// Whether a URL is one of more than [`MAX_URL`], as it is asked for and not as it
-/// was written: `ä` then has six bytes.
+/// Returns true if the URL has more than [`MAX_URL`] bytes in the form in which a server
+/// gets it. In this form `ä` has six bytes.
 pub fn is_too_long(url: &Url) -> bool {
     url.as_str().len() > MAX_URL
 }
@@ -52,9 +53,10 @@ pub fn is_too_long(url: &Url) -> bool {
 /// The most characters of a URL that are shown.
 const MOST_SHOWN: usize = 300;
 
-/// A parameter of a URL with one of these in its name lets in whoever has its value:
-/// signed URLs (`X-Amz-Signature`, `sig`, `Key-Pair-Id` …), tokens, keys. Some are in
-/// harmless names too, and hide what could have been shown.
+/// A URL's parameter is secret if its name contains one of these: its value, such as a
+/// signature (`X-Amz-Signature`, `sig`, `Key-Pair-Id`), a token or a key, gives access to
+/// whoever has it. Some of these are part of harmless names too, whose values are then
+/// hidden without need.
 const SECRETS: [&str; 10] = [
     "auth",
     "credential",
@@ -68,14 +70,14 @@ const SECRETS: [&str; 10] = [
     "token",
 ];
 
-/// A URL as logs, traces, error texts and records of them may show it: without user,
-/// password and fragment, secret parameters as `name=REDACTED` (after OpenTelemetry's
-/// conventions for `url.full`), and not endless.
+/// The URL as logs, traces, errors and records of them may show it. User, password and
+/// fragment are left out, secret parameters read `name=REDACTED` (as OpenTelemetry's
+/// conventions for `url.full` ask), and a long URL is cut.
 pub fn shown(url: &Url) -> String {
     let mut bare = url.clone();
     bare.set_fragment(None);
     if !bare.username().is_empty() || bare.password().is_some() {
-        // Fails only for URLs that can't have credentials, which have none.
+        // These fail only for URLs that can't have credentials, and so have none.
         let _ = bare.set_username("");
         let _ = bare.set_password(None);
     }
@@ -88,11 +90,7 @@ pub fn shown(url: &Url) -> String {
             });
         bare.set_query(Some(&parameters.collect::<Vec<_>>().join("&")));
     }
-    let text = bare.as_str();
-    match text.char_indices().nth(MOST_SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+    shortened(bare.as_str(), MOST_SHOWN)
 }
 
 fn is_secret(parameter: &str) -> bool {
@@ -105,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_of_a_url_lets_nobody_in() {
+    fn a_shown_url_has_no_secrets() {
         let cases = [
             ("https://me:hunter2@h/a.jpg#hunter2", "https://h/a.jpg"),
             ("https://h/a.jpg?w=2&x=&y", "https://h/a.jpg?w=2&x=&y"),
@@ -126,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_url_is_cut() {
+    fn a_long_url_is_cut() {
         let url = format!("http://h/{}", "x".repeat(MOST_SHOWN));
         let shown = shown(&url.parse().unwrap());
         assert_eq!(shown.chars().count(), MOST_SHOWN + 1);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Image formats, by content.
+/// The format of an image file, which is recognized by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Format {
@@ -18,23 +18,27 @@ pub enum Format {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurements {
     pub format: Format,
-    /// Pixels of the original as shown (after EXIF orientation).
+    /// The original's width in pixels, after the EXIF orientation is applied.
     pub width: u32,
+    /// The original's height in pixels, after the EXIF orientation is applied.
     pub height: u32,
-    /// 64-bit DCT perceptual hash of the picture, and of its mirror image.
+    /// The picture's 64-bit DCT perceptual hash.
     #[serde(with = "hash_hex")]
     pub phash: u64,
+    /// The perceptual hash of the picture's mirror image.
     #[serde(with = "hash_hex")]
     pub phash_mirrored: u64,
     /// Mean of luma, 0 to 1.
     pub brightness: f32,
     /// Standard deviation of luma, 0 to 1.
     pub contrast: f32,
-    /// Variance of the Laplacian of luma (0–255) at working size.
+    /// Variance of the Laplacian of luma (0 to 255) at the size that the validator measures
+    /// at.
     pub sharpness: f32,
 }
 
-// 16 hexadecimal digits: JSON numbers are doubles to many readers, and lose bits.
+// A hash is text of 16 hexadecimal digits, because many readers of JSON take numbers for
+// doubles and lose bits.
 mod hash_hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -1,4 +1,4 @@
-//! What a training run is asked for.
+//! The settings of a training run.
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, VariantNames};
@@ -22,7 +22,7 @@ fn unknown_optimizer(text: &str) -> UnknownName {
     UnknownName::new::<Optimizer>(text, "an optimizer")
 }
 
-/// What a training run is asked for. A run's id is derived from it.
+/// The settings of a training run. The run's id is derived from them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingSettings {
@@ -31,11 +31,11 @@ pub struct TrainingSettings {
     /// The side of the square network input, in pixels.
     pub pixels: u32,
     pub optimizer: Optimizer,
-    /// The peak of the cosine schedule.
+    /// The learning rate at the peak of the cosine schedule.
     pub learning_rate: f32,
     pub weight_decay: f32,
     pub label_smoothing: f32,
-    /// Epochs of linear warm-up; fractions allowed.
+    /// Epochs of linear warm-up. It need not be a whole number.
     pub warmup_epochs: f32,
     pub seed: u64,
 }

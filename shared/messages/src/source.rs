@@ -1,4 +1,4 @@
-//! What a person enqueues.
+//! Sources of images, which a person enqueues.
 
 use std::{fmt, path::PathBuf};
 
@@ -14,16 +14,16 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Source {
-    /// A folder, searched recursively. Must be visible to the scraper.
+    /// A folder, which is searched recursively. The scraper must be able to read it.
     Folder { path: PathBuf },
-    /// A list of URLs, one a line, or a CSV with a column `url` and perhaps one
-    /// `label`: a file that the scraper sees, or itself on the web.
+    /// A list with a URL on each line, or a CSV file with a column `url` and perhaps a
+    /// column `label`. It is a file that the scraper can read, or a URL itself.
     Urls { list: Location },
-    /// A web page, for the images in it.
+    /// A web page. Its images are the candidates.
     Page { url: Url },
 }
 
-/// For logs, traces and people: without what opens a door, see [`shown`].
+/// The source as logs, traces and people may see it, without secrets: see [`shown`].
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -38,12 +38,12 @@ impl fmt::Display for Source {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum Labeling {
-    /// Everything in the source is of this class.
+    /// Every image of the source has this label.
     Declared { label: Label },
-    /// The name of the folder that the file lies in, or of the last folder in
+    /// The label is the name of the folder that the file is in, or of the last folder in
     /// the URL's path.
     Folder,
-    /// The column `label` of a CSV list.
+    /// The label is in the column `label` of a CSV list.
     Column,
 }
 

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration, time::Instant};
 
 use anyhow::anyhow;
 use futures::FutureExt;
-use maskline_foundation::RetryPolicy;
+use maskline_foundation::{Backoff, RetryPolicy};
 use maskline_messages::Message;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, warn};
@@ -23,13 +23,8 @@ use crate::{
 /// takes a delivery back after half an hour, so this is less.
 const HOLD_LIMIT: Duration = Duration::from_secs(20 * 60);
 
-/// The waits while a delivery is held.
-const HOLD_WAIT: RetryPolicy = RetryPolicy {
-    base: 0.1,
-    factor: 2.0,
-    cap: 5.0,
-    attempts: u32::MAX,
-};
+/// The waits while a delivery is held, in seconds.
+const HOLD_WAITS: Backoff = Backoff::doubling(0.1, 5.0);
 
 /// A message that was delivered so often and never settled is given up unhandled: it may
 /// be what kills the processes that take it. RabbitMQ has a limit of its own, past which
@@ -134,7 +129,8 @@ impl Handling {
         context: &Context,
     ) -> Result<Outcome, Failure> {
         let hold = Hold::begin(&self.stopping);
-        for waits in 0.. {
+        let mut backoff = HOLD_WAITS;
+        loop {
             let handled = AssertUnwindSafe(self.intake.handle(message.clone(), context))
                 .catch_unwind()
                 .await
@@ -143,12 +139,11 @@ impl Handling {
                 Err(Failure::Outage(error)) if hold.may_go_on() => {
                     let (queue, error) = (self.intake.queue, format!("{error:#}"));
                     warn!(%queue, error, "a store is away: waiting for it");
-                    hold.wait(waits).await;
+                    hold.wait(&mut backoff).await;
                 }
                 handled => return handled,
             }
         }
-        unreachable!("the limit on waiting comes before four billion waits")
     }
 
     fn failed(&self, failure: Failure, attempts: u32) -> AttemptOutcome {
@@ -223,16 +218,16 @@ impl Handling {
     }
 
     async fn send_into_room(&self, message: &Message, hold: &Hold<'_>) -> Result<(), BrokerError> {
-        for waits in 0.. {
+        let mut backoff = HOLD_WAITS;
+        loop {
             match self.sender.send(message.clone()).await {
                 Err(BrokerError::Full(queue)) if hold.may_go_on() => {
                     debug!(%queue, "full: waiting for room");
-                    hold.wait(waits).await;
+                    hold.wait(&mut backoff).await;
                 }
                 sent => return sent,
             }
         }
-        unreachable!("the limit on waiting comes before four billion waits")
     }
 
     /// The candidate or the job of a message that is given up has failed. The storer gets
@@ -336,10 +331,10 @@ impl<'a> Hold<'a> {
         self.since.elapsed() < HOLD_LIMIT && !self.stopping.is_cancelled()
     }
 
-    async fn wait(&self, waits: u32) {
+    async fn wait(&self, backoff: &mut Backoff) {
         tokio::select! {
             () = self.stopping.cancelled() => {}
-            () = tokio::time::sleep(HOLD_WAIT.delay(waits, None)) => {}
+            () = backoff.wait() => {}
         }
     }
 }

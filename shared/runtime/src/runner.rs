@@ -232,11 +232,12 @@ impl Taker {
     /// that the service was stopped meanwhile.
     async fn consumer(&self) -> anyhow::Result<Option<Box<dyn Consumer>>> {
         let queue = self.handling.intake.queue;
-        for failures in 0.. {
+        let mut backoff = RetryPolicy::DEFAULT.backoff();
+        loop {
             match self.broker.consume(queue, self.prefetch()).await {
                 Ok(consumer) => return Ok(Some(consumer)),
                 Err(error @ BrokerError::Unavailable(_)) => {
-                    let wait = RetryPolicy::DEFAULT.delay(failures, None);
+                    let wait = backoff.next_wait();
                     warn!(%queue, %error, ?wait, "can't take messages yet");
                     tokio::select! {
                         () = self.stopping.cancelled() => return Ok(None),
@@ -246,7 +247,6 @@ impl Taker {
                 Err(error) => return Err(error).context(format!("can't take from {queue}")),
             }
         }
-        Ok(None)
     }
 
     /// The prefetch is half as many again as are handled at a time, so that no permit waits

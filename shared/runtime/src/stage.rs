@@ -80,7 +80,7 @@ pub trait Worker: Send + Sync + 'static {
     /// The service's handlers notify this when there is new work. The runner calls
     /// [`work`](Self::work) at the start, after every notification, and every few seconds,
     /// so that work is found that a replica left when it died.
-    fn wake(&self) -> Arc<Notify>;
+    fn notify(&self) -> Arc<Notify>;
 
     /// Claims one piece of work, does it and publishes what follows from it with
     /// [`WorkContext::send`]. Returns `false` if there was none to claim.

@@ -25,11 +25,11 @@ pub async fn keep_working(
     interval: Duration,
 ) {
     let metrics = WorkerMetrics::new(stage, worker.name());
-    let wake = worker.wake();
+    let notify = worker.notify();
     let mut backoff = WAITS;
     while !context.stopping.is_cancelled() {
         // Listening before looking: a notice in between is not missed.
-        let mut notice = pin!(wake.notified());
+        let mut notice = pin!(notify.notified());
         notice.as_mut().enable();
         let began = Instant::now();
         let worked = AssertUnwindSafe(worker.work(&context)).catch_unwind().await;

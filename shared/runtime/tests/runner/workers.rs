@@ -25,7 +25,7 @@ enum Turn {
 struct Script {
     turns: Mutex<VecDeque<Turn>>,
     called: UnboundedSender<()>,
-    wake: Arc<Notify>,
+    notify: Arc<Notify>,
 }
 
 #[async_trait]
@@ -34,8 +34,8 @@ impl Worker for Script {
         "script"
     }
 
-    fn wake(&self) -> Arc<Notify> {
-        self.wake.clone()
+    fn notify(&self) -> Arc<Notify> {
+        self.notify.clone()
     }
 
     async fn work(&self, context: &WorkContext) -> anyhow::Result<bool> {
@@ -62,20 +62,20 @@ impl Worker for Script {
     }
 }
 
-/// A service with a worker that follows `turns`, its wake-up call, its calls.
+/// A service with a worker that follows `turns`, its notification, its calls.
 fn working(
     name: &'static str,
     turns: impl IntoIterator<Item = Turn>,
 ) -> (Service, Arc<Notify>, UnboundedReceiver<()>) {
     let (called, calls) = unbounded_channel();
-    let wake = Arc::new(Notify::new());
+    let notify = Arc::new(Notify::new());
     let script = Script {
         turns: Mutex::new(turns.into_iter().collect()),
         called,
-        wake: wake.clone(),
+        notify: notify.clone(),
     };
     let stage = stub(name, |_: TrainerRequests, _| async { Ok(Outcome::done()) });
-    (stage.worker(script), wake, calls)
+    (stage.worker(script), notify, calls)
 }
 
 async fn calls(calls: &mut UnboundedReceiver<()>, n: usize) {
@@ -88,11 +88,12 @@ async fn calls(calls: &mut UnboundedReceiver<()>, n: usize) {
 async fn all_work_there_is_is_done_at_start_and_again_at_a_notice() {
     let mut bench = Bench::new().await;
     bench.args.worker_interval = 3600.0;
-    let (service, wake, mut called) = working("noticing", [Turn::Done, Turn::Done, Turn::Nothing]);
+    let (service, notify, mut called) =
+        working("noticing", [Turn::Done, Turn::Done, Turn::Nothing]);
     let running = bench.start(vec![service]).await;
 
     calls(&mut called, 3).await;
-    wake.notify_one();
+    notify.notify_one();
 
     calls(&mut called, 1).await;
     running.stop().await;
