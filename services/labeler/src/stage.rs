@@ -10,7 +10,7 @@ use maskline_messages::{
     Hop, How, ImageLabeled, ImageRejected, ImageValidated, JobId, Label, Message, Queue, Reason,
 };
 use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
-use maskline_storage::Catalog;
+use maskline_storage::catalog::{Images, Jobs};
 use parking_lot::Mutex;
 
 use crate::{NAME, opinion::Adviser};
@@ -23,7 +23,8 @@ const JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Gives images their class.
 pub struct Labeler {
-    catalog: Arc<dyn Catalog>,
+    jobs: Arc<dyn Jobs>,
+    images: Arc<dyn Images>,
     /// `None`: no model is asked.
     adviser: Option<Adviser>,
     /// A job's classes never change.
@@ -31,9 +32,10 @@ pub struct Labeler {
 }
 
 impl Labeler {
-    pub fn new(catalog: Arc<dyn Catalog>, adviser: Option<Adviser>) -> Self {
+    pub fn new(jobs: Arc<dyn Jobs>, images: Arc<dyn Images>, adviser: Option<Adviser>) -> Self {
         Self {
-            catalog,
+            jobs,
+            images,
             adviser,
             classes: Mutex::new(LruCache::new(JOBS)),
         }
@@ -44,7 +46,7 @@ impl Labeler {
         if let Some(classes) = self.classes.lock().get(&id) {
             return Ok(classes.clone());
         }
-        let job = self.catalog.job(id).await?;
+        let job = self.jobs.job(id).await?;
         let job = job.ok_or_else(|| {
             Failure::poison(anyhow!(
                 "job {id} is not in the catalog: is this the catalog that it was enqueued in?"
@@ -87,7 +89,7 @@ impl Stage for Labeler {
         let fetched = &validated.fetched;
         let (job, candidate) = (fetched.job, fetched.candidate);
         let first = self
-            .catalog
+            .images
             .claim_image(job, &fetched.image, candidate)
             .await?;
         if first != candidate {

@@ -162,14 +162,14 @@ mod tests {
                     error: "boom".to_owned(),
                 },
             };
-            self.catalog.end_candidate(&given_up).await.unwrap();
+            self.catalog.finish_candidate(&given_up).await.unwrap();
             (job.id, found)
         }
 
         /// The job fails, because nothing of it is left.
         async fn settle(&self, job: JobId) {
             self.catalog.finish_expansion(job).await.unwrap();
-            self.catalog.offer(&Work::Freeze(job)).await.unwrap();
+            self.catalog.offer_work(&Work::Freeze(job)).await.unwrap();
             let settled = self.catalog.settled(job).await.unwrap().unwrap();
             let failing = self.catalog.fail_settled(job, "nothing is left", settled);
             failing.await.unwrap();

@@ -126,7 +126,7 @@ pub async fn jobs(catalog: &dyn Catalog, most: usize) -> Result<Vec<JobView>> {
 }
 
 async fn of_job(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
-    let books = catalog.books(job.id).await?;
+    let books = catalog.counts(job.id).await?;
     let runs = runs_of(catalog, &job).await?;
     Ok(JobView {
         id: job.id,

@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_storage::StorageArgs;
+use maskline_storage::{StorageArgs, catalog_answers, objects_answer};
 
 use crate::{
     fetch::{Fetcher, Limits},
@@ -91,6 +91,9 @@ impl FetchArgs {
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.at.data).await?;
     let fetcher = Fetcher::new(args.fetch.limits())?;
-    let scraper = Scraper::new(stores.objects.clone(), stores.catalog.clone(), fetcher);
-    Ok(stores.probed(Service::new(scraper)))
+    let (objects, catalog) = (stores.objects, stores.catalog);
+    let scraper = Scraper::new(objects.clone(), catalog.clone(), catalog.clone(), fetcher);
+    Ok(Service::new(scraper)
+        .probe("objects", objects_answer(&objects))
+        .probe("catalog", catalog_answers(&catalog)))
 }

@@ -10,7 +10,8 @@ use maskline_messages::{
 };
 use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
 use maskline_storage::{
-    Catalog, ObjectStore,
+    ObjectStore,
+    catalog::{Candidates, Jobs},
     records::{JobState, NewCandidate},
 };
 
@@ -27,17 +28,24 @@ const FETCHES: usize = 16;
 /// Expands and fetches.
 pub struct Scraper {
     objects: Arc<dyn ObjectStore>,
-    catalog: Arc<dyn Catalog>,
+    jobs: Arc<dyn Jobs>,
+    candidates: Arc<dyn Candidates>,
     fetcher: Arc<Fetcher>,
     expander: Expander,
 }
 
 impl Scraper {
-    pub fn new(objects: Arc<dyn ObjectStore>, catalog: Arc<dyn Catalog>, fetcher: Fetcher) -> Self {
+    pub fn new(
+        objects: Arc<dyn ObjectStore>,
+        jobs: Arc<dyn Jobs>,
+        candidates: Arc<dyn Candidates>,
+        fetcher: Fetcher,
+    ) -> Self {
         let fetcher = Arc::new(fetcher);
         Self {
             objects,
-            catalog,
+            jobs,
+            candidates,
             expander: Expander::new(fetcher.clone()),
             fetcher,
         }
@@ -112,7 +120,7 @@ impl Scraper {
                 label: found.label.clone(),
             })
             .collect();
-        self.catalog.add_candidates(&candidates).await?;
+        self.candidates.add_candidates(&candidates).await?;
         let so_far = request.found + found.len() as u64;
         tracing::info!(%job, source = %request.source, found = so_far, more = next.is_some(), "expanded");
         let messages = found
@@ -130,7 +138,7 @@ impl Scraper {
     }
 
     async fn is_expanding(&self, id: JobId) -> Result<bool, Failure> {
-        let job = self.catalog.job(id).await?;
+        let job = self.jobs.job(id).await?;
         let job = job.ok_or_else(|| {
             Failure::poison(anyhow!(
                 "job {id} is not in the catalog: is this the catalog that it was enqueued in?"

@@ -9,7 +9,8 @@ use maskline_messages::{
 };
 use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
 use maskline_storage::{
-    Catalog, ObjectStore, StorageError,
+    ObjectStore, StorageError,
+    catalog::{Candidates, Images, Jobs, Leases},
     records::{CandidateState, End, Ending, ImageDocument, JobState, Work},
 };
 use tokio::sync::Notify;
@@ -23,7 +24,10 @@ const IMAGES: usize = 16;
 /// Writes the documents and keeps the books.
 pub struct Books {
     pub objects: Arc<dyn ObjectStore>,
-    pub catalog: Arc<dyn Catalog>,
+    pub jobs: Arc<dyn Jobs>,
+    pub candidates: Arc<dyn Candidates>,
+    pub images: Arc<dyn Images>,
+    pub leases: Arc<dyn Leases>,
     /// Notified when a job may have become complete.
     pub progress: Arc<Notify>,
 }
@@ -99,7 +103,7 @@ impl Books {
             opinion,
             measurements: validated.measurements,
         };
-        self.catalog.put_image(&document).await?;
+        self.images.put_image(&document).await?;
         let ending = Ending {
             candidate: fetched.candidate,
             image: Some(fetched.image),
@@ -135,7 +139,7 @@ impl Books {
                 error: failed.error,
             },
         };
-        self.catalog.end_candidate(&ending).await?;
+        self.candidates.finish_candidate(&ending).await?;
         Ok(())
     }
 
@@ -143,11 +147,11 @@ impl Books {
     /// have been frozen without it.
     async fn end(&self, job: JobId, ending: &Ending) -> Result<(), Failure> {
         let candidate = ending.candidate;
-        if self.catalog.end_candidate(ending).await? != CandidateState::Failed {
+        if self.candidates.finish_candidate(ending).await? != CandidateState::Failed {
             return Ok(());
         }
-        self.catalog.reopen_candidates(job, &[candidate]).await?;
-        match self.catalog.end_candidate(ending).await? {
+        self.candidates.reopen_candidates(job, &[candidate]).await?;
+        match self.candidates.finish_candidate(ending).await? {
             // Given up once more in between, or the candidate of another job.
             CandidateState::Failed => Err(Failure::retry(anyhow!(
                 "candidate {candidate} of job {job} stays given up"
@@ -158,10 +162,10 @@ impl Books {
 
     /// A job that is expanded has nothing to fear from a step that comes again.
     async fn job_failed(&self, failed: JobFailed) -> Result<(), Failure> {
-        let job = self.catalog.job(failed.job).await?;
+        let job = self.jobs.job(failed.job).await?;
         if job.is_some_and(|job| job.state == JobState::Expanding) {
             let error = format!("{}: {}", failed.stage, failed.error);
-            self.catalog.fail_job(failed.job, &error).await?;
+            self.jobs.fail_job(failed.job, &error).await?;
             tracing::error!(job = %failed.job, error, "the job failed");
         }
         Ok(())
@@ -169,8 +173,8 @@ impl Books {
 
     /// From now on the job may become complete, and the freezer watches it.
     async fn expanded(&self, expanded: SourceExpanded) -> Result<(), Failure> {
-        self.catalog.finish_expansion(expanded.job).await?;
-        self.catalog.offer(&Work::Freeze(expanded.job)).await?;
+        self.jobs.finish_expansion(expanded.job).await?;
+        self.leases.offer_work(&Work::Freeze(expanded.job)).await?;
         Ok(())
     }
 }

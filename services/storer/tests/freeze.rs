@@ -37,13 +37,17 @@ impl Place {
         Self {
             freezer: Freezer {
                 objects: stores.objects.clone(),
-                catalog: stores.catalog.clone(),
-                leases: LeaseWatch::default(),
+                jobs: stores.catalog.clone(),
+                images: stores.catalog.clone(),
+                leases: LeaseWatch::new(stores.catalog.clone()),
                 progress: Arc::default(),
             },
             books: Books {
                 objects: stores.objects.clone(),
-                catalog: stores.catalog.clone(),
+                jobs: stores.catalog.clone(),
+                candidates: stores.catalog.clone(),
+                images: stores.catalog.clone(),
+                leases: stores.catalog.clone(),
                 progress: Arc::default(),
             },
             context: WorkContext {
@@ -94,7 +98,7 @@ impl Place {
     async fn expanded(&self, job: JobId) {
         self.stores.catalog.finish_expansion(job).await.unwrap();
         let freezing = Work::Freeze(job);
-        self.stores.catalog.offer(&freezing).await.unwrap();
+        self.stores.catalog.offer_work(&freezing).await.unwrap();
     }
 
     async fn store(&self, job: JobId, candidate: CandidateId, number: u64) {
@@ -112,7 +116,7 @@ impl Place {
             trace_id: None,
             end,
         };
-        self.stores.catalog.end_candidate(&ending).await.unwrap();
+        self.stores.catalog.finish_candidate(&ending).await.unwrap();
     }
 
     /// What the trainers were told, and how many messages wait for them then.
@@ -319,7 +323,7 @@ async fn what_was_given_up_and_comes_on_by_itself_makes_a_new_version_too() {
     let (second, waiting) = place.told().await;
     assert_ne!(second.dataset, first.dataset);
     assert_eq!(waiting, 0);
-    let books = place.stores.catalog.books(job).await.unwrap();
+    let books = place.stores.catalog.counts(job).await.unwrap();
     assert_eq!((books.stored, books.failed, books.in_flight), (20, 0, 0));
 }
 
@@ -331,7 +335,7 @@ async fn what_can_not_be_opened_again_fails_and_is_not_tried_for_ever() {
     // Not a candidate of the job that the message names.
     let failure = place.try_to_label(other, given_up, 0).await.unwrap_err();
     assert!(matches!(failure, Failure::Retry { .. }), "{failure}");
-    let books = place.stores.catalog.books(job).await.unwrap();
+    let books = place.stores.catalog.counts(job).await.unwrap();
     assert_eq!((books.failed, books.in_flight), (1, 0));
 }
 
@@ -361,8 +365,9 @@ async fn who_is_asked_to_stop_in_the_middle_gives_the_job_back_and_another_freez
     let stuck = Arc::new(Stuck::default());
     let stopped = Freezer {
         objects: stuck.clone(),
-        catalog: place.stores.catalog.clone(),
-        leases: LeaseWatch::default(),
+        jobs: place.stores.catalog.clone(),
+        images: place.stores.catalog.clone(),
+        leases: LeaseWatch::new(place.stores.catalog.clone()),
         progress: Arc::default(),
     };
     let context = WorkContext {
@@ -440,7 +445,7 @@ async fn one_jobs_trouble_does_not_hold_up_another() {
     place
         .stores
         .catalog
-        .offer(&Work::Freeze(unknown))
+        .offer_work(&Work::Freeze(unknown))
         .await
         .unwrap();
     for (number, candidate) in candidates.iter().enumerate() {
@@ -503,6 +508,6 @@ async fn a_step_that_fails_late_does_not_fail_an_expanded_job() {
         attempts: 3,
     };
     place.books.handle(given_up.into(), &context).await.unwrap();
-    let books = place.stores.catalog.books(expanding).await.unwrap();
+    let books = place.stores.catalog.counts(expanding).await.unwrap();
     assert_eq!((books.found, books.failed, books.in_flight), (1, 1, 0));
 }

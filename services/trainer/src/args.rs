@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use maskline_models::device::{self, Choice};
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_storage::{StorageArgs, lease::LeaseWatch};
+use maskline_storage::{StorageArgs, catalog_answers, lease::LeaseWatch, objects_answer};
 use tokio::sync::Notify;
 
 use crate::{requests::Requests, worker::Trainer};
@@ -68,17 +68,21 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     tracing::info!(device = compute.name, "training on");
     let wake = Arc::new(Notify::new());
     let requests = Requests {
-        catalog: stores.catalog.clone(),
+        library: stores.catalog.clone(),
+        leases: stores.catalog.clone(),
         wake: wake.clone(),
     };
     let trainer = Trainer::new(
         stores.clone(),
-        LeaseWatch::default(),
+        LeaseWatch::new(stores.catalog.clone()),
         wake,
         compute,
         args.trainer.image_bytes(),
     );
-    Ok(stores.probed(Service::new(requests).worker(trainer)))
+    Ok(Service::new(requests)
+        .worker(trainer)
+        .probe("objects", objects_answer(&stores.objects))
+        .probe("catalog", catalog_answers(&stores.catalog)))
 }
 
 #[cfg(test)]

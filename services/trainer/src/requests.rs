@@ -10,7 +10,7 @@ use maskline_messages::{
 };
 use maskline_runtime::{Context, Failure, Intake, Outcome, Stage, telemetry};
 use maskline_storage::{
-    Catalog,
+    catalog::{Leases, Library},
     records::{Run, RunState, Work, now},
 };
 use tokio::sync::Notify;
@@ -20,7 +20,8 @@ use crate::NAME;
 /// Records runs; the work on them is done elsewhere, because it takes longer
 /// than a delivery may be held.
 pub struct Requests {
-    pub catalog: Arc<dyn Catalog>,
+    pub library: Arc<dyn Library>,
+    pub leases: Arc<dyn Leases>,
     /// Notified when there is a run to work on.
     pub wake: Arc<Notify>,
 }
@@ -88,8 +89,8 @@ impl Requests {
                 traceparent: telemetry::current_traceparent(),
                 created: now(),
             };
-            self.catalog.create_run(&run).await?;
-            self.catalog.offer(&Work::Train(id)).await?;
+            self.library.create_run(&run).await?;
+            self.leases.offer_work(&Work::Train(id)).await?;
             tracing::info!(run = %id, %network, %dataset, "to be trained");
             self.wake.notify_one();
         }
@@ -114,7 +115,8 @@ mod tests {
     async fn each_network_is_one_run_however_often_it_is_asked_for() {
         let store = Store::new().await;
         let requests = Requests {
-            catalog: store.catalog.clone(),
+            library: store.catalog.clone(),
+            leases: store.catalog.clone(),
             wake: Arc::default(),
         };
         let dataset = DatasetId::of(b"a dataset");
@@ -152,7 +154,8 @@ mod tests {
     async fn a_dataset_that_nothing_is_to_be_trained_on_makes_no_run() {
         let store = Store::new().await;
         let requests = Requests {
-            catalog: store.catalog.clone(),
+            library: store.catalog.clone(),
+            leases: store.catalog.clone(),
             wake: Arc::default(),
         };
         let ready = DatasetReady {
@@ -169,7 +172,8 @@ mod tests {
     async fn other_messages_are_poison() {
         let store = Store::new().await;
         let requests = Requests {
-            catalog: store.catalog.clone(),
+            library: store.catalog.clone(),
+            leases: store.catalog.clone(),
             wake: Arc::default(),
         };
         let message = maskline_messages::SourceExpanded {

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_storage::StorageArgs;
+use maskline_storage::{StorageArgs, objects_answer};
 
 use crate::stage::Validator;
 
@@ -13,7 +13,11 @@ use crate::stage::Validator;
 #[command(
     name = "maskline-validator",
     version,
-    after_help = "Example:\n  maskline-validator --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline --min-side 64"
+    mut_arg("catalog", |catalog| catalog.help("This service does not use the catalog").long_help(
+        "This service does not use the catalog. It takes the address so that all services \
+         can be started with the same flags",
+    )),
+    after_help = "Example:\n  maskline-validator --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --min-side 64"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -73,11 +77,11 @@ impl Default for LimitArgs {
     }
 }
 
-/// The service, connected to its objects and its catalog.
+/// The service, connected to the object store. It uses no catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
-    let stores = args.storage.open(&args.runtime.at.data).await?;
-    let validator = Validator::new(stores.objects.clone(), args.limits.clone());
-    Ok(stores.probed(Service::new(validator)))
+    let objects = args.storage.open_objects(&args.runtime.at.data).await?;
+    let validator = Validator::new(objects.clone(), args.limits.clone());
+    Ok(Service::new(validator).probe("objects", objects_answer(&objects)))
 }
 
 #[cfg(test)]

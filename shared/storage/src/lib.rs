@@ -1,11 +1,12 @@
-//! Where things live: raw and derived bytes in an [`ObjectStore`], everything
-//! that is known about them in a [`Catalog`].
+//! The two stores: raw and derived bytes in an [`ObjectStore`], everything that is known
+//! about them in a [`Catalog`].
 
 mod args;
 pub mod catalog;
 pub mod error;
 pub mod lease;
 pub mod objects;
+mod readiness;
 pub mod records;
 mod serve;
 
@@ -13,3 +14,4 @@ pub use args::{StorageArgs, Stores};
 pub use catalog::Catalog;
 pub use error::StorageError;
 pub use objects::{ObjectStore, Upload};
+pub use readiness::{catalog_answers, objects_answer};

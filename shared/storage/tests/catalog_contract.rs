@@ -20,7 +20,7 @@ use maskline_messages::{
 };
 use maskline_storage::{
     Catalog, StorageError, catalog,
-    lease::{Held, LeaseWatch},
+    lease::{HeldLease, LeaseWatch},
     records::{
         Books, CandidateState, Dataset, End, Ending, ImageDocument, Job, JobState, Lease, Model,
         NewCandidate, Run, RunState, SplitSettings, Work,
@@ -233,7 +233,7 @@ async fn a_failed_expansion_is_gone_on_with_when_it_is_opened_again(place: &Plac
         assert_eq!(found.replayed.as_deref(), Some("letter"));
     }
     catalog.finish_expansion(job).await.unwrap();
-    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    catalog.offer_work(&Work::Freeze(job)).await.unwrap();
     catalog.reopen_expansion(job, "letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Running);
 
@@ -263,7 +263,7 @@ async fn candidates_are_recorded_once(place: &Place) {
     catalog.add_candidates(&again).await.unwrap();
     catalog.add_candidates(&[]).await.unwrap();
 
-    assert_eq!(catalog.books(job).await.unwrap().found, 3);
+    assert_eq!(catalog.counts(job).await.unwrap().found, 3);
     let found = catalog.candidate(a.id).await.unwrap().unwrap();
     assert_eq!(found.state, CandidateState::Stored);
     let found = catalog.candidate(c.id).await.unwrap().unwrap();
@@ -283,7 +283,7 @@ async fn a_large_batch_of_candidates_is_recorded(place: &Place) {
     let many: Vec<_> = (0..3_000).map(|number| candidate(job, number)).collect();
     catalog.add_candidates(&many).await.unwrap();
     catalog.add_candidates(&many[1_000..]).await.unwrap();
-    let books = catalog.books(job).await.unwrap();
+    let books = catalog.counts(job).await.unwrap();
     assert_eq!((books.found, books.in_flight), (3_000, 3_000));
 }
 
@@ -334,7 +334,7 @@ async fn stored_and_rejected_are_for_good(place: &Place) {
         for candidate in [&a, &b] {
             let mut ending = ending(candidate.id, late.clone());
             ending.image = Some(ImageId::of(b"another"));
-            let found = catalog.end_candidate(&ending).await.unwrap();
+            let found = catalog.finish_candidate(&ending).await.unwrap();
             let expected = match candidate.id == a.id {
                 true => CandidateState::Stored,
                 false => CandidateState::Rejected,
@@ -369,14 +369,14 @@ async fn a_failed_candidate_that_is_opened_again_ends_anew(place: &Place) {
         error: "later".to_owned(),
     };
     for late in [End::Stored, rejected(Reason::Empty), later] {
-        let found = catalog.end_candidate(&ending(c.id, late)).await;
+        let found = catalog.finish_candidate(&ending(c.id, late)).await;
         assert_eq!(found, Ok(CandidateState::Failed), "for a person to decide");
     }
     for _ in 0..2 {
         let (reopened, job) = ([a.id, b.id], job);
         catalog.reopen_candidates(job, &reopened).await.unwrap();
     }
-    let books = catalog.books(job).await.unwrap();
+    let books = catalog.counts(job).await.unwrap();
     assert_eq!((books.in_flight, books.failed), (2, 1));
     let found = catalog.candidate(a.id).await.unwrap().unwrap();
     assert_eq!((found.stage, found.error), (None, None));
@@ -403,7 +403,7 @@ async fn frozen_without(catalog: &dyn Catalog) -> (JobId, NewCandidate, Dataset)
         .unwrap();
     end(catalog, candidate.id, failed()).await;
     catalog.finish_expansion(job).await.unwrap();
-    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    catalog.offer_work(&Work::Freeze(job)).await.unwrap();
     let dataset = dataset(job, b"without it");
     freeze(catalog, job, &dataset).await;
     (job, candidate, dataset)
@@ -414,7 +414,7 @@ async fn a_frozen_job_waits_for_a_candidate_that_is_opened_again(place: &Place) 
     let (job, candidate, without) = frozen_without(&*catalog).await;
     let work = Work::Freeze(job);
     let held = take(&*catalog, &work, "one").await;
-    assert_eq!(catalog.finish(&held).await, Ok(true));
+    assert_eq!(catalog.finish_work(&held).await, Ok(true));
 
     let reopened = [candidate.id];
     catalog.reopen_candidates(job, &reopened).await.unwrap();
@@ -462,7 +462,7 @@ async fn what_was_planned_before_a_candidate_was_opened_again_freezes_nothing(pl
         .unwrap();
     end(&*catalog, candidate.id, failed()).await;
     catalog.finish_expansion(job).await.unwrap();
-    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    catalog.offer_work(&Work::Freeze(job)).await.unwrap();
     let before = catalog.settled(job).await.unwrap().expect("it is settled");
 
     catalog
@@ -486,8 +486,8 @@ async fn who_held_the_freezing_before_it_was_opened_again_does_not_end_it(place:
     let catalog = place.open().await;
     let (job, candidate, _) = frozen_without(&*catalog).await;
     let work = Work::Freeze(job);
-    let watch = LeaseWatch::default();
-    let held = watch.claim_any(&catalog, "freeze", "a").await.unwrap();
+    let watch = LeaseWatch::new(catalog.clone());
+    let held = watch.claim_any("freeze", "a").await.unwrap();
     let held = held.expect("it is free");
     catalog
         .reopen_candidates(job, &[candidate.id])
@@ -509,10 +509,10 @@ async fn a_job_of_which_all_have_ended_for_good_stays_frozen(place: &Place) {
     store(&*catalog, &a, b"a", "with_mask").await;
     end(&*catalog, b.id, rejected(Reason::Empty)).await;
     catalog.finish_expansion(job).await.unwrap();
-    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    catalog.offer_work(&Work::Freeze(job)).await.unwrap();
     let held = take(&*catalog, &Work::Freeze(job), "one").await;
     freeze(&*catalog, job, &dataset(job, b"a")).await;
-    assert_eq!(catalog.finish(&held).await, Ok(true));
+    assert_eq!(catalog.finish_work(&held).await, Ok(true));
 
     let ended = [a.id, b.id, unknown.id];
     catalog.reopen_candidates(job, &ended).await.unwrap();
@@ -553,7 +553,7 @@ async fn an_ending_keeps_what_it_does_not_say(place: &Place) {
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
         ..ending(candidate.id, failed())
     };
-    catalog.end_candidate(&first).await.unwrap();
+    catalog.finish_candidate(&first).await.unwrap();
     let reopened = [candidate.id];
     catalog.reopen_candidates(job, &reopened).await.unwrap();
     let history = vec![Hop::now("validator"), Hop::now("storer")];
@@ -563,7 +563,7 @@ async fn an_ending_keeps_what_it_does_not_say(place: &Place) {
         history: history.clone(),
         ..ending(candidate.id, rejected(Reason::Empty))
     };
-    catalog.end_candidate(&second).await.unwrap();
+    catalog.finish_candidate(&second).await.unwrap();
     let found = catalog.candidate(candidate.id).await.unwrap().unwrap();
     assert_eq!(found.image, Some(image));
     assert_eq!(found.trace_id, first.trace_id);
@@ -576,7 +576,7 @@ async fn an_unknown_candidate_is_not_found(place: &Place) {
     let catalog = place.open().await;
     let unknown = candidate(JobId::draw(), 1).id;
     for end in [End::Stored, rejected(Reason::Empty), failed()] {
-        let outcome = catalog.end_candidate(&ending(unknown, end)).await;
+        let outcome = catalog.finish_candidate(&ending(unknown, end)).await;
         let not_found = StorageError::NotFound(format!("candidate {unknown}"));
         assert_eq!(outcome, Err(not_found));
     }
@@ -611,9 +611,9 @@ async fn the_books_balance(place: &Place) {
             ("http_status".to_owned(), 2),
         ]),
     };
-    assert_eq!(catalog.books(job).await, Ok(expected));
+    assert_eq!(catalog.counts(job).await, Ok(expected));
     let empty = Books::default();
-    assert_eq!(catalog.books(JobId::draw()).await, Ok(empty));
+    assert_eq!(catalog.counts(JobId::draw()).await, Ok(empty));
 }
 
 async fn the_books_are_those_of_the_candidates_whenever_one_looks(place: &Place) {
@@ -625,7 +625,7 @@ async fn the_books_are_those_of_the_candidates_whenever_one_looks(place: &Place)
         let (walked, catalog) = (walked.clone(), one.clone());
         tokio::spawn(async move {
             while !walked.is_cancelled() {
-                catalog.books(job).await.unwrap();
+                catalog.counts(job).await.unwrap();
             }
         })
     };
@@ -641,21 +641,21 @@ async fn the_books_are_those_of_the_candidates_whenever_one_looks(place: &Place)
                 };
                 end(&*other, candidate.id, how).await;
             }
-            assert_eq!(one.books(job).await, Ok(counted(&*one, job).await));
+            assert_eq!(one.counts(job).await, Ok(counted(&*one, job).await));
             other.add_candidates(batch).await.unwrap();
-            assert_eq!(one.books(job).await, Ok(counted(&*one, job).await));
+            assert_eq!(one.counts(job).await, Ok(counted(&*one, job).await));
             let late = batch[10..].iter().map(|c| end(&*other, c.id, failed()));
             join_all(late).await;
-            assert_eq!(other.books(job).await, Ok(counted(&*one, job).await));
+            assert_eq!(other.counts(job).await, Ok(counted(&*one, job).await));
             // All that failed comes back but what failed last.
             let ids: Vec<_> = batch[..15 + round].iter().map(|c| c.id).collect();
             other.reopen_candidates(job, &ids).await.unwrap();
-            assert_eq!(one.books(job).await, Ok(counted(&*one, job).await));
+            assert_eq!(one.counts(job).await, Ok(counted(&*one, job).await));
         }
     }
     walked.cancel();
     looking.await.unwrap();
-    let books = one.books(job).await.unwrap();
+    let books = one.counts(job).await.unwrap();
     assert_eq!((books.found, books.stored, books.rejected), (60, 12, 9));
     assert!(books.failed > 0, "{books:?}");
 }
@@ -748,12 +748,12 @@ async fn concurrent_endings_all_count(place: &Place) {
     let endings = all.iter().enumerate().map(|(number, candidate)| {
         let catalog = if number % 2 == 0 { &one } else { &other };
         let (catalog, ending) = (catalog.clone(), ending(candidate.id, End::Stored));
-        tokio::spawn(async move { catalog.end_candidate(&ending).await.unwrap() })
+        tokio::spawn(async move { catalog.finish_candidate(&ending).await.unwrap() })
     });
     for ended in join_all(endings).await {
         ended.unwrap();
     }
-    let books = one.books(job).await.unwrap();
+    let books = one.counts(job).await.unwrap();
     assert_eq!((books.stored, books.in_flight), (200, 0));
 }
 
@@ -864,7 +864,7 @@ async fn facts_name_the_labels_of_duplicates(place: &Place) {
                 rejected(Reason::ExactDuplicate { of: first.id }),
             )
         };
-        catalog.end_candidate(&ending).await.unwrap();
+        catalog.finish_candidate(&ending).await.unwrap();
     }
     let facts = catalog.image_facts(job, None, 10).await.unwrap();
     assert_eq!(facts.len(), 1);
@@ -952,7 +952,7 @@ async fn candidates_of_an_image_come_from_all_jobs(place: &Place) {
             image: Some(image),
             ..ending(a.id, rejected(Reason::NoLabel))
         };
-        catalog.end_candidate(&ending).await.unwrap();
+        catalog.finish_candidate(&ending).await.unwrap();
         end(&*catalog, b.id, rejected(Reason::Empty)).await;
         expected.insert(a.id);
     }
@@ -970,16 +970,20 @@ async fn work_is_offered_once(place: &Place) {
     let (work, done) = (freezing(), freezing());
     let training = Work::Train(run(1).id);
     for work in [&work, &done, &training] {
-        catalog.offer(work).await.unwrap();
+        catalog.offer_work(work).await.unwrap();
     }
     let seen = lease_on(&*catalog, &work).await;
     assert_eq!((&seen.work, &seen.owner), (&work, &None));
-    let held = catalog.take(&seen, "a").await.unwrap().unwrap();
+    let held = catalog.acquire_lease(&seen, "a").await.unwrap().unwrap();
     let ended = take(&*catalog, &done, "a").await;
-    assert_eq!(catalog.finish(&ended).await, Ok(true));
-    assert_eq!(catalog.finish(&ended).await, Ok(false), "nobody holds it");
+    assert_eq!(catalog.finish_work(&ended).await, Ok(true));
+    assert_eq!(
+        catalog.finish_work(&ended).await,
+        Ok(false),
+        "nobody holds it"
+    );
     for work in [&work, &done] {
-        catalog.offer(work).await.unwrap();
+        catalog.offer_work(work).await.unwrap();
     }
     let open = catalog.open_work("freeze").await;
     assert_eq!(open, Ok(vec![held]), "one is held, one is done");
@@ -991,12 +995,17 @@ async fn work_is_offered_once(place: &Place) {
 async fn of_many_who_take_a_lease_one_wins(place: &Place) {
     let (one, other) = (place.open().await, place.open().await);
     let work = freezing();
-    one.offer(&work).await.unwrap();
+    one.offer_work(&work).await.unwrap();
     let seen = lease_on(&*one, &work).await;
     let takers = (0..20).map(|number| {
         let catalog = if number % 2 == 0 { &one } else { &other };
         let (catalog, seen) = (catalog.clone(), seen.clone());
-        tokio::spawn(async move { catalog.take(&seen, &format!("{number}")).await.unwrap() })
+        tokio::spawn(async move {
+            catalog
+                .acquire_lease(&seen, &format!("{number}"))
+                .await
+                .unwrap()
+        })
     });
     let outcomes = join_all(takers).await;
     let taken: Vec<Lease> = outcomes.into_iter().filter_map(Result::unwrap).collect();
@@ -1007,49 +1016,57 @@ async fn of_many_who_take_a_lease_one_wins(place: &Place) {
 async fn a_lease_is_exchanged_only_as_it_was_seen(place: &Place) {
     let catalog = place.open().await;
     let work = freezing();
-    catalog.offer(&work).await.unwrap();
+    catalog.offer_work(&work).await.unwrap();
     let free = lease_on(&*catalog, &work).await;
-    let first = catalog.take(&free, "a").await.unwrap().unwrap();
+    let first = catalog.acquire_lease(&free, "a").await.unwrap().unwrap();
     assert_eq!(first.owner.as_deref(), Some("a"));
-    assert_eq!(catalog.take(&free, "b").await, Ok(None), "taken by now");
+    assert_eq!(
+        catalog.acquire_lease(&free, "b").await,
+        Ok(None),
+        "taken by now"
+    );
 
-    let second = catalog.renew(&first).await.unwrap().unwrap();
+    let second = catalog.renew_lease(&first).await.unwrap().unwrap();
     assert_eq!(second.owner, first.owner);
     assert!(second.beat > first.beat);
-    assert_eq!(catalog.renew(&first).await, Ok(None), "an old beat");
-    assert_eq!(catalog.take(&first, "b").await, Ok(None), "it lives");
-    catalog.release(&first).await.unwrap();
+    assert_eq!(catalog.renew_lease(&first).await, Ok(None), "an old beat");
+    assert_eq!(
+        catalog.acquire_lease(&first, "b").await,
+        Ok(None),
+        "it lives"
+    );
+    catalog.release_lease(&first).await.unwrap();
     assert_eq!(lease_on(&*catalog, &work).await, second, "an old beat");
 
-    let third = catalog.take(&second, "b").await.unwrap().unwrap();
-    assert_eq!(catalog.renew(&second).await, Ok(None), "taken over");
-    catalog.release(&second).await.unwrap();
+    let third = catalog.acquire_lease(&second, "b").await.unwrap().unwrap();
+    assert_eq!(catalog.renew_lease(&second).await, Ok(None), "taken over");
+    catalog.release_lease(&second).await.unwrap();
     assert_eq!(lease_on(&*catalog, &work).await, third);
 
-    catalog.release(&third).await.unwrap();
+    catalog.release_lease(&third).await.unwrap();
     let free = lease_on(&*catalog, &work).await;
     assert_eq!(free.owner, None);
-    let fourth = catalog.take(&free, "a").await.unwrap().unwrap();
-    assert_eq!(catalog.finish(&third).await, Ok(false), "an old beat");
-    assert_eq!(catalog.finish(&fourth).await, Ok(true));
-    assert_eq!(catalog.renew(&fourth).await, Ok(None), "done");
-    assert_eq!(catalog.take(&fourth, "b").await, Ok(None), "done");
+    let fourth = catalog.acquire_lease(&free, "a").await.unwrap().unwrap();
+    assert_eq!(catalog.finish_work(&third).await, Ok(false), "an old beat");
+    assert_eq!(catalog.finish_work(&fourth).await, Ok(true));
+    assert_eq!(catalog.renew_lease(&fourth).await, Ok(None), "done");
+    assert_eq!(catalog.acquire_lease(&fourth, "b").await, Ok(None), "done");
     assert_eq!(catalog.open_work("freeze").await, Ok(vec![]));
 }
 
 async fn free_work_is_claimed_and_finished(place: &Place) {
     let catalog = place.open().await;
-    let watch = LeaseWatch::default();
-    let none = watch.claim_any(&catalog, "freeze", "a").await.unwrap();
+    let watch = LeaseWatch::new(catalog.clone());
+    let none = watch.claim_any("freeze", "a").await.unwrap();
     assert!(none.is_none(), "nothing was offered");
     let work = freezing();
-    catalog.offer(&work).await.unwrap();
-    let held = watch.claim_any(&catalog, "freeze", "a").await.unwrap();
+    catalog.offer_work(&work).await.unwrap();
+    let held = watch.claim_any("freeze", "a").await.unwrap();
     let held = held.expect("it is free");
     assert_eq!(held.work(), &work);
     assert!(!held.lost_token().is_cancelled());
-    let another = LeaseWatch::default();
-    let none = another.claim_any(&catalog, "freeze", "b").await.unwrap();
+    let another = LeaseWatch::new(catalog.clone());
+    let none = another.claim_any("freeze", "b").await.unwrap();
     assert!(none.is_none(), "it is held");
     held.finish().await.unwrap();
     assert_eq!(catalog.open_work("freeze").await, Ok(vec![]));
@@ -1057,14 +1074,14 @@ async fn free_work_is_claimed_and_finished(place: &Place) {
 
 async fn released_and_dropped_work_is_free_again(place: &Place) {
     let catalog = place.open().await;
-    let watch = LeaseWatch::default();
+    let watch = LeaseWatch::new(catalog.clone());
     let work = freezing();
-    catalog.offer(&work).await.unwrap();
-    let held = watch.claim_any(&catalog, "freeze", "a").await.unwrap();
+    catalog.offer_work(&work).await.unwrap();
+    let held = watch.claim_any("freeze", "a").await.unwrap();
     held.expect("it is free").release().await.unwrap();
     assert_eq!(lease_on(&*catalog, &work).await.owner, None);
 
-    let held = watch.claim_any(&catalog, "freeze", "b").await.unwrap();
+    let held = watch.claim_any("freeze", "b").await.unwrap();
     drop(held.expect("it was given back"));
     until(async || lease_on(&*catalog, &work).await.owner.is_none()).await;
 }
@@ -1072,19 +1089,19 @@ async fn released_and_dropped_work_is_free_again(place: &Place) {
 async fn a_living_holder_keeps_its_work(place: &Place) {
     let catalog = place.open().await;
     let work = freezing();
-    catalog.offer(&work).await.unwrap();
+    catalog.offer_work(&work).await.unwrap();
     // Renewed every 100 ms, and watched by one who is patient for a minute.
-    let holder = LeaseWatch::new(Duration::from_millis(300));
-    let held = holder.claim_any(&catalog, "freeze", "a").await.unwrap();
+    let holder = LeaseWatch::lasting(catalog.clone(), Duration::from_millis(300));
+    let held = holder.claim_any("freeze", "a").await.unwrap();
     let held = held.expect("it is free");
     let beat = async || lease_on(&*catalog, &work).await.beat;
     let first = beat().await;
     until(async || beat().await >= first + 3).await;
-    let watch = LeaseWatch::new(Duration::from_secs(60));
+    let watch = LeaseWatch::lasting(catalog.clone(), Duration::from_secs(60));
     for _ in 0..10 {
         let seen = lease_on(&*catalog, &work).await;
         assert_eq!(seen.owner.as_deref(), Some("a"));
-        assert!(watch.claim(&catalog, &seen, "b").await.unwrap().is_none());
+        assert!(watch.claim(&seen, "b").await.unwrap().is_none());
     }
     assert!(!held.lost_token().is_cancelled());
     held.finish().await.unwrap();
@@ -1093,10 +1110,10 @@ async fn a_living_holder_keeps_its_work(place: &Place) {
 async fn work_that_comes_on_all_the_time_is_renewed_no_less(place: &Place) {
     let catalog = place.open().await;
     // Renewed every 500 ms.
-    let holder = LeaseWatch::new(Duration::from_millis(1_500));
+    let holder = LeaseWatch::lasting(catalog.clone(), Duration::from_millis(1_500));
     let hold = async || {
-        catalog.offer(&freezing()).await.unwrap();
-        let held = holder.claim_any(&catalog, "freeze", "a").await.unwrap();
+        catalog.offer_work(&freezing()).await.unwrap();
+        let held = holder.claim_any("freeze", "a").await.unwrap();
         held.expect("one is free")
     };
     let (busy, still) = (hold().await, hold().await);
@@ -1107,7 +1124,7 @@ async fn work_that_comes_on_all_the_time_is_renewed_no_less(place: &Place) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     });
-    let beat = async |held: &Held| lease_on(&*catalog, held.work()).await.beat;
+    let beat = async |held: &HeldLease| lease_on(&*catalog, held.work()).await.beat;
     let (of_busy, of_still) = (beat(&busy).await, beat(&still).await);
     until(async || beat(&still).await >= of_still + 6).await;
     let beats = beat(&busy).await - of_busy;
@@ -1121,14 +1138,14 @@ async fn work_that_comes_on_all_the_time_is_renewed_no_less(place: &Place) {
 async fn dead_work_is_taken_over_and_its_holder_hears_of_it(place: &Place) {
     let catalog = place.open().await;
     let work = freezing();
-    catalog.offer(&work).await.unwrap();
+    catalog.offer_work(&work).await.unwrap();
     // It renews every second, which is dead to a watch that waits for 10 ms.
-    let slow = LeaseWatch::new(Duration::from_secs(3));
-    let held = slow.claim_any(&catalog, "freeze", "slow").await.unwrap();
+    let slow = LeaseWatch::lasting(catalog.clone(), Duration::from_secs(3));
+    let held = slow.claim_any("freeze", "slow").await.unwrap();
     let held = held.expect("it is free");
-    let hasty = LeaseWatch::new(Duration::from_millis(10));
+    let hasty = LeaseWatch::lasting(catalog.clone(), Duration::from_millis(10));
     until(async || {
-        let taken = hasty.claim_any(&catalog, "freeze", "hasty").await;
+        let taken = hasty.claim_any("freeze", "hasty").await;
         taken.unwrap().is_some()
     })
     .await;
@@ -1143,11 +1160,11 @@ async fn dead_work_is_taken_over_and_its_holder_hears_of_it(place: &Place) {
 async fn holders_that_die_and_fail_are_counted_until_one_comes_on(place: &Place) {
     let catalog = place.open().await;
     let work = Work::Train(run(1).id);
-    catalog.offer(&work).await.unwrap();
+    catalog.offer_work(&work).await.unwrap();
     let failures = async || lease_on(&*catalog, &work).await.failures;
     let claim = async || {
-        let claimed = LeaseWatch::default()
-            .claim_any(&catalog, "train", "a")
+        let claimed = LeaseWatch::new(catalog.clone())
+            .claim_any("train", "a")
             .await;
         claimed.unwrap().expect("it is free")
     };
@@ -1159,7 +1176,7 @@ async fn holders_that_die_and_fail_are_counted_until_one_comes_on(place: &Place)
     assert_eq!(second.failures, 1, "one died");
     let third = take(&*catalog, &work, "three").await;
     assert_eq!(third.failures, 2, "two died");
-    catalog.release(&third).await.unwrap();
+    catalog.release_lease(&third).await.unwrap();
     assert_eq!(failures().await, 2, "giving it back is no failure");
 
     let held = claim().await;
@@ -1264,7 +1281,7 @@ async fn a_failed_run_is_opened_again_as_if_nobody_had_begun_it(place: &Place) {
     let asked = run(1);
     let work = Work::Train(asked.id);
     catalog.create_run(&asked).await.unwrap();
-    catalog.offer(&work).await.unwrap();
+    catalog.offer_work(&work).await.unwrap();
     let held = take(&*catalog, &work, "one").await;
 
     catalog.reopen_run(asked.id).await.unwrap();
@@ -1283,13 +1300,17 @@ async fn a_failed_run_is_opened_again_as_if_nobody_had_begun_it(place: &Place) {
     catalog.update_run(&failed).await.unwrap();
     catalog.reopen_run(asked.id).await.unwrap();
     assert_eq!(catalog.run(asked.id).await, Ok(Some(asked.clone())));
-    assert_eq!(catalog.finish(&held).await, Ok(false), "who failed is late");
+    assert_eq!(
+        catalog.finish_work(&held).await,
+        Ok(false),
+        "who failed is late"
+    );
     let lease = lease_on(&*catalog, &work).await;
     assert_eq!((lease.owner, lease.failures), (None, 0));
 
     let held = take(&*catalog, &work, "two").await;
     catalog.update_run(&failed).await.unwrap();
-    assert_eq!(catalog.finish(&held).await, Ok(true));
+    assert_eq!(catalog.finish_work(&held).await, Ok(true));
     catalog.reopen_run(asked.id).await.unwrap();
     let held = take(&*catalog, &work, "three").await;
     let done = Run {
@@ -1297,7 +1318,7 @@ async fn a_failed_run_is_opened_again_as_if_nobody_had_begun_it(place: &Place) {
         ..failed
     };
     catalog.update_run(&done).await.unwrap();
-    assert_eq!(catalog.finish(&held).await, Ok(true));
+    assert_eq!(catalog.finish_work(&held).await, Ok(true));
     catalog.reopen_run(asked.id).await.unwrap();
     assert_eq!(catalog.run(asked.id).await, Ok(Some(done)));
     assert_eq!(catalog.open_work("train").await, Ok(vec![]));
@@ -1343,8 +1364,8 @@ async fn two_connections_see_each_other(place: &Place) {
     other.add_candidates(&all).await.unwrap();
     store(&*one, &all[0], b"a", "with_mask").await;
     other.finish_expansion(job).await.unwrap();
-    assert_eq!(one.books(job).await, other.books(job).await);
-    assert_eq!(other.books(job).await.unwrap().stored, 1);
+    assert_eq!(one.counts(job).await, other.counts(job).await);
+    assert_eq!(other.counts(job).await.unwrap().stored, 1);
     assert_eq!(state(&*one, job).await, JobState::Running);
     let image = ImageId::of(b"a");
     assert_eq!(
@@ -1405,7 +1426,7 @@ async fn a_killed_process_leaves_whole_books(place: &Place) {
         assert_eq!(found.state, CandidateState::Stored, "{number}");
         assert!(reopened.image(job.id, &image).await.unwrap().is_some());
     }
-    let books = reopened.books(job.id).await.unwrap();
+    let books = reopened.counts(job.id).await.unwrap();
     assert_eq!(books.found, books.stored + books.in_flight);
     assert!(books.stored >= stored.len() as u64);
     let facts = reopened.image_facts(job.id, None, 10_000).await.unwrap();
@@ -1650,7 +1671,7 @@ async fn recorded_job(catalog: &dyn Catalog) -> JobId {
 async fn expanded_job(catalog: &dyn Catalog) -> JobId {
     let job = recorded_job(catalog).await;
     catalog.finish_expansion(job).await.unwrap();
-    catalog.offer(&Work::Freeze(job)).await.unwrap();
+    catalog.offer_work(&Work::Freeze(job)).await.unwrap();
     job
 }
 
@@ -1672,7 +1693,7 @@ async fn fail(catalog: &dyn Catalog, job: JobId) {
 /// Takes work out of whosesoever hands.
 async fn take(catalog: &dyn Catalog, work: &Work, owner: &str) -> Lease {
     let seen = lease_on(catalog, work).await;
-    let taken = catalog.take(&seen, owner).await.unwrap();
+    let taken = catalog.acquire_lease(&seen, owner).await.unwrap();
     taken.expect("it is as it was seen")
 }
 
@@ -1748,13 +1769,13 @@ async fn store(
         image: Some(image.image),
         ..ending(candidate.id, End::Stored)
     };
-    catalog.end_candidate(&ending).await.unwrap();
+    catalog.finish_candidate(&ending).await.unwrap();
     image
 }
 
 async fn end(catalog: &dyn Catalog, candidate: CandidateId, how: End) {
     catalog
-        .end_candidate(&ending(candidate, how))
+        .finish_candidate(&ending(candidate, how))
         .await
         .unwrap();
 }

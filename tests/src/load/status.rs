@@ -95,7 +95,7 @@ async fn fill(
 async fn end(catalog: &Arc<dyn Catalog>, job: JobId, numbers: std::ops::Range<u64>) {
     let ending = stream::iter(numbers).for_each_concurrent(ENDING, async |number| {
         let ending = ending(candidate(job, number).id, number);
-        let ended = catalog.end_candidate(&ending).await;
+        let ended = catalog.finish_candidate(&ending).await;
         ended.expect("it was recorded");
     });
     ending.await;
