@@ -99,7 +99,9 @@ mod tests {
     };
     use maskline_storage::{
         catalog,
-        records::{CandidateState, End, Ending, Job, NewCandidate, SplitSettings, Work},
+        records::{
+            CandidateOutcome, CandidateState, Job, NewCandidate, OutcomeKind, SplitSettings, Work,
+        },
     };
 
     use super::*;
@@ -152,12 +154,12 @@ mod tests {
                 label: None,
             };
             self.catalog.add_candidates(&[candidate]).await.unwrap();
-            let given_up = Ending {
+            let given_up = CandidateOutcome {
                 candidate: found.candidate,
                 image: None,
                 history: vec![],
                 trace_id: None,
-                end: End::Failed {
+                kind: OutcomeKind::Failed {
                     stage: "scraper".to_owned(),
                     error: "boom".to_owned(),
                 },

@@ -11,7 +11,7 @@ use maskline_runtime::{Context, Failure, Intake, Outcome, Stage};
 use maskline_storage::{
     ObjectStore, StorageError,
     catalog::{Candidates, Images, Jobs, Leases},
-    records::{CandidateState, End, Ending, ImageDocument, JobState, Work},
+    records::{CandidateOutcome, CandidateState, ImageDocument, JobState, OutcomeKind, Work},
 };
 use tokio::sync::Notify;
 
@@ -99,59 +99,59 @@ impl Books {
             width: validated.width,
             height: validated.height,
             label,
-            how,
-            opinion,
+            label_origin: how,
+            prediction: opinion,
             measurements: validated.measurements,
         };
         self.images.put_image(&document).await?;
-        let ending = Ending {
+        let outcome = CandidateOutcome {
             candidate: fetched.candidate,
             image: Some(fetched.image),
             history: with_hop(fetched.history),
             trace_id: context.trace_id.clone(),
-            end: End::Stored,
+            kind: OutcomeKind::Stored,
         };
-        self.end(fetched.job, &ending).await
+        self.end(fetched.job, &outcome).await
     }
 
     async fn reject(&self, rejected: ImageRejected, context: &Context) -> Result<(), Failure> {
-        let ending = Ending {
+        let outcome = CandidateOutcome {
             candidate: rejected.candidate,
             image: rejected.image,
             history: with_hop(rejected.history),
             trace_id: context.trace_id.clone(),
-            end: End::Rejected {
+            kind: OutcomeKind::Rejected {
                 stage: rejected.stage,
                 reason: rejected.reason,
             },
         };
-        self.end(rejected.job, &ending).await
+        self.end(rejected.job, &outcome).await
     }
 
     async fn fail(&self, failed: ImageFailed, context: &Context) -> Result<(), Failure> {
-        let ending = Ending {
+        let outcome = CandidateOutcome {
             candidate: failed.candidate,
             image: None,
             history: vec![Hop::now(NAME)],
             trace_id: context.trace_id.clone(),
-            end: End::Failed {
+            kind: OutcomeKind::Failed {
                 stage: failed.stage,
                 error: failed.error,
             },
         };
-        self.candidates.finish_candidate(&ending).await?;
+        self.candidates.finish_candidate(&outcome).await?;
         Ok(())
     }
 
     /// What was given up and comes on all the same is opened again first: its job may
     /// have been frozen without it.
-    async fn end(&self, job: JobId, ending: &Ending) -> Result<(), Failure> {
-        let candidate = ending.candidate;
-        if self.candidates.finish_candidate(ending).await? != CandidateState::Failed {
+    async fn end(&self, job: JobId, outcome: &CandidateOutcome) -> Result<(), Failure> {
+        let candidate = outcome.candidate;
+        if self.candidates.finish_candidate(outcome).await? != CandidateState::Failed {
             return Ok(());
         }
         self.candidates.reopen_candidates(job, &[candidate]).await?;
-        match self.candidates.finish_candidate(ending).await? {
+        match self.candidates.finish_candidate(outcome).await? {
             // Given up once more in between, or the candidate of another job.
             CandidateState::Failed => Err(Failure::retry(anyhow!(
                 "candidate {candidate} of job {job} stays given up"

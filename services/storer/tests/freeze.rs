@@ -13,7 +13,10 @@ use maskline_runtime::{Context, Failure, Sender, Stage, WorkContext, Worker, bro
 use maskline_storage::{
     ObjectStore, StorageArgs, StorageError, Stores, Upload,
     lease::LeaseWatch,
-    records::{End, Ending, ImageDocument, Job, JobState, NewCandidate, SplitSettings, Work},
+    records::{
+        CandidateOutcome, ImageDocument, Job, JobState, NewCandidate, OutcomeKind, SplitSettings,
+        Work,
+    },
 };
 use maskline_storer::{books::Books, freeze::Freezer};
 use tokio::sync::Notify;
@@ -105,18 +108,22 @@ impl Place {
         let document = image(job, candidate, number);
         let (catalog, image) = (&self.stores.catalog, Some(document.image));
         catalog.put_image(&document).await.unwrap();
-        self.end(candidate, image, End::Stored).await;
+        self.end(candidate, image, OutcomeKind::Stored).await;
     }
 
-    async fn end(&self, candidate: CandidateId, image: Option<ImageId>, end: End) {
-        let ending = Ending {
+    async fn end(&self, candidate: CandidateId, image: Option<ImageId>, kind: OutcomeKind) {
+        let outcome = CandidateOutcome {
             candidate,
             image,
             history: vec![],
             trace_id: None,
-            end,
+            kind,
         };
-        self.stores.catalog.finish_candidate(&ending).await.unwrap();
+        self.stores
+            .catalog
+            .finish_candidate(&outcome)
+            .await
+            .unwrap();
     }
 
     /// What the trainers were told, and how many messages wait for them then.
@@ -187,7 +194,7 @@ impl Place {
                 measurements: document.measurements,
             },
             label: document.label,
-            how: document.how,
+            how: document.label_origin,
             opinion: None,
         };
         let context = Context {
@@ -204,8 +211,8 @@ impl Place {
     }
 }
 
-fn gave_up() -> End {
-    End::Failed {
+fn gave_up() -> OutcomeKind {
+    OutcomeKind::Failed {
         stage: "validator".to_owned(),
         error: "boom".to_owned(),
     }
@@ -224,8 +231,8 @@ fn image(job: JobId, candidate: CandidateId, number: u64) -> ImageDocument {
         width: 8,
         height: 8,
         label,
-        how: How::Source,
-        opinion: None,
+        label_origin: How::Source,
+        prediction: None,
         measurements: Measurements {
             format: Format::Jpeg,
             width: 8,

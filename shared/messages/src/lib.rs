@@ -5,11 +5,13 @@
 //! * [`label`], [`network`], [`object_key`], [`location`]: other things that have a name.
 //! * [`source`], [`settings`], [`measurements`], [`reason`]: what the messages say of them.
 //! * [`message`]: the messages themselves and their envelope.
+//! * [`lifecycle`]: the states of candidates and jobs, and what a message's loss ends.
 //! * [`topology`]: the exchange, the queues, and which message goes to which queue.
 
 pub mod ids;
 pub mod invalid;
 pub mod label;
+pub mod lifecycle;
 pub mod location;
 pub mod measurements;
 pub mod message;
@@ -23,6 +25,7 @@ pub mod topology;
 pub use ids::{CandidateId, DatasetId, ImageId, JobId, RunId};
 pub use invalid::InvalidId;
 pub use label::Label;
+pub use lifecycle::{CandidateState, JobState};
 pub use location::{Location, MAX_URL, is_too_long, shown};
 pub use measurements::{Format, Measurements};
 pub use message::{

@@ -127,41 +127,6 @@ impl Message {
             _ => None,
         }
     }
-
-    /// What the books must hear when this message is given up: the candidate or
-    /// the job ends as failed. `None` for messages whose loss ends nothing, and
-    /// for failures themselves.
-    pub fn failure(&self, stage: &str, error: &str, attempts: u32) -> Option<Message> {
-        let (stage, error) = (stage.to_owned(), error.to_owned());
-        match self {
-            Self::CandidateFound(_)
-            | Self::ImageFetched(_)
-            | Self::ImageValidated(_)
-            | Self::ImageLabeled(_)
-            | Self::ImageRejected(_) => {
-                let (job, candidate) = (self.job()?, self.candidate()?);
-                Some(
-                    ImageFailed {
-                        job,
-                        candidate,
-                        stage,
-                        error,
-                        attempts,
-                    }
-                    .into(),
-                )
-            }
-            Self::SourceRequested(m) => Some(
-                JobFailed {
-                    job: m.job,
-                    stage,
-                    error,
-                }
-                .into(),
-            ),
-            _ => None,
-        }
-    }
 }
 
 /// One step of an image's history.

@@ -5,7 +5,7 @@ use maskline_messages::{CandidateId, ImageId, JobId};
 
 use crate::{
     error::StorageError,
-    records::{Books, Candidate, CandidateState, Ending, NewCandidate},
+    records::{Candidate, CandidateOutcome, CandidateState, Counts, NewCandidate},
 };
 
 /// The candidates of all jobs.
@@ -32,7 +32,10 @@ pub trait Candidates: Send + Sync + 'static {
     /// Writes what became of a candidate that is in flight. Returns the state that it is
     /// in now, which may be the state that it reached before.
     /// [`StorageError::NotFound`] if no such candidate was recorded.
-    async fn finish_candidate(&self, outcome: &Ending) -> Result<CandidateState, StorageError>;
+    async fn finish_candidate(
+        &self,
+        outcome: &CandidateOutcome,
+    ) -> Result<CandidateState, StorageError>;
 
     /// Puts those of the job's candidates that failed in flight again, and the job waits
     /// for them: a job that is expanded becomes `running`, it can be frozen again, and
@@ -46,5 +49,5 @@ pub trait Candidates: Send + Sync + 'static {
 
     /// Counts the job's candidates by state. For a job of a million candidates it takes a
     /// few milliseconds, and some more for those in flight.
-    async fn counts(&self, job: JobId) -> Result<Books, StorageError>;
+    async fn counts(&self, job: JobId) -> Result<Counts, StorageError>;
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     catalog::{candidates::Candidates, missing},
     error::StorageError,
-    records::{Books, Candidate, CandidateState, End, Ending, NewCandidate},
+    records::{Candidate, CandidateOutcome, CandidateState, Counts, NewCandidate},
 };
 
 #[async_trait]
@@ -28,7 +28,7 @@ impl Candidates for MongodbCatalog {
         let ledger = Ledger::of(&self.database);
         let jobs = candidates.chunk_by(|one, other| one.job == other.job);
         for batch in jobs.flat_map(|of_job| of_job.chunks(BATCH)) {
-            // The same for the same candidates, which come again where this fails.
+            // The page is the same for the same candidates, which come again if this fails.
             let (job, page) = (batch[0].job, batch[0].id.to_string());
             let documents = batch.iter().map(|found| new_candidate(found, &page));
             let documents = documents.collect::<Result<Vec<_>, _>>()?;
@@ -75,16 +75,19 @@ impl Candidates for MongodbCatalog {
         records(self.database.find(CANDIDATES, filter, query).await?)
     }
 
-    async fn finish_candidate(&self, ending: &Ending) -> Result<CandidateState, StorageError> {
-        let update = outcome_update(ending)?;
+    async fn finish_candidate(
+        &self,
+        outcome: &CandidateOutcome,
+    ) -> Result<CandidateState, StorageError> {
+        let update = outcome_update(outcome)?;
         if self
             .database
-            .update(CANDIDATES, ends(ending), update)
+            .update(CANDIDATES, before(outcome), update)
             .await?
         {
-            return Ok(ending.end.state());
+            return Ok(outcome.kind.state());
         }
-        let id = ending.candidate;
+        let id = outcome.candidate;
         let found: Option<Candidate> = self.database.by_id(CANDIDATES, id.to_string()).await?;
         found
             .map(|candidate| candidate.state)
@@ -99,30 +102,28 @@ impl Candidates for MongodbCatalog {
         let collection = self.database.collection(CANDIDATES);
         let ledger = Ledger::of(&self.database);
         for batch in candidates.chunks(BATCH) {
+            let change = CandidateState::REOPEN;
             let ids: Vec<_> = batch.iter().map(ToString::to_string).collect();
-            let [failed, in_flight] =
-                [CandidateState::Failed, CandidateState::InFlight].map(CandidateState::as_str);
-            let mut open = doc! {
+            let reopened = doc! {
                 "_id": { "$in": ids },
                 "job": job.to_string(),
-                "state": { "$in": [failed, in_flight] },
+                "state": in_one_of(change.from),
             };
-            let pages = ledger.pages_of(open.clone()).await?;
+            let pages = ledger.pages_of(reopened.clone()).await?;
             if pages.is_empty() {
                 continue;
             }
-            // The job before and after. Before: a death in between must not leave one
-            // that stays frozen though a candidate is in flight. After: by then it may
-            // have been frozen again, without them.
+            // The job is opened before and after the candidates. Before, because a death
+            // in between must not leave a frozen job with a candidate in flight. After,
+            // because the job may have been frozen again without the candidates.
             reopen_freezing(&self.database, job).await?;
             let opening = || try_join_all(pages.iter().map(|page| ledger.open_page(job, page)));
             opening().await?;
-            open.insert("state", failed);
             let update = doc! {
-                "$set": { "state": in_flight },
+                "$set": { "state": change.to.as_str() },
                 "$unset": { "stage": "", "error": "" },
             };
-            let reopening = collection.update_many(open, update);
+            let reopening = collection.update_many(reopened, update);
             self.database
                 .connection
                 .run("update", CANDIDATES, reopening)
@@ -133,12 +134,12 @@ impl Candidates for MongodbCatalog {
         Ok(())
     }
 
-    async fn counts(&self, job: JobId) -> Result<Books, StorageError> {
+    async fn counts(&self, job: JobId) -> Result<Counts, StorageError> {
         Ledger::of(&self.database).counts(job).await
     }
 }
 
-/// `page`: see [`super::ledger`].
+/// A candidate in flight, on a page of the ledger (see [`super::ledger`]).
 fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageError> {
     let mut candidate = document(&Candidate {
         id: found.id,
@@ -157,31 +158,34 @@ fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageEr
     Ok(candidate)
 }
 
-/// Which candidate ends, if it is in flight.
-fn ends(ending: &Ending) -> Document {
-    let in_flight = CandidateState::InFlight.as_str();
-    doc! { "_id": ending.candidate.to_string(), "state": in_flight }
+/// A condition on the field `state`.
+fn in_one_of(states: &[CandidateState]) -> Document {
+    let names: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+    doc! { "$in": names }
 }
 
-/// The update that ends a candidate. Image and trace stay where the ending names none.
-fn outcome_update(ending: &Ending) -> Result<Document, StorageError> {
-    let (stage, reason, error) = match &ending.end {
-        End::Stored => (None, None, None),
-        End::Rejected { stage, reason } => (Some(stage), Some(bson(reason)?), None),
-        End::Failed { stage, error } => (Some(stage), None, Some(error)),
-    };
+/// A filter for the candidate, if the outcome applies to the state that it is in.
+fn before(outcome: &CandidateOutcome) -> Document {
+    let states = in_one_of(outcome.kind.change().from);
+    doc! { "_id": outcome.candidate.to_string(), "state": states }
+}
+
+/// The update that writes the outcome. The image and the trace id stay as they are if the
+/// outcome names none.
+fn outcome_update(outcome: &CandidateOutcome) -> Result<Document, StorageError> {
+    let (stage, reason, error) = outcome.kind.details();
     let mut update = replace_fields([
-        ("state", Some(ending.end.state().as_str().into())),
-        ("history", Some(bson(&ending.history)?)),
+        ("state", Some(outcome.kind.state().as_str().into())),
+        ("history", Some(bson(&outcome.history)?)),
         ("stage", stage.map(Bson::from)),
-        ("reason", reason),
+        ("reason", reason.map(bson).transpose()?),
         ("error", error.map(Bson::from)),
     ]);
     let set = update.get_document_mut("$set").map_err(unrecordable)?;
-    if let Some(image) = &ending.image {
+    if let Some(image) = &outcome.image {
         set.insert("image", image.to_string());
     }
-    if let Some(trace) = &ending.trace_id {
+    if let Some(trace) = &outcome.trace_id {
         set.insert("trace_id", trace);
     }
     Ok(update)

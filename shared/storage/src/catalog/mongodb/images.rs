@@ -69,7 +69,7 @@ impl Images for MongodbCatalog {
     ) -> Result<Vec<ImageFacts>, StorageError> {
         let mut facts = vec![];
         let mut after = after.copied();
-        // Images whose candidates are not stored leave gaps: read on until it is full.
+        // Images whose candidates are not stored leave gaps: read on until the page is full.
         while facts.len() < limit {
             let wanted = (limit - facts.len()).min(FACTS);
             let filter = doc! { "_id": image_keys(job, after.as_ref()) };
@@ -133,7 +133,7 @@ impl Images for MongodbCatalog {
     }
 }
 
-/// Of these candidates, those that ended as stored.
+/// Selects those of the candidates that are stored.
 async fn stored_among(
     database: &Database,
     candidates: Vec<String>,
@@ -149,8 +149,8 @@ async fn stored_among(
     ids.collect()
 }
 
-/// What the job's candidates say that they show, those whose image is one from
-/// `first` to `last`.
+/// The labels that the source gives to the job's candidates, by image: those whose image
+/// id is one from `first` to `last`.
 async fn labels_between(
     database: &Database,
     job: JobId,
@@ -158,7 +158,7 @@ async fn labels_between(
     last: ImageId,
 ) -> Result<HashMap<ImageId, Vec<(CandidateId, Label)>>, StorageError> {
     #[derive(Deserialize)]
-    struct Said {
+    struct Labelled {
         id: CandidateId,
         image: ImageId,
         label: Option<Label>,
@@ -168,15 +168,18 @@ async fn labels_between(
     let query = Query::sorted(doc! {}).only(doc! { "image": 1, "label": 1 });
     let mut labels: HashMap<_, Vec<_>> = HashMap::new();
     for found in database.find(CANDIDATES, filter, query).await? {
-        let said: Said = record(found)?;
-        if let Some(label) = said.label {
-            labels.entry(said.image).or_default().push((said.id, label));
+        let labelled: Labelled = record(found)?;
+        if let Some(label) = labelled.label {
+            labels
+                .entry(labelled.image)
+                .or_default()
+                .push((labelled.id, label));
         }
     }
     Ok(labels)
 }
 
-/// Facts of those of the images, sorted by id, whose candidates ended as stored.
+/// Facts about those of the images (sorted by id) whose candidates are stored.
 async fn facts_among(
     database: &Database,
     job: JobId,
@@ -195,8 +198,8 @@ async fn facts_among(
         .into_iter()
         .filter(|image| stored.contains(&image.candidate));
     let facts = stored.map(|image| {
-        let said = labels.get(&image.image).into_iter().flatten();
-        let conflicting: BTreeSet<&Label> = said
+        let given = labels.get(&image.image).into_iter().flatten();
+        let conflicting: BTreeSet<&Label> = given
             .filter(|(candidate, label)| *candidate != image.candidate && *label != image.label)
             .map(|(_, label)| label)
             .collect();
@@ -211,7 +214,7 @@ fn image_key(job: JobId, image: &ImageId) -> String {
     format!("{job}/{image}")
 }
 
-/// The `_id`s of a job's images, those after `after` only.
+/// A condition on the `_id`s of a job's images: those after `after`.
 fn image_keys(job: JobId, after: Option<&ImageId>) -> Document {
     let from = match after {
         Some(image) => image_key(job, image),
@@ -228,17 +231,17 @@ struct Described {
     pub image: ImageId,
     pub candidate: CandidateId,
     source: Location,
-    /// Of the pixels in the document.
+    /// The size of the pixels in the document.
     width: u32,
     height: u32,
     pub label: Label,
-    how: How,
-    opinion: Option<Opinion>,
+    label_origin: How,
+    prediction: Option<Opinion>,
     measurements: Measurements,
 }
 
 impl Described {
-    /// `conflicting`: sorted, see [`ImageFacts`].
+    /// `conflicting` is sorted, see [`ImageFacts`].
     pub fn facts(self, conflicting: Vec<Label>) -> ImageFacts {
         ImageFacts {
             image: self.image,
@@ -261,13 +264,13 @@ fn image_document(image: &ImageDocument) -> Result<Document, StorageError> {
         width: image.width,
         height: image.height,
         label: image.label.clone(),
-        how: image.how,
-        opinion: image.opinion.clone(),
+        label_origin: image.label_origin,
+        prediction: image.prediction.clone(),
         measurements: image.measurements.clone(),
     })?;
     let mut document = doc! { "_id": image_key(image.job, &image.image) };
     document.extend(described);
-    // Last, so that what reads the other fields comes to them first.
+    // The pixels come last, so that a reader of the other fields comes to those first.
     document.insert(
         "binary",
         Binary {
@@ -293,8 +296,8 @@ fn image_of(mut document: Document) -> Result<ImageDocument, StorageError> {
         width: described.width,
         height: described.height,
         label: described.label,
-        how: described.how,
-        opinion: described.opinion,
+        label_origin: described.label_origin,
+        prediction: described.prediction,
         measurements: described.measurements,
     })
 }

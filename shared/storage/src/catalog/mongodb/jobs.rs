@@ -1,7 +1,7 @@
 //! The jobs' collection.
 
 use async_trait::async_trait;
-use maskline_messages::JobId;
+use maskline_messages::{JobId, lifecycle::Change};
 use mongodb::bson::{Document, doc};
 
 use super::{
@@ -34,28 +34,30 @@ impl Jobs for MongodbCatalog {
     }
 
     async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError> {
-        let set = doc! { "state": name_of(JobState::Running) };
-        change_job(&self.database, job, JobState::Expanding, set).await
+        let update = change_to(JobState::FINISH_EXPANSION, doc! {});
+        let filter = before(JobState::FINISH_EXPANSION, job);
+        change_job(&self.database, job, filter, update).await
     }
 
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError> {
-        let set = doc! { "state": name_of(JobState::Failed), "error": error };
-        change_job(&self.database, job, JobState::Expanding, set).await
+        let update = change_to(JobState::FAIL_EXPANSION, doc! { "error": error });
+        let filter = before(JobState::FAIL_EXPANSION, job);
+        change_job(&self.database, job, filter, update).await
     }
 
     async fn reopen_expansion(&self, job: JobId, letter: &str) -> Result<(), StorageError> {
         if was_offered(&self.database, &Work::Freeze(job)).await? {
             return Ok(());
         }
-        let failed = doc! { "_id": job.to_string(), "state": name_of(JobState::Failed) };
-        let expanding = doc! { "state": name_of(JobState::Expanding), "replayed": letter };
-        let update = doc! { "$set": expanding, "$unset": { "error": "" } };
-        change_job_where(&self.database, job, failed, update).await
+        let mut update = change_to(JobState::REOPEN_EXPANSION, doc! { "replayed": letter });
+        update.insert("$unset", doc! { "error": "" });
+        let filter = before(JobState::REOPEN_EXPANSION, job);
+        change_job(&self.database, job, filter, update).await
     }
 
     async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError> {
-        // The job first: once it is running no candidate is added any more.
-        let running = doc! { "_id": job.to_string(), "state": name_of(JobState::Running) };
+        // The job comes first: once it is running, no candidate is added any more.
+        let running = doc! { "_id": job.to_string(), "state": JobState::Running.as_str() };
         let Some(running) = self.database.find_one(JOBS, running).await? else {
             return Ok(None);
         };
@@ -80,10 +82,11 @@ impl Jobs for MongodbCatalog {
         dataset: &Dataset,
         settled: Settled,
     ) -> Result<(), StorageError> {
-        // The dataset first: a job that is frozen has one.
+        // The dataset comes first, so that a frozen job always has one.
         self.database.insert_once(DATASETS, dataset).await?;
-        let set = doc! { "state": name_of(JobState::Frozen), "dataset": dataset.id.to_string() };
-        change_settled(&self.database, job, settled, set).await
+        let update = change_to(JobState::FREEZE, doc! { "dataset": dataset.id.to_string() });
+        let filter = before_settled(JobState::FREEZE, job, settled);
+        change_job(&self.database, job, filter, update).await
     }
 
     async fn fail_settled(
@@ -92,39 +95,34 @@ impl Jobs for MongodbCatalog {
         error: &str,
         settled: Settled,
     ) -> Result<(), StorageError> {
-        let set = doc! { "state": name_of(JobState::Failed), "error": error };
-        change_settled(&self.database, job, settled, set).await
+        let update = change_to(JobState::FAIL_FREEZING, doc! { "error": error });
+        let filter = before_settled(JobState::FAIL_FREEZING, job, settled);
+        change_job(&self.database, job, filter, update).await
     }
 }
 
-/// Changes a job that is in the state; [`StorageError::NotFound`] where there is
-/// no such job.
+/// A filter for the job, if the change applies to the state that it is in.
+fn before(change: Change<JobState>, job: JobId) -> Document {
+    let states: Vec<_> = change.from.iter().map(|state| state.as_str()).collect();
+    doc! { "_id": job.to_string(), "state": { "$in": states } }
+}
+
+/// As [`before`], if the job was not opened again since it was settled.
+fn before_settled(change: Change<JobState>, job: JobId, settled: Settled) -> Document {
+    let mut filter = before(change, job);
+    filter.insert("reopened", settled.reopened);
+    filter
+}
+
+/// The update that makes the change of state and sets the fields `set`.
+fn change_to(change: Change<JobState>, mut set: Document) -> Document {
+    set.insert("state", change.to.as_str());
+    doc! { "$set": set }
+}
+
+/// Updates the job if the filter finds it. [`StorageError::NotFound`] if there is no such
+/// job at all.
 async fn change_job(
-    database: &Database,
-    id: JobId,
-    state: JobState,
-    set: Document,
-) -> Result<(), StorageError> {
-    let in_state = doc! { "_id": id.to_string(), "state": name_of(state) };
-    change_job_where(database, id, in_state, doc! { "$set": set }).await
-}
-
-/// Changes a job that is as it was settled.
-async fn change_settled(
-    database: &Database,
-    id: JobId,
-    settled: Settled,
-    set: Document,
-) -> Result<(), StorageError> {
-    let as_settled = doc! {
-        "_id": id.to_string(),
-        "state": name_of(JobState::Running),
-        "reopened": settled.reopened,
-    };
-    change_job_where(database, id, as_settled, doc! { "$set": set }).await
-}
-
-async fn change_job_where(
     database: &Database,
     id: JobId,
     filter: Document,
@@ -138,30 +136,18 @@ async fn change_job_where(
         .await
 }
 
-/// An expanded job is to be frozen once more, by whoever sees it settled from now on.
+/// Makes an expanded job running again, so that it can be frozen once more by whoever sees
+/// it settled from now on. A job that is not expanded stays as it is.
 pub(super) async fn reopen_freezing(database: &Database, job: JobId) -> Result<(), StorageError> {
     let freezing = Work::Freeze(job);
     if !was_offered(database, &freezing).await? {
         return Ok(());
     }
-    let states = [JobState::Running, JobState::Frozen, JobState::Failed].map(name_of);
-    let expanded = doc! { "_id": job.to_string(), "state": { "$in": states.to_vec() } };
-    let update = doc! {
-        "$set": { "state": name_of(JobState::Running) },
-        "$unset": { "error": "" },
-        "$inc": { "reopened": 1_i64 },
-    };
+    let mut update = change_to(JobState::REOPEN_FREEZING, doc! {});
+    update.insert("$unset", doc! { "error": "" });
+    update.insert("$inc", doc! { "reopened": 1_i64 });
+    let expanded = before(JobState::REOPEN_FREEZING, job);
     database.update(JOBS, expanded, update).await?;
-    // The job first: whoever ends the freezing before this has not ended it.
+    // The job comes first: who ends the freezing before the next line did not end this one.
     reopen_work(database, &freezing).await
-}
-
-/// As it is serialized.
-fn name_of(state: JobState) -> &'static str {
-    match state {
-        JobState::Expanding => "expanding",
-        JobState::Running => "running",
-        JobState::Frozen => "frozen",
-        JobState::Failed => "failed",
-    }
 }

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     error::StorageError,
-    records::{Books, CandidateState},
+    records::{CandidateState, Counts},
 };
 
 /// Pages that one who adds candidates tries to close: he has added one.
@@ -128,17 +128,17 @@ impl<'a> Ledger<'a> {
             .map(drop)
     }
 
-    pub async fn counts(&self, job: JobId) -> Result<Books, StorageError> {
+    pub async fn counts(&self, job: JobId) -> Result<Counts, StorageError> {
         let pages = doc! { "job": job.to_string() };
         let pages = self
             .database
             .find(LEDGER, pages, Query::sorted(doc! {}))
             .await?;
-        let mut books = Books::default();
+        let mut counts = Counts::default();
         for count in self.count(pages).await? {
-            books.count(count.state, count.reason.as_deref(), count.candidates);
+            counts.add(count.state, count.reason.as_deref(), count.candidates);
         }
-        Ok(books)
+        Ok(counts)
     }
 
     /// What is on the pages. Those that have ended are closed.
@@ -196,14 +196,9 @@ impl<'a> Ledger<'a> {
             reason: Option<String>,
         }
         let pages: Vec<&str> = pages.iter().map(|page| page.id.as_str()).collect();
-        let ended = [
-            CandidateState::Stored,
-            CandidateState::Rejected,
-            CandidateState::Failed,
-        ];
-        let ended = ended.map(CandidateState::as_str);
+        let finished = CandidateState::FINISHED.map(CandidateState::as_str);
         let pipeline = [
-            doc! { "$match": { "page": { "$in": pages }, "state": { "$in": ended.to_vec() } } },
+            doc! { "$match": { "page": { "$in": pages }, "state": { "$in": finished.to_vec() } } },
             doc! { "$group": {
                 "_id": { "page": "$page", "state": "$state", "reason": "$reason.code" },
                 "candidates": { "$sum": 1 },

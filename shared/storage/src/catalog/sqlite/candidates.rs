@@ -13,7 +13,7 @@ use super::{
 use crate::{
     catalog::{candidates::Candidates, missing},
     error::StorageError,
-    records::{Books, Candidate, CandidateState, End, Ending, NewCandidate},
+    records::{Candidate, CandidateOutcome, CandidateState, Counts, NewCandidate},
 };
 
 #[async_trait]
@@ -81,15 +81,18 @@ impl Candidates for SqliteCatalog {
         .await
     }
 
-    async fn finish_candidate(&self, ending: &Ending) -> Result<CandidateState, StorageError> {
-        let ending = ending.clone();
+    async fn finish_candidate(
+        &self,
+        outcome: &CandidateOutcome,
+    ) -> Result<CandidateState, StorageError> {
+        let outcome = outcome.clone();
         self.write("update", "candidates", move |connection| {
-            let id = ending.candidate.to_string();
-            if end(connection, &id, &ending)? {
-                return Ok(ending.end.state());
+            let id = outcome.candidate.to_string();
+            if finish(connection, &id, &outcome)? {
+                return Ok(outcome.kind.state());
             }
             candidate_state(connection, &id)?
-                .ok_or_else(|| missing::candidate(ending.candidate).into())
+                .ok_or_else(|| missing::candidate(outcome.candidate).into())
         })
         .await
     }
@@ -101,13 +104,15 @@ impl Candidates for SqliteCatalog {
     ) -> Result<(), StorageError> {
         let candidates = candidates.to_vec();
         self.write("update", "candidates", move |connection| {
-            let mut reopen = connection.prepare_cached(
-                "UPDATE candidates SET state = 'in_flight', stage = NULL, error = NULL
-                 WHERE id = ?1 AND job = ?2 AND state IN ('failed', 'in_flight')",
-            )?;
-            let mut open = 0;
+            let change = CandidateState::REOPEN;
+            let mut reopen = connection.prepare_cached(&format!(
+                "UPDATE candidates SET state = ?1, stage = NULL, error = NULL
+                 WHERE id = ?2 AND job = ?3 AND {}",
+                in_one_of(change.from),
+            ))?;
+            let (to, job_id, mut open) = (change.to.as_str(), job.to_string(), 0);
             for candidate in candidates {
-                open += reopen.execute([candidate.to_string(), job.to_string()])?;
+                open += reopen.execute([to, &candidate.to_string(), &job_id])?;
             }
             if open > 0 {
                 reopen_freezing(connection, job)?;
@@ -117,22 +122,22 @@ impl Candidates for SqliteCatalog {
         .await
     }
 
-    async fn counts(&self, job: JobId) -> Result<Books, StorageError> {
+    async fn counts(&self, job: JobId) -> Result<Counts, StorageError> {
         let job = job.to_string();
         self.read("select", "ledger", move |connection| {
             let mut select = connection.prepare_cached(
                 "SELECT state, reason_code, candidates FROM ledger
                  WHERE job = ?1 AND candidates > 0",
             )?;
-            let mut books = Books::default();
+            let mut counts = Counts::default();
             let mut rows = select.query([&job])?;
             while let Some(row) = rows.next()? {
                 let state = parse_name(row.get_ref(0)?.as_str().map_err(damaged)?)?;
                 let reason: String = row.get(1)?;
                 let reason = (!reason.is_empty()).then_some(reason);
-                books.count(state, reason.as_deref(), row.get(2)?);
+                counts.add(state, reason.as_deref(), row.get(2)?);
             }
-            Ok(books)
+            Ok(counts)
         })
         .await
     }
@@ -172,31 +177,38 @@ fn candidate_state(connection: &Connection, id: &str) -> Result<Option<Candidate
     state.map(|name| parse_name(&name)).transpose()
 }
 
-/// Whether the candidate was in flight.
-fn end(connection: &Connection, id: &str, ending: &Ending) -> Result<bool, Failure> {
-    let (stage, reason, error) = match &ending.end {
-        End::Stored => (None, None, None),
-        End::Rejected { stage, reason } => (Some(stage), Some(reason), None),
-        End::Failed { stage, error } => (Some(stage), None, Some(error)),
-    };
+/// A condition on the column `state`.
+fn in_one_of(states: &[CandidateState]) -> String {
+    let names: Vec<_> = states
+        .iter()
+        .map(|state| format!("'{}'", state.as_str()))
+        .collect();
+    format!("state IN ({})", names.join(", "))
+}
+
+/// Returns `false` if the candidate was not in flight.
+fn finish(connection: &Connection, id: &str, outcome: &CandidateOutcome) -> Result<bool, Failure> {
+    let (stage, reason, error) = outcome.kind.details();
+    let change = outcome.kind.change();
     let changed = connection
-        .prepare_cached(
+        .prepare_cached(&format!(
             "UPDATE candidates SET
                  state = :state, image = coalesce(:image, image), stage = :stage,
                  reason_code = :reason_code, reason = :reason, error = :error,
                  history = :history, trace_id = coalesce(:trace_id, trace_id)
-             WHERE id = :id AND state = 'in_flight'",
-        )?
+             WHERE id = :id AND {}",
+            in_one_of(change.from),
+        ))?
         .execute(named_params! {
             ":id": id,
-            ":state": ending.end.state().as_str(),
-            ":image": ending.image.as_ref().map(ImageId::to_string),
+            ":state": change.to.as_str(),
+            ":image": outcome.image.as_ref().map(ImageId::to_string),
             ":stage": stage,
             ":reason_code": reason.map(|reason| reason.code()),
             ":reason": reason.map(json).transpose()?,
             ":error": error,
-            ":history": json(&ending.history)?,
-            ":trace_id": ending.trace_id,
+            ":history": json(&outcome.history)?,
+            ":trace_id": outcome.trace_id,
         })?;
     Ok(changed == 1)
 }

@@ -43,18 +43,18 @@ impl Images for SqliteCatalog {
     async fn put_image(&self, image: &ImageDocument) -> Result<(), StorageError> {
         let image = image.clone();
         self.write("insert", "images", move |connection| {
-            let opinion = image.opinion.as_ref().map(json).transpose()?;
+            let prediction = image.prediction.as_ref().map(json).transpose()?;
             connection
                 .prepare_cached(
                     "INSERT INTO images (job, image, candidate, source, width, height, label,
-                                         how, opinion, measurements, binary)
+                                         label_origin, prediction, measurements, binary)
                      VALUES (:job, :image, :candidate, :source, :width, :height, :label,
-                             :how, :opinion, :measurements, :binary)
+                             :label_origin, :prediction, :measurements, :binary)
                      ON CONFLICT (job, image) DO UPDATE SET
                          candidate = excluded.candidate, source = excluded.source,
                          width = excluded.width, height = excluded.height,
-                         label = excluded.label, how = excluded.how,
-                         opinion = excluded.opinion, measurements = excluded.measurements,
+                         label = excluded.label, label_origin = excluded.label_origin,
+                         prediction = excluded.prediction, measurements = excluded.measurements,
                          binary = excluded.binary",
                 )?
                 .execute(named_params! {
@@ -65,8 +65,8 @@ impl Images for SqliteCatalog {
                     ":width": image.width,
                     ":height": image.height,
                     ":label": image.label.as_str(),
-                    ":how": json(&image.how)?,
-                    ":opinion": opinion,
+                    ":label_origin": json(&image.label_origin)?,
+                    ":prediction": prediction,
                     ":measurements": json(&image.measurements)?,
                     ":binary": &image.binary[..],
                 })?;
@@ -129,7 +129,7 @@ impl Images for SqliteCatalog {
         let image = *image;
         self.read("select", "images", move |connection| {
             let mut select = connection.prepare_cached(
-                "SELECT candidate, source, binary, width, height, label, how, opinion, measurements
+                "SELECT candidate, source, binary, width, height, label, label_origin, prediction, measurements
                  FROM images WHERE job = ?1 AND image = ?2",
             )?;
             let key = [job.to_string(), image.to_string()];
@@ -157,7 +157,7 @@ fn facts_of(row: &Row) -> Result<ImageFacts, Failure> {
 
 fn image_of(job: JobId, image: ImageId, row: &Row) -> Result<ImageDocument, Failure> {
     let text = |column| row.get::<_, String>(column);
-    let opinion: Option<String> = row.get("opinion")?;
+    let prediction: Option<String> = row.get("prediction")?;
     Ok(ImageDocument {
         job,
         image,
@@ -167,8 +167,8 @@ fn image_of(job: JobId, image: ImageId, row: &Row) -> Result<ImageDocument, Fail
         width: row.get("width")?,
         height: row.get("height")?,
         label: text("label")?.parse().map_err(damaged)?,
-        how: parse(&text("how")?)?,
-        opinion: opinion.map(|o| parse(&o)).transpose()?,
+        label_origin: parse(&text("label_origin")?)?,
+        prediction: prediction.map(|o| parse(&o)).transpose()?,
         measurements: parse(&text("measurements")?)?,
     })
 }

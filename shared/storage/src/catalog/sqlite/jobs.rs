@@ -1,7 +1,7 @@
 //! The jobs' table.
 
 use async_trait::async_trait;
-use maskline_messages::JobId;
+use maskline_messages::{CandidateState, JobId, lifecycle::Change};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
@@ -15,21 +15,6 @@ use crate::{
     error::StorageError,
     records::{Dataset, Job, JobState, Settled, Work},
 };
-
-impl SqliteCatalog {
-    /// Changes a job as it is now; [`StorageError::NotFound`] where there is none.
-    async fn change_job(
-        &self,
-        id: JobId,
-        change: impl FnOnce(&mut Job) + Send + 'static,
-    ) -> Result<(), StorageError> {
-        self.write("update", "jobs", move |connection| {
-            change_record(connection, "jobs", &id.to_string(), change)?
-                .ok_or_else(|| missing::job(id).into())
-        })
-        .await
-    }
-}
 
 #[async_trait]
 impl Jobs for SqliteCatalog {
@@ -62,21 +47,18 @@ impl Jobs for SqliteCatalog {
     }
 
     async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError> {
-        self.change_job(job, |job| {
-            if job.state == JobState::Expanding {
-                job.state = JobState::Running;
-            }
+        self.write("update", "jobs", move |connection| {
+            change_job(connection, job, JobState::FINISH_EXPANSION, |_| {})
         })
         .await
     }
 
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError> {
         let error = error.to_owned();
-        self.change_job(job, move |job| {
-            if job.state == JobState::Expanding {
-                job.state = JobState::Failed;
+        self.write("update", "jobs", move |connection| {
+            change_job(connection, job, JobState::FAIL_EXPANSION, |job| {
                 job.error = Some(error);
-            }
+            })
         })
         .await
     }
@@ -87,14 +69,10 @@ impl Jobs for SqliteCatalog {
             if was_offered(connection, &Work::Freeze(job))? {
                 return Ok(());
             }
-            change_record(connection, "jobs", &job.to_string(), |job: &mut Job| {
-                if job.state == JobState::Failed {
-                    job.state = JobState::Expanding;
-                    job.error = None;
-                    job.replayed = Some(letter);
-                }
-            })?
-            .ok_or_else(|| missing::job(job).into())
+            change_job(connection, job, JobState::REOPEN_EXPANSION, |job| {
+                job.error = None;
+                job.replayed = Some(letter);
+            })
         })
         .await
     }
@@ -107,15 +85,13 @@ impl Jobs for SqliteCatalog {
                 _ => return Ok(None),
             }
             let any_in_flight = connection
-                .prepare_cached(
-                    "SELECT 1 FROM candidates WHERE job = ?1 AND state = 'in_flight' LIMIT 1",
-                )?
-                .exists([&job])?;
+                .prepare_cached("SELECT 1 FROM candidates WHERE job = ?1 AND state = ?2 LIMIT 1")?
+                .exists([&job, CandidateState::InFlight.as_str()])?;
             if any_in_flight {
                 return Ok(None);
             }
             let reopened = times_reopened(connection, &job)?;
-            Ok(Some(Settled { reopened }))
+            Ok(reopened.map(|reopened| Settled { reopened }))
         })
         .await
     }
@@ -138,8 +114,7 @@ impl Jobs for SqliteCatalog {
                     dataset.created,
                     json(&dataset)?
                 ])?;
-            change_settled(connection, job, settled, |job| {
-                job.state = JobState::Frozen;
+            change_settled(connection, job, settled, JobState::FREEZE, |job| {
                 job.dataset = Some(dataset.id);
             })
         })
@@ -154,8 +129,7 @@ impl Jobs for SqliteCatalog {
     ) -> Result<(), StorageError> {
         let error = error.to_owned();
         self.write("update", "jobs", move |connection| {
-            change_settled(connection, job, settled, |job| {
-                job.state = JobState::Failed;
+            change_settled(connection, job, settled, JobState::FAIL_FREEZING, |job| {
                 job.error = Some(error);
             })
         })
@@ -163,45 +137,57 @@ impl Jobs for SqliteCatalog {
     }
 }
 
-/// An expanded job is to be frozen once more, by whoever sees it settled from now on.
+/// Makes an expanded job running again, so that it can be frozen once more by whoever sees
+/// it settled from now on. A job that is not expanded stays as it is.
 pub(super) fn reopen_freezing(connection: &Connection, job: JobId) -> Result<(), Failure> {
     let freezing = Work::Freeze(job);
     if !was_offered(connection, &freezing)? {
         return Ok(());
     }
-    let id = job.to_string();
     connection
         .prepare_cached("UPDATE jobs SET reopened = reopened + 1 WHERE id = ?1")?
-        .execute([&id])?;
-    change_record(connection, "jobs", &id, |job: &mut Job| {
-        if matches!(job.state, JobState::Frozen | JobState::Failed) {
-            job.state = JobState::Running;
-            job.error = None;
-        }
+        .execute([job.to_string()])?;
+    change_job(connection, job, JobState::REOPEN_FREEZING, |job| {
+        job.error = None
     })?;
     reopen_work(connection, &freezing)
 }
 
-/// Changes a job that is as it was settled.
-fn change_settled(
+/// Changes a job's state, and with it what `edit` changes.
+fn change_job(
     connection: &Connection,
     id: JobId,
-    settled: Settled,
-    change: impl FnOnce(&mut Job),
+    change: Change<JobState>,
+    edit: impl FnOnce(&mut Job),
 ) -> Result<(), Failure> {
-    let key = id.to_string();
-    let as_settled = times_reopened(connection, &key)? == settled.reopened;
-    change_record(connection, "jobs", &key, |job: &mut Job| {
-        if as_settled && job.state == JobState::Running {
-            change(job);
+    change_record(connection, "jobs", &id.to_string(), |job: &mut Job| {
+        if change.applies_to(job.state) {
+            job.state = change.to;
+            edit(job);
         }
     })?
     .ok_or_else(|| missing::job(id).into())
 }
 
-/// How often a job was opened again; one that does not exist never was.
-fn times_reopened(connection: &Connection, job: &str) -> Result<i64, Failure> {
+/// As [`change_job`], if the job was not opened again since it was settled.
+fn change_settled(
+    connection: &Connection,
+    id: JobId,
+    settled: Settled,
+    change: Change<JobState>,
+    edit: impl FnOnce(&mut Job),
+) -> Result<(), Failure> {
+    if times_reopened(connection, &id.to_string())? == Some(settled.reopened) {
+        return change_job(connection, id, change, edit);
+    }
+    match record::<Job>(connection, "jobs", &id.to_string())? {
+        Some(_) => Ok(()),
+        None => Err(missing::job(id).into()),
+    }
+}
+
+/// How often a job was opened again. `None` if there is no such job.
+fn times_reopened(connection: &Connection, job: &str) -> Result<Option<i64>, Failure> {
     let mut select = connection.prepare_cached("SELECT reopened FROM jobs WHERE id = ?1")?;
-    let times = select.query_row([job], |row| row.get(0)).optional()?;
-    Ok(times.unwrap_or_default())
+    Ok(select.query_row([job], |row| row.get(0)).optional()?)
 }
