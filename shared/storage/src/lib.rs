@@ -8,6 +8,7 @@ pub mod lease;
 pub mod objects;
 mod readiness;
 pub mod records;
+pub mod reopen;
 mod serve;
 
 pub use args::{StorageArgs, Stores};

@@ -11,19 +11,13 @@ mod lease;
 mod model;
 mod run;
 
-use maskline_messages::Hop;
-
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
 pub use counts::Counts;
 pub use dataset::{Dataset, SplitSettings};
 pub use image::{ImageDocument, ImageFacts};
 pub use job::{Job, Settled};
 pub use lease::{Lease, Work};
+pub use maskline_foundation::time::unix_millis as now;
 pub use maskline_messages::{CandidateState, JobState};
 pub use model::Model;
 pub use run::{Run, RunState};
-
-/// Milliseconds since the Unix epoch, now.
-pub fn now() -> u64 {
-    Hop::now("").at
-}
