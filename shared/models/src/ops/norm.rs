@@ -6,12 +6,11 @@
 mod backward;
 mod forward;
 mod layout;
-
-use std::sync::Arc;
+mod statistics;
 
 use burn::backend::ExtensionType;
 
-use self::{backward::backward, forward::forward};
+use self::{backward::Saved, forward::forward, statistics::tensors};
 use super::{activation::Activation, prelude::*};
 
 /// What [`batch_norm`] returns.
@@ -191,42 +190,4 @@ impl<C: CheckpointStrategy> BatchNormOps for Autodiff<Flex, C> {
         let output = track::<C, _, 4>(nodes, output, saved);
         (output, constant(mean), constant(variance))
     }
-}
-
-/// What the backward pass needs.
-#[derive(Debug, Clone)]
-struct Saved {
-    input: FlexTensor,
-    weight: FlexTensor,
-    bias: FlexTensor,
-    statistics: Arc<[Statistics]>,
-    activation: Activation,
-}
-
-impl Differentiable<4> for Saved {
-    fn gradients(self, gradient: FlexTensor, _wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
-        let [input, weight, bias] = backward(&self, &gradient);
-        [input, weight, bias, gradient].map(Some)
-    }
-}
-
-/// The statistics of one channel over a batch.
-#[derive(Debug, Clone, Copy)]
-struct Statistics {
-    mean: f32,
-    /// 1 / √(variance + ε) with the biased variance, which the norm multiplies by.
-    inverse_deviation: f32,
-    /// The variance that moves the running variance.
-    unbiased_variance: f32,
-}
-
-/// The mean and the unbiased variance by channel.
-fn tensors(statistics: &[Statistics]) -> (FlexTensor, FlexTensor) {
-    let mean: Vec<f32> = statistics.iter().map(|channel| channel.mean).collect();
-    let variance: Vec<f32> = statistics
-        .iter()
-        .map(|channel| channel.unbiased_variance)
-        .collect();
-    let channels = [statistics.len()];
-    (tensor(mean, channels), tensor(variance, channels))
 }

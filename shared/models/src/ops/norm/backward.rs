@@ -1,19 +1,36 @@
 //! The backward pass of the norm with the batch's statistics.
 
-use std::marker::PhantomData;
+use std::{marker::PhantomData, sync::Arc};
 
 use super::{
-    Saved, Statistics,
     layout::{Affine, Layout, SUMS, total},
+    statistics::Statistics,
 };
 use crate::ops::{
-    activation::{ScalarFunction, with_activation},
+    activation::{Activation, ScalarFunction, with_activation},
     prelude::*,
     simd::{SimdLoop, vectorized},
 };
 
+/// What the backward pass needs.
+#[derive(Debug, Clone)]
+pub struct Saved {
+    pub input: FlexTensor,
+    pub weight: FlexTensor,
+    pub bias: FlexTensor,
+    pub statistics: Arc<[Statistics]>,
+    pub activation: Activation,
+}
+
+impl Differentiable<4> for Saved {
+    fn gradients(self, gradient: FlexTensor, _wanted: [bool; 4]) -> [Option<FlexTensor>; 4] {
+        let [input, weight, bias] = backward(&self, &gradient);
+        [input, weight, bias, gradient].map(Some)
+    }
+}
+
 /// The gradients with respect to input, weight and bias.
-pub fn backward(saved: &Saved, gradient: &FlexTensor) -> [FlexTensor; 3] {
+fn backward(saved: &Saved, gradient: &FlexTensor) -> [FlexTensor; 3] {
     let layout = Layout::of(&saved.input);
     let input = saved.input.to_contiguous();
     let inputs = layout.split(values(&input));

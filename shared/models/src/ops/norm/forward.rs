@@ -3,8 +3,8 @@
 use std::marker::PhantomData;
 
 use super::{
-    Statistics,
     layout::{Affine, Layout, SUMS, VALUES, total},
+    statistics::Statistics,
 };
 use crate::ops::{
     activation::{Activation, ScalarFunction, with_activation},
