@@ -1,4 +1,4 @@
-//! One colour, or nearly.
+//! Rejects pictures of one colour, or nearly one.
 
 use maskline_messages::{Measurements, Reason};
 

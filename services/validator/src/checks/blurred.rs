@@ -1,4 +1,4 @@
-//! No edge is sharp, even at working size.
+//! Rejects pictures without a sharp edge at working size.
 
 use maskline_messages::{Measurements, Reason};
 

@@ -1,4 +1,4 @@
-//! A banner or a strip, which squeezed to a square shows nothing any more.
+//! Rejects banners and strips, which show nothing once they are squeezed to a square.
 
 use maskline_messages::{Measurements, Reason};
 

@@ -1,4 +1,4 @@
-//! An overexposed picture.
+//! Rejects overexposed pictures.
 
 use maskline_messages::{Measurements, Reason};
 

@@ -1,4 +1,4 @@
-//! A picture of the night.
+//! Rejects pictures that are too dark to see a face.
 
 use maskline_messages::{Measurements, Reason};
 

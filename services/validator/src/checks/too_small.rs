@@ -1,4 +1,4 @@
-//! Too few pixels to see a face in.
+//! Rejects pictures with too few pixels to see a face.
 
 use maskline_messages::{Measurements, Reason};
 
