@@ -1,4 +1,4 @@
-//! Faces drawn by ourselves, and the dirty web site that serves them.
+//! Faces that the demo draws, and the web site that serves them among bad files.
 
-pub mod draw;
+mod draw;
 pub mod site;
