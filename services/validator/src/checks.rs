@@ -10,7 +10,7 @@ mod too_small;
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
 /// A check of a picture's measurements. It returns a reason if the picture is unfit.
 type Check = fn(&Measurements, &LimitArgs) -> Option<Reason>;

@@ -10,10 +10,12 @@
 mod args;
 mod budget;
 mod checks;
+mod limits;
 pub mod stage;
 mod validate;
 
-pub use args::{Args, LimitArgs, service};
+pub use args::{Args, service};
+pub use limits::LimitArgs;
 pub use validate::{Accepted, Rejected, validate};
 
 /// The service's name.

@@ -14,9 +14,10 @@ use maskline_vision::decode;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    Accepted, LimitArgs, NAME, Rejected,
+    NAME,
     budget::Budget,
-    validate::{decoder_limits, validate},
+    limits::LimitArgs,
+    validate::{Accepted, Rejected, decoder_limits, validate},
 };
 
 /// Images in hand for each core, unless asked otherwise: while one is decoded

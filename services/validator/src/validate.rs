@@ -4,7 +4,7 @@ use image::RgbImage;
 use maskline_messages::{Measurements, Reason};
 use maskline_vision::{Limits, decode, encode, measure::measure};
 
-use crate::{LimitArgs, checks};
+use crate::{checks, limits::LimitArgs};
 
 /// The quality of the normalized JPEG. It is a constant, because an image's normalized
 /// object is named by its raw bytes alone and must not depend on settings.

@@ -2,7 +2,7 @@
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
 pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.sharpness < limits.min_sharpness).then_some(Reason::Blurred {
