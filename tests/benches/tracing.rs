@@ -124,7 +124,7 @@ impl Side {
     async fn ended(&self, job: JobId) {
         let catalog = self.place.stores().await.catalog;
         loop {
-            let books = catalog.books(job).await.expect("the catalog answers");
+            let books = catalog.counts(job).await.expect("the catalog answers");
             if books.found == IMAGES as u64 && books.in_flight == 0 {
                 return;
             }

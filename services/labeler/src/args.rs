@@ -1,7 +1,7 @@
 //! The service's flags, and the service that is made of them.
 
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_storage::StorageArgs;
+use maskline_storage::{StorageArgs, catalog_answers, objects_answer};
 
 use crate::{NAME, opinion::Adviser, stage::Labeler};
 
@@ -32,11 +32,23 @@ pub struct OpinionArgs {
     pub no_opinion: bool,
 }
 
-/// The service, connected to its objects and its catalog.
+/// The service, connected to the catalog, and to the object store if models are asked.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
-    let stores = args.storage.open(&args.runtime.at.data).await?;
-    let adviser = (!args.opinion.no_opinion)
-        .then(|| Adviser::new(stores.objects.clone(), stores.catalog.clone()));
-    let labeler = Labeler::new(stores.catalog.clone(), adviser);
-    Ok(stores.probed(Service::new(NAME).handler(labeler)))
+    let data = &args.runtime.at.data;
+    let catalog = args.storage.open_catalog(data).await?;
+    let objects = match args.opinion.no_opinion {
+        false => Some(args.storage.open_objects(data).await?),
+        true => None,
+    };
+    let adviser = objects
+        .clone()
+        .map(|objects| Adviser::new(objects, catalog.clone()));
+    let labeler = Labeler::new(catalog.clone(), catalog.clone(), adviser);
+    let service = Service::new(NAME)
+        .handler(labeler)
+        .probe("catalog", catalog_answers(&catalog));
+    Ok(match &objects {
+        Some(objects) => service.probe("objects", objects_answer(objects)),
+        None => service,
+    })
 }

@@ -11,7 +11,7 @@ use maskline_models::{
     classifier::Classifier,
     device::{self, Choice},
 };
-use maskline_storage::{Catalog, ObjectStore};
+use maskline_storage::{ObjectStore, catalog::Library};
 use maskline_vision::{decode, planes, resize};
 use tokio::sync::Mutex;
 
@@ -22,7 +22,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// that goes wrong here holds an image up.
 pub struct Adviser {
     objects: Arc<dyn ObjectStore>,
-    catalog: Arc<dyn Catalog>,
+    library: Arc<dyn Library>,
     current: Mutex<Current>,
 }
 
@@ -34,10 +34,10 @@ struct Current {
 }
 
 impl Adviser {
-    pub fn new(objects: Arc<dyn ObjectStore>, catalog: Arc<dyn Catalog>) -> Self {
+    pub fn new(objects: Arc<dyn ObjectStore>, library: Arc<dyn Library>) -> Self {
         Self {
             objects,
-            catalog,
+            library,
             current: Mutex::default(),
         }
     }
@@ -72,7 +72,7 @@ impl Adviser {
         let mut current = self.current.lock().await;
         if current.looked.is_none_or(|at| at.elapsed() > LOOK_EVERY) {
             current.looked = Some(Instant::now());
-            let newest = self.catalog.models(1).await?.into_iter().next();
+            let newest = self.library.models(1).await?.into_iter().next();
             let known = current.newest.as_ref().map(|(id, _)| *id);
             if let Some(model) = newest.filter(|model| known != Some(model.id)) {
                 let classifier = self.load(model.id).await?;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use lru::LruCache;
 use maskline_messages::{ImageLabeled, ImageValidated, JobId, Label, LabelOrigin, Reason};
 use maskline_runtime::{Context, Failure, Handler, Outcome};
-use maskline_storage::Catalog;
+use maskline_storage::catalog::{Images, Jobs};
 use parking_lot::Mutex;
 
 use crate::{NAME, opinion::Adviser};
@@ -21,7 +21,8 @@ const JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Gives images their label.
 pub struct Labeler {
-    catalog: Arc<dyn Catalog>,
+    jobs: Arc<dyn Jobs>,
+    images: Arc<dyn Images>,
     /// `None`: no model is asked.
     adviser: Option<Adviser>,
     /// A job's classes never change.
@@ -29,9 +30,10 @@ pub struct Labeler {
 }
 
 impl Labeler {
-    pub fn new(catalog: Arc<dyn Catalog>, adviser: Option<Adviser>) -> Self {
+    pub fn new(jobs: Arc<dyn Jobs>, images: Arc<dyn Images>, adviser: Option<Adviser>) -> Self {
         Self {
-            catalog,
+            jobs,
+            images,
             adviser,
             classes: Mutex::new(LruCache::new(JOBS)),
         }
@@ -42,7 +44,7 @@ impl Labeler {
         if let Some(classes) = self.classes.lock().get(&id) {
             return Ok(classes.clone());
         }
-        let job = self.catalog.job(id).await?;
+        let job = self.jobs.job(id).await?;
         let job = job.ok_or_else(|| {
             Failure::poison(anyhow!(
                 "job {id} is not in the catalog: is this the catalog that it was enqueued in?"
@@ -77,7 +79,7 @@ impl Handler for Labeler {
         // on the order of the candidates whether the image is in the dataset.
         let header = &validated.header;
         let first = self
-            .catalog
+            .images
             .claim_image(header.job, &header.image, header.candidate)
             .await?;
         if first != header.candidate {

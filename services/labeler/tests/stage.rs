@@ -21,7 +21,7 @@ impl Place {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stores = StorageArgs::default().open(folder.path()).await.unwrap();
-        let labeler = Labeler::new(stores.catalog.clone(), None);
+        let labeler = Labeler::new(stores.catalog.clone(), stores.catalog.clone(), None);
         Self {
             stores,
             labeler,

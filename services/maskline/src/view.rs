@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use maskline_messages::{DatasetId, JobId, NetworkName, RunId};
 use maskline_storage::{
     Catalog,
-    records::{Books, Job, JobState, Run, RunState},
+    records::{Counts, Job, JobState, Run, RunState},
 };
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ pub struct JobView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     #[serde(flatten)]
-    pub books: Books,
+    pub books: Counts,
     pub dataset: Option<DatasetId>,
     pub runs: Vec<RunView>,
     pub trace_id: Option<String>,
@@ -126,7 +126,7 @@ pub async fn jobs(catalog: &dyn Catalog, most: usize) -> Result<Vec<JobView>> {
 }
 
 async fn of_job(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
-    let books = catalog.books(job.id).await?;
+    let books = catalog.counts(job.id).await?;
     let runs = runs_of(catalog, &job).await?;
     Ok(JobView {
         id: job.id,

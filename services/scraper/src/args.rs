@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc, time::Duration};
 
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_storage::StorageArgs;
+use maskline_storage::{StorageArgs, catalog_answers, objects_answer};
 
 use crate::{
     NAME,
@@ -92,9 +92,13 @@ impl FetchArgs {
 /// The service, connected to its objects and its catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.at.data).await?;
+    let (objects, catalog) = (stores.objects, stores.catalog);
     let fetcher = Arc::new(Fetcher::new(args.fetch.limits())?);
-    let sources = SourceHandler::new(stores.catalog.clone(), fetcher.clone());
-    let candidates = CandidateHandler::new(stores.objects.clone(), fetcher);
-    let service = Service::new(NAME).handler(sources).handler(candidates);
-    Ok(stores.probed(service))
+    let sources = SourceHandler::new(catalog.clone(), catalog.clone(), fetcher.clone());
+    let candidates = CandidateHandler::new(objects.clone(), fetcher);
+    Ok(Service::new(NAME)
+        .handler(sources)
+        .handler(candidates)
+        .probe("objects", objects_answer(&objects))
+        .probe("catalog", catalog_answers(&catalog)))
 }

@@ -10,7 +10,8 @@ use maskline_messages::{
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
-    Catalog, ObjectStore,
+    ObjectStore,
+    catalog::{Candidates, Jobs},
     records::{JobState, NewCandidate},
 };
 
@@ -26,14 +27,20 @@ const FETCHES: usize = 16;
 
 /// Expands sources: records their candidates and sends a message about each.
 pub struct SourceHandler {
-    catalog: Arc<dyn Catalog>,
+    jobs: Arc<dyn Jobs>,
+    candidates: Arc<dyn Candidates>,
     expander: Expander,
 }
 
 impl SourceHandler {
-    pub fn new(catalog: Arc<dyn Catalog>, fetcher: Arc<Fetcher>) -> Self {
+    pub fn new(
+        jobs: Arc<dyn Jobs>,
+        candidates: Arc<dyn Candidates>,
+        fetcher: Arc<Fetcher>,
+    ) -> Self {
         Self {
-            catalog,
+            jobs,
+            candidates,
             expander: Expander::new(fetcher),
         }
     }
@@ -87,7 +94,7 @@ impl Handler for SourceHandler {
                 label: found.label.clone(),
             })
             .collect();
-        self.catalog.add_candidates(&candidates).await?;
+        self.candidates.add_candidates(&candidates).await?;
         let so_far = request.found + found.len() as u64;
         tracing::info!(%job, source = %request.source, found = so_far, more = next.is_some(), "expanded");
         let messages = found
@@ -107,7 +114,7 @@ impl Handler for SourceHandler {
 
 impl SourceHandler {
     async fn is_expanding(&self, id: JobId) -> Result<bool, Failure> {
-        let job = self.catalog.job(id).await?;
+        let job = self.jobs.job(id).await?;
         let job = job.ok_or_else(|| {
             Failure::poison(anyhow!(
                 "job {id} is not in the catalog: is this the catalog that it was enqueued in?"

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_storage::{StorageArgs, lease::LeaseWatch};
+use maskline_storage::{StorageArgs, catalog_answers, lease::LeaseWatch, objects_answer};
 use tokio::sync::Notify;
 
 use crate::{
@@ -33,22 +33,30 @@ pub struct Args {
 /// The service, connected to its objects and its catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.at.data).await?;
+    let (objects, catalog) = (stores.objects, stores.catalog);
     let progress = Arc::new(Notify::new());
     let images = ImageHandler {
-        objects: stores.objects.clone(),
-        catalog: stores.catalog.clone(),
+        objects: objects.clone(),
+        candidates: catalog.clone(),
+        images: catalog.clone(),
         progress: progress.clone(),
     };
     let jobs = JobHandler {
-        catalog: stores.catalog.clone(),
+        jobs: catalog.clone(),
+        leases: catalog.clone(),
         progress: progress.clone(),
     };
     let freezer = Freezer {
-        objects: stores.objects.clone(),
-        catalog: stores.catalog.clone(),
-        leases: LeaseWatch::default(),
+        objects: objects.clone(),
+        jobs: catalog.clone(),
+        images: catalog.clone(),
+        leases: LeaseWatch::new(catalog.clone()),
         progress,
     };
-    let service = Service::new(NAME).handler(images).handler(jobs);
-    Ok(stores.probed(service.worker(freezer)))
+    Ok(Service::new(NAME)
+        .handler(images)
+        .handler(jobs)
+        .worker(freezer)
+        .probe("objects", objects_answer(&objects))
+        .probe("catalog", catalog_answers(&catalog)))
 }

@@ -9,8 +9,9 @@ use maskline_dataset::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter};
 use maskline_messages::{DatasetId, DatasetReady, ImageId, JobId, Label, ObjectKey};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
-    Catalog, ObjectStore, StorageError, Upload,
-    lease::{Held, LeaseWatch},
+    ObjectStore, StorageError, Upload,
+    catalog::{self, Jobs},
+    lease::{HeldLease, LeaseWatch},
     records::{Dataset, Job, JobState, Lease, Settled, Work, now},
 };
 use sha2::{Digest, Sha256};
@@ -31,7 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Freezes datasets.
 pub struct Freezer {
     pub objects: Arc<dyn ObjectStore>,
-    pub catalog: Arc<dyn Catalog>,
+    pub jobs: Arc<dyn Jobs>,
+    pub images: Arc<dyn catalog::Images>,
     pub leases: LeaseWatch,
     pub progress: Arc<Notify>,
 }
@@ -49,7 +51,7 @@ impl Worker for Freezer {
     async fn work(&self, context: &WorkContext) -> Result<bool> {
         tokio::time::sleep(LOOK_EVERY).await;
         let mut first_error = None;
-        for seen in self.catalog.open_work("freeze").await? {
+        for seen in self.leases.open_work("freeze").await? {
             // One job's trouble must not hold up those behind it.
             match self.see_to(&seen, context).await {
                 Ok(true) => return Ok(true),
@@ -70,17 +72,14 @@ impl Freezer {
         let job = self.job(id).await?;
         let settled = match job.state {
             JobState::Expanding => return Ok(false),
-            JobState::Running => match self.catalog.settled(id).await? {
+            JobState::Running => match self.jobs.settled(id).await? {
                 Some(settled) => Some(settled),
                 None => return Ok(false),
             },
             // Frozen or failed, and the process that did it died before it said so.
             JobState::Frozen | JobState::Failed => None,
         };
-        let claimed = self
-            .leases
-            .claim(&self.catalog, seen, &context.instance)
-            .await?;
+        let claimed = self.leases.claim(seen, &context.instance).await?;
         let Some(held) = claimed else {
             return Ok(false);
         };
@@ -91,7 +90,7 @@ impl Freezer {
     }
 
     async fn job(&self, id: JobId) -> Result<Job> {
-        let job = self.catalog.job(id).await?;
+        let job = self.jobs.job(id).await?;
         job.with_context(|| format!("job {id} is to be frozen but not in the catalog"))
     }
 
@@ -103,7 +102,7 @@ impl Freezer {
         &self,
         id: JobId,
         settled: Option<Settled>,
-        held: Held,
+        held: HeldLease,
         context: &WorkContext,
     ) -> Result<()> {
         let job = self.job(id).await?;
@@ -147,7 +146,7 @@ impl Freezer {
                 "none of its images was accepted: `maskline rejects {}` says why",
                 job.id
             );
-            self.catalog.fail_settled(job.id, &error, settled).await?;
+            self.jobs.fail_settled(job.id, &error, settled).await?;
             if self.job(job.id).await?.state == JobState::Failed {
                 tracing::error!(job = %job.id, "{error}");
             }
@@ -171,7 +170,7 @@ impl Freezer {
             split: job.split.clone(),
             created: now(),
         };
-        self.catalog.freeze(job.id, &dataset, settled).await?;
+        self.jobs.freeze(job.id, &dataset, settled).await?;
         if self.job(job.id).await?.state == JobState::Frozen {
             tracing::info!(
                 job = %job.id, dataset = %dataset.id, images = ?dataset.images,
@@ -185,7 +184,7 @@ impl Freezer {
     async fn images(&self, job: JobId) -> Result<Images> {
         let (mut images, mut after) = (Images::default(), None);
         loop {
-            let page = self.catalog.image_facts(job, after.as_ref(), PAGE).await?;
+            let page = self.images.image_facts(job, after.as_ref(), PAGE).await?;
             let is_last = page.len() < PAGE;
             after = page.last().map(|fact| fact.image);
             images.extend(page);
@@ -263,7 +262,7 @@ impl Freezer {
 
     async fn examples(&self, job: JobId, rows: Vec<Row>) -> Result<Vec<Example>> {
         let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
-        let pictures = self.catalog.image_bytes(job, &images).await?;
+        let pictures = self.images.image_bytes(job, &images).await?;
         let examples = rows.into_iter().zip(pictures).map(|(row, jpeg)| Example {
             image: row.image,
             class: row.class,

@@ -10,8 +10,9 @@ use maskline_messages::{
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
-    Catalog, ObjectStore, StorageError,
-    records::{CandidateState, End, Ending, ImageDocument, JobState, Work},
+    ObjectStore, StorageError,
+    catalog::{Candidates, Images, Jobs, Leases},
+    records::{CandidateOutcome, CandidateState, ImageDocument, JobState, OutcomeKind, Work},
 };
 use tokio::sync::Notify;
 
@@ -24,7 +25,8 @@ const IMAGES: usize = 16;
 /// Stores labeled images, and records how each candidate ended.
 pub struct ImageHandler {
     pub objects: Arc<dyn ObjectStore>,
-    pub catalog: Arc<dyn Catalog>,
+    pub candidates: Arc<dyn Candidates>,
+    pub images: Arc<dyn Images>,
     /// Notified when a job may have become complete.
     pub progress: Arc<Notify>,
 }
@@ -67,59 +69,59 @@ impl ImageHandler {
             width: labeled.width,
             height: labeled.height,
             label: labeled.label,
-            how: labeled.label_origin,
-            opinion: labeled.prediction,
+            label_origin: labeled.label_origin,
+            prediction: labeled.prediction,
             measurements: labeled.measurements,
         };
-        self.catalog.put_image(&document).await?;
-        let ending = Ending {
+        self.images.put_image(&document).await?;
+        let outcome = CandidateOutcome {
             candidate: header.candidate,
             image: Some(header.image),
             history: with_hop(header.history),
             trace_id: context.trace_id.clone(),
-            end: End::Stored,
+            kind: OutcomeKind::Stored,
         };
-        self.end(header.job, &ending).await
+        self.finish(header.job, &outcome).await
     }
 
     async fn reject(&self, rejected: ImageRejected, context: &Context) -> Result<(), Failure> {
-        let ending = Ending {
+        let outcome = CandidateOutcome {
             candidate: rejected.candidate,
             image: rejected.image,
             history: with_hop(rejected.history),
             trace_id: context.trace_id.clone(),
-            end: End::Rejected {
+            kind: OutcomeKind::Rejected {
                 stage: rejected.stage,
                 reason: rejected.reason,
             },
         };
-        self.end(rejected.job, &ending).await
+        self.finish(rejected.job, &outcome).await
     }
 
     async fn fail(&self, failed: ImageFailed, context: &Context) -> Result<(), Failure> {
-        let ending = Ending {
+        let outcome = CandidateOutcome {
             candidate: failed.candidate,
             image: None,
             history: vec![Hop::now(NAME)],
             trace_id: context.trace_id.clone(),
-            end: End::Failed {
+            kind: OutcomeKind::Failed {
                 stage: failed.stage,
                 error: failed.error,
             },
         };
-        self.catalog.end_candidate(&ending).await?;
+        self.candidates.finish_candidate(&outcome).await?;
         Ok(())
     }
 
     /// Records how the candidate ended. A candidate that was given up, and goes on all the
     /// same, is opened again first, because its job may have been frozen without it.
-    async fn end(&self, job: JobId, ending: &Ending) -> Result<(), Failure> {
-        let candidate = ending.candidate;
-        if self.catalog.end_candidate(ending).await? != CandidateState::Failed {
+    async fn finish(&self, job: JobId, outcome: &CandidateOutcome) -> Result<(), Failure> {
+        let candidate = outcome.candidate;
+        if self.candidates.finish_candidate(outcome).await? != CandidateState::Failed {
             return Ok(());
         }
-        self.catalog.reopen_candidates(job, &[candidate]).await?;
-        match self.catalog.end_candidate(ending).await? {
+        self.candidates.reopen_candidates(job, &[candidate]).await?;
+        match self.candidates.finish_candidate(outcome).await? {
             // It was given up once more in between, or is the candidate of another job.
             CandidateState::Failed => Err(Failure::retry(anyhow!(
                 "candidate {candidate} of job {job} stays given up"
@@ -131,7 +133,8 @@ impl ImageHandler {
 
 /// Records the expansion and the failure of jobs, and logs published models.
 pub struct JobHandler {
-    pub catalog: Arc<dyn Catalog>,
+    pub jobs: Arc<dyn Jobs>,
+    pub leases: Arc<dyn Leases>,
     /// Notified when a job may have become complete.
     pub progress: Arc<Notify>,
 }
@@ -162,10 +165,10 @@ impl JobHandler {
     /// Only a job that is still expanding fails. After that the failed step was only a copy
     /// of one that succeeded.
     async fn failed(&self, failed: JobFailed) -> Result<(), Failure> {
-        let job = self.catalog.job(failed.job).await?;
+        let job = self.jobs.job(failed.job).await?;
         if job.is_some_and(|job| job.state == JobState::Expanding) {
             let error = format!("{}: {}", failed.stage, failed.error);
-            self.catalog.fail_job(failed.job, &error).await?;
+            self.jobs.fail_job(failed.job, &error).await?;
             tracing::error!(job = %failed.job, error, "the job failed");
         }
         Ok(())
@@ -173,8 +176,8 @@ impl JobHandler {
 
     /// From now on the job can become complete, and the freezer watches it.
     async fn expanded(&self, expanded: SourceExpanded) -> Result<(), Failure> {
-        self.catalog.finish_expansion(expanded.job).await?;
-        self.catalog.offer(&Work::Freeze(expanded.job)).await?;
+        self.jobs.finish_expansion(expanded.job).await?;
+        self.leases.offer_work(&Work::Freeze(expanded.job)).await?;
         Ok(())
     }
 }

@@ -13,7 +13,10 @@ use maskline_runtime::{Context, Failure, Handler, Sender, WorkContext, Worker, b
 use maskline_storage::{
     ObjectStore, StorageArgs, StorageError, Stores, Upload,
     lease::LeaseWatch,
-    records::{End, Ending, ImageDocument, Job, JobState, NewCandidate, SplitSettings, Work},
+    records::{
+        CandidateOutcome, ImageDocument, Job, JobState, NewCandidate, OutcomeKind, SplitSettings,
+        Work,
+    },
 };
 use maskline_storer::{
     freeze::Freezer,
@@ -41,17 +44,20 @@ impl Place {
         Self {
             freezer: Freezer {
                 objects: stores.objects.clone(),
-                catalog: stores.catalog.clone(),
-                leases: LeaseWatch::default(),
+                jobs: stores.catalog.clone(),
+                images: stores.catalog.clone(),
+                leases: LeaseWatch::new(stores.catalog.clone()),
                 progress: Arc::default(),
             },
             images: ImageHandler {
                 objects: stores.objects.clone(),
-                catalog: stores.catalog.clone(),
+                candidates: stores.catalog.clone(),
+                images: stores.catalog.clone(),
                 progress: Arc::default(),
             },
             jobs: JobHandler {
-                catalog: stores.catalog.clone(),
+                jobs: stores.catalog.clone(),
+                leases: stores.catalog.clone(),
                 progress: Arc::default(),
             },
             context: WorkContext {
@@ -102,25 +108,29 @@ impl Place {
     async fn expanded(&self, job: JobId) {
         self.stores.catalog.finish_expansion(job).await.unwrap();
         let freezing = Work::Freeze(job);
-        self.stores.catalog.offer(&freezing).await.unwrap();
+        self.stores.catalog.offer_work(&freezing).await.unwrap();
     }
 
     async fn store(&self, job: JobId, candidate: CandidateId, number: u64) {
         let document = image(job, candidate, number);
         let (catalog, image) = (&self.stores.catalog, Some(document.image));
         catalog.put_image(&document).await.unwrap();
-        self.end(candidate, image, End::Stored).await;
+        self.end(candidate, image, OutcomeKind::Stored).await;
     }
 
-    async fn end(&self, candidate: CandidateId, image: Option<ImageId>, end: End) {
-        let ending = Ending {
+    async fn end(&self, candidate: CandidateId, image: Option<ImageId>, kind: OutcomeKind) {
+        let outcome = CandidateOutcome {
             candidate,
             image,
             history: vec![],
             trace_id: None,
-            end,
+            kind,
         };
-        self.stores.catalog.end_candidate(&ending).await.unwrap();
+        self.stores
+            .catalog
+            .finish_candidate(&outcome)
+            .await
+            .unwrap();
     }
 
     /// What the trainers were told, and how many messages wait for them then.
@@ -184,7 +194,7 @@ impl Place {
             height: document.height,
             measurements: document.measurements,
             label: document.label,
-            label_origin: document.how,
+            label_origin: document.label_origin,
             prediction: None,
         };
         let context = Context::default();
@@ -197,8 +207,8 @@ impl Place {
     }
 }
 
-fn gave_up() -> End {
-    End::Failed {
+fn gave_up() -> OutcomeKind {
+    OutcomeKind::Failed {
         stage: "validator".to_owned(),
         error: "boom".to_owned(),
     }
@@ -217,8 +227,8 @@ fn image(job: JobId, candidate: CandidateId, number: u64) -> ImageDocument {
         width: 8,
         height: 8,
         label,
-        how: LabelOrigin::Source,
-        opinion: None,
+        label_origin: LabelOrigin::Source,
+        prediction: None,
         measurements: Measurements {
             format: Format::Jpeg,
             width: 8,
@@ -316,7 +326,7 @@ async fn what_was_given_up_and_comes_on_by_itself_makes_a_new_version_too() {
     let (second, waiting) = place.told().await;
     assert_ne!(second.dataset, first.dataset);
     assert_eq!(waiting, 0);
-    let books = place.stores.catalog.books(job).await.unwrap();
+    let books = place.stores.catalog.counts(job).await.unwrap();
     assert_eq!((books.stored, books.failed, books.in_flight), (20, 0, 0));
 }
 
@@ -328,7 +338,7 @@ async fn what_can_not_be_opened_again_fails_and_is_not_tried_for_ever() {
     // Not a candidate of the job that the message names.
     let failure = place.try_to_label(other, given_up, 0).await.unwrap_err();
     assert!(matches!(failure, Failure::Retry { .. }), "{failure}");
-    let books = place.stores.catalog.books(job).await.unwrap();
+    let books = place.stores.catalog.counts(job).await.unwrap();
     assert_eq!((books.failed, books.in_flight), (1, 0));
 }
 
@@ -358,8 +368,9 @@ async fn who_is_asked_to_stop_in_the_middle_gives_the_job_back_and_another_freez
     let stuck = Arc::new(Stuck::default());
     let stopped = Freezer {
         objects: stuck.clone(),
-        catalog: place.stores.catalog.clone(),
-        leases: LeaseWatch::default(),
+        jobs: place.stores.catalog.clone(),
+        images: place.stores.catalog.clone(),
+        leases: LeaseWatch::new(place.stores.catalog.clone()),
         progress: Arc::default(),
     };
     let context = WorkContext {
@@ -437,7 +448,7 @@ async fn one_jobs_trouble_does_not_hold_up_another() {
     place
         .stores
         .catalog
-        .offer(&Work::Freeze(unknown))
+        .offer_work(&Work::Freeze(unknown))
         .await
         .unwrap();
     for (number, candidate) in candidates.iter().enumerate() {
@@ -500,6 +511,6 @@ async fn a_step_that_fails_late_does_not_fail_an_expanded_job() {
         .handle(given_up.into(), &context)
         .await
         .unwrap();
-    let books = place.stores.catalog.books(expanding).await.unwrap();
+    let books = place.stores.catalog.counts(expanding).await.unwrap();
     assert_eq!((books.found, books.failed, books.in_flight), (1, 1, 0));
 }

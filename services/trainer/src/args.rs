@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use maskline_models::device::{self, Choice};
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_storage::{StorageArgs, lease::LeaseWatch};
+use maskline_storage::{StorageArgs, catalog_answers, lease::LeaseWatch, objects_answer};
 use tokio::sync::Notify;
 
 use crate::{NAME, stage::RequestHandler, worker::Trainer};
@@ -68,18 +68,22 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     tracing::info!(device = compute.name, "training on");
     let notify = Arc::new(Notify::new());
     let requests = RequestHandler {
-        catalog: stores.catalog.clone(),
+        library: stores.catalog.clone(),
+        leases: stores.catalog.clone(),
         notify: notify.clone(),
     };
     let trainer = Trainer::new(
         stores.clone(),
-        LeaseWatch::default(),
+        LeaseWatch::new(stores.catalog.clone()),
         notify,
         compute,
         args.trainer.image_bytes(),
     );
-    let service = Service::new(NAME).handler(requests).worker(trainer);
-    Ok(stores.probed(service))
+    Ok(Service::new(NAME)
+        .handler(requests)
+        .worker(trainer)
+        .probe("objects", objects_answer(&stores.objects))
+        .probe("catalog", catalog_answers(&stores.catalog)))
 }
 
 #[cfg(test)]

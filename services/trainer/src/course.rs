@@ -6,7 +6,7 @@ use bytes::Bytes;
 use maskline_models::{device::Compute, weights};
 use maskline_storage::{
     Stores,
-    lease::Progress as LeaseProgress,
+    lease::LeaseProgress,
     records::{Model, Run, now},
 };
 use tokio::runtime::Handle;

@@ -9,7 +9,7 @@ use maskline_messages::{
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome, telemetry};
 use maskline_storage::{
-    Catalog,
+    catalog::{Leases, Library},
     records::{Run, RunState, Work, now},
 };
 use tokio::sync::Notify;
@@ -17,7 +17,8 @@ use tokio::sync::Notify;
 /// Records runs. The worker trains them, because that takes longer than a delivery may be
 /// held.
 pub struct RequestHandler {
-    pub catalog: Arc<dyn Catalog>,
+    pub library: Arc<dyn Library>,
+    pub leases: Arc<dyn Leases>,
     /// Notified when there is a run to work on.
     pub notify: Arc<Notify>,
 }
@@ -78,8 +79,8 @@ impl RequestHandler {
                 traceparent: telemetry::current_traceparent(),
                 created: now(),
             };
-            self.catalog.create_run(&run).await?;
-            self.catalog.offer(&Work::Train(id)).await?;
+            self.library.create_run(&run).await?;
+            self.leases.offer_work(&Work::Train(id)).await?;
             tracing::info!(run = %id, %network, %dataset, "to be trained");
             self.notify.notify_one();
         }
@@ -96,7 +97,8 @@ mod tests {
     async fn each_network_is_one_run_however_often_it_is_asked_for() {
         let store = Store::new().await;
         let requests = RequestHandler {
-            catalog: store.catalog.clone(),
+            library: store.catalog.clone(),
+            leases: store.catalog.clone(),
             notify: Arc::default(),
         };
         let dataset = DatasetId::of(b"a dataset");
@@ -137,7 +139,8 @@ mod tests {
     async fn a_dataset_without_networks_to_train_makes_no_run() {
         let store = Store::new().await;
         let requests = RequestHandler {
-            catalog: store.catalog.clone(),
+            library: store.catalog.clone(),
+            leases: store.catalog.clone(),
             notify: Arc::default(),
         };
         let ready = DatasetReady {

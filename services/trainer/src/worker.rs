@@ -9,7 +9,7 @@ use maskline_models::device::Compute;
 use maskline_runtime::{BrokerError, WorkContext, Worker, telemetry};
 use maskline_storage::{
     StorageError, Stores,
-    lease::{Held, LeaseWatch, Progress},
+    lease::{HeldLease, LeaseProgress, LeaseWatch},
     records::{Run, RunState, Work},
 };
 use tokio::sync::Notify;
@@ -46,10 +46,7 @@ impl Worker for Trainer {
     }
 
     async fn work(&self, context: &WorkContext) -> Result<bool> {
-        let claimed = self
-            .leases
-            .claim_any(&self.stores.catalog, "train", &context.instance)
-            .await?;
+        let claimed = self.leases.claim_any("train", &context.instance).await?;
         let Some(held) = claimed else {
             return Ok(false);
         };
@@ -92,7 +89,7 @@ impl Trainer {
         run.with_context(|| format!("run {id} is to be trained but not in the catalog"))
     }
 
-    async fn see_to(&self, run: Run, held: Held, context: &WorkContext) -> Result<()> {
+    async fn see_to(&self, run: Run, held: HeldLease, context: &WorkContext) -> Result<()> {
         let halt = Halt {
             stopping: context.stopping.clone(),
             lost: held.lost_token(),
@@ -122,7 +119,7 @@ impl Trainer {
         Err(error)
     }
 
-    async fn give_up(&self, id: RunId, why: &Hopeless, held: Held) -> Result<()> {
+    async fn give_up(&self, id: RunId, why: &Hopeless, held: HeldLease) -> Result<()> {
         tracing::error!(run = %id, error = %why, "the run failed");
         telemetry::given_up(&why.to_string());
         let mut run = self.run(id).await?;
@@ -138,7 +135,7 @@ impl Trainer {
         &self,
         run: Run,
         halt: &Halt,
-        progress: Progress,
+        progress: LeaseProgress,
         context: &WorkContext,
     ) -> Result<bool> {
         let id = run.id;
@@ -221,7 +218,7 @@ mod tests {
     use crate::fixtures::{Drawing, Store, alone, compute};
 
     fn trainer(store: &Store) -> Trainer {
-        let leases = LeaseWatch::new(Duration::from_secs(5));
+        let leases = LeaseWatch::lasting(store.catalog.clone(), Duration::from_secs(5));
         Trainer::new(store.stores(), leases, Arc::default(), compute(), 1 << 30)
     }
 
@@ -245,7 +242,7 @@ mod tests {
             created: now(),
         };
         store.catalog.create_run(&run).await.unwrap();
-        store.catalog.offer(&Work::Train(id)).await.unwrap();
+        store.catalog.offer_work(&Work::Train(id)).await.unwrap();
         id
     }
 
@@ -406,7 +403,7 @@ mod tests {
             compute: compute(),
             image_memory: 1 << 30,
             halt,
-            progress: Progress::default(),
+            progress: LeaseProgress::default(),
         };
         let error = course.follow().await.err().unwrap();
         assert!(error.to_string().contains("lost"), "{error:#}");
@@ -528,12 +525,15 @@ mod tests {
 
     /// Leaves the run as so many trainers do that died with it.
     async fn die_with(store: &Store, trainers: u32) {
-        let died = store.catalog.take(&lease(store).await, "dead").await;
+        let died = store
+            .catalog
+            .acquire_lease(&lease(store).await, "dead")
+            .await;
         let died = Lease {
             failures: trainers,
             ..died.unwrap().expect("nobody else takes it")
         };
-        store.catalog.release(&died).await.unwrap();
+        store.catalog.release_lease(&died).await.unwrap();
     }
 
     #[tokio::test]

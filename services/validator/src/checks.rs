@@ -1,6 +1,5 @@
-//! What makes a decoded picture unfit, one file for each check. That a picture is
-//! too large is checked before it is decoded, by
-//! [`maskline_vision::Limits`].
+//! The checks of a decoded picture, one file for each. Pictures that are too large are
+//! refused before they are decoded, by [`maskline_vision::Limits`].
 
 mod blank;
 mod blurred;
@@ -11,13 +10,13 @@ mod too_small;
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
-/// The reason why a picture is unfit, if it is by this check.
-pub type Check = fn(&Measurements, &LimitArgs) -> Option<Reason>;
+/// A check of a picture's measurements. It returns a reason if the picture is unfit.
+type Check = fn(&Measurements, &LimitArgs) -> Option<Reason>;
 
-/// All checks. The first that finds a reason decides.
-pub const ALL: &[Check] = &[
+/// All checks in their order. The first that returns a reason decides.
+const ALL: &[Check] = &[
     extreme_aspect::check,
     too_small::check,
     too_dark::check,
@@ -26,7 +25,7 @@ pub const ALL: &[Check] = &[
     blurred::check,
 ];
 
-/// The first check's reason, if there is one.
+/// The reason of the first check that the picture does not pass.
 pub fn first_reason(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     ALL.iter().find_map(|check| check(picture, limits))
 }
@@ -37,7 +36,7 @@ mod tests {
 
     use super::*;
 
-    /// What a good photograph measures.
+    /// The measurements of a good photograph.
     pub fn good() -> Measurements {
         Measurements {
             format: Format::Jpeg,
@@ -52,12 +51,12 @@ mod tests {
     }
 
     #[test]
-    fn a_good_picture_passes_all() {
+    fn a_good_picture_passes_all_checks() {
         assert_eq!(first_reason(&good(), &LimitArgs::DEFAULT), None);
     }
 
     #[test]
-    fn a_black_picture_is_dark_before_it_is_blank_or_blurred() {
+    fn a_black_picture_is_rejected_as_dark_and_not_as_blank_or_blurred() {
         let black = Measurements {
             brightness: 0.0,
             contrast: 0.0,

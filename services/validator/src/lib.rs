@@ -1,20 +1,21 @@
-//! The validator: decodes what was fetched, and says whether it is fit to learn
-//! from.
+//! The validator: decodes fetched images, and decides which are fit for training.
 //!
-//! A picture that is becomes a bounded RGB JPEG without metadata, and is measured
-//! on the way; one that is not is rejected with the reason.
+//! A fit image is measured and becomes a small RGB JPEG without metadata. An unfit one
+//! is rejected with the reason.
 //!
-//! * [`judge`]: the verdict on some bytes, without any store.
-//! * [`checks`]: what makes a picture unfit, one file each.
+//! * [`validate`]: validates the bytes of an image, without any store.
+//! * `checks`: the checks of a picture's measurements, one file for each check.
 //! * [`stage`]: takes ImageFetched, gives ImageValidated and ImageRejected.
 
 mod args;
-pub mod checks;
-pub mod judge;
+mod checks;
+mod limits;
 pub mod stage;
+mod validate;
 
-pub use args::{Args, LimitArgs, service};
-pub use judge::{Accepted, Rejected, judge};
+pub use args::{Args, service};
+pub use limits::LimitArgs;
+pub use validate::{Accepted, Rejected, validate};
 
 /// The service's name.
 pub const NAME: &str = "validator";

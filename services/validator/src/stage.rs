@@ -13,8 +13,9 @@ use maskline_vision::decode;
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    Accepted, LimitArgs, NAME, Rejected,
-    judge::{decoder_limits, judge},
+    NAME,
+    limits::LimitArgs,
+    validate::{Accepted, Rejected, decoder_limits, validate},
 };
 
 /// How many images each core has in hand, unless `--concurrency` says otherwise. While one
@@ -92,13 +93,13 @@ impl Validator {
         let memory = decode::memory(&bytes, &decoder_limits(&self.limits));
         let _room = self.decoders.room(memory).await;
         let limits = self.limits.clone();
-        let judged = spawn_blocking(move || {
-            judge(&bytes, &limits).map(|accepted| {
+        let validated = spawn_blocking(move || {
+            validate(&bytes, &limits).map(|accepted| {
                 let jpeg = accepted.jpeg();
                 (accepted, jpeg)
             })
         });
-        judged
+        validated
             .await
             .context("the checks failed on this image")
             .map_err(Failure::poison)

@@ -1,32 +1,32 @@
-//! The verdicts on the files with known truth in `../shared/data`, a folder
-//! beside the repository; without it there is nothing to try.
+//! Validates the files with known truth in `../shared/data`, a folder beside the
+//! repository. Without that folder the tests pass without checking anything.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use maskline_validator::{LimitArgs, judge};
+use maskline_validator::{LimitArgs, validate};
 
-/// The folder of real images, where there is one.
+/// The folder of real images, if there is one.
 fn data() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
     let data = root.parent()?.join("shared/data");
     data.is_dir().then_some(data)
 }
 
-/// How many files of a kind have the right verdict, and with which reasons they
-/// were rejected.
+/// How many files of a kind were validated rightly, and for which reasons files were
+/// rejected.
 #[derive(Debug, Default)]
-struct Outcome {
+struct KindOutcome {
     files: usize,
     right: usize,
     reasons: BTreeMap<&'static str, usize>,
 }
 
-/// By kind. Near and exact duplicates are no matter of one file.
-fn outcomes(folder: &Path) -> BTreeMap<String, Outcome> {
-    let mut outcomes: BTreeMap<String, Outcome> = BTreeMap::new();
+/// The outcome by kind. Duplicates are left out: one file alone can't be a duplicate.
+fn outcomes(folder: &Path) -> BTreeMap<String, KindOutcome> {
+    let mut outcomes: BTreeMap<String, KindOutcome> = BTreeMap::new();
     let mut truth = csv::Reader::from_path(folder.join("truth.csv")).unwrap();
     for row in truth.deserialize() {
         let row: BTreeMap<String, String> = row.unwrap();
@@ -36,7 +36,7 @@ fn outcomes(folder: &Path) -> BTreeMap<String, Outcome> {
         let bytes = std::fs::read(folder.join(&row["file"])).unwrap();
         let outcome = outcomes.entry(row["kind"].clone()).or_default();
         outcome.files += 1;
-        let verdict = judge(&bytes, &LimitArgs::DEFAULT);
+        let verdict = validate(&bytes, &LimitArgs::DEFAULT);
         outcome.right += usize::from(verdict.is_ok() == (row["expected"] == "keep"));
         if let Err(rejected) = verdict {
             *outcome.reasons.entry(rejected.reason.code()).or_default() += 1;
@@ -45,8 +45,7 @@ fn outcomes(folder: &Path) -> BTreeMap<String, Outcome> {
     outcomes
 }
 
-/// Kinds that are rejected: the least number of files that must be, and for which
-/// reasons.
+/// Kinds that must be rejected: at least how many files, and for which reasons.
 const REJECTED: &[(&str, usize, &[&str])] = &[
     ("all_black", 3, &["too_dark"]),
     ("all_white", 3, &["too_bright"]),
@@ -70,7 +69,7 @@ const REJECTED: &[(&str, usize, &[&str])] = &[
     ("zero_byte", 4, &["empty"]),
 ];
 
-/// Kinds that are all kept.
+/// Kinds of which every file must be accepted.
 const KEPT: &[&str] = &[
     "bmp",
     "clean",
@@ -95,7 +94,7 @@ const KEPT: &[&str] = &[
 ];
 
 #[test]
-fn dirty_files_have_the_verdict_that_they_should() {
+fn files_with_known_truth_are_validated_rightly() {
     let Some(data) = data() else { return };
     let outcomes = outcomes(&data.join("dirty"));
     for (kind, outcome) in &outcomes {
@@ -117,15 +116,15 @@ fn dirty_files_have_the_verdict_that_they_should() {
 }
 
 #[test]
-fn hardly_a_photograph_of_a_face_is_rejected() {
+fn at_most_one_face_photograph_in_500_is_rejected() {
     let Some(data) = data() else { return };
     let (mut files, mut rejected) = (0, vec![]);
     for class in ["with_mask", "without_mask"] {
         for entry in std::fs::read_dir(data.join("face-masks").join(class)).unwrap() {
             let path = entry.unwrap().path();
             files += 1;
-            if let Err(verdict) = judge(&std::fs::read(&path).unwrap(), &LimitArgs::DEFAULT) {
-                rejected.push((path, verdict.reason));
+            if let Err(rejection) = validate(&std::fs::read(&path).unwrap(), &LimitArgs::DEFAULT) {
+                rejected.push((path, rejection.reason));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The stage as the runner sees it, over a folder and a file.
+//! The stage as the runner calls it, over a folder of objects and a SQLite catalog.
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
@@ -11,13 +11,14 @@ use maskline_storage::{StorageArgs, Stores};
 use maskline_validator::{LimitArgs, NAME, stage::Validator};
 use maskline_vision::encode;
 
-struct Place {
+/// The stage and its stores in a temporary folder.
+struct Environment {
     stores: Stores,
     validator: Validator,
     _folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Environment {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stores = StorageArgs::default().open(folder.path()).await.unwrap();
@@ -29,7 +30,7 @@ impl Place {
         }
     }
 
-    /// What is said about these bytes when they were found at `path`.
+    /// The message that the stage sends about these bytes, found at `path`.
     async fn verdict(&self, job: JobId, path: &str, bytes: &[u8]) -> Message {
         let fetched = fetched(job, path, bytes);
         let raw = Bytes::copy_from_slice(bytes);
@@ -81,55 +82,70 @@ fn rejected(message: Message) -> ImageRejected {
 }
 
 #[tokio::test]
-async fn a_sound_picture_is_normalized_and_measured() {
-    let place = Place::new().await;
+async fn a_good_picture_is_normalized_and_measured() {
+    let environment = Environment::new().await;
     let bytes = picture(600, 400);
-    let message = validated(place.verdict(JobId::draw(), "a.jpg", &bytes).await);
+    let message = validated(environment.verdict(JobId::draw(), "a.jpg", &bytes).await);
     assert_eq!((message.width, message.height), (256, 171));
     let measured = &message.measurements;
     assert_eq!((measured.width, measured.height), (600, 400));
     assert_eq!(message.header.history.last().unwrap().stage, NAME);
-    let normalized = place.stores.objects.get(&message.normalized).await.unwrap();
+    let normalized = environment
+        .stores
+        .objects
+        .get(&message.normalized)
+        .await
+        .unwrap();
     let normalized = image::load_from_memory(&normalized).unwrap();
     assert_eq!((normalized.width(), normalized.height()), (256, 171));
 }
 
 #[tokio::test]
-async fn the_same_message_twice_says_and_puts_the_same() {
-    let place = Place::new().await;
+async fn handling_a_message_twice_sends_and_stores_the_same() {
+    let environment = Environment::new().await;
     let (job, bytes) = (JobId::draw(), picture(300, 200));
-    let first = validated(place.verdict(job, "a.jpg", &bytes).await);
-    let put = place.stores.objects.get(&first.normalized).await.unwrap();
-    let second = validated(place.verdict(job, "a.jpg", &bytes).await);
+    let first = validated(environment.verdict(job, "a.jpg", &bytes).await);
+    let put = environment
+        .stores
+        .objects
+        .get(&first.normalized)
+        .await
+        .unwrap();
+    let second = validated(environment.verdict(job, "a.jpg", &bytes).await);
     assert_eq!(second.measurements, first.measurements);
     assert_eq!(second.normalized, first.normalized);
     assert_eq!(
-        place.stores.objects.get(&first.normalized).await.unwrap(),
+        environment
+            .stores
+            .objects
+            .get(&first.normalized)
+            .await
+            .unwrap(),
         put
     );
 }
 
 #[tokio::test]
-async fn what_is_no_good_is_rejected_with_its_reason() {
-    let place = Place::new().await;
+async fn an_unfit_file_is_rejected_with_its_reason() {
+    let environment = Environment::new().await;
     let job = JobId::draw();
     for path in ["a.jpg", "b.jpg"] {
-        let message = rejected(place.verdict(job, path, b"<html>").await);
+        let message = rejected(environment.verdict(job, path, b"<html>").await);
         assert_eq!(message.reason.code(), "not_an_image");
         assert_eq!(message.history.last().unwrap().stage, NAME);
-        let tiny = rejected(place.verdict(job, path, &picture(20, 20)).await);
+        let tiny = rejected(environment.verdict(job, path, &picture(20, 20)).await);
         assert_eq!(tiny.reason.code(), "too_small");
     }
 }
 
 #[tokio::test]
-async fn many_at_once_have_room_one_after_the_other() {
-    let place = Place::new().await;
+async fn many_large_pictures_at_once_wait_for_memory_and_are_all_validated() {
+    let environment = Environment::new().await;
     let job = JobId::draw();
     let files: Vec<_> = (0..12).map(|n| picture(1500 + n, 1500)).collect();
     let verdicts = files.iter().enumerate().map(|(n, bytes)| {
-        let place = &place;
-        async move { place.verdict(job, &format!("{n}.jpg"), bytes).await }
+        let environment = &environment;
+        async move { environment.verdict(job, &format!("{n}.jpg"), bytes).await }
     });
     for message in futures::future::join_all(verdicts).await {
         assert_eq!(validated(message).width, 256);
@@ -137,10 +153,10 @@ async fn many_at_once_have_room_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn an_object_that_is_not_there_yet_is_asked_for_again() {
-    let place = Place::new().await;
+async fn an_object_that_is_not_there_yet_is_retried() {
+    let environment = Environment::new().await;
     let lost = fetched(JobId::draw(), "a.jpg", b"gone");
-    let failure = place
+    let failure = environment
         .validator
         .handle(lost, &Context::default())
         .await

@@ -5,6 +5,7 @@
 //! * [`source`], [`settings`], [`measurements`], [`reason`]: values that messages carry.
 //! * [`job`], [`image`], [`training`]: the messages about jobs, images and training.
 //! * [`message`]: the enum of all messages, and the JSON that they travel as.
+//! * [`lifecycle`]: the states of candidates and jobs, and what a message's loss ends.
 //! * [`topology`]: the exchange, the queues and the headers.
 //! * [`queue_message`]: which messages each queue carries.
 
@@ -13,6 +14,7 @@ pub mod image;
 pub mod invalid;
 pub mod job;
 pub mod label;
+pub mod lifecycle;
 pub mod location;
 pub mod measurements;
 pub mod message;
@@ -33,6 +35,7 @@ pub use image::{
 pub use invalid::{InvalidId, UnknownName};
 pub use job::{JobFailed, SourceExpanded, SourceRequested};
 pub use label::{Label, LabelOrigin};
+pub use lifecycle::{CandidateState, JobState};
 pub use location::{Location, MAX_URL, is_too_long, shown};
 pub use measurements::{Format, Measurements};
 pub use message::{MAX_BODY, Malformed, Message, SCHEMA};

@@ -163,39 +163,4 @@ impl Message {
             _ => None,
         }
     }
-
-    /// What the storer must be told when this message goes to the dead letters: its
-    /// candidate or its job has failed. `None` for failures themselves and for messages
-    /// whose loss ends neither a candidate nor a job.
-    pub fn failure(&self, stage: &str, error: &str, attempts: u32) -> Option<Message> {
-        let (stage, error) = (stage.to_owned(), error.to_owned());
-        match self {
-            Self::CandidateFound(_)
-            | Self::ImageFetched(_)
-            | Self::ImageValidated(_)
-            | Self::ImageLabeled(_)
-            | Self::ImageRejected(_) => {
-                let (job, candidate) = (self.job()?, self.candidate()?);
-                Some(
-                    ImageFailed {
-                        job,
-                        candidate,
-                        stage,
-                        error,
-                        attempts,
-                    }
-                    .into(),
-                )
-            }
-            Self::SourceRequested(m) => Some(
-                JobFailed {
-                    job: m.job,
-                    stage,
-                    error,
-                }
-                .into(),
-            ),
-            _ => None,
-        }
-    }
 }

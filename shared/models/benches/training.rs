@@ -1,11 +1,11 @@
-//! Images trained per second: our own operations, Burn's, and PyTorch.
+//! Compares the images trained per second of our own operations, Burn's, and PyTorch.
 //!
 //!     tests/bench training
 //!
-//! Forward, backward and an AdamW step, at 112 × 112 pixels, batches of 32, on two
-//! threads. PyTorch is measured where `python3`, or what MASKLINE_BENCH_PYTHON names,
-//! can import torchvision. `cargo bench -p maskline-models -- mobilenet_v3_small`
-//! measures one network.
+//! A step is a forward and a backward pass and an AdamW update, at 112 × 112 pixels, in
+//! batches of 32, on two threads. PyTorch is measured if `python3`, or the interpreter
+//! that MASKLINE_BENCH_PYTHON names, can import torchvision.
+//! `cargo bench -p maskline-models -- mobilenet_v3_small` measures one network.
 
 use std::{process::Command, time::Instant};
 
@@ -24,7 +24,7 @@ const SIDE: usize = 112;
 const BATCH: usize = 32;
 const THREADS: usize = 2;
 
-/// Steps whose median counts, after one that warms up.
+/// The number of steps that are measured, after one to warm up. Their median counts.
 const STEPS: usize = 7;
 
 const PYTORCH: &str = "
@@ -47,7 +47,7 @@ print(batch / statistics.median(times[1:]))
 fn main() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(THREADS);
     pool.build_global()
-        .expect("the first to make the thread pool");
+        .expect("nobody has made a thread pool yet");
     let asked: Vec<NetworkName> = std::env::args()
         .skip(1)
         .filter_map(|name| name.parse().ok())
@@ -103,7 +103,7 @@ fn images_per_second(mut network: Network) -> f64 {
     BATCH as f64 / measured[STEPS / 2]
 }
 
-/// None where there is no PyTorch.
+/// PyTorch's images per second, or `None` if there is no PyTorch.
 fn pytorch(name: NetworkName) -> Option<f64> {
     let python = std::env::var("MASKLINE_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
     let numbers = [SIDE, BATCH, THREADS, STEPS].map(|number| number.to_string());

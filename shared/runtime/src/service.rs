@@ -16,7 +16,8 @@ pub struct Service {
     pub(crate) name: &'static str,
     pub(crate) intakes: Vec<Intake>,
     pub(crate) workers: Vec<Arc<dyn Worker>>,
-    pub(crate) probes: Vec<Probe>,
+    /// The checks behind `/readyz`, without the one of the broker.
+    pub probes: Vec<Probe>,
 }
 
 impl Service {

@@ -238,8 +238,8 @@ async fn put_documents(catalog: &dyn Catalog, job: JobId, pictures: &[Picture]) 
             width: 224,
             height: 224,
             label: label.clone(),
-            how: LabelOrigin::Source,
-            opinion: None,
+            label_origin: LabelOrigin::Source,
+            prediction: None,
             measurements: Measurements {
                 format: Format::Jpeg,
                 width: 224,

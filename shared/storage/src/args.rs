@@ -1,17 +1,16 @@
-//! The flags that say where things live.
+//! The flags that say where the stores are.
 
 use std::{path::Path, sync::Arc};
 
 use clap::Args;
 use maskline_foundation::Address;
-use maskline_runtime::Service;
 
 use crate::{Catalog, ObjectStore, StorageError, catalog, objects};
 
 const OBJECTS: &str = "file:";
 const CATALOG: &str = "sqlite:";
 
-/// Where things live.
+/// The addresses of the object store and of the catalog.
 #[derive(Debug, Clone, Args)]
 pub struct StorageArgs {
     /// The object store: s3://BUCKET[/PREFIX][?endpoint=URL], or file:[FOLDER]
@@ -48,21 +47,31 @@ impl Default for StorageArgs {
 }
 
 impl StorageArgs {
-    /// Connects to both. `data` is the folder of what has no address of its own.
+    /// Connects to both stores. `data` is the folder for what has no address of its own.
     pub async fn open(&self, data: &Path) -> Result<Stores, StorageError> {
-        let objects = in_data(self.objects.trim(), OBJECTS, &data.join("objects"));
-        let catalog = in_data(self.catalog.expose(), CATALOG, &data.join("catalog.db"));
         Ok(Stores {
-            objects: objects::open(&objects).await?,
-            catalog: catalog::open(&catalog).await?,
+            objects: self.open_objects(data).await?,
+            catalog: self.open_catalog(data).await?,
         })
+    }
+
+    /// Connects to the object store alone, see [`StorageArgs::open`].
+    pub async fn open_objects(&self, data: &Path) -> Result<Arc<dyn ObjectStore>, StorageError> {
+        let address = in_data(self.objects.trim(), OBJECTS, &data.join("objects"));
+        objects::open(&address).await
+    }
+
+    /// Connects to the catalog alone, see [`StorageArgs::open`].
+    pub async fn open_catalog(&self, data: &Path) -> Result<Arc<dyn Catalog>, StorageError> {
+        let address = in_data(self.catalog.expose(), CATALOG, &data.join("catalog.db"));
+        catalog::open(&address).await
     }
 }
 
-/// The address, with the data folder's place filled in where it names none.
-fn in_data(address: &str, scheme: &str, place: &Path) -> String {
+/// The address, completed with `path` in the data folder if it is only a scheme.
+fn in_data(address: &str, scheme: &str, path: &Path) -> String {
     if address == scheme {
-        format!("{scheme}{}", place.display())
+        format!("{scheme}{}", path.display())
     } else {
         address.to_owned()
     }
@@ -73,22 +82,6 @@ fn in_data(address: &str, scheme: &str, place: &Path) -> String {
 pub struct Stores {
     pub objects: Arc<dyn ObjectStore>,
     pub catalog: Arc<dyn Catalog>,
-}
-
-impl Stores {
-    /// The service, ready only while both answer.
-    pub fn probed(&self, service: Service) -> Service {
-        let (objects, catalog) = (self.objects.clone(), self.catalog.clone());
-        service
-            .probe("objects", move || {
-                let objects = objects.clone();
-                async move { Ok(objects.ping().await?) }
-            })
-            .probe("catalog", move || {
-                let catalog = catalog.clone();
-                async move { Ok(catalog.ping().await?) }
-            })
-    }
 }
 
 #[cfg(test)]
@@ -103,6 +96,20 @@ mod tests {
         stores.catalog.ping().await.unwrap();
         assert!(data.path().join("objects").is_dir());
         assert!(data.path().join("catalog.db").is_file());
+    }
+
+    #[tokio::test]
+    async fn one_store_is_opened_without_the_other() {
+        let data = tempfile::tempdir().unwrap();
+        let args = StorageArgs::default();
+        args.open_objects(data.path()).await.unwrap();
+        assert!(data.path().join("objects").is_dir());
+        assert!(!data.path().join("catalog.db").exists());
+
+        let data = tempfile::tempdir().unwrap();
+        args.open_catalog(data.path()).await.unwrap();
+        assert!(data.path().join("catalog.db").is_file());
+        assert!(!data.path().join("objects").exists());
     }
 
     #[tokio::test]

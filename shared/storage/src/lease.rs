@@ -1,13 +1,13 @@
 //! Work that one process at a time does, and that outlives the process.
 //!
-//! A [`Catalog`] keeps for each piece of work who holds it and a beat that the
-//! holder counts up. [`LeaseWatch`] judges by the beat alone: one that stands
-//! still for longer than the lease lasts, on the watching process's own monotonic
-//! clock, belongs to a process that is dead or cut off, and its work may be taken.
-//! [`Held`] is the other side: it counts the beat up for as long as it lives.
+//! The catalog keeps for each piece of work who holds it and a beat that the holder
+//! counts up. [`LeaseWatch`] judges by the beat alone: if it stands still for longer than
+//! the lease lasts, on the watching process's own monotonic clock, its holder is dead or
+//! cut off, and the work may be taken over. [`HeldLease`] is the other side: it counts
+//! the beat up for as long as it lives.
 //!
-//! The lease also counts its failures, holders that died included, until one comes
-//! on: so that work which kills whoever takes it is known, whoever has it next.
+//! The lease also counts failures in a row, holders that died included, until the work
+//! makes progress. So every process knows of work that kills whoever does it.
 
 use std::{
     collections::HashMap,
@@ -27,7 +27,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    catalog::Catalog,
+    catalog::Leases,
     error::StorageError,
     records::{Lease, Work},
 };
@@ -35,11 +35,13 @@ use crate::{
 /// How long a lease lasts without a sign of life.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(15);
 
-/// What has not been looked at for so many lives of a lease is done, or was given back.
+/// A lease that was not looked at for so many times its life is forgotten: its work is
+/// done, or was given back.
 const FORGOTTEN: u32 = 20;
 
 /// What this process has seen of leases, and since when.
 pub struct LeaseWatch {
+    leases: Arc<dyn Leases>,
     time_to_live: Duration,
     seen: Mutex<HashMap<Work, Sighting>>,
 }
@@ -50,52 +52,54 @@ struct Sighting {
     looked: Instant,
 }
 
-impl Default for LeaseWatch {
-    fn default() -> Self {
-        Self::new(TIME_TO_LIVE)
-    }
-}
-
 impl LeaseWatch {
-    /// `time_to_live`: how long a beat may stand still before its work is taken
-    /// over. The same in every process that shares the work.
-    pub fn new(time_to_live: Duration) -> Self {
+    /// Watches leases that last for [`TIME_TO_LIVE`].
+    pub fn new(leases: Arc<dyn Leases>) -> Self {
+        Self::lasting(leases, TIME_TO_LIVE)
+    }
+
+    /// `time_to_live` says how long a beat may stand still before the work is taken over.
+    /// It must be the same in every process that shares the work.
+    pub fn lasting(leases: Arc<dyn Leases>, time_to_live: Duration) -> Self {
         Self {
+            leases,
             time_to_live,
             seen: Mutex::default(),
         }
     }
 
-    /// Takes the first work of a kind that can be taken, see [`LeaseWatch::claim`].
+    /// Lists the work of a kind that is not done, see [`Leases::open_work`].
+    pub async fn open_work(&self, kind: &str) -> Result<Vec<Lease>, StorageError> {
+        self.leases.open_work(kind).await
+    }
+
+    /// Claims the first work of a kind that can be claimed, see [`LeaseWatch::claim`].
     pub async fn claim_any(
         &self,
-        catalog: &Arc<dyn Catalog>,
         kind: &str,
         owner: &str,
-    ) -> Result<Option<Held>, StorageError> {
-        for seen in catalog.open_work(kind).await? {
-            if let Some(held) = self.claim(catalog, &seen, owner).await? {
+    ) -> Result<Option<HeldLease>, StorageError> {
+        for seen in self.open_work(kind).await? {
+            if let Some(held) = self.claim(&seen, owner).await? {
                 return Ok(Some(held));
             }
         }
         Ok(None)
     }
 
-    /// Takes the work if it is free, or if its holder has shown no sign of life
-    /// since this watch first saw that beat, longer ago than the lease lasts.
-    /// `owner` is unique among all processes, restarts included. `None`: it is in
-    /// the hands of another, or another was quicker.
+    /// Claims the work if it is free, or if this watch first saw the beat longer ago than
+    /// the lease lasts. `owner` is unique among all processes, restarts included. Returns
+    /// `None` if another holds the work, or was quicker.
     pub async fn claim(
         &self,
-        catalog: &Arc<dyn Catalog>,
         seen: &Lease,
         owner: &str,
-    ) -> Result<Option<Held>, StorageError> {
+    ) -> Result<Option<HeldLease>, StorageError> {
         if seen.owner.is_some() && !self.stands_still(seen) {
             return Ok(None);
         }
         let before = Instant::now();
-        let Some(lease) = catalog.take(seen, owner).await? else {
+        let Some(lease) = self.leases.acquire_lease(seen, owner).await? else {
             return Ok(None);
         };
         if let Some(holder) = &seen.owner {
@@ -103,12 +107,12 @@ impl LeaseWatch {
         }
         self.seen.lock().remove(&lease.work);
         let holder = Holder {
-            catalog: catalog.clone(),
+            leases: self.leases.clone(),
             time_to_live: self.time_to_live,
             lost: CancellationToken::new(),
-            progress: Progress::after(lease.failures),
+            progress: LeaseProgress::after(lease.failures),
         };
-        Ok(Some(Held::new(holder, lease, before)))
+        Ok(Some(HeldLease::new(holder, lease, before)))
     }
 
     fn stands_still(&self, now: &Lease) -> bool {
@@ -132,58 +136,60 @@ impl LeaseWatch {
     }
 }
 
-/// Work in this process's hands. It is kept alive in the background until it is
-/// finished, released, dropped (which releases it too, some time later) or lost.
-pub struct Held {
+/// A lease that this process holds. It is renewed in the background until the work is
+/// finished, the lease is released, this is dropped (which releases the lease some time
+/// later) or the lease is lost.
+pub struct HeldLease {
     work: Work,
     lost: CancellationToken,
-    progress: Progress,
-    /// Ends the keeper; dropped, it releases the work.
-    end: Option<oneshot::Sender<End>>,
-    keeper: JoinHandle<Result<(), StorageError>>,
+    progress: LeaseProgress,
+    /// Ends the renewal. Dropped unused, it ends it as [`WorkOutcome::Unfinished`].
+    outcome: Option<oneshot::Sender<WorkOutcome>>,
+    renewal: JoinHandle<Result<(), StorageError>>,
 }
 
-enum End {
+enum WorkOutcome {
     Finished,
     Failed,
+    Unfinished,
 }
 
-/// Says that held work has come on, so that whoever dies or fails from now on is the
-/// first to do so.
+/// Lets whoever does the work report that it makes progress. If the holder dies or fails
+/// later, that is the first failure in a row.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Course>);
+pub struct LeaseProgress(Arc<ProgressState>);
 
 #[derive(Debug, Default)]
-struct Course {
-    came_on: Notify,
-    /// In a row, until now.
+struct ProgressState {
+    reported: Notify,
+    /// Failures in a row, until now.
     failures: AtomicU32,
 }
 
-impl Progress {
+impl LeaseProgress {
     fn after(failures: u32) -> Self {
-        Self(Arc::new(Course {
-            came_on: Notify::new(),
+        Self(Arc::new(ProgressState {
+            reported: Notify::new(),
             failures: failures.into(),
         }))
     }
 
-    /// To be called when what was done will not have to be done again.
+    /// Reports that progress was made: what was done until now will not have to be done again.
     pub fn made(&self) {
         self.0.failures.store(0, Ordering::Relaxed);
-        self.0.came_on.notify_one();
+        self.0.reported.notify_one();
     }
 }
 
-impl Held {
+impl HeldLease {
     fn new(holder: Holder, lease: Lease, alive: Instant) -> Self {
-        let (end, ended) = oneshot::channel();
+        let (outcome, ended) = oneshot::channel();
         Self {
             work: lease.work.clone(),
             lost: holder.lost.clone(),
             progress: holder.progress.clone(),
-            end: Some(end),
-            keeper: tokio::spawn(holder.keep(lease, alive, ended)),
+            outcome: Some(outcome),
+            renewal: tokio::spawn(holder.renew_until_ended(lease, alive, ended)),
         }
     }
 
@@ -191,14 +197,13 @@ impl Held {
         &self.work
     }
 
-    /// How often in a row those who held it before died or failed; 0 from when it has
-    /// come on.
+    /// Says how often in a row the holders before this one died or failed. It is 0 from
+    /// the first progress on.
     pub fn failures(&self) -> u32 {
         self.progress.0.failures.load(Ordering::Relaxed)
     }
 
-    /// For whoever does the work, to say that it comes on.
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self) -> LeaseProgress {
         self.progress.clone()
     }
 
@@ -207,39 +212,39 @@ impl Held {
         self.lost.cancelled().await;
     }
 
-    /// Cancelled when another process may have the work, for those who can't wait
-    /// on [`Held::lost`].
+    /// A token that is cancelled when another process may have the work, for those who
+    /// can't wait on [`HeldLease::lost`].
     pub fn lost_token(&self) -> CancellationToken {
         self.lost.clone()
     }
 
-    /// Done. [`StorageError::Unavailable`] where the lease was lost: another is at it,
-    /// or will be.
+    /// Marks the work as done. [`StorageError::Unavailable`] if the lease was lost: then
+    /// another process does the work, or will.
     pub async fn finish(mut self) -> Result<(), StorageError> {
-        self.end(Some(End::Finished)).await?;
+        self.end(WorkOutcome::Finished).await?;
         if self.lost.is_cancelled() {
             return Err(lost(&self.work));
         }
         Ok(())
     }
 
-    /// Gives the work back undone, so that another can take it at once.
+    /// Gives the work back undone, so that another process can have it at once.
     pub async fn release(mut self) -> Result<(), StorageError> {
-        self.end(None).await
+        self.end(WorkOutcome::Unfinished).await
     }
 
     /// Gives the work back and counts a failure.
     pub async fn fail(mut self) -> Result<(), StorageError> {
-        self.end(Some(End::Failed)).await
+        self.end(WorkOutcome::Failed).await
     }
 
-    async fn end(&mut self, end: Option<End>) -> Result<(), StorageError> {
-        if let (Some(sender), Some(end)) = (self.end.take(), end) {
-            // The keeper is gone where the lease was lost before.
-            let _ = sender.send(end);
+    async fn end(&mut self, outcome: WorkOutcome) -> Result<(), StorageError> {
+        if let Some(sender) = self.outcome.take() {
+            // The renewal has ended already if the lease was lost.
+            let _ = sender.send(outcome);
         }
-        let kept = (&mut self.keeper).await;
-        kept.map_err(|e| StorageError::Internal(format!("a lease's keeper failed: {e}")))?
+        let renewed = (&mut self.renewal).await;
+        renewed.map_err(|e| StorageError::Internal(format!("a lease's renewal failed: {e}")))?
     }
 }
 
@@ -247,36 +252,38 @@ fn lost(work: &Work) -> StorageError {
     StorageError::Unavailable(format!("the lease on {work} was lost"))
 }
 
+/// The renewal task of one lease.
 struct Holder {
-    catalog: Arc<dyn Catalog>,
+    leases: Arc<dyn Leases>,
     time_to_live: Duration,
     lost: CancellationToken,
-    progress: Progress,
+    progress: LeaseProgress,
 }
 
 impl Holder {
-    /// Counts the beat up three times in a lease's life, and when the work comes on
-    /// after failures.
-    async fn keep(
+    /// Renews the lease three times in its life, and at the first progress after failures.
+    async fn renew_until_ended(
         self,
         mut lease: Lease,
         mut alive: Instant,
-        mut ended: oneshot::Receiver<End>,
+        mut ended: oneshot::Receiver<WorkOutcome>,
     ) -> Result<(), StorageError> {
-        // When it was last renewed, or could not be.
+        // The last renewal, whether it succeeded or not.
         let mut tried = Instant::now();
         loop {
             let pause = (self.time_to_live / 3).saturating_sub(tried.elapsed());
             tokio::select! {
                 // Progress first: a failure after it is the first in a row.
                 biased;
-                () = self.progress.0.came_on.notified() => {
+                () = self.progress.0.reported.notified() => {
                     if lease.failures == 0 {
                         continue;
                     }
                     lease.failures = 0;
                 }
-                end = &mut ended => return self.end(lease, end.ok()).await,
+                outcome = &mut ended => {
+                    return self.end(lease, outcome.unwrap_or(WorkOutcome::Unfinished)).await;
+                }
                 () = time::sleep(self.left(alive).min(pause)) => {}
             }
             let before = Instant::now();
@@ -298,34 +305,35 @@ impl Holder {
         Ok(())
     }
 
-    async fn end(&self, mut lease: Lease, end: Option<End>) -> Result<(), StorageError> {
-        match end {
-            Some(End::Finished) => match self.catalog.finish(&lease).await {
+    async fn end(&self, mut lease: Lease, outcome: WorkOutcome) -> Result<(), StorageError> {
+        match outcome {
+            WorkOutcome::Finished => match self.leases.finish_work(&lease).await {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     self.lost.cancel();
                     return Ok(());
                 }
                 Err(error) => {
-                    // To be done again, by whoever comes first.
-                    let _ = self.catalog.release(&lease).await;
+                    // The work has to be done again, by whoever claims it first.
+                    let _ = self.leases.release_lease(&lease).await;
                     return Err(error);
                 }
             },
-            Some(End::Failed) => lease.failures = lease.failures.saturating_add(1),
-            None => {}
+            WorkOutcome::Failed => lease.failures = lease.failures.saturating_add(1),
+            WorkOutcome::Unfinished => {}
         }
-        self.catalog.release(&lease).await
+        self.leases.release_lease(&lease).await
     }
 
-    /// Does not wait for an answer that would come after the lease has run out. If
-    /// it has (the process was suspended), the catalog says whether it was taken.
+    /// Does not wait for an answer that would come after the lease has run out. If the
+    /// lease has run out already (the process was suspended), the catalog says whether
+    /// another process took it over.
     async fn renew(&self, lease: &Lease, alive: Instant) -> Result<Option<Lease>, StorageError> {
         let patience = match self.left(alive) {
             Duration::ZERO => self.time_to_live / 3,
             left => left,
         };
-        match time::timeout(patience, self.catalog.renew(lease)).await {
+        match time::timeout(patience, self.leases.renew_lease(lease)).await {
             Ok(answer) => answer,
             Err(_) => Err(StorageError::Unavailable(
                 "the catalog does not answer in time".to_owned(),

@@ -1,15 +1,18 @@
-//! Where things live: raw and derived bytes in an [`ObjectStore`], everything
-//! that is known about them in a [`Catalog`].
+//! The two stores: raw and derived bytes in an [`ObjectStore`], everything that is known
+//! about them in a [`Catalog`].
 
 mod args;
 pub mod catalog;
 pub mod error;
 pub mod lease;
 pub mod objects;
+mod readiness;
 pub mod records;
+pub mod reopen;
 mod serve;
 
 pub use args::{StorageArgs, Stores};
 pub use catalog::Catalog;
 pub use error::StorageError;
 pub use objects::{ObjectStore, Upload};
+pub use readiness::{catalog_answers, objects_answer};

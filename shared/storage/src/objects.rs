@@ -34,7 +34,9 @@ pub async fn open(url: &str) -> Result<Arc<dyn ObjectStore>, StorageError> {
             }
             Ok(Arc::new(Folder::open(Path::new(path)).await?))
         }
-        "s3" => Ok(Arc::new(S3::open(url).await?)),
+        // Boxed, because the SDK's futures are nested so deeply that callers could reach
+        // the compiler's limit.
+        "s3" => Ok(Arc::new(Box::pin(S3::open(url)).await?)),
         _ => Err(StorageError::Misconfigured(
             "the address names no object store: write file:FOLDER or s3://BUCKET/PREFIX".to_owned(),
         )),

@@ -1,9 +1,9 @@
-//! Chance for training: the same picture, never twice the same pixels.
+//! Random augmentation for training: the same picture gives other pixels each time.
 //!
-//! What changes is what must not matter to the network: where the face lies, how
-//! large it is, which way it looks, the light, and how many pixels the web had
-//! of it. The last is there because in scraped data sets resolution and framing
-//! often go with the class, and a network would learn them first.
+//! It changes what must not matter to the network: where the face lies, how large it
+//! is, which way it looks, the light, and the resolution. In scraped data sets
+//! resolution and framing often correlate with the class, and a network would learn
+//! them first.
 
 use image::RgbImage;
 use rand::{Rng, RngExt};
@@ -11,31 +11,32 @@ use rand::{Rng, RngExt};
 use crate::resize::{self, Crop};
 
 /// The least share of the picture's area that a crop keeps.
-const LEAST_AREA: f32 = 0.55;
-/// The aspect of a crop differs from the picture's by at most this factor.
-const MOST_STRETCH: f32 = 1.25;
-/// Degrees to either side.
-const MOST_ROTATION: f32 = 12.0;
-/// How many pictures are turned: turning costs sharpness and time.
+const MIN_AREA: f32 = 0.55;
+/// The aspect ratio of a crop differs from the picture's by at most this factor.
+const MAX_STRETCH: f32 = 1.25;
+/// The largest rotation to either side, in degrees.
+const MAX_ROTATION: f32 = 12.0;
+/// The share of pictures that are rotated. Rotating costs sharpness and time.
 const ROTATED: f64 = 0.5;
-/// How many pictures lose resolution, and what is left of it at least.
+/// The share of pictures that lose resolution.
 const COARSE: f64 = 0.2;
-const LEAST_RESOLUTION: f32 = 0.3;
-/// Factors around 1, or shares of the full range, to either side.
+/// The least share of the resolution that they keep.
+const MIN_RESOLUTION: f32 = 0.3;
+/// How far each factor lies from 1 at most, to either side.
 const BRIGHTNESS: f32 = 0.25;
 const CONTRAST: f32 = 0.25;
 const SATURATION: f32 = 0.3;
 const TINT: f32 = 0.08;
 
-/// One training view of a picture, `side` × `side` pixels: a random crop, flip,
-/// small rotation, colours and resolution. The same state of `random`, the same
-/// view.
+/// A random view of a picture for training, `side` × `side` pixels. Crop, flip,
+/// rotation, colours and resolution are drawn from `random`; the same state of it gives
+/// the same view.
 pub fn training(picture: &RgbImage, side: u32, random: &mut impl Rng) -> RgbImage {
     let crop = random_crop(picture, random);
     let pose = Pose::draw(random);
     let colours = Colours::draw(random);
     let view = if random.random_bool(COARSE) {
-        let left = random.random_range(LEAST_RESOLUTION..0.9);
+        let left = random.random_range(MIN_RESOLUTION..0.9);
         let coarse = ((side as f32 * left) as u32).max(1);
         let coarse = resize::stretch(picture, Some(crop), coarse, coarse);
         resize::square(&coarse, side)
@@ -47,14 +48,13 @@ pub fn training(picture: &RgbImage, side: u32, random: &mut impl Rng) -> RgbImag
     view
 }
 
-/// After Szegedy et al., "Going Deeper with Convolutions" (2014), but less wild:
-/// a mask is half of the picture, and must stay in it.
+/// A random crop after Szegedy et al., "Going Deeper with Convolutions" (2014). It
+/// keeps more of the picture than theirs, because a mask covers half of it and must stay
+/// visible.
 fn random_crop(picture: &RgbImage, random: &mut impl Rng) -> Crop {
     let (width, height) = (picture.width() as f32, picture.height() as f32);
-    let scale = random.random_range(LEAST_AREA..=1.0).sqrt();
-    let stretch = random
-        .random_range(1.0 / MOST_STRETCH..=MOST_STRETCH)
-        .sqrt();
+    let scale = random.random_range(MIN_AREA..=1.0).sqrt();
+    let stretch = random.random_range(1.0 / MAX_STRETCH..=MAX_STRETCH).sqrt();
     let crop_width = (width * scale * stretch).min(width);
     let crop_height = (height * scale / stretch).min(height);
     Crop {
@@ -68,14 +68,14 @@ fn random_crop(picture: &RgbImage, random: &mut impl Rng) -> Crop {
 /// Which way the face looks.
 struct Pose {
     flipped: bool,
-    /// Radians.
+    /// The rotation, in radians clockwise.
     angle: f32,
 }
 
 impl Pose {
     fn draw(random: &mut impl Rng) -> Self {
         let flipped = random.random_bool(0.5);
-        let degrees = random.random_range(-MOST_ROTATION..=MOST_ROTATION);
+        let degrees = random.random_range(-MAX_ROTATION..=MAX_ROTATION);
         let rotated = random.random_bool(ROTATED);
         Self {
             flipped,
@@ -95,9 +95,10 @@ impl Pose {
     }
 }
 
-/// Turned clockwise around its centre, bilinear; what comes in from outside repeats the edge.
+/// Rotates clockwise around the centre, with bilinear interpolation. Pixels from outside
+/// the picture repeat its edge.
 fn rotated(view: &RgbImage, angle: f32) -> RgbImage {
-    /// Bits after the point of a position.
+    /// The number of fractional bits of a position.
     const FRACTION: u32 = 8;
     const ONE: i32 = 1 << FRACTION;
     let (width, height) = (view.width() as i32, view.height() as i32);
@@ -133,13 +134,14 @@ fn rotated(view: &RgbImage, angle: f32) -> RgbImage {
             }
         }
     }
-    RgbImage::from_raw(view.width(), view.height(), out).expect("one for each pixel")
+    RgbImage::from_raw(view.width(), view.height(), out).expect("three bytes for each pixel")
 }
 
-/// The light: one table a channel, and how much of its grey a pixel takes on.
+/// The light and the colours: one table for each channel, and the saturation.
 struct Colours {
     tables: [[u8; 256]; 3],
-    /// Of 256; less than none makes colours stronger.
+    /// How much of its grey a pixel takes on, in 1/256. A negative number makes the
+    /// colours stronger.
     grey: i32,
 }
 
@@ -167,6 +169,7 @@ impl Colours {
             let lit: [i32; 3] = std::array::from_fn(|channel| {
                 self.tables[channel][usize::from(pixel[channel])].into()
             });
+            // Roughly the luma of ITU-R BT.601, in 8 bits: random colours need no more.
             let luma = (77 * lit[0] + 150 * lit[1] + 29 * lit[2]) >> 8;
             for (channel, lit) in pixel.iter_mut().zip(lit) {
                 *channel = (lit + (((luma - lit) * self.grey) >> 8)).clamp(0, 255) as u8;
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_seed_gives_the_same_view_and_others_others() {
+    fn the_same_seed_gives_the_same_view_and_another_seed_another_view() {
         assert_eq!(view(1).dimensions(), (48, 48));
         assert_eq!(view(1), view(1));
         assert_ne!(view(1), view(2));
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_stays_a_picture_of_the_same_thing() {
+    fn a_view_has_about_the_brightness_of_its_picture() {
         let mean = |picture: &RgbImage| {
             let sum: u64 = picture.iter().map(|&value| u64::from(value)).sum();
             sum as f64 / picture.len() as f64
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn turning_moves_pixels_clockwise_around_the_centre() {
+    fn rotation_moves_pixels_clockwise_around_the_centre() {
         let mut dot = RgbImage::new(41, 41);
         dot.put_pixel(40, 20, Rgb([255; 3]));
         let quarter = rotated(&dot, std::f32::consts::FRAC_PI_2);

@@ -1,10 +1,10 @@
-//! Bytes from anywhere to RGB, safely.
+//! Decodes untrusted files to RGB.
 //!
-//! What the bytes are is told by what they begin with, never by a name. Size and
-//! memory are checked against the [`Limits`] from the header, before a pixel is
-//! decoded. What a decoder would silently fill in (the lower half of a JPEG that
-//! was cut off) is found beforehand, see [`jpeg`]. A panic in a decoder counts as
-//! a file that can't be decoded.
+//! The first bytes of a file decide its format, never its name. Size and memory are
+//! checked against the [`Limits`] from the header alone, before a pixel is decoded.
+//! Missing data that a decoder would silently fill in, such as the lower half of a JPEG
+//! that was cut off, is found beforehand; see [`jpeg`]. A file that makes a decoder
+//! panic counts as one that can't be decoded.
 
 mod frames;
 mod jpeg;
@@ -28,24 +28,25 @@ use maskline_messages::{Format, Reason};
 
 use kind::Kind;
 
-/// Larger pictures are halved while they are decoded, until they fit: nothing
-/// here needs more, and a photograph of 24 megapixels would stand in memory as
-/// often as it is turned.
+/// The longest side of a decoded picture. Larger pictures are halved until they fit,
+/// because nothing here needs more pixels, and because applying the orientation copies
+/// the picture.
 pub const MOST_SIDE: u32 = 2048;
 
-/// What a file may cost.
+/// What decoding a file may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Of the file.
+    /// The most bytes of the file.
     pub bytes: u64,
-    /// Width × height.
+    /// The most pixels, width × height.
     pub pixels: u64,
-    /// That decoding takes at its peak, beside the file's own bytes.
+    /// The most bytes of memory that decoding takes at its peak, beside the file's own
+    /// bytes.
     pub memory: u64,
 }
 
 impl Default for Limits {
-    /// Photographs of today's cameras, in less than 100 MB.
+    /// Limits for photographs of today's cameras, which need less than 100 MB.
     fn default() -> Self {
         Self {
             bytes: 20 << 20,
@@ -58,32 +59,34 @@ impl Default for Limits {
 /// A decoded picture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
-    /// As shown: upright, alpha over white. No side is longer than [`MOST_SIDE`].
+    /// The picture as it is shown: upright, and with alpha laid over white. No side is
+    /// longer than [`MOST_SIDE`].
     pub picture: RgbImage,
-    /// By content.
+    /// The format by content.
     pub format: Format,
-    /// Pixels of the original as shown.
+    /// The width of the original in pixels, as it is shown.
     pub width: u32,
+    /// The height of the original in pixels, as it is shown.
     pub height: u32,
 }
 
-/// Decodes JPEG, PNG, WebP, GIF, BMP or TIFF: EXIF orientation applied; CMYK, 16
-/// bit, grey, palette and alpha (over white) to RGB of 8 bit.
+/// Decodes JPEG, PNG, WebP, GIF, BMP or TIFF. It applies the EXIF orientation, and
+/// converts CMYK, 16 bit, grey, palette and alpha (over white) to RGB of 8 bit.
 ///
-/// Refused are files over a limit, animations, and files that hold less of the
-/// picture than their header says, though a JPEG that lacks only its end marker
-/// is taken. The error says why in the terms of the pipeline's rejections.
+/// It refuses files over a limit, animations, and files that hold less of the picture
+/// than their header says, except that a JPEG may lack its end marker. The error is the
+/// reason of a rejection.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, Reason> {
     let format = format(bytes, limits)?;
     catch_unwind(AssertUnwindSafe(|| decode_as(format, bytes, limits))).unwrap_or_else(|_| {
         Err(Reason::Undecodable {
-            detail: "the decoder failed".to_owned(),
+            detail: "the decoder panicked".to_owned(),
         })
     })
 }
 
-/// The memory that [`decode`] takes for these bytes, as far as the header says;
-/// 0 where it refuses them without decoding.
+/// The bytes of memory that [`decode`] takes for this file, by its header. It is 0 if
+/// the header suffices to refuse the file.
 pub fn memory(bytes: &[u8], limits: &Limits) -> u64 {
     let header = || {
         let format = format(bytes, limits).ok()?;
@@ -97,7 +100,7 @@ pub fn memory(bytes: &[u8], limits: &Limits) -> u64 {
         .unwrap_or(0)
 }
 
-/// The format, if it is one that can be decoded.
+/// The format, or the reason why it can't be decoded.
 fn format(bytes: &[u8], limits: &Limits) -> Result<Format, Reason> {
     if bytes.is_empty() {
         return Err(Reason::Empty);
@@ -136,7 +139,7 @@ fn decode_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Decoded, R
         height,
         ..
     } = header;
-    // Metadata may lie: a picture without a sound orientation is shown as it is.
+    // Metadata may be wrong. A picture without a valid orientation stays as it is.
     let orientation = decoder.orientation().ok();
     let color = decoder.color_type();
     let size = usize::try_from(decoder.total_bytes()).expect("within the limit on memory");
@@ -174,19 +177,20 @@ fn is_quarter_turn(orientation: image::metadata::Orientation) -> bool {
     )
 }
 
-/// What is known before a pixel is decoded.
+/// What the header says, before a pixel is decoded.
 struct Header<'a> {
     decoder: Box<dyn ImageDecoder + 'a>,
-    /// As stored, before the orientation is applied.
+    /// The size as stored, before the orientation is applied.
     width: u32,
     height: u32,
-    /// That decoding takes, in bytes, for each pixel of the picture.
+    /// The bytes of memory that decoding takes for each pixel.
     per_pixel: u64,
 }
 
 impl<'a> Header<'a> {
     fn read(format: Format, bytes: &'a [u8], limits: &Limits) -> Result<Self, Reason> {
-        // Some decoders say only that there is too much, so the size comes first.
+        // Some decoders do not say what the size is when it is too large, so it is read
+        // first.
         let (announced, coefficients) = match format {
             Format::Jpeg => {
                 let frame = jpeg::Frame::of(bytes)?;
@@ -198,23 +202,23 @@ impl<'a> Header<'a> {
         check_size(announced, limits.pixels)?;
         let decoder = decoder(format, bytes, limits).map_err(|error| {
             let (width, height) = announced;
-            let better = match format {
+            let precise = match format {
                 Format::Jpeg => jpeg::check(bytes).err(),
                 _ => None,
             };
-            better.unwrap_or_else(|| refusal(error, limits, width, height))
+            precise.unwrap_or_else(|| refusal(error, limits, width, height))
         })?;
         let (width, height) = decoder.dimensions();
         let stored = u64::from(decoder.color_type().bytes_per_pixel());
-        // Fewer than three bytes become three in a copy, more become three in place.
+        // Pixels of fewer than three bytes are converted to RGB in a copy, others in place.
         let converted = if stored < 3 { 3 } else { 0 };
         let working = match format {
             Format::Jpeg => coefficients,
             Format::Png | Format::Bmp => 0,
             Format::Gif => 1,
-            // Planes of luma and chroma, or the lossless picture.
+            // The decoder holds planes of luma and chroma, or the lossless picture.
             Format::Webp => 4,
-            // Its decoder holds the picture once more.
+            // The decoder holds the picture once more.
             Format::Tiff => stored + 1,
         };
         Ok(Self {
@@ -277,7 +281,7 @@ fn most_memory(limits: &Limits) -> image::Limits {
     most
 }
 
-/// A decoder's error as a reason.
+/// The reason that a decoder's error is reported as.
 fn refusal(error: ImageError, limits: &Limits, width: u32, height: u32) -> Reason {
     let detail = || error.to_string();
     match &error {

@@ -1,19 +1,18 @@
-//! A perceptual hash: pictures that look alike have hashes that differ in few
-//! of 64 bits.
+//! A perceptual hash of 64 bits. The hashes of pictures that look alike differ in few
+//! bits.
 //!
-//! The luma is averaged to 32 × 32 and transformed (DCT-II); each of the 8 × 8
-//! lowest frequencies gives one bit: whether its coefficient is above the median.
-//! After Zauner, "Implementation and Benchmarking of Perceptual Image Hash
-//! Functions" (2010). All of it is integer arithmetic with a table of rounded
-//! cosines, so that every machine computes the same hash.
+//! The luma is averaged to 32 × 32 values and transformed (DCT-II). Each of the 8 × 8
+//! lowest frequencies gives one bit, which is set if its coefficient is above the
+//! median. The method is from Zauner, "Implementation and Benchmarking of Perceptual
+//! Image Hash Functions" (2010). All of it is integer arithmetic with a table of
+//! rounded cosines, so that every machine computes the same hash.
 //!
-//! Mirroring a picture only turns the sign of every odd horizontal frequency, so
-//! its mirror image's hash costs nothing more, and is exactly the hash that the
-//! mirror image has.
+//! Mirroring a picture only changes the sign of every odd horizontal frequency. So the
+//! hash of the mirror image costs next to nothing, and it is exact.
 
 use std::sync::LazyLock;
 
-use crate::measure::Luma;
+use crate::luma::Luma;
 
 /// The side of the averaged picture.
 const GRID: usize = 32;
@@ -27,7 +26,7 @@ pub struct Hashes {
     pub mirrored: u64,
 }
 
-/// The hashes of a picture, from its luma. One without pixels hashes to zeros.
+/// The hashes of a picture, from its luma. A picture without pixels hashes to zeros.
 pub fn hashes(luma: &Luma) -> Hashes {
     let straight = frequencies(&averaged(luma));
     let mut mirrored = straight;
@@ -46,8 +45,8 @@ pub fn hashes(luma: &Luma) -> Hashes {
 type Grid = [[i64; GRID]; GRID];
 type Frequencies = [[i64; LOW]; LOW];
 
-/// Means of 32 × 32 equal cells, in 1/256 of a grey level. A pixel on a cell's
-/// edge counts to both sides by its share.
+/// The means of 32 × 32 equal cells, in 1/256 of a grey level. A pixel on the edge
+/// between two cells counts in both, in proportion to the part that lies in each.
 fn averaged(luma: &Luma) -> Grid {
     let mut grid = [[0; GRID]; GRID];
     if luma.width == 0 || luma.height == 0 {
@@ -75,8 +74,8 @@ fn averaged(luma: &Luma) -> Grid {
     grid
 }
 
-/// A side cut into [`GRID`] equal cells: lengths in 1/GRID of a pixel, in which a
-/// cell is as long as the side has pixels.
+/// A side of the picture, cut into [`GRID`] equal cells. Lengths are in 1/GRID of a
+/// pixel, so that a pixel is GRID long, and a cell as long as the side has pixels.
 struct Cells {
     pixels: usize,
 }
@@ -86,7 +85,8 @@ impl Cells {
         Self { pixels }
     }
 
-    /// Calls `add` with each cell that the pixel lies in, and how much of it does.
+    /// Calls `add` with each cell that the pixel lies in, and the length of the pixel's
+    /// part in it.
     fn spread(&self, pixel: usize, mut add: impl FnMut(usize, i64)) {
         let (mut from, to) = (pixel * GRID, (pixel + 1) * GRID);
         while from < to {
@@ -98,7 +98,7 @@ impl Cells {
     }
 }
 
-/// The lowest frequencies of the DCT-II, [vertical][horizontal], unscaled.
+/// The lowest frequencies of the DCT-II, indexed `[vertical][horizontal]`, unscaled.
 fn frequencies(grid: &Grid) -> Frequencies {
     /// cos(π(2x + 1)f / 64) · 2¹⁴
     static COSINES: LazyLock<[[i64; GRID]; LOW]> = LazyLock::new(|| {
@@ -130,7 +130,8 @@ fn frequencies(grid: &Grid) -> Frequencies {
     })
 }
 
-/// A bit for each frequency above the median, row by row, the first the highest bit.
+/// One bit for each frequency, row by row from the highest bit on. It is set if the
+/// frequency is above the median.
 fn bits(frequencies: &Frequencies) -> u64 {
     let mut sorted: Vec<i64> = frequencies.iter().flatten().copied().collect();
     sorted.sort_unstable();
@@ -149,7 +150,7 @@ mod tests {
     use super::*;
     use crate::{encode, resize};
 
-    /// A scene of its own for each seed.
+    /// A different scene for each seed.
     fn scene(seed: u32) -> RgbImage {
         let wave = |x: u32, y: u32, k: u32| {
             let (a, b) = ((seed * 7 + k * 3) % 11 + 1, (seed * 5 + k * 7) % 13 + 1);
@@ -165,7 +166,8 @@ mod tests {
         hashes(&Luma::of(picture))
     }
 
-    fn apart(one: u64, other: u64) -> u32 {
+    /// The number of bits that differ.
+    fn distance(one: u64, other: u64) -> u32 {
         (one ^ other).count_ones()
     }
 
@@ -192,16 +194,16 @@ mod tests {
     }
 
     #[test]
-    fn compression_and_other_sizes_move_few_bits_and_other_scenes_many() {
+    fn compression_and_resizing_change_few_bits_and_another_scene_many() {
         for seed in 1..20 {
             let picture = scene(seed);
             let original = hash(&picture).straight;
             let coarse = image::load_from_memory(&encode::jpeg(&picture, 60)).unwrap();
-            assert!(apart(original, hash(&coarse.to_rgb8()).straight) <= 4);
+            assert!(distance(original, hash(&coarse.to_rgb8()).straight) <= 4);
             let small = resize::bounded(&picture, 90);
-            assert!(apart(original, hash(&small).straight) <= 4);
+            assert!(distance(original, hash(&small).straight) <= 4);
             let other = hash(&scene(seed + 1)).straight;
-            assert!(apart(original, other) > 10);
+            assert!(distance(original, other) > 10);
         }
     }
 

@@ -1,15 +1,16 @@
-//! Pixels: bytes from anywhere become pictures, and pictures what networks and
-//! people need of them. It knows nothing of queues or stores.
+//! Image processing: files become pictures, pictures are measured and resized, and
+//! become the input of a network. It knows nothing of queues or stores.
 //!
-//! * [`decode`]: bytes → RGB, safely, or the reason why not.
-//! * [`resize`], [`encode`]: a bounded picture, a square one, a JPEG.
-//! * [`measure`], [`hash`]: how bright, how sharp, what it looks like.
-//! * [`augment`], [`planes`]: what a network is fed with.
+//! * [`decode`](mod@decode): decodes a file to RGB, or says why it can't be decoded.
+//! * [`resize`], [`encode`]: a smaller picture, a square one, a JPEG.
+//! * [`measure`]: brightness, contrast, sharpness and a perceptual hash.
+//! * [`augment`], [`planes`]: the input of a network.
 
 pub mod augment;
 pub mod decode;
 pub mod encode;
-pub mod hash;
+mod hash;
+mod luma;
 pub mod measure;
 pub mod planes;
 pub mod resize;

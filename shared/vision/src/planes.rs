@@ -1,11 +1,11 @@
-//! Pictures as networks take them.
+//! Pictures as the input of a network.
 
 use image::RgbImage;
 
-/// Writes a picture as `[3, height, width]`, RGB, 0–1.
+/// Writes a picture to `out` as `[3, height, width]`, RGB, 0 to 1.
 ///
 /// # Panics
-/// If `out` is not exactly as long.
+/// Panics unless `out` is exactly as long as the picture's pixels need.
 pub fn write_chw(picture: &RgbImage, out: &mut [f32]) {
     let pixels = picture.width() as usize * picture.height() as usize;
     assert_eq!(
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn planes_follow_one_another_row_by_row() {
+    fn channels_follow_one_another_row_by_row() {
         let picture = RgbImage::from_raw(2, 1, vec![0, 51, 255, 255, 0, 102]).unwrap();
         let mut out = [0.0; 6];
         write_chw(&picture, &mut out);

@@ -1,5 +1,5 @@
-//! Other sizes, with the SIMD of the machine. The arithmetic is of integers, so
-//! every machine gives the same pixels.
+//! Resizes pictures with the machine's SIMD instructions. The arithmetic is on integers,
+//! so every machine gives the same pixels.
 
 use std::cell::RefCell;
 
@@ -9,7 +9,7 @@ use fast_image_resize::{
 };
 use image::RgbImage;
 
-/// A part of a picture, in its pixels; fractions allowed.
+/// A rectangle of a picture, in pixels and fractions of pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Crop {
     pub left: f64,
@@ -18,23 +18,23 @@ pub struct Crop {
     pub height: f64,
 }
 
-/// The picture at most `most_side` pixels wide and high. Keeps the aspect, and
-/// at least one pixel a side; never enlarges.
-pub fn bounded(picture: &RgbImage, most_side: u32) -> RgbImage {
+/// Shrinks the picture to at most `max_side` pixels on its longest side. It keeps the
+/// aspect ratio and at least one pixel a side, and never enlarges.
+pub fn bounded(picture: &RgbImage, max_side: u32) -> RgbImage {
     let (width, height) = picture.dimensions();
     let longest = width.max(height);
-    if longest <= most_side {
+    if longest <= max_side {
         return picture.clone();
     }
     let scaled = |side: u32| {
-        let exact = u64::from(side) * u64::from(most_side);
+        let exact = u64::from(side) * u64::from(max_side);
         let rounded = (exact + u64::from(longest) / 2) / u64::from(longest);
-        u32::try_from(rounded).unwrap_or(most_side).max(1)
+        u32::try_from(rounded).unwrap_or(max_side).max(1)
     };
     stretch(picture, None, scaled(width), scaled(height))
 }
 
-/// The picture stretched to `side` × `side` pixels.
+/// Stretches the picture to `side` × `side` pixels.
 pub fn square(picture: &RgbImage, side: u32) -> RgbImage {
     if picture.dimensions() == (side, side) {
         return picture.clone();
@@ -42,11 +42,12 @@ pub fn square(picture: &RgbImage, side: u32) -> RgbImage {
     stretch(picture, None, side, side)
 }
 
-/// A part of the picture (`None`: the whole) stretched to `width` × `height`
-/// pixels, bilinear and antialiased. The part is cut to what the picture has.
+/// Stretches a part of the picture, or all of it if `part` is `None`, to `width` ×
+/// `height` pixels. The filter is bilinear and antialiased. A part that reaches beyond
+/// the picture is cut off there.
 pub fn stretch(picture: &RgbImage, part: Option<Crop>, width: u32, height: u32) -> RgbImage {
     thread_local! {
-        // Keeps its buffers between pictures.
+        // A resizer keeps its buffers for the next picture.
         static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
     }
     let (from_width, from_height) = picture.dimensions();
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_cut_to_what_there_is() {
+    fn a_part_is_cut_off_at_the_pictures_edge() {
         let picture = RgbImage::from_fn(10, 10, |x, _| Rgb([if x < 5 { 0 } else { 200 }; 3]));
         let part = Crop {
             left: 6.0,
@@ -123,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn simd_and_plain_arithmetic_give_the_same_pixels() {
+    fn simd_and_scalar_arithmetic_give_the_same_pixels() {
         let picture = gradient(331, 247);
         let from = ImageRef::new(331, 247, picture.as_raw(), PixelType::U8x3).unwrap();
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
         let mut plain = Image::new(112, 96, PixelType::U8x3);
         let mut resizer = Resizer::new();
-        // SAFETY: no extension at all is supported everywhere.
+        // SAFETY: every processor can do without extensions.
         unsafe { resizer.set_cpu_extensions(fast_image_resize::CpuExtensions::None) };
         resizer.resize(&from, &mut plain, &options).unwrap();
         assert_eq!(stretch(&picture, None, 112, 96).as_raw(), plain.buffer());

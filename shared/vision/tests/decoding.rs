@@ -1,4 +1,5 @@
-//! Decoding as others rely on it: drawn pictures in every format and state.
+//! What others rely on when they decode: drawn pictures in every format, whole and
+//! damaged.
 
 use std::io::Cursor;
 
@@ -8,7 +9,7 @@ use maskline_messages::{Format, Reason};
 use maskline_vision::{Decoded, Limits, decode};
 use proptest::prelude::*;
 
-/// A scene with soft and sharp edges, unlike its mirror image or turned self.
+/// A scene with soft and sharp edges, which differs from itself mirrored or rotated.
 fn scene(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| {
         let (x, y) = (x as f32 / width as f32, y as f32 / height as f32);
@@ -28,7 +29,7 @@ fn encoded(picture: impl Into<DynamicImage>, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// A JPEG of the scene with what `set` sets.
+/// A JPEG of the scene, with the encoder's settings that `set` makes.
 fn jpeg(set: impl FnOnce(&mut Encoder<&mut Vec<u8>>)) -> Vec<u8> {
     let picture = scene(150, 110);
     let mut bytes = vec![];
@@ -51,8 +52,8 @@ fn code(bytes: &[u8]) -> &'static str {
     }
 }
 
-/// The mean difference of channels.
-fn apart(one: &RgbImage, other: &RgbImage) -> f64 {
+/// The mean absolute difference of the channels' values.
+fn distance(one: &RgbImage, other: &RgbImage) -> f64 {
     assert_eq!(one.dimensions(), other.dimensions());
     let sum: u64 = one
         .iter()
@@ -62,7 +63,7 @@ fn apart(one: &RgbImage, other: &RgbImage) -> f64 {
     sum as f64 / one.len() as f64
 }
 
-/// The JPEGs that encoders write.
+/// The kinds of JPEG that encoders write.
 fn jpegs() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("baseline 4:4:4", jpeg(|_| {})),
@@ -98,7 +99,7 @@ fn jpegs() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 #[test]
-fn every_format_is_known_by_its_content_and_shows_the_same_picture() {
+fn every_format_is_known_by_its_content_and_decodes_to_the_same_picture() {
     let picture = scene(60, 44);
     let exact = [
         (ImageFormat::Png, Format::Png),
@@ -116,15 +117,15 @@ fn every_format_is_known_by_its_content_and_shows_the_same_picture() {
     }
     let gif = decoded(&encoded(picture.clone(), ImageFormat::Gif));
     assert_eq!(gif.format, Format::Gif);
-    assert!(apart(&gif.picture, &picture) < 12.0, "256 colours");
+    assert!(distance(&gif.picture, &picture) < 12.0, "256 colours");
 }
 
 #[test]
-fn every_kind_of_jpeg_shows_the_same_picture() {
+fn every_kind_of_jpeg_decodes_to_the_same_picture() {
     for (name, bytes) in jpegs() {
         let decoded = decoded(&bytes);
         assert_eq!(decoded.format, Format::Jpeg);
-        assert!(apart(&decoded.picture, &scene(150, 110)) < 4.0, "{name}");
+        assert!(distance(&decoded.picture, &scene(150, 110)) < 4.0, "{name}");
     }
 }
 
@@ -145,7 +146,7 @@ fn cmyk_with_adobe_inversion_keeps_its_colours() {
         Encoder::new(&mut bytes, 95)
             .encode(&cmyk, 64, 48, kind)
             .unwrap();
-        let distance = apart(&decoded(&bytes).picture, &picture);
+        let distance = distance(&decoded(&bytes).picture, &picture);
         assert!(distance < 6.0, "{kind:?}: {distance}");
     }
 }
@@ -158,7 +159,7 @@ fn grey_and_sixteen_bits_are_scaled() {
         .encode(luma.as_raw(), 40, 30, ColorType::Luma)
         .unwrap();
     let as_rgb = DynamicImage::from(luma.clone()).to_rgb8();
-    assert!(apart(&decoded(&grey).picture, &as_rgb) < 3.0);
+    assert!(distance(&decoded(&grey).picture, &as_rgb) < 3.0);
     for format in [ImageFormat::Png, ImageFormat::Tiff] {
         let wide = encoded(DynamicImage::from(luma.clone()).to_luma16(), format);
         assert_eq!(decoded(&wide).picture, as_rgb, "{format:?}");
@@ -168,7 +169,7 @@ fn grey_and_sixteen_bits_are_scaled() {
 }
 
 #[test]
-fn alpha_lies_over_white() {
+fn alpha_is_laid_over_white() {
     let veiled = RgbaImage::from_pixel(5, 5, Rgba([200, 0, 0, 128]));
     for format in [ImageFormat::Png, ImageFormat::WebP] {
         let picture = decoded(&encoded(veiled.clone(), format)).picture;
@@ -176,7 +177,7 @@ fn alpha_lies_over_white() {
     }
 }
 
-/// EXIF that says nothing but the orientation.
+/// EXIF data with nothing but the orientation.
 fn exif(orientation: u8) -> Vec<u8> {
     let mut exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
@@ -184,23 +185,23 @@ fn exif(orientation: u8) -> Vec<u8> {
 }
 
 #[test]
-fn pictures_stand_upright() {
+fn pictures_are_rotated_upright() {
     let turned = jpeg(|e| e.add_exif_metadata(&exif(6)).unwrap());
     let upright = decoded(&turned);
     assert_eq!((upright.width, upright.height), (110, 150));
     let expected = image::imageops::rotate90(&scene(150, 110));
-    assert!(apart(&upright.picture, &expected) < 4.0);
-    // A lie is no reason to lose the picture.
-    let mut loop_of_directories = exif(6);
-    loop_of_directories.truncate(12);
-    for lie in [exif(99), loop_of_directories] {
-        let bytes = jpeg(|e| e.add_exif_metadata(&lie).unwrap());
+    assert!(distance(&upright.picture, &expected) < 4.0);
+    // Wrong metadata is no reason to lose the picture.
+    let mut cut_short = exif(6);
+    cut_short.truncate(12);
+    for wrong in [exif(99), cut_short] {
+        let bytes = jpeg(|e| e.add_exif_metadata(&wrong).unwrap());
         assert_eq!(decoded(&bytes).width, 150);
     }
 }
 
 #[test]
-fn a_jpeg_that_lacks_only_its_end_marker_or_has_a_tail_is_kept() {
+fn a_jpeg_that_lacks_only_its_end_marker_or_has_a_tail_is_accepted() {
     for (name, bytes) in jpegs() {
         let whole = decoded(&bytes).picture;
         let cut = &bytes[..bytes.len() - 2];
@@ -227,12 +228,13 @@ fn files_that_end_early_are_truncated() {
         }
     }
     let tiff = encoded(picture, ImageFormat::Tiff);
-    // Its directory is the last thing in it, and without it nothing can be said.
+    // A TIFF ends with its directory. Without it the decoder can't tell that the file is
+    // cut off.
     assert_ne!(code(&tiff[..tiff.len() * 2 / 3]), "accepted");
 }
 
 #[test]
-fn a_jpeg_that_is_damaged_in_the_middle_is_not_kept() {
+fn a_jpeg_that_is_damaged_in_the_middle_is_refused() {
     for (name, bytes) in jpegs() {
         let middle = bytes.len() * 2 / 3;
         let mut zeroed = bytes.clone();
@@ -244,7 +246,7 @@ fn a_jpeg_that_is_damaged_in_the_middle_is_not_kept() {
 }
 
 #[test]
-fn a_png_with_a_wrong_checksum_is_not_kept() {
+fn a_png_with_a_wrong_checksum_is_refused() {
     let mut bytes = encoded(scene(60, 50), ImageFormat::Png);
     let end = bytes.len();
     // The checksum of the data chunk lies before the end chunk of 12 bytes.
@@ -262,7 +264,7 @@ fn animations_say_how_many_frames_they_have() {
     }
     drop(encoder);
 
-    // An animation control chunk behind the header of 8 + 25 bytes.
+    // The animation control chunk goes behind the header of 8 + 25 bytes.
     let mut png = encoded(scene(20, 20), ImageFormat::Png);
     let control = b"\0\0\0\x08acTL\0\0\0\x03\0\0\0\0\xD3\x24\x5E\x60";
     png.splice(33..33, control.iter().copied());
@@ -322,7 +324,8 @@ fn limits_are_checked_before_decoding() {
             most: 20_000
         }
     );
-    // 16 bits a channel take twice the memory, so half as many pixels are allowed.
+    // Pictures of 16 bits a channel take twice the memory, so half as many pixels are
+    // allowed.
     let limits = Limits {
         bytes: 1 << 20,
         memory: 30_000,
@@ -345,14 +348,14 @@ fn limits_are_checked_before_decoding() {
 }
 
 #[test]
-fn large_pictures_are_halved_and_keep_their_measure() {
+fn large_pictures_are_halved_and_report_their_original_size() {
     let large = decoded(&encoded(scene(4100, 40), ImageFormat::Bmp));
     assert_eq!((large.width, large.height), (4100, 40));
     assert_eq!(large.picture.dimensions(), (1025, 10));
 }
 
 #[test]
-fn what_is_no_image_is_named() {
+fn a_file_that_is_no_image_is_named() {
     let refused = |bytes: &[u8]| decode(bytes, &Limits::default()).unwrap_err().to_string();
     assert_eq!(refused(b""), "no bytes");
     assert_eq!(
@@ -381,8 +384,7 @@ fn any_file() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    // Whatever happens to a file on its way, decoding returns, and what it
-    // accepts is a picture.
+    // Decoding returns for every damaged file, and a file that it accepts has a picture.
     #[test]
     fn mutated_files_are_decoded_or_refused(
         mut bytes in any_file(),

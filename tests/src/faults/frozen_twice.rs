@@ -66,7 +66,7 @@ async fn let_go(round: &Round) {
         let held = work.filter(|lease| lease.owner.is_some());
         let mut of_job = held.filter(|lease| lease.work == Work::Freeze(round.job));
         if let Some(lease) = of_job.next() {
-            let released = catalog.release(&lease).await;
+            let released = catalog.release_lease(&lease).await;
             return released.expect("the catalog answers");
         }
         sleep(Duration::from_millis(5)).await;

@@ -111,7 +111,7 @@ impl Round {
 
     /// Candidates that have not come to their ends.
     pub async fn in_flight(&self) -> u64 {
-        let books = self.stores.catalog.books(self.job).await;
+        let books = self.stores.catalog.counts(self.job).await;
         books.expect("the catalog answers").in_flight
     }
 

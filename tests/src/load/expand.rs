@@ -80,7 +80,7 @@ pub async fn run(report: &mut Report, count: u64) {
     peaks.push(memory(&scraper).peak);
     let mut ended = Taken::from(broker.consume(Queue::StorerJobs, 1).await);
     report.must(ended.take().await, "the end of the expansion was announced");
-    let books = stores.catalog.books(job).await.expect("the books");
+    let books = stores.catalog.counts(job).await.expect("the books");
     let taken = rejections.candidates.len() as u64;
     report.must(
         books.found == count && taken == count,

@@ -48,7 +48,7 @@ pub async fn run(report: &mut Report, count: u64) {
             let deepest = deepest.entry(queue).or_default();
             *deepest = ready.max(*deepest);
         }
-        let books = stores.catalog.books(job).await.expect("the books");
+        let books = stores.catalog.counts(job).await.expect("the books");
         if found_when_full.is_none() && deepest.values().any(|depth| *depth >= LIMIT) {
             found_when_full = Some(books.found);
         }

@@ -42,7 +42,7 @@ pub async fn run(report: &mut Report, count: u64) {
     let (mut warm_peaks, mut marks, mut deepest) = (None, vec![(0, 0.0)], 0);
     for look in 0_u32.. {
         sleep(LOOK_EVERY).await;
-        let books = stores.catalog.books(job).await.expect("the books");
+        let books = stores.catalog.counts(job).await.expect("the books");
         let ended = books.found - books.in_flight;
         let waiting = broker.depths().await.expect("the depths");
         let waiting = waiting.values().map(|Depth { ready, .. }| *ready).max();
@@ -82,7 +82,7 @@ pub async fn run(report: &mut Report, count: u64) {
     );
     report.say(format_args!("{deepest} messages in the deepest queue"));
     let ended = place.ended(job).await;
-    let books = stores.catalog.books(job).await.expect("the books");
+    let books = stores.catalog.counts(job).await.expect("the books");
     report.must(
         ended["state"] == "frozen" && books.stored == count,
         format_args!("state {}, {books:?}", ended["state"]),

@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use maskline_messages::{CandidateId, Hop, JobId, Location, Reason};
 use maskline_storage::{
     Catalog,
-    records::{End, Ending, NewCandidate},
+    records::{CandidateOutcome, NewCandidate, OutcomeKind},
 };
 use mongodb::bson::doc;
 
@@ -94,8 +94,8 @@ async fn fill(
 
 async fn end(catalog: &Arc<dyn Catalog>, job: JobId, numbers: std::ops::Range<u64>) {
     let ending = stream::iter(numbers).for_each_concurrent(ENDING, async |number| {
-        let ending = ending(candidate(job, number).id, number);
-        let ended = catalog.end_candidate(&ending).await;
+        let outcome = ending(candidate(job, number).id, number);
+        let ended = catalog.finish_candidate(&outcome).await;
         ended.expect("it was recorded");
     });
     ending.await;
@@ -132,19 +132,19 @@ fn candidate(job: JobId, number: u64) -> NewCandidate {
 }
 
 /// One of ten is rejected.
-fn ending(candidate: CandidateId, number: u64) -> Ending {
-    let end = match number % 10 {
-        0 => End::Rejected {
+fn ending(candidate: CandidateId, number: u64) -> CandidateOutcome {
+    let kind = match number % 10 {
+        0 => OutcomeKind::Rejected {
             stage: "scraper".to_owned(),
             reason: Reason::HttpStatus { status: 404 },
         },
-        _ => End::Stored,
+        _ => OutcomeKind::Stored,
     };
-    Ending {
+    CandidateOutcome {
         candidate,
         image: None,
         history: vec![Hop::now("storer")],
         trace_id: None,
-        end,
+        kind,
     }
 }

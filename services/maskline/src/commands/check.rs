@@ -1,13 +1,9 @@
-//! `maskline check`: the validator's verdict on local files, without a pipeline.
+//! `maskline check`: validates local files as the pipeline would, without a pipeline.
 
 use std::{
     collections::HashMap,
-    io::{IsTerminal, Write, stderr, stdout},
+    io::{ErrorKind, IsTerminal, Write, stderr, stdout},
     path::{Path, PathBuf},
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
     time::{Duration, Instant},
 };
 
@@ -15,12 +11,17 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use maskline_messages::{Format, ImageId, Measurements, Reason};
-use maskline_validator::{LimitArgs, judge};
+use maskline_validator::{LimitArgs, validate};
+use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::WalkDir;
 
-/// Work that takes longer shows how far it is.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The number of files that are examined before their results are printed. It is large
+/// enough to keep all cores busy, and it bounds the results in memory.
+const CHUNK: usize = 128;
+
+/// Work that takes longer shows a progress bar.
+const BAR_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -37,8 +38,8 @@ pub struct CheckArgs {
     limits: LimitArgs,
 }
 
-/// Prints a line for each file, in order. That some are rejected is no error;
-/// that some can't be read is one, at the end.
+/// Prints a line for each file, in order. Rejected files are no error. Files that can't
+/// be read are reported at once, and make the command fail at the end.
 pub async fn check(args: CheckArgs) -> Result<()> {
     tokio::task::spawn_blocking(move || check_files(&args)).await?
 }
@@ -46,14 +47,13 @@ pub async fn check(args: CheckArgs) -> Result<()> {
 fn check_files(args: &CheckArgs) -> Result<()> {
     let (files, mut unreadable) = find(&args.paths);
     let mut tally = Tally::default();
-    let mut progress = Progress::new(files.len());
+    let mut bar = CheckBar::new(files.len());
     let mut out = stdout().lock();
-    let mut printed = Ok(());
-    in_order(
+    let printed = in_order(
         &files,
         |path| examine(path, &args.limits),
         |path, examined| {
-            progress.step();
+            bar.advance();
             match examined {
                 Ok(examined) => {
                     let report = tally.enter(path, examined);
@@ -62,21 +62,20 @@ fn check_files(args: &CheckArgs) -> Result<()> {
                     } else {
                         report.to_string()
                     };
-                    printed = progress.above(|| writeln!(out, "{line}"));
-                    printed.is_ok()
+                    bar.suspend(|| writeln!(out, "{line}"))
                 }
                 Err(error) => {
                     unreadable += 1;
-                    progress.above(|| eprintln!("error: {error:#}"));
-                    true
+                    bar.suspend(|| eprintln!("error: {error:#}"));
+                    Ok(())
                 }
             }
         },
     );
-    progress.finish();
+    bar.finish();
     match printed {
-        // Whoever reads has seen enough (`| head`).
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+        // The reader has closed the pipe, as `head` does when it has enough lines.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
         printed => printed.context("the verdicts can't be written")?,
     }
     eprintln!("{} accepted, {} rejected", tally.accepted, tally.rejected);
@@ -87,8 +86,8 @@ fn check_files(args: &CheckArgs) -> Result<()> {
     }
 }
 
-/// The files named and those in the folders named, each folder sorted, and how
-/// many paths can't be read, which are printed.
+/// The files that `paths` name and those in the folders that they name, each folder
+/// sorted. It prints the paths that can't be read, and returns how many there are.
 fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     let (mut files, mut unreadable) = (vec![], 0);
     for path in paths {
@@ -106,53 +105,32 @@ fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     (files, unreadable)
 }
 
-fn explained(error: &walkdir::Error, asked: &Path) -> String {
-    let path = error.path().unwrap_or(asked).display();
+/// An error of the walk below `root`, as a sentence.
+fn explained(error: &walkdir::Error, root: &Path) -> String {
+    let path = error.path().unwrap_or(root).display();
     match error.io_error() {
         Some(error) => format!("{path} can't be read: {error}"),
         None => format!("{path} is a link to a folder that it lies in"),
     }
 }
 
-/// Calls `work` with every item on all cores, and `take` with the results in the
-/// items' order, until it says `false`.
-fn in_order<I: Sync, R: Send>(
+/// Calls `work` with every item on all cores, and `take` with the results in the items'
+/// order. The first error of `take` ends it.
+fn in_order<I: Sync, R: Send, E>(
     items: &[I],
     work: impl Fn(&I) -> R + Sync,
-    mut take: impl FnMut(&I, R) -> bool,
-) {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        let (results, arriving) = mpsc::channel();
-        for _ in 0..cores {
-            let (results, next, work) = (results.clone(), &next, &work);
-            scope.spawn(move || {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(index) else { break };
-                    if results.send((index, work(item))).is_err() {
-                        break;
-                    }
-                }
-            });
+    mut take: impl FnMut(&I, R) -> Result<(), E>,
+) -> Result<(), E> {
+    for chunk in items.chunks(CHUNK) {
+        let results: Vec<R> = chunk.par_iter().map(&work).collect();
+        for (item, result) in chunk.iter().zip(results) {
+            take(item, result)?;
         }
-        drop(results);
-        let mut early = HashMap::new();
-        let mut turn = 0;
-        for (index, result) in arriving {
-            early.insert(index, result);
-            while let Some(result) = early.remove(&turn) {
-                if !take(&items[turn], result) {
-                    return;
-                }
-                turn += 1;
-            }
-        }
-    });
+    }
+    Ok(())
 }
 
-/// What the file's bytes are.
+/// A file that was read and validated.
 struct Examined {
     image: ImageId,
     verdict: Result<Measurements, maskline_validator::Rejected>,
@@ -162,54 +140,58 @@ fn examine(path: &Path, limits: &LimitArgs) -> Result<Examined> {
     let bytes = std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
     Ok(Examined {
         image: ImageId::of(&bytes),
-        verdict: judge(&bytes, limits).map(|accepted| accepted.measurements),
+        verdict: validate(&bytes, limits).map(|accepted| accepted.measurements),
     })
 }
 
-/// What has been seen so far.
+/// The files that were examined so far.
 #[derive(Default)]
 struct Tally {
     accepted: usize,
     rejected: usize,
-    /// Where bytes that were accepted lie first.
+    /// The first path of each accepted image, to find copies.
     first: HashMap<ImageId, PathBuf>,
 }
 
 impl Tally {
-    fn enter<'a>(&mut self, path: &'a Path, examined: Examined) -> Report<'a> {
+    /// Counts a file, and returns its report.
+    fn enter<'a>(&mut self, path: &'a Path, examined: Examined) -> FileReport<'a> {
         let Examined { image, verdict } = examined;
-        let (refusal, measurements) = match verdict {
+        let (rejection, measurements) = match verdict {
             Ok(measurements) => match self.first.get(&image) {
-                Some(first) => (Some(Refusal::copy_of(first)), Some(measurements)),
+                Some(first) => (Some(Rejection::copy_of(first)), Some(measurements)),
                 None => {
                     self.first.insert(image, path.to_owned());
                     (None, Some(measurements))
                 }
             },
-            Err(rejected) => (Some(Refusal::from(rejected.reason)), rejected.measurements),
+            Err(rejected) => (
+                Some(Rejection::from(rejected.reason)),
+                rejected.measurements,
+            ),
         };
-        *match refusal {
+        *match rejection {
             None => &mut self.accepted,
             Some(_) => &mut self.rejected,
         } += 1;
-        Report {
+        FileReport {
             path,
             image,
-            refusal,
+            rejection,
             measurements,
         }
     }
 }
 
-/// Why a file is rejected.
-struct Refusal {
+/// Why a file was rejected.
+struct Rejection {
     code: &'static str,
     detail: String,
-    /// Pixels, where the file says how many but was not decoded.
+    /// The size in pixels, if the header says it but the file was not decoded.
     size: Option<(u32, u32)>,
 }
 
-impl Refusal {
+impl Rejection {
     fn copy_of(first: &Path) -> Self {
         Self {
             code: "exact_duplicate",
@@ -219,10 +201,10 @@ impl Refusal {
     }
 }
 
-impl From<Reason> for Refusal {
+impl From<Reason> for Rejection {
     fn from(reason: Reason) -> Self {
         let size = match reason {
-            // A header that can't be read says nothing.
+            // The width is 0 if the header can't be read.
             Reason::TooLarge { width, height, .. } if width > 0 => Some((width, height)),
             _ => None,
         };
@@ -234,30 +216,33 @@ impl From<Reason> for Refusal {
     }
 }
 
-/// One file's line.
-struct Report<'a> {
+/// The result for one file.
+struct FileReport<'a> {
     path: &'a Path,
     image: ImageId,
-    refusal: Option<Refusal>,
+    rejection: Option<Rejection>,
     measurements: Option<Measurements>,
 }
 
-impl Report<'_> {
+impl FileReport<'_> {
     fn size(&self) -> Option<(u32, u32)> {
         let measured = self.measurements.as_ref().map(|m| (m.width, m.height));
-        measured.or_else(|| self.refusal.as_ref()?.size)
+        measured.or_else(|| self.rejection.as_ref()?.size)
     }
 
     fn to_json(&self) -> String {
-        let line = Line {
+        let report = JsonReport {
             path: self.path.to_string_lossy().into_owned(),
-            verdict: if self.refusal.is_none() {
+            verdict: if self.rejection.is_none() {
                 "accepted"
             } else {
                 "rejected"
             },
-            reason: self.refusal.as_ref().map(|refusal| refusal.code),
-            detail: self.refusal.as_ref().map(|refusal| refusal.detail.as_str()),
+            reason: self.rejection.as_ref().map(|rejection| rejection.code),
+            detail: self
+                .rejection
+                .as_ref()
+                .map(|rejection| rejection.detail.as_str()),
             sha256: self.image,
             width: self.size().map(|(width, _)| width),
             height: self.size().map(|(_, height)| height),
@@ -274,16 +259,20 @@ impl Report<'_> {
                 .as_ref()
                 .map(|m| format!("{:016x}", m.phash_mirrored)),
         };
-        serde_json::to_string(&line).expect("texts and numbers")
+        serde_json::to_string(&report).expect("texts and numbers can be serialized")
     }
 }
 
-impl std::fmt::Display for Report<'_> {
+impl std::fmt::Display for FileReport<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let path = self.path.display();
-        match (&self.refusal, self.size()) {
-            (Some(refusal), _) => {
-                write!(f, "{path}: rejected {}: {}", refusal.code, refusal.detail)
+        match (&self.rejection, self.size()) {
+            (Some(rejection), _) => {
+                write!(
+                    f,
+                    "{path}: rejected {}: {}",
+                    rejection.code, rejection.detail
+                )
             }
             (None, Some((width, height))) => write!(f, "{path}: accepted {width}x{height}"),
             (None, None) => write!(f, "{path}: accepted"),
@@ -291,9 +280,9 @@ impl std::fmt::Display for Report<'_> {
     }
 }
 
-/// A file for a program to read; what is not known is null.
+/// A [`FileReport`] as `--json` prints it. Unknown values are null.
 #[derive(Serialize)]
-struct Line<'a> {
+struct JsonReport<'a> {
     path: String,
     verdict: &'static str,
     reason: Option<&'static str>,
@@ -309,15 +298,15 @@ struct Line<'a> {
     phash_mirrored: Option<String>,
 }
 
-/// A bar on a terminal, once patience is at its end.
-struct Progress {
+/// A progress bar on a terminal, which appears when the work takes long.
+struct CheckBar {
     files: u64,
     done: u64,
     started: Instant,
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
+impl CheckBar {
     fn new(files: usize) -> Self {
         Self {
             files: files as u64,
@@ -327,9 +316,10 @@ impl Progress {
         }
     }
 
-    fn step(&mut self) {
+    /// Counts one more file as done.
+    fn advance(&mut self) {
         self.done += 1;
-        if self.bar.is_none() && self.started.elapsed() > PATIENCE && stderr().is_terminal() {
+        if self.bar.is_none() && self.started.elapsed() > BAR_AFTER && stderr().is_terminal() {
             let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} files, {eta} left");
             let style = style.expect("a template of our own");
             self.bar = Some(ProgressBar::new(self.files).with_style(style));
@@ -339,8 +329,8 @@ impl Progress {
         }
     }
 
-    /// Prints without tearing the bar.
-    fn above<R>(&self, print: impl FnOnce() -> R) -> R {
+    /// Prints above the bar.
+    fn suspend<R>(&self, print: impl FnOnce() -> R) -> R {
         match &self.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
@@ -362,39 +352,41 @@ mod tests {
     fn results_come_in_order_and_none_is_lost() {
         let items: Vec<u64> = (0..500).collect();
         let mut seen = vec![];
-        in_order(
+        let taken: Result<(), ()> = in_order(
             &items,
             |item| {
-                // Some take longer than those after them.
+                // Some items take longer than those after them.
                 (0..(item * 7919 % 97) * 200)
                     .fold(*item, |sum, n| std::hint::black_box(sum + n % 2 - n % 2))
             },
             |item, result| {
                 seen.push((*item, result));
-                true
+                Ok(())
             },
         );
+        assert_eq!(taken, Ok(()));
         let expected: Vec<_> = items.iter().map(|item| (*item, *item)).collect();
         assert_eq!(seen, expected);
     }
 
     #[test]
-    fn whoever_has_seen_enough_gets_no_more() {
+    fn an_error_ends_the_results() {
         let items: Vec<u32> = (0..1000).collect();
         let mut taken = vec![];
-        in_order(
+        let ended = in_order(
             &items,
             |item| *item,
             |item, _| {
                 taken.push(*item);
-                *item < 3
+                if *item < 3 { Ok(()) } else { Err("enough") }
             },
         );
+        assert_eq!(ended, Err("enough"));
         assert_eq!(taken, [0, 1, 2, 3]);
     }
 
     #[test]
-    fn a_copy_names_the_first_and_a_reason_its_code() {
+    fn a_report_names_the_original_of_a_copy_and_the_code_of_a_reason() {
         let folder = tempfile::tempdir().unwrap();
         let good = image::RgbImage::from_fn(90, 80, |x, y| {
             image::Rgb([if (x / 9 + y / 7) % 2 == 0 { 40 } else { 210 }; 3])

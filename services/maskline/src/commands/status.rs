@@ -136,7 +136,7 @@ impl Rejects {
         let catalog = stores.catalog.as_ref();
         let job = find_job(catalog, &self.job).await?;
         if let Some(wanted) = &self.reason {
-            let reasons = catalog.books(job).await?.rejected_by_reason;
+            let reasons = catalog.counts(job).await?.rejected_by_reason;
             if !reasons.contains_key(wanted) {
                 let codes: Vec<&str> = reasons.keys().map(String::as_str).collect();
                 let there_are = match codes.as_slice() {

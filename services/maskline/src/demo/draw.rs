@@ -1,23 +1,23 @@
-//! Draws faces with and without masks: cartoons, but varied in what a camera
-//! varies (skin, hair, light, pose, distance, background, noise, compression)
-//! and in what a mask varies (colour, shape, pattern), so that a network has to
-//! find the mask and nothing simpler will do.
+//! Draws faces with and without masks. They are cartoons, but they vary as photographs
+//! do (skin, hair, light, pose, distance, background, noise) and as masks do (colour,
+//! shape, pattern), so that a network has to find the mask and nothing simpler.
 
 use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt, rngs::StdRng};
 
-/// Linear colours, 0 to 1.
+/// A colour: red, green and blue, 0 to 1.
 type Colour = [f32; 3];
 
-/// A point in the face's own frame: the head is about 1 wide and 1.3 high, its
-/// centre the origin, x to the right, y down.
+/// A point, x to the right and y down. In the frame of the picture both are -0.5 to 0.5.
+/// In the frame of the face the centre of the head is the origin, and the head is about
+/// 1 wide and 1.3 high.
 type Point = (f32, f32);
 
-/// Draws one face of `side` × `side` pixels.
+/// Draws one face of `side` × `side` pixels, with a mask if it is `masked`.
 pub fn face(masked: bool, side: u32, random: &mut StdRng) -> RgbImage {
     let scene = Scene::draw(masked, random);
     let mut picture = RgbImage::from_fn(side, side, |x, y| {
-        // Two by two samples a pixel against jagged edges.
+        // Two by two samples for each pixel smooth the edges.
         let mut sum = [0.0; 3];
         for (dx, dy) in [(0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75)] {
             let at = (
@@ -42,7 +42,7 @@ fn add_noise(picture: &mut RgbImage, strength: f32, random: &mut StdRng) {
     }
 }
 
-/// Everything that is drawn, chosen once a picture.
+/// Everything that is drawn. It is chosen at random once for each picture.
 struct Scene {
     background: Background,
     pose: Pose,
@@ -65,19 +65,19 @@ struct Background {
     blobs: Vec<(Point, f32, Colour)>,
 }
 
-/// From the picture's frame to the face's.
+/// Where the face lies in the picture.
 struct Pose {
     centre: Point,
     size: f32,
     sin: f32,
     cos: f32,
-    /// The head turned to a side moves its features there.
+    /// How far the head is turned to a side, which moves its features there.
     turn: f32,
 }
 
 struct Light {
     level: f32,
-    /// How much brighter one side is, and towards where.
+    /// How fast the light grows to the right and down.
     slope: Point,
     tint: Colour,
 }
@@ -97,11 +97,13 @@ struct Mouth {
 struct Mask {
     colour: Colour,
     pattern: Pattern,
-    /// Where its upper edge lies on the nose and on the cheeks.
+    /// The height of its upper edge on the nose.
     nose: f32,
+    /// The height of its upper edge on the cheeks.
     cheek: f32,
-    /// Of its lower edge.
+    /// The height of its lower edge on the chin.
     chin: f32,
+    /// Half of its width.
     width: f32,
 }
 
@@ -176,7 +178,7 @@ impl Scene {
         }
     }
 
-    /// The colour at a point of the picture, whose frame is -0.5 to 0.5.
+    /// The colour at a point of the picture.
     fn colour(&self, at: Point) -> Colour {
         let face = self.pose.to_face(at);
         let painted = self
@@ -187,9 +189,10 @@ impl Scene {
         std::array::from_fn(|channel| painted[channel] * self.light.tint[channel] * level)
     }
 
-    /// The person at a point of the face's frame, from front to back.
+    /// The colour of the person at a point in the face's frame, or `None` where the
+    /// background is seen. What lies in front is tried first.
     fn painted(&self, at: Point) -> Option<Colour> {
-        // Features follow the turn of the head, its outline does not.
+        // Turning the head moves its features but not its outline.
         let feature = (at.0 - self.pose.turn, at.1);
         let on_head = ellipse(at, (0.0, 0.0), 0.5, 0.65) || ellipse(at, (0.0, 0.25), 0.40, 0.44);
         if on_head {
@@ -413,8 +416,8 @@ mod tests {
     }
 
     #[test]
-    fn the_mask_is_what_differs() {
-        // The same scene with and without: only the lower half of the face changes.
+    fn the_mask_alone_differs_between_the_classes() {
+        // In the same scene with and without a mask, only the lower half of the face differs.
         let mut scene = Scene::draw(false, &mut StdRng::seed_from_u64(3));
         let bare: Vec<_> = [(0.0, -0.2), (0.0, 0.35)]
             .map(|at| scene.painted(at))

@@ -1,5 +1,5 @@
-//! A small web site of drawn faces with the dirt of the real web mixed in, and
-//! the CSV list that a person would enqueue.
+//! A small web site of drawn faces, mixed with bad files as on the real web, and a CSV
+//! list of its URLs to enqueue.
 
 use std::{collections::BTreeMap, io::Cursor, net::SocketAddr, sync::Arc};
 
@@ -15,21 +15,23 @@ use bytes::Bytes;
 use image::{DynamicImage, RgbImage};
 use maskline_messages::Label;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
+use rayon::prelude::*;
 use tokio::net::TcpListener;
 use url::Url;
 
 use super::draw;
 
-/// The two classes, in the order of their label index.
+/// The names of the two classes, by the index of the class.
 pub const CLASSES: [&str; 2] = ["with_mask", "without_mask"];
 
-/// What the site holds of each kind.
+/// How many files of each kind the site holds.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe {
-    /// Good faces of each class.
+    /// The number of good faces of each class.
     pub faces: u32,
-    /// Of each kind of dirt.
+    /// The number of bad files of each kind.
     pub dirt: u32,
+    /// The seed of every random choice.
     pub seed: u64,
 }
 
@@ -46,15 +48,16 @@ impl Default for Recipe {
 /// The site's files and its list.
 pub struct Site {
     files: BTreeMap<String, Bytes>,
-    /// Rows of the list: path and label.
+    /// The rows of the list: path and label.
     rows: Vec<(String, Label)>,
-    /// What the pipeline must answer, by [`Reason::code`](maskline_messages::Reason::code).
+    /// The number of images that the pipeline must reject, by
+    /// [`Reason::code`](maskline_messages::Reason::code).
     pub rejected: BTreeMap<&'static str, u64>,
-    /// Images that must be stored.
+    /// The number of images that the pipeline must store.
     pub stored: u64,
 }
 
-/// Kinds of dirt, each with the reason that it must be rejected for.
+/// The kinds of bad files, each with the code of the reason it must be rejected for.
 const DIRT: [(&str, &str); 9] = [
     ("cut-short", "truncated"),
     ("noise", "not_an_image"),
@@ -68,7 +71,7 @@ const DIRT: [(&str, &str); 9] = [
 ];
 
 impl Site {
-    /// Draws everything, on as many threads as there are cores.
+    /// Draws all files of the site, on all cores.
     pub fn draw(recipe: Recipe) -> Self {
         let mut site = Self {
             files: BTreeMap::new(),
@@ -102,14 +105,14 @@ impl Site {
         site
     }
 
-    /// Exact copies, which are rejected, and mirror images, which are stored but
-    /// must stay on their original's side of the split.
+    /// Adds exact copies, which are rejected, and mirror images, which are stored but
+    /// must stay in the same part of the split as their originals.
     fn add_copies(&mut self, recipe: Recipe) {
         for n in 0..recipe.dirt.min(recipe.faces) {
             let class = (n % 2) as usize;
             let original = self.files[&format!("{}/face-{n:04}.jpg", CLASSES[class])].clone();
             let picture = image::load_from_memory(&original)
-                .expect("we encoded it")
+                .expect("the picture was just encoded")
                 .to_rgb8();
             let mirrored = jpeg(&image::imageops::flip_horizontal(&picture), 85);
             self.add(
@@ -127,20 +130,21 @@ impl Site {
         }
     }
 
-    /// Lists a path; without a file it will be a 404.
+    /// Adds a path to the list, and its file to the site. A path without a file answers
+    /// with the status 404.
     fn add(&mut self, path: String, class: usize, file: Option<Bytes>) {
         self.rows
             .push((path.clone(), CLASSES[class].parse().expect("a plain name")));
         self.files.extend(file.map(|file| (path, file)));
     }
 
-    /// How many rows the list has.
+    /// The number of rows of the list.
     pub fn candidates(&self) -> u64 {
         self.rows.len() as u64
     }
 
-    /// Serves the site on a free loopback port until the program ends. Returns
-    /// the address of its list of URLs.
+    /// Serves the site on a free loopback port until the program ends. It returns the
+    /// URL of the list.
     pub async fn serve(self) -> Result<Url> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await;
         let listener = listener.context("no free port on 127.0.0.1 for the demo's web site")?;
@@ -175,35 +179,17 @@ async fn file(
     ([(header::CONTENT_TYPE, kind)], file.clone()).into_response()
 }
 
-/// Good faces by class.
+/// The good faces, by class.
 fn faces(recipe: Recipe) -> [Vec<Bytes>; 2] {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from) as u32;
-    let draw_share = |share: u32| -> Vec<(u32, [Bytes; 2])> {
-        let mine = (0..recipe.faces).filter(|n| n % threads == share);
-        mine.map(|n| (n, [0, 1].map(|class| face(recipe.seed, n, class))))
+    [0, 1].map(|class| {
+        (0..recipe.faces)
+            .into_par_iter()
+            .map(|n| face(recipe.seed, n, class))
             .collect()
-    };
-    let mut pairs: Vec<(u32, [Bytes; 2])> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads)
-            .map(|share| scope.spawn(move || draw_share(share)))
-            .collect();
-        handles
-            .into_iter()
-            .flat_map(|handle| handle.join().expect("drawing does not panic"))
-            .collect()
-    });
-    pairs.sort_by_key(|(n, _)| *n);
-    let mut classes = [vec![], vec![]];
-    for (_, pair) in pairs {
-        classes
-            .iter_mut()
-            .zip(pair)
-            .for_each(|(class, jpeg)| class.push(jpeg));
-    }
-    classes
+    })
 }
 
-/// The n-th face of a class, a function of the seed alone.
+/// The n-th face of a class. It depends on nothing but these arguments.
 fn face(seed: u64, n: u32, class: usize) -> Bytes {
     let mut random =
         StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) ^ u64::from(n * 2 + class as u32));
@@ -212,7 +198,7 @@ fn face(seed: u64, n: u32, class: usize) -> Bytes {
     jpeg(&draw::face(class == 0, side, &mut random), quality)
 }
 
-/// One file of a kind of dirt; `None` for one that is not there at all.
+/// A bad file of a kind, or `None` for a file that does not exist.
 fn dirt(kind: &str, class: usize, random: &mut StdRng) -> Option<Bytes> {
     let picture = draw::face(class == 0, 160, random);
     Some(match kind {
@@ -249,7 +235,7 @@ fn jpeg(picture: &RgbImage, quality: u8) -> Bytes {
     let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, quality);
     DynamicImage::from(picture.clone())
         .write_with_encoder(encoder)
-        .expect("memory takes every picture");
+        .expect("a picture can be written to memory");
     bytes.into_inner().into()
 }
 
@@ -258,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_holds_what_it_says() {
+    fn the_list_has_a_row_for_every_image_stored_or_rejected() {
         let recipe = Recipe {
             faces: 8,
             dirt: 2,

@@ -1,8 +1,8 @@
-//! One colour, or nearly.
+//! Rejects pictures of one colour, or nearly one.
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
 pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.contrast < limits.min_contrast).then_some(Reason::Blank {

@@ -1,8 +1,8 @@
-//! No edge is sharp, even at working size.
+//! Rejects pictures without a sharp edge at working size.
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
 pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.sharpness < limits.min_sharpness).then_some(Reason::Blurred {

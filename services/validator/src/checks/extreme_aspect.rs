@@ -1,8 +1,8 @@
-//! A banner or a strip, which squeezed to a square shows nothing any more.
+//! Rejects banners and strips, which show nothing once they are squeezed to a square.
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
 pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     let (width, height) = (picture.width, picture.height);

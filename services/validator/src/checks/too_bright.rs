@@ -1,8 +1,8 @@
-//! An overexposed picture.
+//! Rejects overexposed pictures.
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
 pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.brightness > limits.max_brightness).then_some(Reason::TooBright {

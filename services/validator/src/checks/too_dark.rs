@@ -1,8 +1,8 @@
-//! A picture of the night.
+//! Rejects pictures that are too dark to see a face.
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
 pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.brightness < limits.min_brightness).then_some(Reason::TooDark {

@@ -1,8 +1,8 @@
-//! Too few pixels to see a face in.
+//! Rejects pictures with too few pixels to see a face.
 
 use maskline_messages::{Measurements, Reason};
 
-use crate::LimitArgs;
+use crate::limits::LimitArgs;
 
 pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     let (width, height) = (picture.width, picture.height);

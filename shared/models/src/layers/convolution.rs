@@ -9,7 +9,7 @@ use super::Pass;
 use crate::{
     ModelError,
     init::{Builder, Init},
-    ops::{Kernels, depthwise::depthwise, pointwise::pointwise, stem::stem},
+    ops::{Kernels, depthwise, pointwise, stem},
 };
 
 /// A convolution, padded so that it keeps the size but for its stride.

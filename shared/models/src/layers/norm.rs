@@ -9,10 +9,7 @@ use super::Pass;
 use crate::{
     ModelError,
     init::{Builder, Init},
-    ops::{
-        Activation, Kernels,
-        norm::{batch_norm, fixed_norm},
-    },
+    ops::{Activation, Kernels, batch_norm, fixed_norm},
 };
 
 /// How much a training step moves the running statistics.

@@ -6,10 +6,7 @@ use super::{Convolution, Pass};
 use crate::{
     ModelError,
     init::Builder,
-    ops::{
-        Activation, Gate, Kernels,
-        squeeze::{self, squeeze_excite},
-    },
+    ops::{Activation, Gate, Kernels, SqueezeLayers, squeeze_excite},
 };
 
 /// Weighs each channel by a small network of the means of all.
@@ -44,7 +41,7 @@ impl SqueezeExcite {
         if let (Kernels::Own, Some(reduce), Some(expand)) =
             (pass.kernels, &self.reduce.bias, &self.expand.bias)
         {
-            let layers = squeeze::Layers {
+            let layers = SqueezeLayers {
                 reduce: (self.reduce.weight.val(), reduce.val()),
                 expand: (self.expand.weight.val(), expand.val()),
                 activation: self.activation,

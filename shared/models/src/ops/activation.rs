@@ -1,8 +1,8 @@
-//! The activation functions and their slopes, on tensors and on single values.
+//! The activation functions, on tensors and, with their derivatives, on single values.
 
 use burn::tensor::{Tensor, activation};
 
-/// What follows a batch norm.
+/// The activation that follows a batch norm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activation {
     None,
@@ -13,7 +13,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// With Burn's own operations.
+    /// Applies the function with Burn's operations.
     pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
         match self {
             Self::None => input,
@@ -25,7 +25,7 @@ impl Activation {
     }
 }
 
-/// What weighs the channels in squeeze-and-excitation.
+/// The function whose values the channels are multiplied by in squeeze-and-excitation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Gate {
     Sigmoid,
@@ -33,7 +33,7 @@ pub enum Gate {
 }
 
 impl Gate {
-    /// With Burn's own operations.
+    /// Applies the function with Burn's operations.
     pub fn forward<const D: usize>(self, input: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Sigmoid => activation::sigmoid(input),
@@ -42,11 +42,12 @@ impl Gate {
     }
 }
 
-/// A function of one value, for loops that are compiled once for each function.
-pub trait Curve {
+/// A function of one value, as a type, so that a loop is compiled once for each
+/// function.
+pub trait ScalarFunction {
     fn value(z: f32) -> f32;
-    /// The derivative; where there is none, PyTorch's choice.
-    fn slope(z: f32) -> f32;
+    /// The derivative, or PyTorch's choice at points that have none.
+    fn derivative(z: f32) -> f32;
 }
 
 pub struct Identity;
@@ -57,92 +58,93 @@ pub struct Silu;
 pub struct Sigmoid;
 pub struct HardSigmoid;
 
-impl Curve for Identity {
+impl ScalarFunction for Identity {
     #[inline(always)]
     fn value(z: f32) -> f32 {
         z
     }
     #[inline(always)]
-    fn slope(_: f32) -> f32 {
+    fn derivative(_: f32) -> f32 {
         1.0
     }
 }
 
-impl Curve for Relu {
+impl ScalarFunction for Relu {
     #[inline(always)]
     fn value(z: f32) -> f32 {
         z.max(0.0)
     }
     #[inline(always)]
-    fn slope(z: f32) -> f32 {
+    fn derivative(z: f32) -> f32 {
         if z > 0.0 { 1.0 } else { 0.0 }
     }
 }
 
-impl Curve for Relu6 {
+impl ScalarFunction for Relu6 {
     #[inline(always)]
     fn value(z: f32) -> f32 {
         z.clamp(0.0, 6.0)
     }
     #[inline(always)]
-    fn slope(z: f32) -> f32 {
+    fn derivative(z: f32) -> f32 {
         if z > 0.0 && z < 6.0 { 1.0 } else { 0.0 }
     }
 }
 
-impl Curve for HardSwish {
+impl ScalarFunction for HardSwish {
     #[inline(always)]
     fn value(z: f32) -> f32 {
         z * HardSigmoid::value(z)
     }
     #[inline(always)]
-    fn slope(z: f32) -> f32 {
+    fn derivative(z: f32) -> f32 {
         let between = z * (1.0 / 3.0) + 0.5;
         let upper = if z < 3.0 { between } else { 1.0 };
         if z > -3.0 { upper } else { 0.0 }
     }
 }
 
-impl Curve for Silu {
+impl ScalarFunction for Silu {
     #[inline(always)]
     fn value(z: f32) -> f32 {
         z * Sigmoid::value(z)
     }
     #[inline(always)]
-    fn slope(z: f32) -> f32 {
+    fn derivative(z: f32) -> f32 {
         let gate = Sigmoid::value(z);
         gate * (1.0 + z * (1.0 - gate))
     }
 }
 
-impl Curve for Sigmoid {
+impl ScalarFunction for Sigmoid {
     #[inline(always)]
     fn value(z: f32) -> f32 {
         1.0 / (1.0 + exp(-z))
     }
     #[inline(always)]
-    fn slope(z: f32) -> f32 {
+    fn derivative(z: f32) -> f32 {
         let gate = Self::value(z);
         gate * (1.0 - gate)
     }
 }
 
-impl Curve for HardSigmoid {
+impl ScalarFunction for HardSigmoid {
     #[inline(always)]
     fn value(z: f32) -> f32 {
         (z + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0)
     }
     #[inline(always)]
-    fn slope(z: f32) -> f32 {
+    fn derivative(z: f32) -> f32 {
         if z > -3.0 && z < 3.0 { 1.0 / 6.0 } else { 0.0 }
     }
 }
 
-/// eˣ to two units in the last place, without a branch or a call so that it
-/// vectorizes: 2ⁿ · eʳ with r within ±ln 2 / 2, by a polynomial (Cephes' `expf`).
+/// eˣ to two units in the last place. It has no branch and no call, so that it
+/// vectorizes: it is 2ⁿ · eʳ with r within ±ln 2 / 2, and eʳ is a polynomial (that of
+/// Cephes' `expf`).
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    // Adding it leaves the nearest integer in the low bits of the sum.
+    // Adding this number leaves the nearest integer in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
@@ -162,53 +164,38 @@ fn exp(x: f32) -> f32 {
     mantissa * power
 }
 
-/// Runs an expression with a type name bound to the [`Curve`] of an [`Activation`].
+/// Runs an expression with a type name bound to the [`ScalarFunction`] that belongs to
+/// the variant of an enum.
+macro_rules! with_function {
+    ($choice:expr, $function:ident => $body:expr, $enum:ident { $($variant:ident: $type:ident),* }) => {{
+        use $crate::ops::activation as functions;
+        match $choice {
+            $(functions::$enum::$variant => {
+                type $function = functions::$type;
+                $body
+            })*
+        }
+    }};
+}
+
+/// Runs an expression with a type name bound to the [`ScalarFunction`] of an
+/// [`Activation`].
 macro_rules! with_activation {
-    ($activation:expr, $curve:ident => $body:expr) => {{
-        use $crate::ops::activation::{self as curves, Activation};
-        match $activation {
-            Activation::None => {
-                type $curve = curves::Identity;
-                $body
-            }
-            Activation::Relu => {
-                type $curve = curves::Relu;
-                $body
-            }
-            Activation::Relu6 => {
-                type $curve = curves::Relu6;
-                $body
-            }
-            Activation::HardSwish => {
-                type $curve = curves::HardSwish;
-                $body
-            }
-            Activation::Silu => {
-                type $curve = curves::Silu;
-                $body
-            }
-        }
-    }};
+    ($activation:expr, $function:ident => $body:expr) => {
+        $crate::ops::activation::with_function!($activation, $function => $body,
+            Activation { None: Identity, Relu: Relu, Relu6: Relu6, HardSwish: HardSwish, Silu: Silu })
+    };
 }
 
-/// Runs an expression with a type name bound to the [`Curve`] of a [`Gate`].
+/// Runs an expression with a type name bound to the [`ScalarFunction`] of a [`Gate`].
 macro_rules! with_gate {
-    ($gate:expr, $curve:ident => $body:expr) => {{
-        use $crate::ops::activation::{self as curves, Gate};
-        match $gate {
-            Gate::Sigmoid => {
-                type $curve = curves::Sigmoid;
-                $body
-            }
-            Gate::HardSigmoid => {
-                type $curve = curves::HardSigmoid;
-                $body
-            }
-        }
-    }};
+    ($gate:expr, $function:ident => $body:expr) => {
+        $crate::ops::activation::with_function!($gate, $function => $body,
+            Gate { Sigmoid: Sigmoid, HardSigmoid: HardSigmoid })
+    };
 }
 
-pub(crate) use {with_activation, with_gate};
+pub(crate) use {with_activation, with_function, with_gate};
 
 #[cfg(test)]
 mod tests {
@@ -232,18 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn slopes_are_the_derivatives() {
-        fn check<C: Curve>(name: &str) {
-            // Points away from the corners.
+    fn derivatives_are_the_limits_of_difference_quotients() {
+        fn check<F: ScalarFunction>(name: &str) {
+            // These points lie away from the corners of the functions.
             for z in [
                 -7.1f32, -3.5, -2.9, -1.0, -0.3, 0.4, 1.7, 2.8, 3.2, 5.9, 6.3,
             ] {
                 let h = 1e-2;
-                let difference = (C::value(z + h) - C::value(z - h)) / (2.0 * h);
-                let slope = C::slope(z);
+                let difference = (F::value(z + h) - F::value(z - h)) / (2.0 * h);
+                let derivative = F::derivative(z);
                 assert!(
-                    (difference - slope).abs() < 2e-3,
-                    "{name} at {z}: {slope}, not {difference}"
+                    (difference - derivative).abs() < 2e-3,
+                    "{name} at {z}: {derivative}, not {difference}"
                 );
             }
         }

@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-/// Values seen as a matrix, in place: rows and columns may lie apart.
+/// A view of values as a matrix, with any strides of its rows and columns.
 #[derive(Clone, Copy)]
 pub struct Matrix<'a> {
     values: &'a [f32],
@@ -13,7 +13,10 @@ pub struct Matrix<'a> {
 }
 
 impl<'a> Matrix<'a> {
-    /// Row after row.
+    /// A matrix in row-major order.
+    ///
+    /// # Panics
+    /// Panics if there are not `rows` × `columns` values.
     pub fn new(values: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(values.len(), rows * columns, "a matrix fills its slice");
         Self {
@@ -25,6 +28,7 @@ impl<'a> Matrix<'a> {
         }
     }
 
+    /// The same values with rows and columns swapped.
     pub fn transposed(self) -> Self {
         Self {
             values: self.values,
@@ -36,19 +40,20 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `output = a · b`, row after row.
+/// `output = a · b`, in row-major order. It writes every value of `output`.
 pub fn multiply(output: &mut [MaybeUninit<f32>], a: Matrix, b: Matrix) {
     product(output, false, a, b);
 }
 
-/// `output += a · b`, row after row.
+/// `output += a · b`, in row-major order.
 pub fn multiply_add(output: &mut [f32], a: Matrix, b: Matrix) {
     // SAFETY: `product` only ever writes values, so none becomes uninitialized.
     let output = unsafe { &mut *(output as *mut [f32] as *mut [MaybeUninit<f32>]) };
     product(output, true, a, b);
 }
 
-/// Reads `output` only to `add` to it: then all of it must be initialized.
+/// Writes the product to `output`, or adds it if `add` is true. `output` is read only
+/// for that, and must be initialized then.
 fn product(output: &mut [MaybeUninit<f32>], add: bool, a: Matrix, b: Matrix) {
     assert_eq!(a.columns, b.rows, "the inner dimensions agree");
     assert_eq!(
@@ -56,8 +61,9 @@ fn product(output: &mut [MaybeUninit<f32>], add: bool, a: Matrix, b: Matrix) {
         a.rows * b.columns,
         "the product fills its slice"
     );
-    // SAFETY: `output` holds rows × columns values, as asserted, and `Matrix::new`
-    // asserts it of `a` and `b`, whose strides only ever swap with their sizes.
+    // SAFETY: the assertion above says that `output` holds rows × columns values.
+    // `Matrix::new` asserts the same of `a` and `b`, whose strides only ever swap
+    // together with their sizes.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -78,7 +84,7 @@ fn product(output: &mut [MaybeUninit<f32>], add: bool, a: Matrix, b: Matrix) {
             false,
             false,
             false,
-            // Callers share out the images among the threads.
+            // The callers divide the images among the threads.
             gemm::Parallelism::None,
         );
     }

@@ -1,193 +1,145 @@
-//! Squeeze-and-excitation: each channel weighed by a small network of the means
-//! of all channels. Hu et al., *Squeeze-and-Excitation Networks*, 2018.
+//! Squeeze-and-excitation: each channel is multiplied by a value that a small network
+//! computes from the means of all channels.
+//!
+//! Hu et al., *Squeeze-and-Excitation Networks*, 2018.
 
-use std::mem::MaybeUninit;
-
-use burn::{
-    backend::{
-        Autodiff, Backend, Dispatch, Flex, TensorMetadata,
-        autodiff::{
-            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-            grads::Gradients,
-            ops::{Backward, Ops, OpsKind},
-        },
-        backend_extension,
-        flex::FlexTensor,
-        tensor::FloatTensor,
-    },
-    tensor::Tensor,
-};
-use rayon::prelude::*;
+use burn::backend::ExtensionType;
 
 use super::{
-    activation::{Activation, Curve, Gate, with_activation, with_gate},
-    filled,
+    activation::{Activation, Gate, ScalarFunction, with_activation, with_gate},
     matrix::{Matrix, multiply_add},
-    simd::{Kernel, vectorized},
-    tensor, values,
+    prelude::*,
+    simd::{SimdLoop, vectorized},
 };
 
 /// The two layers of the small network.
-pub struct Layers {
-    /// `[squeezed, channels, 1, 1]` and `[squeezed]`
+pub struct SqueezeLayers {
+    /// Weight, `[squeezed, channels, 1, 1]`, and bias, `[squeezed]`, of the first layer.
     pub reduce: (Tensor<4>, Tensor<1>),
-    /// `[channels, squeezed, 1, 1]` and `[channels]`
+    /// Weight, `[channels, squeezed, 1, 1]`, and bias, `[channels]`, of the second layer.
     pub expand: (Tensor<4>, Tensor<1>),
-    /// Between the two.
+    /// The activation between the two layers.
     pub activation: Activation,
-    /// After the second.
+    /// The function after the second layer.
     pub gate: Gate,
 }
 
-/// Squeeze-and-excitation on the CPU: `input`, and what comes out, are
+/// Squeeze-and-excitation on the CPU. `input` and the output are
 /// `[batch, channels, height, width]`.
-pub fn squeeze_excite(input: Tensor<4>, layers: Layers) -> Tensor<4> {
+pub fn squeeze_excite(input: Tensor<4>, layers: SqueezeLayers) -> Tensor<4> {
     Tensor::from_dispatch(<Dispatch as SqueezeOps>::squeeze_excite(
         input.into_dispatch(),
-        layers.reduce.0.into_dispatch(),
-        layers.reduce.1.into_dispatch(),
-        layers.expand.0.into_dispatch(),
-        layers.expand.1.into_dispatch(),
-        layers.activation,
-        layers.gate,
+        Layers {
+            reduce_weight: layers.reduce.0.into_dispatch(),
+            reduce_bias: layers.reduce.1.into_dispatch(),
+            expand_weight: layers.expand.0.into_dispatch(),
+            expand_bias: layers.expand.1.into_dispatch(),
+            activation: layers.activation,
+            gate: layers.gate,
+        },
     ))
+}
+
+/// [`SqueezeLayers`] on a backend.
+#[derive(Debug, Clone, ExtensionType)]
+pub struct Layers<B: Backend> {
+    reduce_weight: FloatTensor<B>,
+    reduce_bias: FloatTensor<B>,
+    expand_weight: FloatTensor<B>,
+    expand_bias: FloatTensor<B>,
+    activation: Activation,
+    gate: Gate,
 }
 
 #[backend_extension(Autodiff, Flex)]
 pub trait SqueezeOps: Backend {
     fn squeeze_excite(
         input: FloatTensor<Self>,
-        reduce_weight: FloatTensor<Self>,
-        reduce_bias: FloatTensor<Self>,
-        expand_weight: FloatTensor<Self>,
-        expand_bias: FloatTensor<Self>,
-        activation: Activation,
-        gate: Gate,
+        #[extension_type] layers: Layers<Self>,
     ) -> FloatTensor<Self>;
 }
 
 impl SqueezeOps for Flex {
-    fn squeeze_excite(
-        input: FlexTensor,
-        reduce_weight: FlexTensor,
-        reduce_bias: FlexTensor,
-        expand_weight: FlexTensor,
-        expand_bias: FlexTensor,
-        activation: Activation,
-        gate: Gate,
-    ) -> FlexTensor {
-        let layers = Primitives {
-            reduce: (reduce_weight, reduce_bias),
-            expand: (expand_weight, expand_bias),
-            activation,
-            gate,
-        };
+    fn squeeze_excite(input: FlexTensor, layers: Layers<Self>) -> FlexTensor {
         forward(&input, &layers).0
     }
 }
 
 impl<C: CheckpointStrategy> SqueezeOps for Autodiff<Flex, C> {
-    fn squeeze_excite(
-        input: FloatTensor<Self>,
-        reduce_weight: FloatTensor<Self>,
-        reduce_bias: FloatTensor<Self>,
-        expand_weight: FloatTensor<Self>,
-        expand_bias: FloatTensor<Self>,
-        activation: Activation,
-        gate: Gate,
-    ) -> FloatTensor<Self> {
-        let nodes = [
-            &input,
-            &reduce_weight,
-            &reduce_bias,
-            &expand_weight,
-            &expand_bias,
-        ];
-        let prepared = Step
-            .prepare::<C>(nodes.map(|tensor| tensor.node()))
-            .compute_bound()
-            .stateful();
-        let input = input.into_primitive();
-        let layers = Primitives {
-            reduce: (reduce_weight.into_primitive(), reduce_bias.into_primitive()),
-            expand: (expand_weight.into_primitive(), expand_bias.into_primitive()),
-            activation,
-            gate,
+    fn squeeze_excite(input: AutodiffTensor, layers: Layers<Self>) -> AutodiffTensor {
+        let (
+            nodes,
+            [
+                input,
+                reduce_weight,
+                reduce_bias,
+                expand_weight,
+                expand_bias,
+            ],
+        ) = into_parts([
+            input,
+            layers.reduce_weight,
+            layers.reduce_bias,
+            layers.expand_weight,
+            layers.expand_bias,
+        ]);
+        let layers = Layers {
+            reduce_weight,
+            reduce_bias,
+            expand_weight,
+            expand_bias,
+            activation: layers.activation,
+            gate: layers.gate,
         };
-        let (output, between) = forward(&input, &layers);
-        match prepared {
-            OpsKind::Tracked(step) => {
-                let state = State {
-                    input,
-                    layers,
-                    between,
-                };
-                step.finish(state, output)
-            }
-            OpsKind::UnTracked(step) => step.finish(output),
-        }
+        let (output, intermediates) = forward(&input, &layers);
+        let saved = Saved {
+            input,
+            layers,
+            intermediates,
+        };
+        track::<C, _, 5>(nodes, output, saved)
     }
 }
 
+/// What the backward pass needs.
 #[derive(Debug, Clone)]
-struct Primitives {
-    reduce: (FlexTensor, FlexTensor),
-    expand: (FlexTensor, FlexTensor),
-    activation: Activation,
-    gate: Gate,
-}
-
-#[derive(Debug)]
-struct Step;
-
-#[derive(Debug, Clone)]
-struct State {
+struct Saved {
     input: FlexTensor,
-    layers: Primitives,
-    between: Between,
+    layers: Layers<Flex>,
+    intermediates: Intermediates,
 }
 
-impl Backward<Flex, 5> for Step {
-    type State = State;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 5>,
-        gradients: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let by = backward(&ops.state, &gradient);
-        for (node, gradient) in ops.parents.into_iter().zip(by) {
-            if let Some(node) = node {
-                gradients.register::<Flex>(node.id, gradient);
-            }
-        }
+impl Differentiable<5> for Saved {
+    fn gradients(self, gradient: FlexTensor, _wanted: [bool; 5]) -> [Option<FlexTensor>; 5] {
+        backward(&self, &gradient).map(Some)
     }
 }
 
-/// What the gradients need of the small network.
+/// The values between the layers of the small network.
 #[derive(Debug, Clone)]
-struct Between {
-    /// `[images, channels]`
+struct Intermediates {
+    /// The means of the channels, `[images, channels]`.
     means: Vec<f32>,
-    /// `[images, squeezed]`, before the activation
+    /// The first layer's output before the activation, `[images, squeezed]`.
     squeezed: Vec<f32>,
-    /// `[images, channels]`, before the gate
+    /// The second layer's output before the gate, `[images, channels]`.
     excited: Vec<f32>,
 }
 
+/// The sizes of the operation.
 struct Sizes {
     images: usize,
     channels: usize,
+    /// The number of values between the two layers.
     squeezed: usize,
+    /// The number of values of one channel of an image.
     plane: usize,
 }
 
 impl Sizes {
-    fn of(input: &FlexTensor, layers: &Primitives) -> Self {
+    fn of(input: &FlexTensor, layers: &Layers<Flex>) -> Self {
         let [images, channels, height, width] = input.shape().dims();
-        let [squeezed, _, _, _] = layers.reduce.0.shape().dims();
+        let [squeezed, _, _, _] = layers.reduce_weight.shape().dims();
         Self {
             images,
             channels,
@@ -197,26 +149,24 @@ impl Sizes {
     }
 }
 
-fn forward(input: &FlexTensor, layers: &Primitives) -> (FlexTensor, Between) {
+fn forward(input: &FlexTensor, layers: &Layers<Flex>) -> (FlexTensor, Intermediates) {
     let contiguous = input.to_contiguous();
     let image = values(&contiguous);
-    let sizes = Sizes::of(input, layers);
     let Sizes {
         images,
         channels,
         squeezed,
         plane,
-    } = sizes;
-    let means = by_plane(image, None, plane, 1.0 / plane as f32);
-    let reduce = layers.reduce.0.to_contiguous();
+    } = Sizes::of(input, layers);
+    let means = plane_sums(image, None, plane, 1.0 / plane as f32);
+    let reduce = layers.reduce_weight.to_contiguous();
     let reduce = Matrix::new(values(&reduce), squeezed, channels);
-    let squeezed_values = linear(&means, reduce, values(&layers.reduce.1), images);
-    let activated = map_activation(&squeezed_values, layers.activation);
-    let expand = layers.expand.0.to_contiguous();
+    let squeezed_values = linear(&means, reduce, values(&layers.reduce_bias), images);
+    let activated = activate(&squeezed_values, layers.activation);
+    let expand = layers.expand_weight.to_contiguous();
     let expand = Matrix::new(values(&expand), channels, squeezed);
-    let excited = linear(&activated, expand, values(&layers.expand.1), images);
-    let gates: Vec<f32> =
-        with_gate!(layers.gate, G => excited.iter().map(|z| G::value(*z)).collect());
+    let excited = linear(&activated, expand, values(&layers.expand_bias), images);
+    let gates = gates(&excited, layers.gate);
     let fill = |output: &mut [MaybeUninit<f32>]| {
         output
             .par_chunks_mut(plane)
@@ -231,21 +181,21 @@ fn forward(input: &FlexTensor, layers: &Primitives) -> (FlexTensor, Between) {
     };
     // SAFETY: every plane is written whole.
     let output = unsafe { filled(image.len(), fill) };
-    let between = Between {
+    let intermediates = Intermediates {
         means,
         squeezed: squeezed_values,
         excited,
     };
-    (tensor::<4>(output, input.shape().dims()), between)
+    (tensor::<4>(output, input.shape().dims()), intermediates)
 }
 
-/// The gradients by the input, and by weight and bias of the two layers.
-fn backward(state: &State, gradient: &FlexTensor) -> [FlexTensor; 5] {
-    let State {
+/// The gradients with respect to the input, and to weight and bias of the two layers.
+fn backward(saved: &Saved, gradient: &FlexTensor) -> [FlexTensor; 5] {
+    let Saved {
         input,
         layers,
-        between,
-    } = state;
+        intermediates,
+    } = saved;
     let contiguous = input.to_contiguous();
     let Sizes {
         images,
@@ -254,56 +204,57 @@ fn backward(state: &State, gradient: &FlexTensor) -> [FlexTensor; 5] {
         plane,
     } = Sizes::of(input, layers);
 
-    let mut by_excited = by_plane(values(gradient), Some(values(&contiguous)), plane, 1.0);
-    with_gate!(layers.gate, G => scale_by_slope::<G>(&mut by_excited, &between.excited));
-    let activated = map_activation(&between.squeezed, layers.activation);
-    let (by_expand, by_expand_bias) = by_layer(&by_excited, &activated, images);
+    let mut excited_gradient = plane_sums(values(gradient), Some(values(&contiguous)), plane, 1.0);
+    with_gate!(layers.gate, G => multiply_by_derivative::<G>(&mut excited_gradient, &intermediates.excited));
+    let activated = activate(&intermediates.squeezed, layers.activation);
+    let (expand_gradient, expand_bias_gradient) =
+        layer_gradients(&excited_gradient, &activated, images);
 
-    let expand = layers.expand.0.to_contiguous();
-    let mut by_squeezed = vec![0.0; images * squeezed];
+    let expand = layers.expand_weight.to_contiguous();
+    let mut squeezed_gradient = vec![0.0; images * squeezed];
     multiply_add(
-        &mut by_squeezed,
-        Matrix::new(&by_excited, images, channels),
+        &mut squeezed_gradient,
+        Matrix::new(&excited_gradient, images, channels),
         Matrix::new(values(&expand), channels, squeezed),
     );
     with_activation!(
         layers.activation,
-        A => scale_by_slope::<A>(&mut by_squeezed, &between.squeezed)
+        A => multiply_by_derivative::<A>(&mut squeezed_gradient, &intermediates.squeezed)
     );
-    let (by_reduce, by_reduce_bias) = by_layer(&by_squeezed, &between.means, images);
+    let (reduce_gradient, reduce_bias_gradient) =
+        layer_gradients(&squeezed_gradient, &intermediates.means, images);
 
-    let reduce = layers.reduce.0.to_contiguous();
-    let mut by_means = vec![0.0; images * channels];
+    let reduce = layers.reduce_weight.to_contiguous();
+    let mut means_gradient = vec![0.0; images * channels];
     multiply_add(
-        &mut by_means,
-        Matrix::new(&by_squeezed, images, squeezed),
+        &mut means_gradient,
+        Matrix::new(&squeezed_gradient, images, squeezed),
         Matrix::new(values(&reduce), squeezed, channels),
     );
 
-    let gates: Vec<f32> =
-        with_gate!(layers.gate, G => between.excited.iter().map(|z| G::value(*z)).collect());
+    let gates = gates(&intermediates.excited, layers.gate);
     let share = 1.0 / plane as f32;
-    let fill = |by_input: &mut [MaybeUninit<f32>]| {
-        by_input
+    let fill = |input_gradient: &mut [MaybeUninit<f32>]| {
+        input_gradient
             .par_chunks_mut(plane)
             .zip(values(gradient).par_chunks(plane))
-            .zip(gates.par_iter().zip(&by_means))
+            .zip(gates.par_iter().zip(&means_gradient))
             .with_min_len(channels)
-            .for_each(|((by_input, gradient), (gate, by_mean))| {
-                let by_each = by_mean * share;
-                for (by_input, gradient) in by_input.iter_mut().zip(gradient) {
-                    by_input.write(gradient * gate + by_each);
+            .for_each(|((input_gradient, gradient), (gate, mean_gradient))| {
+                let pixel_share = mean_gradient * share;
+                for (input_gradient, gradient) in input_gradient.iter_mut().zip(gradient) {
+                    input_gradient.write(gradient * gate + pixel_share);
                 }
             });
     };
     // SAFETY: every plane is written whole.
-    let by_input = unsafe { filled(values(&contiguous).len(), fill) };
+    let input_gradient = unsafe { filled(values(&contiguous).len(), fill) };
     [
-        tensor::<4>(by_input, input.shape().dims()),
-        tensor(by_reduce, [squeezed, channels, 1, 1]),
-        tensor(by_reduce_bias, [squeezed]),
-        tensor(by_expand, [channels, squeezed, 1, 1]),
-        tensor(by_expand_bias, [channels]),
+        tensor::<4>(input_gradient, input.shape().dims()),
+        tensor(reduce_gradient, [squeezed, channels, 1, 1]),
+        tensor(reduce_bias_gradient, [squeezed]),
+        tensor(expand_gradient, [channels, squeezed, 1, 1]),
+        tensor(expand_bias_gradient, [channels]),
     ]
 }
 
@@ -315,51 +266,59 @@ fn linear(input: &[f32], weight: Matrix, bias: &[f32], images: usize) -> Vec<f32
     output
 }
 
-/// The gradients by a layer's weight and bias: the gradient by what it gives, and
-/// what it was given.
-fn by_layer(gradient: &[f32], input: &[f32], images: usize) -> (Vec<f32>, Vec<f32>) {
+/// The gradients with respect to a layer's weight and bias, from the gradient with
+/// respect to its output and from its input.
+fn layer_gradients(gradient: &[f32], input: &[f32], images: usize) -> (Vec<f32>, Vec<f32>) {
     let (to, from) = (gradient.len() / images, input.len() / images);
-    let mut by_weight = vec![0.0; to * from];
+    let mut weight_gradient = vec![0.0; to * from];
     let input = Matrix::new(input, images, from);
-    let by_output = Matrix::new(gradient, images, to);
-    multiply_add(&mut by_weight, by_output.transposed(), input);
-    let mut by_bias = vec![0.0; to];
+    let output_gradient = Matrix::new(gradient, images, to);
+    multiply_add(&mut weight_gradient, output_gradient.transposed(), input);
+    let mut bias_gradient = vec![0.0; to];
     for gradient in gradient.chunks(to) {
-        for (by_bias, gradient) in by_bias.iter_mut().zip(gradient) {
-            *by_bias += gradient;
+        for (bias_gradient, gradient) in bias_gradient.iter_mut().zip(gradient) {
+            *bias_gradient += gradient;
         }
     }
-    (by_weight, by_bias)
+    (weight_gradient, bias_gradient)
 }
 
-fn map_activation(values: &[f32], activation: Activation) -> Vec<f32> {
+fn activate(values: &[f32], activation: Activation) -> Vec<f32> {
     with_activation!(activation, A => values.iter().map(|z| A::value(*z)).collect())
 }
 
-fn scale_by_slope<C: Curve>(gradient: &mut [f32], at: &[f32]) {
+/// The values that the channels are multiplied by.
+fn gates(excited: &[f32], gate: Gate) -> Vec<f32> {
+    with_gate!(gate, G => excited.iter().map(|z| G::value(*z)).collect())
+}
+
+/// Multiplies each gradient by the function's derivative at `at`.
+fn multiply_by_derivative<F: ScalarFunction>(gradient: &mut [f32], at: &[f32]) {
     for (gradient, z) in gradient.iter_mut().zip(at) {
-        *gradient *= C::slope(*z);
+        *gradient *= F::derivative(*z);
     }
 }
 
-/// For each plane the sum of its values, or of its products with another's, scaled.
-fn by_plane(batch: &[f32], times: Option<&[f32]>, plane: usize, scale: f32) -> Vec<f32> {
+/// For each plane the sum of its values, or of their products with the values of
+/// `factors`, times `scale`.
+fn plane_sums(batch: &[f32], factors: Option<&[f32]>, plane: usize, scale: f32) -> Vec<f32> {
     let planes = batch.par_chunks(plane).enumerate();
     let planes = planes.with_min_len(4096usize.div_ceil(plane));
     planes
         .map(|(at, values)| {
-            let times = times.map(|times| &times[at * plane..][..plane]);
-            scale * vectorized(Sum { values, times })
+            let factors = factors.map(|factors| &factors[at * plane..][..plane]);
+            scale * vectorized(Sum { values, factors })
         })
         .collect()
 }
 
+/// The sum of values, or of their products with factors.
 struct Sum<'a> {
     values: &'a [f32],
-    times: Option<&'a [f32]>,
+    factors: Option<&'a [f32]>,
 }
 
-impl Kernel for Sum<'_> {
+impl SimdLoop for Sum<'_> {
     type Output = f32;
 
     #[inline(always)]
@@ -367,7 +326,7 @@ impl Kernel for Sum<'_> {
         const SUMS: usize = 16;
         let mut sums = [0.0f32; SUMS];
         let (chunks, rest) = self.values.as_chunks::<SUMS>();
-        match self.times {
+        match self.factors {
             None => {
                 for chunk in chunks {
                     for at in 0..SUMS {
@@ -378,8 +337,8 @@ impl Kernel for Sum<'_> {
                     *sum += x;
                 }
             }
-            Some(times) => {
-                let (others, rest_others) = times.as_chunks::<SUMS>();
+            Some(factors) => {
+                let (others, rest_others) = factors.as_chunks::<SUMS>();
                 for (chunk, other) in chunks.iter().zip(others) {
                     for at in 0..SUMS {
                         sums[at] += chunk[at] * other[at];

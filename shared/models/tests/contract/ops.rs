@@ -1,13 +1,10 @@
-//! Our own operations against Burn's, and their gradients against differences.
+//! Our own operations compute what Burn's do, and their gradients agree both with
+//! Burn's and with difference quotients.
 
 use burn::tensor::{Device, Tensor, TensorData, module, ops::ConvOptions};
 use maskline_models::ops::{
-    Activation, Gate,
-    depthwise::depthwise,
-    norm::{batch_norm, fixed_norm},
-    pointwise::pointwise,
-    squeeze::{Layers, squeeze_excite},
-    stem::stem,
+    Activation, Gate, SqueezeLayers, batch_norm, depthwise, fixed_norm, pointwise, squeeze_excite,
+    stem,
 };
 
 use crate::{difference, uniform};
@@ -20,13 +17,15 @@ const ACTIVATIONS: [Activation; 5] = [
     Activation::Silu,
 ];
 
-/// Heights and widths: odd, even, unlike, below a vector's width, one pixel.
+/// Heights and widths: odd, even, unequal, below the width of a SIMD register, and one
+/// pixel.
 const SIZES: [[usize; 2]; 6] = [[17, 14], [16, 16], [9, 20], [7, 7], [4, 4], [1, 1]];
 
-/// An operation of some arguments, given flat.
+/// An operation on arguments that are given as flat vectors.
 type Operation<'a> = &'a dyn Fn(&[Tensor<1>]) -> Tensor<4>;
 
-/// What it gives, and the gradient of a weighted sum of that by each argument.
+/// The operation's output, and for each argument the gradient of a weighted sum of the
+/// output.
 fn outcome(operation: Operation, arguments: &[Vec<f32>]) -> (Vec<f32>, Vec<Vec<f32>>) {
     let device = Device::flex().autodiff();
     let flat = |values: &Vec<f32>| {
@@ -47,8 +46,8 @@ fn vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// That `own` computes what `burn` does, and the same gradients; and that the
-/// gradients are the slopes of what it computes.
+/// Asserts that `own` computes the same output and gradients as `burn`, and that the
+/// gradients are the derivatives of what it computes.
 fn check(case: &str, own: Operation, burn: Operation, arguments: &[Vec<f32>]) {
     let (output, gradients) = outcome(own, arguments);
     let (expected, expected_gradients) = outcome(burn, arguments);
@@ -66,7 +65,7 @@ fn check(case: &str, own: Operation, burn: Operation, arguments: &[Vec<f32>]) {
     }
 }
 
-/// Along a random direction, the change of the sum is what the gradient says.
+/// Asserts that the weighted sum changes along a random direction as the gradient says.
 fn check_slope(case: &str, own: Operation, arguments: &[Vec<f32>], index: usize, gradient: &[f32]) {
     const STEP: f32 = 2e-3;
     let direction = uniform(&format!("{case} {index}"), gradient.len());
@@ -85,7 +84,8 @@ fn check_slope(case: &str, own: Operation, arguments: &[Vec<f32>], index: usize,
     let found = (sum(STEP) - sum(-STEP)) / f64::from(2.0 * STEP);
     let along = gradient.iter().zip(&direction);
     let expected: f64 = along.map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
-    // What a random sum of as many terms comes to: the measure of what is much.
+    // A random sum of as many terms is about as large as this norm, so the error is
+    // measured against it.
     let norm = gradient
         .iter()
         .map(|g| f64::from(*g).powi(2))
@@ -107,7 +107,7 @@ fn scaled(name: &str, len: usize, scale: f32, offset: f32) -> Vec<f32> {
 
 #[test]
 fn depthwise_is_burns_convolution() {
-    // A channel short of eight, eight, and some more.
+    // One channel fewer than a group of eight, one group, and more than two groups.
     for channels in [7, 8, 19] {
         for [height, width] in SIZES {
             for kernel in [3, 5] {
@@ -142,7 +142,8 @@ fn depthwise_is_burns_convolution() {
 
 #[test]
 fn pointwise_is_burns_convolution() {
-    // Small images are multiplied several at once: five and a rest.
+    // Small images are multiplied several at once. The second and the last case have
+    // a smaller last group.
     for (images, [height, width]) in [(1, [9, 11]), (13, [7, 7]), (3, [16, 17]), (19, [1, 1])] {
         let arguments = [
             uniform("input", images * 6 * height * width),
@@ -203,7 +204,8 @@ fn batch_norm_is_burns_with_activation_and_shortcut() {
         for [height, width] in SIZES {
             let len = 4 * 6 * height * width;
             let arguments = [
-                // Far from zero by its own measure, where sums of squares lose digits.
+                // The mean is far from zero compared with the deviation, so that naive
+                // sums of squares would lose digits.
                 scaled("input", len, 2.0, 5.0),
                 scaled("weight", 6, 1.0, 1.5),
                 scaled("bias", 6, 2.0, 0.5),
@@ -255,7 +257,7 @@ fn batch_norm_needs_no_shortcut() {
 fn batch_norm_gives_the_mean_and_the_unbiased_variance() {
     let device = Device::flex();
     let values = vec![1.0, 3.0, 2.0, 6.0, 10.0, 10.0, 30.0, 30.0];
-    // Two images, two channels, two pixels: channel 0 sees 1, 3, 10, 10.
+    // There are two images of two channels of two pixels. Channel 0 holds 1, 3, 10, 10.
     let input = Tensor::<4>::from_data(TensorData::new(values, [2, 2, 1, 2]), &device);
     let (one, zero) = (Tensor::ones([2], &device), Tensor::zeros([2], &device));
     let of = batch_norm(input, one, zero, None, 1e-5, Activation::None);
@@ -339,7 +341,7 @@ fn squeeze_and_excitation_is_burns_operations() {
             };
             let own = |of: &[Tensor<1>]| {
                 let (input, reduce, expand) = shaped(of);
-                let layers = Layers {
+                let layers = SqueezeLayers {
                     reduce: (reduce, of[2].clone()),
                     expand: (expand, of[4].clone()),
                     activation,

@@ -1,6 +1,5 @@
-//! What must be known of a file as a whole before its first frame is taken for
-//! the picture: how many frames it has, and whether it ends early. Read from the
-//! containers alone.
+//! Checks GIF, PNG and WebP files before their first frame is decoded: how many frames
+//! there are, and whether the file ends early. Only the containers are read.
 
 use maskline_messages::Reason;
 
@@ -17,10 +16,10 @@ fn truncated(detail: impl Into<String>) -> Reason {
     }
 }
 
-/// Bytes that are taken from the front; `None` when there are fewer.
-struct Taken<'a>(&'a [u8]);
+/// Reads bytes from the front. Its functions return `None` if there are too few.
+struct ByteReader<'a>(&'a [u8]);
 
-impl<'a> Taken<'a> {
+impl<'a> ByteReader<'a> {
     fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -32,9 +31,9 @@ impl<'a> Taken<'a> {
     }
 }
 
-/// GIF89a: blocks, of which images count.
+/// Checks the blocks of a GIF (GIF89a). Blocks that are images count as frames.
 pub fn check_gif(bytes: &[u8]) -> Result<(), Reason> {
-    let mut rest = Taken(bytes);
+    let mut rest = ByteReader(bytes);
     let mut frames = 0;
     let ended = gif_blocks(&mut rest, &mut frames).is_some();
     animated(frames)?;
@@ -44,18 +43,20 @@ pub fn check_gif(bytes: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
-/// Counts whole images up to the trailer; `None` when the file ends before it.
-fn gif_blocks(rest: &mut Taken, frames: &mut u32) -> Option<()> {
+/// Counts whole images up to the trailer. It returns `None` if the file ends before the
+/// trailer.
+fn gif_blocks(rest: &mut ByteReader, frames: &mut u32) -> Option<()> {
     let screen = rest.bytes(13)?;
     rest.bytes(color_table(screen[10]))?;
     loop {
         match rest.byte()? {
-            // An extension: its label, then sub-blocks.
+            // An extension is a label and sub-blocks.
             0x21 => {
                 rest.byte()?;
                 sub_blocks(rest)?;
             }
-            // An image: its descriptor, perhaps colours, the LZW size, sub-blocks.
+            // An image is a descriptor, perhaps a colour table, the LZW code size and
+            // sub-blocks.
             0x2C => {
                 let descriptor = rest.bytes(9)?;
                 rest.bytes(color_table(descriptor[8]))?;
@@ -63,7 +64,7 @@ fn gif_blocks(rest: &mut Taken, frames: &mut u32) -> Option<()> {
                 sub_blocks(rest)?;
                 *frames += 1;
             }
-            // The trailer, or nothing that GIF knows.
+            // The trailer, or a byte that no block begins with.
             _ => return Some(()),
         }
     }
@@ -77,7 +78,7 @@ fn color_table(flags: u8) -> usize {
     }
 }
 
-fn sub_blocks(rest: &mut Taken) -> Option<()> {
+fn sub_blocks(rest: &mut ByteReader) -> Option<()> {
     loop {
         match rest.byte()? {
             0 => return Some(()),
@@ -86,7 +87,7 @@ fn sub_blocks(rest: &mut Taken) -> Option<()> {
     }
 }
 
-/// Width and height, which the first chunk of a PNG begins with.
+/// Width and height of a PNG, which its first chunk begins with.
 pub fn png_size(bytes: &[u8]) -> Result<(u32, u32), Reason> {
     let Some(&[a, b, c, d, e, f, g, h]) = bytes.get(16..24) else {
         return Err(truncated("within the header"));
@@ -97,9 +98,9 @@ pub fn png_size(bytes: &[u8]) -> Result<(u32, u32), Reason> {
     ))
 }
 
-/// PNG (and APNG): chunks of length, type, data, checksum.
+/// Checks the chunks of a PNG or APNG: length, type, data, checksum.
 pub fn check_png(bytes: &[u8]) -> Result<(), Reason> {
-    let mut rest = Taken(&bytes[8..]);
+    let mut rest = ByteReader(&bytes[8..]);
     while let Some(head) = rest.bytes(8) {
         let (length, kind) = head.split_at(4);
         let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
@@ -121,14 +122,14 @@ pub fn check_png(bytes: &[u8]) -> Result<(), Reason> {
             ))?;
         }
     }
-    // Without an end chunk, but perhaps with all pixels: that is the decoder's to say.
+    // The end chunk is missing, but all pixels may be there. The decoder decides.
     Ok(())
 }
 
-/// WebP: a RIFF file, in which every animation frame is a chunk ANMF.
+/// Checks the chunks of a WebP, a RIFF file. Chunks of type ANMF are frames.
 pub fn check_webp(bytes: &[u8]) -> Result<(), Reason> {
     let length = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
-    let mut rest = Taken(bytes);
+    let mut rest = ByteReader(bytes);
     let Some(head) = rest.bytes(12) else {
         return Err(truncated("within the header"));
     };
@@ -140,7 +141,7 @@ pub fn check_webp(bytes: &[u8]) -> Result<(), Reason> {
     while let Some(chunk) = rest.bytes(8) {
         let size = length(&chunk[4..]) as usize;
         frames += u32::from(&chunk[..4] == b"ANMF");
-        // Chunks begin at even places.
+        // Chunks begin at even offsets.
         if rest.bytes(size.saturating_add(size % 2)).is_none() {
             break;
         }

@@ -1,22 +1,23 @@
-//! What bytes are, by what they begin with.
+//! Tells what a file is by its first bytes.
 
 use maskline_messages::Format;
 
-/// What some bytes are.
+/// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An image that can be decoded.
     Image(Format),
-    /// An image of another format.
+    /// An image of a format that can't be decoded here, with the format's name.
     OtherImage(&'static str),
-    /// Something else, as far as it can be told.
+    /// Something else, with the name of what it looks like.
     NoImage(&'static str),
 }
 
-/// How far into a text is looked.
+/// How many bytes of a text are examined.
 const TEXT: usize = 1024;
 
 impl Kind {
+    /// The kind of a file with these bytes.
     pub fn of(bytes: &[u8]) -> Self {
         binary(bytes).unwrap_or_else(|| text(bytes))
     }
@@ -75,7 +76,7 @@ fn riff(bytes: &[u8]) -> Option<Kind> {
     })
 }
 
-/// ISO base media files (ISO/IEC 14496-12), by their major brand.
+/// The kind of an ISO base media file (ISO/IEC 14496-12), by its major brand.
 fn media(bytes: &[u8]) -> Option<Kind> {
     if bytes.get(4..8)? != b"ftyp" {
         return None;
@@ -90,7 +91,8 @@ fn media(bytes: &[u8]) -> Option<Kind> {
     })
 }
 
-/// Two letters begin many things: the size of the next header must be one that exists.
+/// A BMP begins with two letters that many texts begin with, so the size of the next
+/// header must be one that exists.
 fn bmp(bytes: &[u8]) -> Option<Kind> {
     let size = bytes.strip_prefix(b"BM")?.get(12..16)?;
     let size = u32::from_le_bytes(size.try_into().expect("four bytes"));
@@ -102,7 +104,8 @@ fn text(bytes: &[u8]) -> Kind {
     let beginning = &bytes[..bytes.len().min(TEXT)];
     let text = match std::str::from_utf8(beginning) {
         Ok(text) => text,
-        // Cut within a character, or in an older encoding: still text as far as it goes.
+        // The text may be cut within a character, or be in an older encoding. The part
+        // before that is still text.
         Err(error) => std::str::from_utf8(&beginning[..error.valid_up_to()]).unwrap_or_default(),
     };
     let text = text.trim_start().to_ascii_lowercase();

@@ -1,11 +1,11 @@
-//! Whatever a decoder gives, as RGB of 8 bit.
+//! Converts the output of the decoders to RGB of 8 bit.
 
 use image::{ColorType, RgbImage};
 use maskline_messages::Reason;
 
-/// Pixels of `color` (16-bit samples in the machine's byte order) as RGB: grey in
-/// all three channels, 16 bit scaled, alpha laid over white. What has more than
-/// three bytes a pixel is converted in place.
+/// Converts pixels of `color` to RGB: grey goes to all three channels, 16-bit samples
+/// (in the machine's byte order) are scaled to 8 bit, and alpha is laid over white.
+/// Pixels of more than three bytes are converted in place.
 pub fn from(pixels: Vec<u8>, color: ColorType) -> Result<Vec<u8>, Reason> {
     Ok(match color {
         ColorType::Rgb8 => pixels,
@@ -35,6 +35,7 @@ pub fn from(pixels: Vec<u8>, color: ColorType) -> Result<Vec<u8>, Reason> {
     })
 }
 
+/// Converts pixels of fewer than three bytes.
 fn grown<const N: usize>(pixels: &[u8], convert: impl Fn([u8; N]) -> [u8; 3]) -> Vec<u8> {
     let mut rgb = Vec::with_capacity(pixels.len() / N * 3);
     for &pixel in pixels.as_chunks::<N>().0 {
@@ -43,6 +44,7 @@ fn grown<const N: usize>(pixels: &[u8], convert: impl Fn([u8; N]) -> [u8; 3]) ->
     rgb
 }
 
+/// Converts pixels of at least three bytes in place.
 fn shrunk<const N: usize>(mut pixels: Vec<u8>, convert: impl Fn([u8; N]) -> [u8; 3]) -> Vec<u8> {
     const { assert!(N >= 3, "a pixel must not be written before it is read") };
     let count = pixels.len() / N;
@@ -54,25 +56,28 @@ fn shrunk<const N: usize>(mut pixels: Vec<u8>, convert: impl Fn([u8; N]) -> [u8;
     pixels
 }
 
+/// Scales a 16-bit sample to 8 bit.
 fn eight_bits(sample: [u8; 2]) -> u8 {
     let sample = u32::from(u16::from_ne_bytes(sample));
     ((sample * 255 + 32_767) / 65_535) as u8
 }
 
+/// Lays a channel over white.
 fn over_white(channel: u8, alpha: u8) -> u8 {
     let (channel, alpha) = (u32::from(channel), u32::from(alpha));
     ((channel * alpha + 255 * (255 - alpha) + 127) / 255) as u8
 }
 
-/// Halves the picture, in place, until no side is longer than `most`.
-pub fn halved_to(mut picture: RgbImage, most: u32) -> RgbImage {
-    while picture.width().max(picture.height()) > most {
+/// Halves the picture in place until no side is longer than `max_side`.
+pub fn halved_to(mut picture: RgbImage, max_side: u32) -> RgbImage {
+    while picture.width().max(picture.height()) > max_side {
         picture = halved(picture);
     }
     picture
 }
 
-/// Each pixel the mean of two by two; at an odd edge, of the edge twice.
+/// Each pixel becomes the mean of two by two pixels. At an odd edge the edge's pixels
+/// count twice.
 fn halved(picture: RgbImage) -> RgbImage {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     let (new_width, new_height) = (width.div_ceil(2), height.div_ceil(2));
@@ -86,7 +91,7 @@ fn halved(picture: RgbImage) -> RgbImage {
                 let at = |pixel: usize| u32::from(pixels[pixel * 3 + channel]);
                 let sum =
                     at(upper + left) + at(upper + right) + at(lower + left) + at(lower + right);
-                // Never after the pixels that are still to be read.
+                // This never overwrites a pixel that is still to be read.
                 pixels[(y * new_width + x) * 3 + channel] = ((sum + 2) / 4) as u8;
             }
         }
@@ -115,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_becomes_rgb() {
+    fn every_colour_type_becomes_rgb() {
         let cases = [
             (ColorType::L8, vec![7, 200], vec![7, 7, 7, 200, 200, 200]),
             (
@@ -124,7 +129,7 @@ mod tests {
                 vec![0, 0, 0, 255, 255, 255],
             ),
             (ColorType::Rgba8, vec![255, 0, 0, 128], vec![255, 127, 127]),
-            // Scaled, not cut: 1/257 of a 16-bit sample.
+            // Samples are scaled by 1/257, not cut off.
             (
                 ColorType::L16,
                 bytes(&[257 * 9, 65_535]),
@@ -154,7 +159,7 @@ mod tests {
         let picture = RgbImage::from_fn(5, 3, |x, y| Rgb([(x * 10 + y * 100) as u8; 3]));
         let half = halved_to(picture, 3);
         assert_eq!(half.dimensions(), (3, 2));
-        // Means of 0, 10, 100, 110 and, in the corner, of 240 alone.
+        // The means of 0, 10, 100 and 110, and of the corner's 240 alone.
         assert_eq!(half.get_pixel(0, 0).0, [55; 3]);
         assert_eq!(half.get_pixel(2, 1).0, [240; 3]);
         let line = RgbImage::from_pixel(9, 1, Rgb([4; 3]));

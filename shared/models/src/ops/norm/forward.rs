@@ -1,22 +1,19 @@
-//! The norm itself: with the batch's statistics, or given ones.
+//! The forward pass: with the batch's statistics, or with given ones.
 
-use std::{marker::PhantomData, mem::MaybeUninit};
-
-use burn::backend::{TensorMetadata, flex::FlexTensor};
-use rayon::prelude::*;
+use std::marker::PhantomData;
 
 use super::{
-    Statistics,
-    layout::{Layout, Line, SUMS, VALUES, total},
+    layout::{Affine, Layout, SUMS, VALUES, total},
+    statistics::Statistics,
 };
 use crate::ops::{
-    activation::{Activation, Curve, with_activation},
-    filled,
-    simd::{Kernel, vectorized},
-    tensor, values,
+    activation::{Activation, ScalarFunction, with_activation},
+    prelude::*,
+    simd::{SimdLoop, vectorized},
 };
 
-/// `activation(norm(input) · weight + bias) + shortcut`, and what the batch is like.
+/// `activation(norm(input) · weight + bias) + shortcut`, and the batch's statistics by
+/// channel.
 pub fn forward(
     input: &FlexTensor,
     weight: &FlexTensor,
@@ -49,18 +46,18 @@ pub fn forward(
                     bias: biases[block],
                     epsilon,
                     output,
-                    curve: PhantomData,
+                    function: PhantomData,
                 }))
             })
             .collect();
     };
-    // SAFETY: each block's kernel writes its part of every image.
+    // SAFETY: each block's loop writes its part of every image.
     let output = unsafe { filled(values(&contiguous).len(), fill) };
     let output = tensor::<4>(output, input.shape().dims());
     (output, statistics.concat())
 }
 
-/// A block of channels over all images.
+/// The forward pass of a block of channels over all images.
 struct Forward<'a, A> {
     plane: usize,
     input: &'a [&'a [f32]],
@@ -69,17 +66,17 @@ struct Forward<'a, A> {
     bias: &'a [f32],
     epsilon: f64,
     output: Vec<&'a mut [MaybeUninit<f32>]>,
-    curve: PhantomData<A>,
+    function: PhantomData<A>,
 }
 
-impl<A: Curve> Kernel for Forward<'_, A> {
+impl<A: ScalarFunction> SimdLoop for Forward<'_, A> {
     type Output = Vec<Statistics>;
 
     #[inline(always)]
     fn run<const FMA: bool>(self) -> Vec<Statistics> {
         let count = (self.input.len() * self.plane) as f64;
-        // Sums of squares lose no digits if taken about a value near the mean: that
-        // of the first image.
+        // Sums of squares lose no digits if a value near the mean is subtracted first.
+        // The mean of the first image is such a value.
         let about: Vec<f32> = self.input[0]
             .chunks(self.plane)
             .map(|plane| moments(plane, 0.0).0 / self.plane as f32)
@@ -93,14 +90,14 @@ impl<A: Curve> Kernel for Forward<'_, A> {
             }
         }
         let mut statistics = Vec::with_capacity(sums.len());
-        let mut lines = Vec::with_capacity(sums.len());
+        let mut maps = Vec::with_capacity(sums.len());
         for (channel, (sum, squares)) in sums.into_iter().enumerate() {
             let (shift, square) = (sum / count, squares / count);
             let mean = f64::from(about[channel]) + shift;
             let variance = (square - shift * shift).max(0.0);
             let inverse = 1.0 / (variance + self.epsilon).sqrt();
             let scale = f64::from(self.weight[channel]) * inverse;
-            lines.push(Line::new(
+            maps.push(Affine::new(
                 scale,
                 f64::from(self.bias[channel]) - mean * scale,
             ));
@@ -115,17 +112,17 @@ impl<A: Curve> Kernel for Forward<'_, A> {
                 .chunks(self.plane)
                 .zip(output.chunks_mut(self.plane));
             for (channel, (input, output)) in planes.enumerate() {
-                let line = lines[channel];
+                let map = maps[channel];
                 match self.shortcut {
                     None => {
                         for (output, x) in output.iter_mut().zip(input) {
-                            output.write(A::value(line.at(*x)));
+                            output.write(A::value(map.apply(*x)));
                         }
                     }
                     Some(shortcut) => {
                         let shortcut = &shortcut[index][channel * self.plane..];
                         for ((output, x), shortcut) in output.iter_mut().zip(input).zip(shortcut) {
-                            output.write(A::value(line.at(*x)) + shortcut);
+                            output.write(A::value(map.apply(*x)) + shortcut);
                         }
                     }
                 }
@@ -135,7 +132,7 @@ impl<A: Curve> Kernel for Forward<'_, A> {
     }
 }
 
-/// The sums of x − about and of its squares.
+/// The sum of x − about, and the sum of its squares.
 #[inline(always)]
 fn moments(values: &[f32], about: f32) -> (f32, f32) {
     let (mut sums, mut squares) = ([0.0f32; SUMS], [0.0f32; SUMS]);
@@ -155,8 +152,8 @@ fn moments(values: &[f32], about: f32) -> (f32, f32) {
     (total(&sums), total(&squares))
 }
 
-/// The same with a given mean and variance, in place where nobody else holds the
-/// input.
+/// As [`forward`], with a given mean and variance. It works in place if nobody else
+/// holds the input.
 #[allow(clippy::too_many_arguments)]
 pub fn fixed(
     input: FlexTensor,
@@ -170,13 +167,13 @@ pub fn fixed(
 ) -> FlexTensor {
     let [_, channels, height, width] = input.shape().dims();
     let plane = height * width;
-    let lines: Vec<Line> = values(weight)
+    let maps: Vec<Affine> = values(weight)
         .iter()
         .zip(values(bias))
         .zip(values(mean).iter().zip(values(variance)))
         .map(|((weight, bias), (mean, variance))| {
             let scale = f64::from(*weight) / (f64::from(*variance) + epsilon).sqrt();
-            Line::new(scale, f64::from(*bias) - f64::from(*mean) * scale)
+            Affine::new(scale, f64::from(*bias) - f64::from(*mean) * scale)
         })
         .collect();
     let mut output = input.to_contiguous();
@@ -186,33 +183,33 @@ pub fn fixed(
     let planes = output.storage_mut::<f32>().par_chunks_mut(plane);
     let planes = planes.enumerate().with_min_len(VALUES.div_ceil(plane));
     planes.for_each(|(at, values)| {
-        let line = lines[at % channels];
+        let map = maps[at % channels];
         let shortcut = shortcut.map(|shortcut| &shortcut[at * plane..][..plane]);
         with_activation!(activation, A => vectorized(InPlace::<A> {
             values,
-            line,
+            map,
             shortcut,
-            curve: PhantomData,
+            function: PhantomData,
         }));
     });
     output
 }
 
-/// One plane, with a given line.
+/// One plane, whose norm is a given map.
 struct InPlace<'a, A> {
     values: &'a mut [f32],
-    line: Line,
+    map: Affine,
     shortcut: Option<&'a [f32]>,
-    curve: PhantomData<A>,
+    function: PhantomData<A>,
 }
 
-impl<A: Curve> Kernel for InPlace<'_, A> {
+impl<A: ScalarFunction> SimdLoop for InPlace<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         for value in self.values.iter_mut() {
-            *value = A::value(self.line.at(*value));
+            *value = A::value(self.map.apply(*value));
         }
         for (value, shortcut) in self.values.iter_mut().zip(self.shortcut.unwrap_or(&[])) {
             *value += shortcut;

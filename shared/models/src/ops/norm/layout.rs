@@ -1,17 +1,18 @@
-//! How a batch lies in memory, and is shared out among threads by channel.
+//! How a batch lies in memory, and how its channels are divided among threads.
 
 use std::mem::MaybeUninit;
 
 use burn::backend::{TensorMetadata, flex::FlexTensor};
 
-/// Accumulators of a sum, so that its additions need not wait for each other.
+/// The number of accumulators of a sum, so that additions need not wait for each other.
 pub const SUMS: usize = 32;
 
-/// Values of one image that make it worth to visit it: small planes are taken
-/// several channels at a time.
+/// The least number of values of an image to process at a time. Channels that are
+/// smaller are processed several at once.
 pub const VALUES: usize = 512;
 
-/// By halves, which rounds less than one after the other.
+/// The total of the accumulators, added by halves, which rounds less than adding them
+/// one after the other.
 #[inline(always)]
 pub fn total(sums: &[f32; SUMS]) -> f32 {
     let mut sums = *sums;
@@ -25,14 +26,14 @@ pub fn total(sums: &[f32; SUMS]) -> f32 {
     sums[0]
 }
 
-/// `scale · x + offset`
+/// The map x ↦ `scale` · x + `offset`.
 #[derive(Clone, Copy)]
-pub struct Line {
+pub struct Affine {
     pub scale: f32,
     pub offset: f32,
 }
 
-impl Line {
+impl Affine {
     pub fn new(scale: f64, offset: f64) -> Self {
         Self {
             scale: scale as f32,
@@ -41,20 +42,22 @@ impl Line {
     }
 
     #[inline(always)]
-    pub fn at(self, x: f32) -> f32 {
+    pub fn apply(self, x: f32) -> f32 {
         x * self.scale + self.offset
     }
 }
 
-/// A batch's layout, and its channels in blocks that threads share out.
+/// The layout of a batch whose channels are divided into blocks, one task for each.
 pub struct Layout {
     pub channels: usize,
+    /// The number of values of one channel of an image.
     pub plane: usize,
-    /// Channels of a block; the last may have less.
+    /// The number of channels in a block. The last block may have fewer.
     pub block: usize,
 }
 
 impl Layout {
+    /// The layout of `input`, `[batch, channels, height, width]`.
     pub fn of(input: &FlexTensor) -> Self {
         let [_, channels, height, width] = input.shape().dims();
         let plane = height * width;
@@ -65,11 +68,11 @@ impl Layout {
         }
     }
 
-    pub fn blocks(&self) -> usize {
+    fn blocks(&self) -> usize {
         self.channels.div_ceil(self.block)
     }
 
-    /// For each block, its part of every image.
+    /// For each block, the slice of every image that belongs to it.
     pub fn split<'a>(&self, batch: &'a [f32]) -> Vec<Vec<&'a [f32]>> {
         let mut blocks = vec![Vec::new(); self.blocks()];
         for image in batch.chunks(self.channels * self.plane) {
@@ -80,6 +83,7 @@ impl Layout {
         blocks
     }
 
+    /// As [`split`](Self::split), for writing.
     pub fn split_mut<'a>(
         &self,
         batch: &'a mut [MaybeUninit<f32>],

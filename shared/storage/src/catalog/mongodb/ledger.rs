@@ -21,13 +21,13 @@ use mongodb::bson::{Bson, Document, deserialize_from_document, doc, serialize_to
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BATCH, MongodbCatalog, Query,
+    database::{BATCH, Database, Query},
     documents::damaged,
     schema::{CANDIDATES, LEDGER},
 };
 use crate::{
     error::StorageError,
-    records::{Books, CandidateState},
+    records::{CandidateState, Counts},
 };
 
 /// Pages that one who adds candidates tries to close: he has added one.
@@ -55,15 +55,24 @@ struct Page {
     counts: Option<Vec<Count>>,
 }
 
-impl MongodbCatalog {
+/// The ledger of all jobs in a database.
+pub(super) struct Ledger<'a> {
+    database: &'a Database,
+}
+
+impl<'a> Ledger<'a> {
+    pub fn of(database: &'a Database) -> Self {
+        Self { database }
+    }
+
     /// Before and after candidates of it are put in flight.
-    pub(super) async fn open_page(&self, job: JobId, page: &str) -> Result<(), StorageError> {
+    pub async fn open_page(&self, job: JobId, page: &str) -> Result<(), StorageError> {
         self.reopen(page, doc! { "job": job.to_string(), "open": true })
             .await
     }
 
     /// After candidates of it were recorded. `new`: so many, and it had none before.
-    pub(super) async fn open_recorded(
+    pub async fn open_recorded(
         &self,
         job: JobId,
         page: &str,
@@ -82,9 +91,12 @@ impl MongodbCatalog {
     }
 
     async fn size_of(&self, page: &str) -> Result<u64, StorageError> {
-        let candidates = self.collection(CANDIDATES);
+        let candidates = self.database.collection(CANDIDATES);
         let counting = candidates.count_documents(doc! { "page": page });
-        self.connection.run("count", CANDIDATES, counting).await
+        self.database
+            .connection
+            .run("count", CANDIDATES, counting)
+            .await
     }
 
     async fn reopen(&self, page: &str, set: Document) -> Result<(), StorageError> {
@@ -93,16 +105,13 @@ impl MongodbCatalog {
             "$unset": { "counts": "" },
             "$inc": { "revision": 1_i64 },
         };
-        self.upsert(LEDGER, page, update).await
+        self.database.upsert(LEDGER, page, update).await
     }
 
     /// The pages that these candidates are on.
-    pub(super) async fn pages_of(
-        &self,
-        candidates: Document,
-    ) -> Result<BTreeSet<String>, StorageError> {
+    pub async fn pages_of(&self, candidates: Document) -> Result<BTreeSet<String>, StorageError> {
         let query = Query::sorted(doc! {}).only(doc! { "page": 1 });
-        let found = self.find(CANDIDATES, candidates, query).await?;
+        let found = self.database.find(CANDIDATES, candidates, query).await?;
         let pages = found
             .iter()
             .map(|candidate| candidate.get_str("page").map(str::to_owned));
@@ -111,22 +120,25 @@ impl MongodbCatalog {
 
     /// Closes pages of which all candidates have ended, of those that come after `page`.
     /// Ids are hashes: each page's turn comes.
-    pub(super) async fn close_pages(&self, job: JobId, page: &str) -> Result<(), StorageError> {
+    pub async fn close_pages(&self, job: JobId, page: &str) -> Result<(), StorageError> {
         let open = doc! { "job": job.to_string(), "open": true, "_id": { "$gt": page } };
         let query = Query::sorted(doc! { "_id": 1 }).at_most(TRIED);
-        self.count(self.find(LEDGER, open, query).await?)
+        self.count(self.database.find(LEDGER, open, query).await?)
             .await
             .map(drop)
     }
 
-    pub(super) async fn count_books(&self, job: JobId) -> Result<Books, StorageError> {
+    pub async fn counts(&self, job: JobId) -> Result<Counts, StorageError> {
         let pages = doc! { "job": job.to_string() };
-        let pages = self.find(LEDGER, pages, Query::sorted(doc! {})).await?;
-        let mut books = Books::default();
+        let pages = self
+            .database
+            .find(LEDGER, pages, Query::sorted(doc! {}))
+            .await?;
+        let mut counts = Counts::default();
         for count in self.count(pages).await? {
-            books.count(count.state, count.reason.as_deref(), count.candidates);
+            counts.add(count.state, count.reason.as_deref(), count.candidates);
         }
-        Ok(books)
+        Ok(counts)
     }
 
     /// What is on the pages. Those that have ended are closed.
@@ -184,22 +196,20 @@ impl MongodbCatalog {
             reason: Option<String>,
         }
         let pages: Vec<&str> = pages.iter().map(|page| page.id.as_str()).collect();
-        let ended = [
-            CandidateState::Stored,
-            CandidateState::Rejected,
-            CandidateState::Failed,
-        ];
-        let ended = ended.map(CandidateState::as_str);
+        let finished = CandidateState::FINISHED.map(CandidateState::as_str);
         let pipeline = [
-            doc! { "$match": { "page": { "$in": pages }, "state": { "$in": ended.to_vec() } } },
+            doc! { "$match": { "page": { "$in": pages }, "state": { "$in": finished.to_vec() } } },
             doc! { "$group": {
                 "_id": { "page": "$page", "state": "$state", "reason": "$reason.code" },
                 "candidates": { "$sum": 1 },
             } },
         ];
-        let collection = self.collection(CANDIDATES);
+        let collection = self.database.collection(CANDIDATES);
         let counting = async { collection.aggregate(pipeline).await?.try_collect().await };
-        let counting = self.connection.run("aggregate", CANDIDATES, counting);
+        let counting = self
+            .database
+            .connection
+            .run("aggregate", CANDIDATES, counting);
         let groups: Vec<Document> = counting.await?;
         let mut counts: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for group in groups {
@@ -222,6 +232,11 @@ impl MongodbCatalog {
         let as_seen = doc! { "_id": &page.id, "revision": page.revision, "open": true };
         let counts: Bson = serialize_to_bson(counts).map_err(damaged)?;
         let closed = doc! { "$set": { "open": false, "counts": counts } };
-        Ok(async move { self.update(LEDGER, as_seen, closed).await.map(drop) })
+        Ok(async move {
+            self.database
+                .update(LEDGER, as_seen, closed)
+                .await
+                .map(drop)
+        })
     }
 }

@@ -34,7 +34,7 @@ pub(super) const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 
 /// Changes with the shape of the documents.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// Makes the indexes where they are missing, and sees that the documents are of
 /// this version.

@@ -20,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use crate::error::StorageError;
 
 /// The version of schema.sql, kept in the file's `user_version`.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 const SCHEMA: &str = include_str!("schema.sql");
 
 /// Marks the file as a catalog of maskline ("mask" in ASCII).

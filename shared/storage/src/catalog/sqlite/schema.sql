@@ -5,7 +5,7 @@
 CREATE TABLE jobs (
     id       TEXT PRIMARY KEY,
     created  INTEGER NOT NULL,
-    -- How often it was opened again.
+    -- How often the job was opened again.
     reopened INTEGER NOT NULL DEFAULT 0,
     record   TEXT NOT NULL
 ) STRICT;
@@ -25,16 +25,16 @@ CREATE TABLE candidates (
     history     TEXT NOT NULL DEFAULT '[]',
     trace_id    TEXT
 ) STRICT;
--- Also says in one step whether any is in flight.
+-- Tells in one step whether any is in flight, too.
 CREATE INDEX candidates_by_state ON candidates (job, state, id);
 CREATE INDEX candidates_by_image ON candidates (image, job) WHERE image IS NOT NULL;
 
--- The books: how many candidates of a job are in each state, and why those were rejected.
--- Written with each change of a candidate and by it alone, so that both are always true.
+-- How many candidates of a job are in each state, and why those were rejected. Written
+-- with each change of a candidate and by nothing else, so that both always agree.
 CREATE TABLE ledger (
     job         TEXT NOT NULL,
     state       TEXT NOT NULL,
-    -- Empty: no reason.
+    -- Empty if there is no reason.
     reason_code TEXT NOT NULL,
     candidates  INTEGER NOT NULL,
     PRIMARY KEY (job, state, reason_code)
@@ -59,7 +59,7 @@ CREATE TABLE claims (
     PRIMARY KEY (job, image)
 ) STRICT, WITHOUT ROWID;
 
--- The pixels come last: what reads the other columns does not touch them.
+-- The pixels come last, so that reading the other columns does not touch them.
 CREATE TABLE images (
     job          TEXT NOT NULL,
     image        TEXT NOT NULL,
@@ -68,8 +68,8 @@ CREATE TABLE images (
     width        INTEGER NOT NULL,
     height       INTEGER NOT NULL,
     label        TEXT NOT NULL,
-    how          TEXT NOT NULL,
-    opinion      TEXT,
+    label_origin TEXT NOT NULL,
+    prediction   TEXT,
     measurements TEXT NOT NULL,
     binary       BLOB NOT NULL,
     PRIMARY KEY (job, image)

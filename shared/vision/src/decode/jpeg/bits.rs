@@ -1,12 +1,14 @@
 //! The bits of entropy-coded data, up to the next marker.
 
-use super::Flaw;
+use super::flaw::Flaw;
 
-/// Takes bits from the front. Stuffed zeros are dropped; a marker ends the data.
+/// Reads bits from the front of entropy-coded data. It drops stuffed zero bytes, and a
+/// marker ends the data.
 pub struct Bits<'a> {
     rest: &'a [u8],
-    /// Bits that are read from `rest` already, at the top.
+    /// The bits that were taken from `rest` and not yet read, in the highest places.
     held: u64,
+    /// The number of bits in `held`.
     count: u32,
 }
 
@@ -37,7 +39,7 @@ impl<'a> Bits<'a> {
         }
     }
 
-    /// The next 16 bits, zeros where the data ends.
+    /// The next 16 bits, filled up with zeros where the data ends. They stay unread.
     pub fn peek16(&mut self) -> u32 {
         if self.count < 16 {
             self.fill();
@@ -45,7 +47,7 @@ impl<'a> Bits<'a> {
         (self.held >> 48) as u32
     }
 
-    /// Makes sure that there are so many bits, 16 at most.
+    /// Fails if there are fewer than so many bits, which are at most 16.
     pub fn need(&mut self, bits: u32) -> Result<(), Flaw> {
         if self.count < bits {
             self.fill();
@@ -56,6 +58,7 @@ impl<'a> Bits<'a> {
         Ok(())
     }
 
+    /// Skips up to 16 bits.
     pub fn skip(&mut self, bits: u32) -> Result<(), Flaw> {
         self.need(bits)?;
         self.held <<= bits;
@@ -63,7 +66,7 @@ impl<'a> Bits<'a> {
         Ok(())
     }
 
-    /// Takes up to 16 bits.
+    /// Reads up to 16 bits as a number.
     pub fn take(&mut self, bits: u32) -> Result<u32, Flaw> {
         if bits == 0 {
             return Ok(0);
@@ -76,15 +79,15 @@ impl<'a> Bits<'a> {
     }
 
     fn early_end(&self) -> Flaw {
-        // A lone 0xFF is half a marker or half a stuffed byte.
+        // A last 0xFF is the first half of a marker or of a stuffed byte.
         match self.rest {
             [] | [0xFF] => Flaw::Truncated("the data ends before the picture's last block"),
             _ => Flaw::Damaged("a marker comes before the picture's last block"),
         }
     }
 
-    /// Ends the data: what is left of the last byte is padding. Returns how many
-    /// whole bytes lie unread before the next marker, and what begins with it.
+    /// Ends the data. The rest of the last byte is padding. It returns how many whole
+    /// bytes lie unread before the next marker, and the bytes that begin with the marker.
     pub fn end(mut self) -> (usize, &'a [u8]) {
         let mut unread = self.count as usize / 8;
         loop {

@@ -1,25 +1,25 @@
 //! Huffman codes (T.81, annex C).
 
-use super::{Flaw, bits::Bits};
+use super::{bits::Bits, flaw::Flaw};
 
-/// Codes up to this long are found in one look.
+/// Codes up to this length are found with one look into a table.
 const QUICK: u32 = 9;
 
-/// A table of codes.
-pub struct Table {
-    /// By the next [`QUICK`] bits: the code's length and symbol; length 0 for
-    /// longer codes.
+/// A table of Huffman codes.
+pub struct HuffmanTable {
+    /// The length and the symbol of the code that the next [`QUICK`] bits begin with.
+    /// The length is 0 for longer codes.
     quick: [(u8, u8); 1 << QUICK],
-    /// By length: one more than the last code, aligned to the left of 16 bits.
+    /// For each length, one more than its last code, aligned to the left of 16 bits.
     ends: [u32; 17],
-    /// By length: what to add to a code for its place among the symbols.
+    /// For each length, the number to add to a code for its index among the symbols.
     offsets: [i32; 17],
     symbols: Vec<u8>,
 }
 
-impl Table {
-    /// From a DHT segment, behind the table's class and place. Returns the table
-    /// and what follows it.
+impl HuffmanTable {
+    /// Parses a table of a DHT segment, behind the byte of its class and number. It
+    /// returns the table and the bytes that follow it.
     pub fn parse(data: &[u8]) -> Result<(Self, &[u8]), Flaw> {
         const NONSENSE: Flaw = Flaw::Damaged("a Huffman table that makes no sense");
         let (counts, rest) = data.split_at_checked(16).ok_or(NONSENSE)?;
@@ -31,11 +31,11 @@ impl Table {
             offsets: [0; 17],
             symbols: symbols.to_vec(),
         };
-        let (mut code, mut place) = (0u32, 0usize);
+        let (mut code, mut index) = (0u32, 0usize);
         for length in 1..=16u32 {
             let count = usize::from(counts[length as usize - 1]);
-            table.offsets[length as usize] = place as i32 - code as i32;
-            for &symbol in &symbols[place..place + count] {
+            table.offsets[length as usize] = index as i32 - code as i32;
+            for &symbol in &symbols[index..index + count] {
                 if code >= 1 << length {
                     return Err(NONSENSE);
                 }
@@ -45,14 +45,14 @@ impl Table {
                 }
                 code += 1;
             }
-            place += count;
+            index += count;
             table.ends[length as usize] = code << (16 - length);
             code <<= 1;
         }
         Ok((table, rest))
     }
 
-    /// Takes the next symbol.
+    /// Reads the next symbol.
     pub fn symbol(&self, bits: &mut Bits) -> Result<u8, Flaw> {
         let next = bits.peek16();
         let (length, symbol) = self.quick[(next >> (16 - QUICK)) as usize];
@@ -64,16 +64,16 @@ impl Table {
             if next < self.ends[length as usize] {
                 bits.skip(length)?;
                 let code = (next >> (16 - length)) as i32;
-                let place = code + self.offsets[length as usize];
-                let symbol = usize::try_from(place)
+                let index = code + self.offsets[length as usize];
+                let symbol = usize::try_from(index)
                     .ok()
-                    .and_then(|place| self.symbols.get(place));
+                    .and_then(|index| self.symbols.get(index));
                 return symbol
                     .copied()
                     .ok_or(Flaw::Damaged("a code that no table has"));
             }
         }
-        // Zeros stand in for bits that are not there: then it is the end that is wrong.
+        // If zeros were filled in for missing bits, then the data ends early.
         bits.need(16)?;
         Err(Flaw::Damaged("a code that no table has"))
     }

@@ -1,47 +1,57 @@
-//! One scan: all its blocks, code by code.
+//! One scan of a JPEG: its header, and all its blocks, code by code (T.81, B.2.3).
+//!
+//! A block is 8 × 8 coefficients in zigzag order. Coefficient 0, the DC coefficient, is
+//! the block's mean; the others are the AC coefficients. A scan of a progressive
+//! picture codes some bits of some coefficients, a sequential scan codes all at once.
 
-use super::{Flaw, Frame, Tables, bits::Bits, huffman::Table, marker};
+use super::{
+    bits::Bits, flaw::Flaw, frame::Frame, huffman::HuffmanTable, segments::marker, tables::Tables,
+};
 
-/// Bytes that may lie unread behind a scan's last block: some encoders pad.
-const MOST_UNREAD: usize = 8;
+/// The number of bytes that may lie unread behind a scan's last block, because some
+/// encoders pad.
+const MAX_UNREAD: usize = 8;
 
-/// The level of a block's mean, in units of 1/8 grey level from middle grey, goes
-/// to ±1024; an encoder may overshoot, but not by as much again.
-const MOST_LEVEL: i64 = 2048;
+/// The largest DC coefficient, in units of 1/8 grey level from middle grey. Pictures
+/// need up to ±1024. An encoder may overshoot, but not by as much again.
+const MAX_LEVEL: i64 = 2048;
 
 /// A scan header.
 pub struct Scan {
-    components: Vec<Coded>,
-    /// Frequencies coded, in zigzag order.
+    components: Vec<ScanComponent>,
+    /// The first coefficient that the scan codes, Ss in T.81.
     first: usize,
+    /// The last coefficient that the scan codes, Se in T.81.
     last: usize,
-    /// Bits that were coded before; 0 in the first scan of a frequency.
+    /// The lowest bit that earlier scans coded, Ah in T.81, or 0 in the first scan of a
+    /// coefficient.
     high: u32,
-    /// Bits still to come.
+    /// The lowest bit that this scan codes, Al in T.81: so many bits are still to come.
     low: u32,
 }
 
-/// A component of a scan.
-struct Coded {
-    /// Its place in the frame.
+/// A component of a scan, and the Huffman tables that it uses.
+struct ScanComponent {
+    /// Its index among the frame's components.
     index: usize,
     dc_table: usize,
     ac_table: usize,
 }
 
-/// What the scans so far have given.
+/// What the scans so far have coded.
 pub struct Coverage {
-    /// By component and frequency, the bits still to come; `None`: never coded.
+    /// For each component and coefficient, the number of bits still to come, or `None`
+    /// before its first scan.
     missing: Vec<[Option<u8>; 64]>,
-    /// By component, a bit for each frequency of each block: whether it is not
-    /// zero. For the refinement of progressive pictures only.
+    /// For each component and block, one bit for each coefficient that is not zero.
+    /// Refining scans of progressive pictures need it; sequential pictures have none.
     nonzero: Vec<Vec<u64>>,
 }
 
 impl Coverage {
     pub fn new(frame: &Frame) -> Self {
         let blocks = |index| {
-            let layout = Layout::of(frame, index);
+            let layout = BlockLayout::of(frame, index);
             if frame.progressive {
                 vec![0; layout.stored_across * layout.stored_down]
             } else {
@@ -54,7 +64,7 @@ impl Coverage {
         }
     }
 
-    /// Whether nothing can come any more.
+    /// Whether every bit of every coefficient has been coded.
     pub fn is_whole(&self) -> bool {
         self.missing
             .iter()
@@ -62,27 +72,30 @@ impl Coverage {
             .all(|missing| *missing == Some(0))
     }
 
-    /// Whether each component has at least its coarsest picture: an encoder may
-    /// leave out what is zero everywhere.
+    /// Whether each component has DC coefficients at least. An encoder may leave out AC
+    /// coefficients that are zero everywhere.
     pub fn has_all_components(&self) -> bool {
         self.missing.iter().all(|missing| missing[0].is_some())
     }
 }
 
-/// The blocks of a component.
-struct Layout {
-    /// In a scan of its own.
+/// The number of blocks of a component.
+struct BlockLayout {
+    /// Blocks in a scan of this component alone.
     across: usize,
     down: usize,
-    /// With those that fill up the last minimum coded units.
+    /// Blocks including those that fill up the last minimum coded units.
     stored_across: usize,
     stored_down: usize,
 }
 
-impl Layout {
+impl BlockLayout {
     fn of(frame: &Frame, index: usize) -> Self {
         let component = &frame.components[index];
-        let (most_across, most_down) = (frame.most(|c| c.horizontal), frame.most(|c| c.vertical));
+        let (most_across, most_down) = (
+            frame.largest(|c| c.horizontal),
+            frame.largest(|c| c.vertical),
+        );
         let blocks = |pixels: usize, factor: usize, most: usize| {
             (pixels * factor).div_ceil(most).div_ceil(8)
         };
@@ -97,6 +110,7 @@ impl Layout {
 }
 
 impl Scan {
+    /// Parses a scan header.
     pub fn parse(data: &[u8], frame: &Frame) -> Result<Self, Flaw> {
         const NONSENSE: Flaw = Flaw::Damaged("a scan header that makes no sense");
         let (&count, rest) = data.split_first().ok_or(NONSENSE)?;
@@ -109,7 +123,7 @@ impl Scan {
         let component = |&[id, tables]: &[u8; 2]| {
             let index = frame.components.iter().position(|c| c.id == id)?;
             let (dc_table, ac_table) = (usize::from(tables >> 4), usize::from(tables & 15));
-            (dc_table < 4 && ac_table < 4).then_some(Coded {
+            (dc_table < 4 && ac_table < 4).then_some(ScanComponent {
                 index,
                 dc_table,
                 ac_table,
@@ -126,7 +140,7 @@ impl Scan {
                 low: (approximation & 15).into(),
             }
         } else {
-            // Sequential scans code everything, whatever some encoders write here.
+            // Sequential scans code everything, although some encoders write otherwise.
             Self {
                 components,
                 first: 0,
@@ -143,7 +157,7 @@ impl Scan {
         let unit: usize = scan
             .components
             .iter()
-            .map(|coded| &frame.components[coded.index])
+            .map(|component| &frame.components[component.index])
             .map(|component| component.horizontal * component.vertical)
             .sum();
         let fits = scan.components.len() == 1 || unit <= 10;
@@ -153,26 +167,27 @@ impl Scan {
         Ok(scan)
     }
 
-    /// Reads the scan's data from the front of `data`; returns what follows it.
-    pub fn walk<'a>(
+    /// Reads the scan's blocks from the front of `data`, and notes in `coverage` what
+    /// they code. It returns the bytes that follow the scan.
+    pub fn read<'a>(
         &self,
         frame: &Frame,
         tables: &Tables,
         coverage: &mut Coverage,
         data: &'a [u8],
     ) -> Result<&'a [u8], Flaw> {
-        let mut coders = Vec::with_capacity(self.components.len());
-        for coded in &self.components {
-            coders.push(Coder::new(self, coded, frame, tables)?);
+        let mut decoders = Vec::with_capacity(self.components.len());
+        for component in &self.components {
+            decoders.push(BlockDecoder::new(self, component, frame, tables)?);
         }
         let (across, down) = match &self.components[..] {
             [alone] => {
-                let layout = Layout::of(frame, alone.index);
+                let layout = BlockLayout::of(frame, alone.index);
                 (layout.across, layout.down)
             }
             _ => {
                 let first = self.components[0].index;
-                let (layout, component) = (Layout::of(frame, first), &frame.components[first]);
+                let (layout, component) = (BlockLayout::of(frame, first), &frame.components[first]);
                 (
                     layout.stored_across / component.horizontal,
                     layout.stored_down / component.vertical,
@@ -188,34 +203,35 @@ impl Scan {
                 if tables.restart_interval > 0 && until_restart == 0 {
                     bits = restart(bits, restarts)?;
                     restarts = (restarts + 1) % 8;
-                    coders.iter_mut().for_each(Coder::restart);
+                    decoders.iter_mut().for_each(BlockDecoder::restart);
                     until_restart = tables.restart_interval;
                 }
                 until_restart = until_restart.saturating_sub(1);
-                for coder in &mut coders {
+                for decoder in &mut decoders {
                     let (wide, high) = if interleaved {
-                        (coder.horizontal, coder.vertical)
+                        (decoder.horizontal, decoder.vertical)
                     } else {
                         (1, 1)
                     };
-                    let nonzero = &mut coverage.nonzero[coder.index];
+                    let nonzero = &mut coverage.nonzero[decoder.index];
                     for row in 0..high {
                         for column in 0..wide {
-                            let block = (y * high + row) * coder.stored_across + x * wide + column;
+                            let block =
+                                (y * high + row) * decoder.stored_across + x * wide + column;
                             let mut untracked = 0;
                             let nonzero = nonzero.get_mut(block).unwrap_or(&mut untracked);
-                            coder.block(&mut bits, nonzero)?;
+                            decoder.block(&mut bits, nonzero)?;
                         }
                     }
                 }
             }
         }
         let (unread, rest) = bits.end();
-        if unread > MOST_UNREAD {
+        if unread > MAX_UNREAD {
             return Err(Flaw::Damaged("data is left behind the last block"));
         }
-        for coded in &self.components {
-            for missing in &mut coverage.missing[coded.index][self.first..=self.last] {
+        for component in &self.components {
+            for missing in &mut coverage.missing[component.index][self.first..=self.last] {
                 *missing = Some(self.low as u8);
             }
         }
@@ -223,7 +239,7 @@ impl Scan {
     }
 }
 
-/// Goes behind the restart marker that must come now.
+/// Reads the restart marker that must come now, and returns the data behind it.
 fn restart(bits: Bits, number: u8) -> Result<Bits, Flaw> {
     let (unread, rest) = bits.end();
     let Some((_, rest)) = rest.split_first() else {
@@ -243,31 +259,37 @@ fn restart(bits: Bits, number: u8) -> Result<Bits, Flaw> {
 }
 
 /// Reads the blocks of one component in one scan.
-struct Coder<'a> {
+struct BlockDecoder<'a> {
     index: usize,
     horizontal: usize,
     vertical: usize,
     stored_across: usize,
-    /// Only where the scan codes the lowest frequency for the first time.
-    dc: Option<&'a Table>,
-    /// Only where the scan codes other frequencies.
-    ac: Option<&'a Table>,
+    /// The table for DC coefficients, if the scan codes their first bits.
+    dc: Option<&'a HuffmanTable>,
+    /// The table for AC coefficients, if the scan codes some.
+    ac: Option<&'a HuffmanTable>,
     progressive: bool,
     first: usize,
     last: usize,
     refines: bool,
-    /// What one unit of `level` is in 1/8 grey levels.
-    step: i64,
+    /// The DC coefficient of the last block, in units of `step`.
     level: i64,
-    /// Blocks in a row, from this one on, that have nothing more.
+    /// One unit of `level` in 1/8 grey levels.
+    step: i64,
+    /// The number of blocks, from this one on, that have no more coefficients (EOBRUN).
     end_of_band: u32,
 }
 
-impl<'a> Coder<'a> {
-    fn new(scan: &Scan, coded: &Coded, frame: &Frame, tables: &'a Tables) -> Result<Self, Flaw> {
+impl<'a> BlockDecoder<'a> {
+    fn new(
+        scan: &Scan,
+        coded: &ScanComponent,
+        frame: &Frame,
+        tables: &'a Tables,
+    ) -> Result<Self, Flaw> {
         let component = &frame.components[coded.index];
         let refines = scan.high > 0;
-        let table = |wanted: bool, table: &'a Option<Table>| match (wanted, table) {
+        let table = |wanted: bool, table: &'a Option<HuffmanTable>| match (wanted, table) {
             (false, _) => Ok(None),
             (true, Some(table)) => Ok(Some(table)),
             (true, None) => Err(Flaw::Damaged("a Huffman table is missing")),
@@ -281,7 +303,7 @@ impl<'a> Coder<'a> {
             index: coded.index,
             horizontal: component.horizontal,
             vertical: component.vertical,
-            stored_across: Layout::of(frame, coded.index).stored_across,
+            stored_across: BlockLayout::of(frame, coded.index).stored_across,
             dc: table(scan.first == 0 && !refines, &tables.dc[coded.dc_table])?,
             ac: table(scan.last > 0, &tables.ac[coded.ac_table])?,
             progressive: frame.progressive,
@@ -294,16 +316,17 @@ impl<'a> Coder<'a> {
         })
     }
 
+    /// Starts anew behind a restart marker.
     fn restart(&mut self) {
         self.level = 0;
         self.end_of_band = 0;
     }
 
-    /// Reads a block. `nonzero` is kept where the picture is progressive.
+    /// Reads a block. `nonzero` is updated if the picture is progressive.
     fn block(&mut self, bits: &mut Bits, nonzero: &mut u64) -> Result<(), Flaw> {
         if self.first == 0 {
             match self.dc {
-                Some(table) => self.mean(table, bits)?,
+                Some(table) => self.dc(table, bits)?,
                 None => bits.skip(1)?,
             }
         }
@@ -315,11 +338,11 @@ impl<'a> Coder<'a> {
         }
     }
 
-    /// The block's mean, as a difference from the block before.
-    fn mean(&mut self, table: &Table, bits: &mut Bits) -> Result<(), Flaw> {
+    /// Reads the DC coefficient, a difference from the block before (T.81, F.1.2.1).
+    fn dc(&mut self, table: &HuffmanTable, bits: &mut Bits) -> Result<(), Flaw> {
         let size = u32::from(table.symbol(bits)?);
         if size > 11 {
-            return Err(Flaw::Damaged("a brightness that no picture has"));
+            return Err(Flaw::Damaged("a block's mean is out of range"));
         }
         let value = i64::from(bits.take(size)?);
         let is_negative = size > 0 && value < 1 << (size - 1);
@@ -328,14 +351,19 @@ impl<'a> Coder<'a> {
         } else {
             value
         };
-        if (self.level * self.step).abs() > MOST_LEVEL {
-            return Err(Flaw::Damaged("a brightness that no picture has"));
+        if (self.level * self.step).abs() > MAX_LEVEL {
+            return Err(Flaw::Damaged("a block's mean is out of range"));
         }
         Ok(())
     }
 
-    /// The first bits of a band of frequencies (T.81, G.1.2.2).
-    fn band(&mut self, table: &Table, bits: &mut Bits, nonzero: &mut u64) -> Result<(), Flaw> {
+    /// Reads the first bits of a band of AC coefficients (T.81, G.1.2.2).
+    fn band(
+        &mut self,
+        table: &HuffmanTable,
+        bits: &mut Bits,
+        nonzero: &mut u64,
+    ) -> Result<(), Flaw> {
         if self.end_of_band > 0 {
             self.end_of_band -= 1;
             return Ok(());
@@ -353,7 +381,7 @@ impl<'a> Coder<'a> {
                 _ => {
                     k += run as usize;
                     if k > self.last {
-                        return Err(Flaw::Damaged("a block with too many frequencies"));
+                        return Err(Flaw::Damaged("a block has too many coefficients"));
                     }
                     bits.skip(size)?;
                     *nonzero |= 1 << k;
@@ -364,10 +392,10 @@ impl<'a> Coder<'a> {
         Ok(())
     }
 
-    /// One more bit of a band of frequencies (T.81, G.1.2.3).
+    /// Reads one more bit of a band of AC coefficients (T.81, G.1.2.3).
     fn refinement(
         &mut self,
-        table: &Table,
+        table: &HuffmanTable,
         bits: &mut Bits,
         nonzero: &mut u64,
     ) -> Result<(), Flaw> {
@@ -382,9 +410,10 @@ impl<'a> Coder<'a> {
                 }
                 0 => {}
                 1 => bits.skip(1)?,
-                _ => return Err(Flaw::Damaged("a refinement of more than a bit")),
+                _ => return Err(Flaw::Damaged("a refinement has more than one bit")),
             }
-            // Over what is not zero already, each with its bit, and `zeros` that stay so.
+            // Skip coefficients that are not zero already, each with its bit, and as many
+            // as `zeros` that stay zero.
             while k <= self.last {
                 if *nonzero >> k & 1 == 1 {
                     bits.skip(1)?;
@@ -397,7 +426,7 @@ impl<'a> Coder<'a> {
             }
             if size == 1 {
                 if k > self.last {
-                    return Err(Flaw::Damaged("a block with too many frequencies"));
+                    return Err(Flaw::Damaged("a block has too many coefficients"));
                 }
                 *nonzero |= 1 << k;
             }
@@ -414,8 +443,8 @@ impl<'a> Coder<'a> {
     }
 }
 
-/// All frequencies but the lowest (T.81, F.1.2.2).
-fn sequential(table: &Table, bits: &mut Bits) -> Result<(), Flaw> {
+/// Reads all AC coefficients of a block (T.81, F.1.2.2).
+fn sequential(table: &HuffmanTable, bits: &mut Bits) -> Result<(), Flaw> {
     let mut k = 1;
     while k < 64 {
         let symbol = table.symbol(bits)?;
@@ -426,7 +455,7 @@ fn sequential(table: &Table, bits: &mut Bits) -> Result<(), Flaw> {
             _ => {
                 k += run;
                 if k > 63 {
-                    return Err(Flaw::Damaged("a block with too many frequencies"));
+                    return Err(Flaw::Damaged("a block has too many coefficients"));
                 }
                 bits.skip(size)?;
                 k += 1;

@@ -1,35 +1,21 @@
 //! Batch norm, the activation that follows it and the block's shortcut, as one
-//! operation that reads its input twice and writes once.
+//! operation. It reads its input twice and writes its output once.
 //!
 //! Ioffe and Szegedy, *Batch Normalization*, 2015.
 
 mod backward;
 mod forward;
 mod layout;
+mod statistics;
 
-use std::sync::Arc;
+use burn::backend::ExtensionType;
 
-use burn::{
-    backend::{
-        Autodiff, Backend, Dispatch, ExtensionType, Flex,
-        autodiff::{
-            checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
-            grads::Gradients,
-            ops::{Backward, Ops, OpsKind},
-        },
-        backend_extension,
-        flex::FlexTensor,
-        tensor::FloatTensor,
-    },
-    tensor::Tensor,
-};
+use self::{backward::Saved, forward::forward, statistics::tensors};
+use super::{activation::Activation, prelude::*};
 
-use self::{backward::backward, forward::forward};
-use super::{activation::Activation, tensor};
-
-/// What [`batch_norm`] gives.
+/// What [`batch_norm`] returns.
 pub struct Normalized {
-    /// Of the input's shape.
+    /// The output, of the input's shape.
     pub output: Tensor<4>,
     /// The batch's mean by channel, without a gradient.
     pub mean: Tensor<1>,
@@ -69,7 +55,7 @@ pub fn batch_norm(
 /// As [`batch_norm`], with a given mean and variance and without a gradient.
 ///
 /// # Panics
-/// On an autodiff device.
+/// Panics on an autodiff device.
 #[allow(clippy::too_many_arguments)]
 pub fn fixed_norm(
     input: Tensor<4>,
@@ -93,22 +79,22 @@ pub fn fixed_norm(
     ))
 }
 
-/// What is added in the end: an `Option`, which an extension can't take.
+/// An optional tensor that is added in the end. An extension can't take an `Option`.
 #[derive(ExtensionType)]
 pub enum Shortcut<B: Backend> {
     None,
-    Of(FloatTensor<B>),
+    Some(FloatTensor<B>),
 }
 
 impl<B: Backend> Shortcut<B> {
     fn new(shortcut: Option<FloatTensor<B>>) -> Self {
-        shortcut.map_or(Self::None, Self::Of)
+        shortcut.map_or(Self::None, Self::Some)
     }
 
     fn tensor(self) -> Option<FloatTensor<B>> {
         match self {
             Self::None => None,
-            Self::Of(tensor) => Some(tensor),
+            Self::Some(tensor) => Some(tensor),
         }
     }
 }
@@ -177,100 +163,31 @@ impl FixedNormOps for Flex {
 
 impl<C: CheckpointStrategy> BatchNormOps for Autodiff<Flex, C> {
     fn batch_norm(
-        input: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        bias: FloatTensor<Self>,
+        input: AutodiffTensor,
+        weight: AutodiffTensor,
+        bias: AutodiffTensor,
         shortcut: Shortcut<Self>,
         epsilon: f64,
         activation: Activation,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        // Without a shortcut the fourth parent is a constant that nothing comes from.
-        let none = || FloatTensor::<Self>::new(tensor(vec![0.0], [1]));
+    ) -> (AutodiffTensor, AutodiffTensor, AutodiffTensor) {
+        let constant = FloatTensor::<Self>::new;
         let shortcut = shortcut.tensor();
         let has_shortcut = shortcut.is_some();
-        let shortcut = shortcut.unwrap_or_else(none);
-        let prepared = Step
-            .prepare::<C>([input.node(), weight.node(), bias.node(), shortcut.node()])
-            .compute_bound()
-            .stateful();
-        let (input, weight, bias) = (
-            input.into_primitive(),
-            weight.into_primitive(),
-            bias.into_primitive(),
-        );
-        let shortcut = has_shortcut.then(|| shortcut.into_primitive());
+        // An operation has a fixed number of inputs. Without a shortcut the fourth is a
+        // constant, which has no gradient.
+        let shortcut = shortcut.unwrap_or_else(|| constant(tensor(vec![0.0], [1])));
+        let (nodes, [input, weight, bias, shortcut]) = into_parts([input, weight, bias, shortcut]);
+        let shortcut = has_shortcut.then_some(shortcut);
         let (output, statistics) = forward(&input, &weight, &bias, shortcut, epsilon, activation);
         let (mean, variance) = tensors(&statistics);
-        let output = match prepared {
-            OpsKind::Tracked(step) => {
-                let state = State {
-                    input,
-                    weight,
-                    bias,
-                    statistics: statistics.into(),
-                    activation,
-                };
-                step.finish(state, output)
-            }
-            OpsKind::UnTracked(step) => step.finish(output),
+        let saved = Saved {
+            input,
+            weight,
+            bias,
+            statistics: statistics.into(),
+            activation,
         };
-        let constant = FloatTensor::<Self>::new;
+        let output = track::<C, _, 4>(nodes, output, saved);
         (output, constant(mean), constant(variance))
     }
-}
-
-#[derive(Debug)]
-struct Step;
-
-#[derive(Debug, Clone)]
-struct State {
-    input: FlexTensor,
-    weight: FlexTensor,
-    bias: FlexTensor,
-    statistics: Arc<[Statistics]>,
-    activation: Activation,
-}
-
-impl Backward<Flex, 4> for Step {
-    type State = State;
-
-    fn backward(
-        self,
-        ops: Ops<Self::State, 4>,
-        gradients: &mut Gradients,
-        _checkpointer: &mut Checkpointer,
-    ) {
-        let gradient = gradients.consume::<Flex>(&ops.node).to_contiguous();
-        let [of_input, of_weight, of_bias, of_shortcut] = ops.parents;
-        let (by_input, by_weight, by_bias) = backward(&ops.state, &gradient);
-        if let Some(node) = of_shortcut {
-            gradients.register::<Flex>(node.id, gradient);
-        }
-        for (node, gradient) in [
-            (of_input, by_input),
-            (of_weight, by_weight),
-            (of_bias, by_bias),
-        ] {
-            if let Some(node) = node {
-                gradients.register::<Flex>(node.id, gradient);
-            }
-        }
-    }
-}
-
-/// Of one channel over a batch.
-#[derive(Debug, Clone, Copy)]
-struct Statistics {
-    mean: f32,
-    /// 1 / √(variance + ε), of the biased variance: what normalizes.
-    inverse_deviation: f32,
-    /// What the running variance learns from.
-    unbiased_variance: f32,
-}
-
-fn tensors(statistics: &[Statistics]) -> (FlexTensor, FlexTensor) {
-    let mean: Vec<f32> = statistics.iter().map(|of| of.mean).collect();
-    let variance: Vec<f32> = statistics.iter().map(|of| of.unbiased_variance).collect();
-    let channels = [statistics.len()];
-    (tensor(mean, channels), tensor(variance, channels))
 }

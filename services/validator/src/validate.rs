@@ -1,53 +1,50 @@
-//! The verdict on some bytes, without any store.
+//! Validates the bytes of an image, without any store.
 
 use image::RgbImage;
 use maskline_messages::{Measurements, Reason};
-use maskline_vision::{
-    Limits, decode, encode,
-    measure::{WORKING_SIDE, measure_working},
-    resize,
-};
+use maskline_vision::{Limits, decode, encode, measure::measure};
 
-use crate::{LimitArgs, checks};
+use crate::{checks, limits::LimitArgs};
 
-/// Of the normalized JPEG. A constant, because an image's normalized object is
-/// named by its raw bytes alone and must not depend on who made it.
+/// The quality of the normalized JPEG. It is a constant, because an image's normalized
+/// object is named by its raw bytes alone and must not depend on settings.
 const QUALITY: u8 = 92;
 
-/// As much as a scraper can be told to fetch.
-const MOST_BYTES: u64 = 1 << 30;
+/// The most bytes of a file: as many as a scraper can be configured to fetch.
+const MAX_BYTES: u64 = 1 << 30;
 
-/// A picture that is fit.
+/// An image that passed all checks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Accepted {
-    /// Normalized: upright, RGB, 256 pixels on its longest side at most.
+    /// The normalized picture: upright, RGB, 256 pixels on its longest side at most.
     pub picture: RgbImage,
     pub measurements: Measurements,
 }
 
 impl Accepted {
-    /// The normalized picture's bytes, without metadata; the same for the same picture.
+    /// Encodes the normalized picture, without metadata. The same picture gives the same
+    /// bytes.
     pub fn jpeg(&self) -> Vec<u8> {
         encode::jpeg(&self.picture, QUALITY)
     }
 }
 
-/// Bytes that are no fit picture.
+/// An image that did not pass, or a file that is no image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Rejected {
     pub reason: Reason,
-    /// Where the bytes could be decoded.
+    /// The measurements, if the bytes could be decoded.
     pub measurements: Option<Measurements>,
 }
 
-/// Decodes, measures and checks some bytes, and normalizes the picture in them.
-pub fn judge(bytes: &[u8], limits: &LimitArgs) -> Result<Accepted, Rejected> {
+/// Decodes and measures the bytes of an image, checks the measurements against
+/// `limits`, and normalizes the picture.
+pub fn validate(bytes: &[u8], limits: &LimitArgs) -> Result<Accepted, Rejected> {
     let decoded = decode(bytes, &decoder_limits(limits)).map_err(|reason| Rejected {
         reason,
         measurements: None,
     })?;
-    let picture = resize::bounded(&decoded.picture, WORKING_SIDE);
-    let measurements = measure_working(&picture, &decoded);
+    let (picture, measurements) = measure(&decoded);
     match checks::first_reason(&measurements, limits) {
         Some(reason) => Err(Rejected {
             reason,
@@ -60,10 +57,10 @@ pub fn judge(bytes: &[u8], limits: &LimitArgs) -> Result<Accepted, Rejected> {
     }
 }
 
-/// What decoding may cost.
+/// The limits for the decoder.
 pub fn decoder_limits(limits: &LimitArgs) -> Limits {
     Limits {
-        bytes: MOST_BYTES,
+        bytes: MAX_BYTES,
         pixels: u64::from(limits.max_megapixels) * 1_000_000,
         ..Limits::default()
     }
@@ -77,13 +74,13 @@ mod tests {
 
     fn code(picture: &RgbImage) -> &'static str {
         let bytes = encode::jpeg(picture, 90);
-        match judge(&bytes, &LimitArgs::DEFAULT) {
+        match validate(&bytes, &LimitArgs::DEFAULT) {
             Ok(_) => "accepted",
             Err(rejected) => rejected.reason.code(),
         }
     }
 
-    /// Something with edges of `light` on `dark`.
+    /// A checkerboard of `light` on `dark`, which has sharp edges.
     fn checkered(width: u32, height: u32, dark: u8, light: u8) -> RgbImage {
         RgbImage::from_fn(width, height, |x, y| {
             Rgb([if (x / 9 + y / 7) % 2 == 0 {
@@ -95,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_unfit_picture_has_its_reason() {
+    fn each_kind_of_unfit_picture_is_rejected_for_its_reason() {
         let good = checkered(200, 160, 40, 210);
         let ramp = RgbImage::from_fn(200, 160, |x, _| Rgb([x as u8; 3]));
         let cases = [
@@ -110,16 +107,16 @@ mod tests {
         for (expected, picture) in cases {
             assert_eq!(code(&picture), expected);
         }
-        let Err(rejected) = judge(b"<html>", &LimitArgs::DEFAULT) else {
-            panic!("a page was accepted");
+        let Err(rejected) = validate(b"<html>", &LimitArgs::DEFAULT) else {
+            panic!("an HTML page was accepted");
         };
         assert_eq!(rejected.reason.code(), "not_an_image");
     }
 
     #[test]
-    fn what_is_accepted_is_bounded_and_measured() {
+    fn an_accepted_picture_is_shrunk_and_measured() {
         let bytes = encode::jpeg(&checkered(1024, 512, 40, 210), 90);
-        let accepted = judge(&bytes, &LimitArgs::DEFAULT).unwrap();
+        let accepted = validate(&bytes, &LimitArgs::DEFAULT).unwrap();
         assert_eq!(accepted.picture.dimensions(), (256, 128));
         assert_eq!(
             (accepted.measurements.width, accepted.measurements.height),
@@ -127,7 +124,7 @@ mod tests {
         );
         assert_eq!(
             accepted.jpeg(),
-            judge(&bytes, &LimitArgs::DEFAULT).unwrap().jpeg()
+            validate(&bytes, &LimitArgs::DEFAULT).unwrap().jpeg()
         );
     }
 
@@ -138,7 +135,7 @@ mod tests {
             max_megapixels: 1,
             ..LimitArgs::DEFAULT
         };
-        let rejected = judge(&bytes, &limits).unwrap_err();
+        let rejected = validate(&bytes, &limits).unwrap_err();
         let expected = Reason::TooLarge {
             width: 1200,
             height: 1000,

@@ -1,0 +1,57 @@
+//! Jobs, from their first candidate to their dataset.
+
+use async_trait::async_trait;
+use maskline_messages::JobId;
+
+use crate::{
+    error::StorageError,
+    records::{Dataset, Job, Settled},
+};
+
+/// The jobs, and every change of a job's state.
+///
+/// Each change is made only in the states that it may come from, so that a change that
+/// comes late or twice changes nothing. A change of a job that is not there is
+/// [`StorageError::NotFound`].
+#[async_trait]
+pub trait Jobs: Send + Sync + 'static {
+    /// Records a job. One that is there already stays as it is.
+    async fn create_job(&self, job: &Job) -> Result<(), StorageError>;
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StorageError>;
+
+    /// Lists at most `limit` jobs, the newest first.
+    async fn jobs(&self, limit: usize) -> Result<Vec<Job>, StorageError>;
+
+    /// `expanding` → `running`: every candidate is recorded.
+    async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError>;
+
+    /// `expanding` → `failed`.
+    async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError>;
+
+    /// `failed` → `expanding`, for a job whose expansion never came to its end. One step
+    /// of the expansion is about to be replayed: the dead letter of the id `letter`.
+    async fn reopen_expansion(&self, job: JobId, letter: &str) -> Result<(), StorageError>;
+
+    /// Says whether the job is `running` and none of its candidates is in flight. The
+    /// cost does not grow with the job.
+    async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError>;
+
+    /// `running` → `frozen`: records the dataset and marks the job as frozen with it. The
+    /// job stays as it is if it was opened again since it was `settled`.
+    async fn freeze(
+        &self,
+        job: JobId,
+        dataset: &Dataset,
+        settled: Settled,
+    ) -> Result<(), StorageError>;
+
+    /// `running` → `failed`. The job stays as it is if it was opened again since it was
+    /// `settled`.
+    async fn fail_settled(
+        &self,
+        job: JobId,
+        error: &str,
+        settled: Settled,
+    ) -> Result<(), StorageError>;
+}

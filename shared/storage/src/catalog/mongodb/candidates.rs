@@ -1,0 +1,192 @@
+//! The candidates' collection. How many of a job's are in which state is counted in
+//! [`super::ledger`].
+
+use async_trait::async_trait;
+use futures::future::try_join_all;
+use maskline_messages::{CandidateId, ImageId, JobId};
+use mongodb::bson::{Bson, Document, doc};
+
+use super::{
+    MongodbCatalog,
+    database::{BATCH, Query},
+    documents::{bson, document, records, replace_fields, unrecordable},
+    failure::are_only_duplicates,
+    jobs::reopen_freezing,
+    ledger::Ledger,
+    schema::CANDIDATES,
+};
+use crate::{
+    catalog::{candidates::Candidates, missing},
+    error::StorageError,
+    records::{Candidate, CandidateOutcome, CandidateState, Counts, NewCandidate},
+};
+
+#[async_trait]
+impl Candidates for MongodbCatalog {
+    async fn add_candidates(&self, candidates: &[NewCandidate]) -> Result<(), StorageError> {
+        let collection = self.database.collection(CANDIDATES);
+        let ledger = Ledger::of(&self.database);
+        let jobs = candidates.chunk_by(|one, other| one.job == other.job);
+        for batch in jobs.flat_map(|of_job| of_job.chunks(BATCH)) {
+            // The page is the same for the same candidates, which come again if this fails.
+            let (job, page) = (batch[0].job, batch[0].id.to_string());
+            let documents = batch.iter().map(|found| new_candidate(found, &page));
+            let documents = documents.collect::<Result<Vec<_>, _>>()?;
+            let inserting = async {
+                match collection.insert_many(documents).ordered(false).await {
+                    Err(error) if are_only_duplicates(&error) => Ok(None),
+                    outcome => outcome.map(|_| Some(batch.len())),
+                }
+            };
+            ledger.open_page(job, &page).await?;
+            let new = self
+                .database
+                .connection
+                .run("insert", CANDIDATES, inserting)
+                .await?;
+            ledger.open_recorded(job, &page, new).await?;
+            ledger.close_pages(job, &page).await?;
+        }
+        Ok(())
+    }
+
+    async fn candidate(&self, id: CandidateId) -> Result<Option<Candidate>, StorageError> {
+        self.database.by_id(CANDIDATES, id.to_string()).await
+    }
+
+    async fn candidates_of(&self, image: &ImageId) -> Result<Vec<Candidate>, StorageError> {
+        let filter = doc! { "image": image.to_string() };
+        let query = Query::sorted(doc! { "_id": 1 });
+        records(self.database.find(CANDIDATES, filter, query).await?)
+    }
+
+    async fn candidates_in(
+        &self,
+        job: JobId,
+        state: CandidateState,
+        after: Option<CandidateId>,
+        limit: usize,
+    ) -> Result<Vec<Candidate>, StorageError> {
+        let mut filter = doc! { "job": job.to_string(), "state": state.as_str() };
+        if let Some(after) = after {
+            filter.insert("_id", doc! { "$gt": after.to_string() });
+        }
+        let query = Query::sorted(doc! { "_id": 1 }).at_most(limit);
+        records(self.database.find(CANDIDATES, filter, query).await?)
+    }
+
+    async fn finish_candidate(
+        &self,
+        outcome: &CandidateOutcome,
+    ) -> Result<CandidateState, StorageError> {
+        let update = outcome_update(outcome)?;
+        if self
+            .database
+            .update(CANDIDATES, before(outcome), update)
+            .await?
+        {
+            return Ok(outcome.kind.state());
+        }
+        let id = outcome.candidate;
+        let found: Option<Candidate> = self.database.by_id(CANDIDATES, id.to_string()).await?;
+        found
+            .map(|candidate| candidate.state)
+            .ok_or_else(|| missing::candidate(id))
+    }
+
+    async fn reopen_candidates(
+        &self,
+        job: JobId,
+        candidates: &[CandidateId],
+    ) -> Result<(), StorageError> {
+        let collection = self.database.collection(CANDIDATES);
+        let ledger = Ledger::of(&self.database);
+        for batch in candidates.chunks(BATCH) {
+            let change = CandidateState::REOPEN;
+            let ids: Vec<_> = batch.iter().map(ToString::to_string).collect();
+            let reopened = doc! {
+                "_id": { "$in": ids },
+                "job": job.to_string(),
+                "state": in_one_of(change.from),
+            };
+            let pages = ledger.pages_of(reopened.clone()).await?;
+            if pages.is_empty() {
+                continue;
+            }
+            // The job is opened before and after the candidates. Before, because a death
+            // in between must not leave a frozen job with a candidate in flight. After,
+            // because the job may have been frozen again without the candidates.
+            reopen_freezing(&self.database, job).await?;
+            let opening = || try_join_all(pages.iter().map(|page| ledger.open_page(job, page)));
+            opening().await?;
+            let update = doc! {
+                "$set": { "state": change.to.as_str() },
+                "$unset": { "stage": "", "error": "" },
+            };
+            let reopening = collection.update_many(reopened, update);
+            self.database
+                .connection
+                .run("update", CANDIDATES, reopening)
+                .await?;
+            opening().await?;
+            reopen_freezing(&self.database, job).await?;
+        }
+        Ok(())
+    }
+
+    async fn counts(&self, job: JobId) -> Result<Counts, StorageError> {
+        Ledger::of(&self.database).counts(job).await
+    }
+}
+
+/// A candidate in flight, on a page of the ledger (see [`super::ledger`]).
+fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageError> {
+    let mut candidate = document(&Candidate {
+        id: found.id,
+        job: found.job,
+        location: found.location.clone(),
+        label: found.label.clone(),
+        state: CandidateState::InFlight,
+        image: None,
+        stage: None,
+        reason: None,
+        error: None,
+        history: vec![],
+        trace_id: None,
+    })?;
+    candidate.insert("page", page);
+    Ok(candidate)
+}
+
+/// A condition on the field `state`.
+fn in_one_of(states: &[CandidateState]) -> Document {
+    let names: Vec<_> = states.iter().map(|state| state.as_str()).collect();
+    doc! { "$in": names }
+}
+
+/// A filter for the candidate, if the outcome applies to the state that it is in.
+fn before(outcome: &CandidateOutcome) -> Document {
+    let states = in_one_of(outcome.kind.change().from);
+    doc! { "_id": outcome.candidate.to_string(), "state": states }
+}
+
+/// The update that writes the outcome. The image and the trace id stay as they are if the
+/// outcome names none.
+fn outcome_update(outcome: &CandidateOutcome) -> Result<Document, StorageError> {
+    let (stage, reason, error) = outcome.kind.details();
+    let mut update = replace_fields([
+        ("state", Some(outcome.kind.state().as_str().into())),
+        ("history", Some(bson(&outcome.history)?)),
+        ("stage", stage.map(Bson::from)),
+        ("reason", reason.map(bson).transpose()?),
+        ("error", error.map(Bson::from)),
+    ]);
+    let set = update.get_document_mut("$set").map_err(unrecordable)?;
+    if let Some(image) = &outcome.image {
+        set.insert("image", image.to_string());
+    }
+    if let Some(trace) = &outcome.trace_id {
+        set.insert("trace_id", trace);
+    }
+    Ok(update)
+}

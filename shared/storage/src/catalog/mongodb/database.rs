@@ -1,0 +1,194 @@
+//! The database, and what all roles do with it: read and write documents.
+
+use futures::TryStreamExt;
+use mongodb::{
+    Collection,
+    bson::{Bson, Document, doc},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    connection::Connection,
+    documents::{document, record, records},
+};
+use crate::error::StorageError;
+
+/// Documents in one insert, and ids in one query.
+pub(super) const BATCH: usize = 1_000;
+
+/// A database whose documents are records, each under an `_id` of its own.
+pub(super) struct Database {
+    pub connection: Connection,
+}
+
+impl Database {
+    pub fn collection(&self, name: &str) -> Collection<Document> {
+        self.connection.collection(name)
+    }
+
+    pub async fn find_one(
+        &self,
+        collection: &'static str,
+        filter: Document,
+    ) -> Result<Option<Document>, StorageError> {
+        let documents = self.collection(collection);
+        let finding = documents.find_one(filter);
+        self.connection.run("find", collection, finding).await
+    }
+
+    /// A record of one of the collections that hold records.
+    pub async fn by_id<T: DeserializeOwned>(
+        &self,
+        collection: &'static str,
+        id: String,
+    ) -> Result<Option<T>, StorageError> {
+        let found = self.find_one(collection, doc! { "_id": id }).await?;
+        found.map(record).transpose()
+    }
+
+    /// Fails with `missing` if there is no such document.
+    pub async fn must_exist(
+        &self,
+        collection: &'static str,
+        id: String,
+        missing: StorageError,
+    ) -> Result<(), StorageError> {
+        let documents = self.collection(collection);
+        let finding = documents
+            .find_one(doc! { "_id": &id })
+            .projection(doc! { "_id": 1 });
+        let found = self.connection.run("find", collection, finding).await?;
+        match found {
+            Some(_) => Ok(()),
+            None => Err(missing),
+        }
+    }
+
+    pub async fn find(
+        &self,
+        collection: &'static str,
+        filter: Document,
+        query: Query,
+    ) -> Result<Vec<Document>, StorageError> {
+        if query.most == Some(0) {
+            // To MongoDB it would be no limit.
+            return Ok(vec![]);
+        }
+        let documents = self.collection(collection);
+        let mut finding = documents.find(filter).sort(query.sort);
+        if let Some(fields) = query.fields {
+            finding = finding.projection(fields);
+        }
+        if let Some(most) = query.most {
+            // Older servers read no more than 32 bits of it.
+            let most = i32::try_from(most).unwrap_or(i32::MAX);
+            // All of it in the first answer.
+            finding = finding
+                .limit(most.into())
+                .batch_size(most.unsigned_abs().saturating_add(1));
+        }
+        let finding = async { finding.await?.try_collect().await };
+        self.connection.run("find", collection, finding).await
+    }
+
+    pub async fn newest<T: DeserializeOwned>(
+        &self,
+        collection: &'static str,
+        filter: Document,
+        limit: usize,
+    ) -> Result<Vec<T>, StorageError> {
+        let query = Query::sorted(doc! { "created": -1, "_id": -1 }).at_most(limit);
+        records(self.find(collection, filter, query).await?)
+    }
+
+    /// Records what is not recorded yet.
+    pub async fn insert_once<T: Serialize>(
+        &self,
+        collection: &'static str,
+        record: &T,
+    ) -> Result<(), StorageError> {
+        let mut fields = document(record)?;
+        let id = fields.remove("_id");
+        let update = doc! { "$setOnInsert": fields };
+        self.upsert(collection, id.unwrap_or(Bson::Null), update)
+            .await
+    }
+
+    pub async fn upsert(
+        &self,
+        collection: &'static str,
+        id: impl Into<Bson>,
+        update: Document,
+    ) -> Result<(), StorageError> {
+        let documents = self.collection(collection);
+        let id = id.into();
+        let attempt = || {
+            documents
+                .update_one(doc! { "_id": &id }, update.clone())
+                .upsert(true)
+        };
+        let upserting = self.connection.upsert("update", collection, attempt);
+        upserting.await.map(drop)
+    }
+
+    /// Writes the document over one of the same `_id`.
+    pub async fn replace(
+        &self,
+        collection: &'static str,
+        document: Document,
+    ) -> Result<(), StorageError> {
+        let documents = self.collection(collection);
+        let id = document.get("_id").cloned().unwrap_or(Bson::Null);
+        let attempt = || {
+            documents
+                .replace_one(doc! { "_id": &id }, &document)
+                .upsert(true)
+        };
+        let replacing = self.connection.upsert("update", collection, attempt);
+        replacing.await.map(drop)
+    }
+
+    /// Whether a document matched.
+    pub async fn update(
+        &self,
+        collection: &'static str,
+        filter: Document,
+        update: Document,
+    ) -> Result<bool, StorageError> {
+        let documents = self.collection(collection);
+        let updating = documents.update_one(filter, update);
+        let updated = self.connection.run("update", collection, updating).await?;
+        Ok(updated.matched_count > 0)
+    }
+}
+
+/// How to find, besides the filter.
+pub(super) struct Query {
+    sort: Document,
+    fields: Option<Document>,
+    most: Option<usize>,
+}
+
+impl Query {
+    pub fn sorted(sort: Document) -> Self {
+        Self {
+            sort,
+            fields: None,
+            most: None,
+        }
+    }
+
+    pub fn only(self, fields: Document) -> Self {
+        Self {
+            fields: Some(fields),
+            ..self
+        }
+    }
+
+    pub fn at_most(self, most: usize) -> Self {
+        Self {
+            most: Some(most),
+            ..self
+        }
+    }
+}

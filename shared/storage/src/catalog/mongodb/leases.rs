@@ -1,0 +1,134 @@
+//! The leases' collection.
+
+use async_trait::async_trait;
+use mongodb::bson::{Bson, Document, deserialize_from_document, doc};
+use serde::Deserialize;
+
+use super::{
+    MongodbCatalog,
+    database::{Database, Query},
+    documents::{bson, damaged},
+    schema::LEASES,
+};
+use crate::{
+    catalog::leases::Leases,
+    error::StorageError,
+    records::{Lease, Work},
+};
+
+#[async_trait]
+impl Leases for MongodbCatalog {
+    async fn offer_work(&self, work: &Work) -> Result<(), StorageError> {
+        let update = doc! { "$setOnInsert": free_work(work) };
+        self.database.upsert(LEASES, work_key(work), update).await
+    }
+
+    async fn open_work(&self, kind: &str) -> Result<Vec<Lease>, StorageError> {
+        let filter = doc! { "kind": kind, "done": false };
+        let query = Query::sorted(doc! { "id": 1 });
+        let open = self.database.find(LEASES, filter, query).await?;
+        open.into_iter().map(lease_of).collect()
+    }
+
+    async fn acquire_lease(
+        &self,
+        seen: &Lease,
+        owner: &str,
+    ) -> Result<Option<Lease>, StorageError> {
+        exchange(&self.database, seen, seen.taken_by(owner)).await
+    }
+
+    async fn renew_lease(&self, lease: &Lease) -> Result<Option<Lease>, StorageError> {
+        exchange(&self.database, lease, lease.renewed()).await
+    }
+
+    async fn release_lease(&self, lease: &Lease) -> Result<(), StorageError> {
+        exchange(&self.database, lease, lease.released())
+            .await
+            .map(drop)
+    }
+
+    async fn finish_work(&self, lease: &Lease) -> Result<bool, StorageError> {
+        let done = doc! { "$set": { "done": true } };
+        self.database.update(LEASES, as_seen(lease)?, done).await
+    }
+}
+
+/// Puts `now` in the place of the lease that was seen, if it is still so.
+async fn exchange(
+    database: &Database,
+    seen: &Lease,
+    now: Lease,
+) -> Result<Option<Lease>, StorageError> {
+    let changed = database.update(LEASES, as_seen(seen)?, exchanged(&now)?);
+    Ok(changed.await?.then_some(now))
+}
+
+pub(super) async fn was_offered(database: &Database, work: &Work) -> Result<bool, StorageError> {
+    let key = doc! { "_id": work_key(work) };
+    Ok(database.find_one(LEASES, key).await?.is_some())
+}
+
+/// Work that was offered, done or not, is free: whoever holds it loses it.
+pub(super) async fn reopen_work(database: &Database, work: &Work) -> Result<(), StorageError> {
+    free(database, doc! { "_id": work_key(work) }).await
+}
+
+pub(super) async fn free(database: &Database, lease: Document) -> Result<(), StorageError> {
+    let free = doc! { "owner": Bson::Null, "failures": 0_i64, "done": false };
+    let update = doc! { "$set": free, "$inc": { "beat": 1_i64 } };
+    database.update(LEASES, lease, update).await.map(drop)
+}
+
+pub(super) fn work_key(work: &Work) -> String {
+    format!("{}/{}", work.kind(), work.id())
+}
+
+/// Work that nobody has held yet, without its `_id`.
+fn free_work(work: &Work) -> Document {
+    doc! {
+        "kind": work.kind(),
+        "id": work.id(),
+        "owner": Bson::Null,
+        "beat": 0_i64,
+        "failures": 0_i64,
+        "done": false,
+    }
+}
+
+/// The lease as it was seen, if nothing has changed since.
+fn as_seen(lease: &Lease) -> Result<Document, StorageError> {
+    Ok(doc! {
+        "_id": work_key(&lease.work),
+        "owner": lease.owner.as_deref(),
+        "beat": bson(&lease.beat)?,
+        "done": false,
+    })
+}
+
+/// What the lease is from now on.
+fn exchanged(now: &Lease) -> Result<Document, StorageError> {
+    Ok(doc! { "$set": {
+        "owner": now.owner.as_deref(),
+        "beat": bson(&now.beat)?,
+        "failures": i64::from(now.failures),
+    } })
+}
+
+fn lease_of(document: Document) -> Result<Lease, StorageError> {
+    #[derive(Deserialize)]
+    struct Stored {
+        kind: String,
+        id: String,
+        owner: Option<String>,
+        beat: u64,
+        failures: u32,
+    }
+    let stored: Stored = deserialize_from_document(document).map_err(damaged)?;
+    Ok(Lease {
+        work: Work::named(&stored.kind, &stored.id).map_err(damaged)?,
+        owner: stored.owner,
+        beat: stored.beat,
+        failures: stored.failures,
+    })
+}

@@ -1,0 +1,19 @@
+//! All roles of a catalog together.
+
+use async_trait::async_trait;
+
+use super::{candidates::Candidates, images::Images, jobs::Jobs, leases::Leases, library::Library};
+use crate::error::StorageError;
+
+/// A catalog: MongoDB, or SQLite. A service is given the roles that it uses and nothing
+/// else; the whole is for the command and the tests.
+///
+/// Every method is idempotent and durable when it returns, and none needs a transaction
+/// over several documents: a process may be killed between any two calls and the counts
+/// are still right. The documents are the truth: what is counted beside them can no
+/// longer change, or changes with them.
+#[async_trait]
+pub trait Catalog: Jobs + Candidates + Images + Leases + Library {
+    /// Succeeds if the catalog answers now.
+    async fn ping(&self) -> Result<(), StorageError>;
+}

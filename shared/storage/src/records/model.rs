@@ -1,0 +1,24 @@
+//! A published model.
+
+use maskline_messages::{DatasetId, Label, NetworkName, RunId};
+use serde::{Deserialize, Serialize};
+
+/// A published model. Its weights and its report lie under `models/<id>/`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Model {
+    /// The run that trained it.
+    pub id: RunId,
+    pub dataset: DatasetId,
+    pub network: NetworkName,
+    pub classes: Vec<Label>,
+    /// The side of the network's square input in pixels.
+    pub pixels: u32,
+    pub parameters: u64,
+    /// The accuracy of the best epoch on the validation split.
+    pub accuracy: f32,
+    /// The loss of the best epoch on the validation split.
+    pub loss: f32,
+    /// How many seconds the training took, in all attempts.
+    pub seconds: f64,
+    pub created: u64,
+}

@@ -1,0 +1,52 @@
+//! A training run: a network on a dataset.
+
+use maskline_messages::{DatasetId, JobId, NetworkName, RunId, TrainingSettings};
+use serde::{Deserialize, Serialize};
+
+/// A training run: a network on a dataset. One trainer at a time works on it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: RunId,
+    pub dataset: DatasetId,
+    /// The job whose dataset was ready. `None` if a person asked for the run.
+    pub job: Option<JobId>,
+    pub network: NetworkName,
+    pub settings: TrainingSettings,
+    pub state: RunState,
+    pub error: Option<String>,
+    /// The number of epochs that are done.
+    pub epoch: u32,
+    /// The accuracy of the best epoch so far, on the validation split.
+    pub accuracy: Option<f32>,
+    /// The loss of the best epoch so far, on the validation split.
+    pub loss: Option<f32>,
+    /// The device that it is trained on, such as `cpu (flex, 2 threads)`.
+    pub device: Option<String>,
+    /// The W3C traceparent of the trace in which it was asked for.
+    pub traceparent: Option<String>,
+    pub created: u64,
+}
+
+impl Run {
+    /// The run as it was before anybody began it.
+    pub(crate) fn reopened(&self) -> Self {
+        Self {
+            state: RunState::Open,
+            error: None,
+            epoch: 0,
+            accuracy: None,
+            loss: None,
+            device: None,
+            ..self.clone()
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// The run waits for a trainer, or a trainer holds its lease.
+    Open,
+    Done,
+    Failed,
+}

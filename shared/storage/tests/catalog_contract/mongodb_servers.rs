@@ -1,0 +1,61 @@
+//! What is asked of servers alone.
+
+use futures::future::join_all;
+use maskline_storage::{StorageError, catalog};
+use mongodb::bson::{Document, doc};
+
+use crate::{environment::Environment, samples::recorded_job};
+
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_unavailable() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let url = format!("mongodb://me:hunter2@{nobody}/faces?serverSelectionTimeoutMS=200");
+    let error = catalog::open(&url).await.err().expect("nobody is there");
+    assert!(matches!(error, StorageError::Unavailable(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&nobody.to_string()), "{text}");
+    assert!(text.contains("database faces"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[tokio::test]
+async fn a_database_of_another_version_is_refused() {
+    let environment = Environment::mongodb();
+    environment.open().await;
+    let client = mongodb::Client::with_uri_str(&environment.url)
+        .await
+        .unwrap();
+    let database = client.default_database().expect("it names a database");
+    let versions = database.collection::<Document>("versions");
+    let newer = doc! { "$set": { "version": 7 } };
+    let updated = versions.update_one(doc! { "_id": "catalog" }, newer).await;
+    assert_eq!(updated.unwrap().modified_count, 1);
+    let error = catalog::open(&environment.url).await.err();
+    environment.drop_database().await;
+    let Some(StorageError::Misconfigured(text)) = error else {
+        panic!("not refused: {error:?}");
+    };
+    assert!(text.contains("written by another version of maskline"));
+    assert!(text.contains("found 7, this build reads 4"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_at_once_share_one_catalog() {
+    let environment = Environment::mongodb();
+    let opened = join_all((0..8).map(|_| catalog::open(&environment.url))).await;
+    let mut known = vec![];
+    if let Some(Ok(first)) = opened.first() {
+        let job = recorded_job(&**first).await;
+        for catalog in &opened {
+            let catalog = catalog.as_ref().map_err(Clone::clone);
+            known.push(match catalog {
+                Ok(catalog) => catalog.job(job).await.map(|job| job.is_some()),
+                Err(error) => Err(error),
+            });
+        }
+    }
+    environment.drop_database().await;
+    assert_eq!(known, vec![Ok(true); 8]);
+}

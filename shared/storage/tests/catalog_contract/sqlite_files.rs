@@ -1,0 +1,112 @@
+//! What is asked of files alone.
+
+use std::{fs, path::PathBuf};
+
+use futures::future::join_all;
+use maskline_storage::{StorageError, catalog};
+
+use crate::{environment::Environment, samples::recorded_job};
+
+fn file_of(environment: &Environment) -> PathBuf {
+    environment
+        .url
+        .strip_prefix("sqlite:")
+        .expect("its kind")
+        .into()
+}
+
+async fn refused(environment: &Environment) -> String {
+    match catalog::open(&environment.url).await {
+        Err(StorageError::Misconfigured(text)) => text,
+        Err(other) => panic!("another kind of error: {other:?}"),
+        Ok(_) => panic!("{} opened", environment.url),
+    }
+}
+
+#[tokio::test]
+async fn a_file_of_another_version_is_refused() {
+    let environment = Environment::sqlite();
+    recorded_job(&*environment.open().await).await;
+    let raw = rusqlite::Connection::open(file_of(&environment)).unwrap();
+    raw.pragma_update(None, "user_version", 7).unwrap();
+    let text = refused(&environment).await;
+    assert!(text.contains("written by another version of maskline"));
+    assert!(text.contains("found 7, this build reads 4"), "{text}");
+    let tables: i64 = raw
+        .query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(tables, 1, "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let environment = Environment::sqlite();
+    let file = file_of(&environment);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let text = "url,label\nhttps://example.org/a.jpg,with_mask\n".repeat(100);
+    fs::write(&file, &text).unwrap();
+    assert!(
+        refused(&environment)
+            .await
+            .contains("damaged or no database")
+    );
+    assert_eq!(fs::read_to_string(&file).unwrap(), text, "left alone");
+}
+
+#[tokio::test]
+async fn a_database_of_something_else_is_refused() {
+    let environment = Environment::sqlite();
+    let file = file_of(&environment);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let raw = rusqlite::Connection::open(&file).unwrap();
+    raw.execute_batch("CREATE TABLE recipes (name TEXT)")
+        .unwrap();
+    assert!(refused(&environment).await.contains("not of maskline"));
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_refused() {
+    let environment = Environment::sqlite();
+    recorded_job(&*environment.open().await).await;
+    let file = file_of(&environment);
+    let whole = fs::read(&file).unwrap();
+    // The header stays, the tables' list goes.
+    let mut damaged = whole.clone();
+    damaged[100..].fill(0xff);
+    for suffix in ["-wal", "-shm"] {
+        let mut beside = file.clone().into_os_string();
+        beside.push(suffix);
+        fs::remove_file(beside).ok();
+    }
+    fs::write(&file, damaged).unwrap();
+    assert!(refused(&environment).await.contains("put back a copy"));
+}
+
+#[tokio::test]
+async fn a_place_that_can_not_be_written_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("file"), "").unwrap();
+    for path in ["file/catalog.db", "."] {
+        let environment = Environment {
+            url: format!("sqlite:{}", folder.path().join(path).display()),
+            _folder: None,
+        };
+        let text = refused(&environment).await;
+        assert!(text.contains("another f"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_that_start_at_once_make_one_catalog() {
+    let environment = Environment::sqlite();
+    let openings = (0..8).map(|_| catalog::open(&environment.url));
+    let catalogs: Vec<_> = join_all(openings)
+        .await
+        .into_iter()
+        .map(|opened| opened.expect("it opens"))
+        .collect();
+    let job = recorded_job(&*catalogs[0]).await;
+    for catalog in &catalogs {
+        assert!(catalog.job(job).await.unwrap().is_some());
+    }
+}
