@@ -12,9 +12,10 @@
 pub mod cli;
 pub mod commands;
 pub mod demo;
-pub mod jaeger;
+mod jaeger;
 pub mod output;
 pub mod places;
 pub mod reopen;
-pub mod tree;
+mod span;
+mod tree;
 pub mod view;

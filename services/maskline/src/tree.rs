@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::jaeger::Span;
+use crate::span::Span;
 
 /// So many spans in a row of the same name that cause no others are one line.
 const FOLD: usize = 4;
@@ -178,24 +178,28 @@ fn described(span: &Span) -> String {
     if let Some(about) = span.text("url.full").or_else(|| span.text("aws.s3.key")) {
         text += &format!(" {}", shortened(about));
     }
-    let number = |name: &str| span.attributes.get(name).and_then(|value| value.as_f64());
-    if let Some(status) = number("http.response.status_code") {
+    if let Some(status) = span.number("http.response.status_code") {
         text += &format!(": {status}");
     }
-    if let Some(attempt) = number("maskline.attempt").filter(|attempt| *attempt > 1.0) {
+    if let Some(attempt) = span
+        .number("maskline.attempt")
+        .filter(|attempt| *attempt > 1.0)
+    {
         text += &format!(", attempt {attempt}");
     }
-    if let Some(epoch) = number("maskline.epoch") {
+    if let Some(epoch) = span.number("maskline.epoch") {
         text += &format!(" {epoch}");
     }
-    if let Some(loss) = number("maskline.validation.loss") {
-        let accuracy = number("maskline.validation.accuracy").unwrap_or_default();
+    if let Some(loss) = span.number("maskline.validation.loss") {
+        let accuracy = span
+            .number("maskline.validation.accuracy")
+            .unwrap_or_default();
         text += &format!(": loss {loss:.3}, accuracy {:.1} %", accuracy * 100.0);
     }
     let exception = span
         .event("exception")
         .map(|event| event.text("exception.message"));
-    let described = span.text("otel.status_description").filter(|_| span.failed);
+    let described = span.status_message.as_deref().filter(|_| span.failed);
     if let Some(error) = exception.or(described) {
         text += &format!(" ✗ {}", shortened(error));
     } else if let Some(rejected) = span.event("rejected") {
@@ -251,7 +255,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::jaeger::Event;
+    use crate::span::Event;
 
     fn span(id: &str, parent: Option<&str>, name: &str, start: u64, duration: u64) -> Span {
         Span {
@@ -259,10 +263,11 @@ mod tests {
             parent: parent.map(str::to_owned),
             service: "maskline-scraper".to_owned(),
             name: name.to_owned(),
-            kind: "internal".to_owned(),
+            kind: "internal",
             start: 1_000_000 + start,
             duration,
             failed: false,
+            status_message: None,
             attributes: Default::default(),
             events: vec![],
             links: vec![],

@@ -12,8 +12,9 @@ use url::Url;
 
 use super::status::find_job;
 use crate::{
-    jaeger::{Jaeger, Span},
+    jaeger::Jaeger,
     places::Places,
+    span::Span,
     tree,
     view::{self, JobView},
 };
@@ -103,7 +104,7 @@ impl Trace {
     fn jaeger(&self) -> Result<Jaeger> {
         let api = Some(&self.jaeger_api).filter(|api| !api.expose().is_empty());
         let api = api.map(|api| url(api, "MASKLINE_JAEGER_API")).transpose()?;
-        Jaeger::at(url(&self.jaeger, "MASKLINE_JAEGER")?)?.asked_at(api)
+        Jaeger::new(url(&self.jaeger, "MASKLINE_JAEGER")?)?.with_api(api)
     }
 
     async fn candidates(&self, catalog: &dyn Catalog) -> Result<Vec<Candidate>> {
@@ -117,7 +118,7 @@ impl Trace {
     }
 
     async fn print(&self, mut traced: Traced, jaeger: &Jaeger, show: bool) -> Result<()> {
-        traced.link = traced.trace_id.as_deref().map(|id| jaeger.page(id));
+        traced.link = traced.trace_id.as_deref().map(|id| jaeger.trace_page(id));
         if let (true, Some(id)) = (show, &traced.trace_id) {
             traced.spans = Some(jaeger.trace(id).await?.unwrap_or_default());
         }
@@ -209,7 +210,7 @@ mod tests {
     fn jaegers_addresses_are_flags_unless_they_hold_a_password() {
         let line = parse(&["--jaeger", "http://pages", "--jaeger-api", "http://api"]);
         let jaeger = line.unwrap().trace.jaeger().unwrap();
-        assert_eq!(jaeger.page("ab").as_str(), "http://pages/trace/ab");
+        assert_eq!(jaeger.trace_page("ab").as_str(), "http://pages/trace/ab");
         for (flag, variable) in [
             ("--jaeger", "MASKLINE_JAEGER"),
             ("--jaeger-api", "MASKLINE_JAEGER_API"),
