@@ -5,16 +5,19 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use maskline_runtime::telemetry;
 
-use crate::commands::{
-    check::CheckArgs,
-    dead_letters::DeadLetters,
-    demo::Demo,
-    enqueue::Enqueue,
-    library::{Datasets, Models, Report, Train},
-    model::{Evaluate, Predict},
-    run::Run,
-    status::{Rejects, Status},
-    trace::Trace,
+use crate::{
+    commands::{
+        check::CheckArgs,
+        dead_letters::DeadLetters,
+        demo::Demo,
+        enqueue::Enqueue,
+        library::{Datasets, Models, Report, Train},
+        model::{Evaluate, Predict},
+        run::Run,
+        status::{Rejects, Status},
+        trace::Trace,
+    },
+    output,
 };
 
 /// From sources of images on the web to a trained face-mask classifier.
@@ -70,9 +73,6 @@ enum Command {
 impl Cli {
     /// Runs the command; errors are printed, and are the exit code.
     pub fn run(self) -> ExitCode {
-        if !matches!(self.command, Command::Run(_) | Command::Demo(_)) {
-            end_with_the_reader();
-        }
         // Whoever runs the services wants to see what they do.
         let default_level = match &self.command {
             Command::Run(_) => "info",
@@ -83,7 +83,7 @@ impl Cli {
             default_level,
         };
         maskline_runtime::launch(settings, async move {
-            match self.command {
+            let result = match self.command {
                 Command::Demo(demo) => demo.run().await,
                 Command::Run(run) => run.run().await,
                 Command::Enqueue(enqueue) => enqueue.run().await,
@@ -98,53 +98,8 @@ impl Cli {
                 Command::Check(check) => crate::commands::check::check(check).await,
                 Command::Evaluate(evaluate) => evaluate.run().await,
                 Command::Predict(predict) => predict.run().await,
-            }
+            };
+            output::unless_closed(result)
         })
-    }
-}
-
-/// Ends the process quietly once nobody reads its output any more, as in
-/// `maskline rejects JOB | head`. The signal for that is also raised by a write to a
-/// server that has gone away, which is an error to whoever writes and no more.
-fn end_with_the_reader() {
-    extern "C" fn pipe_broke(signal: libc::c_int) {
-        let mut output = libc::pollfd {
-            fd: libc::STDOUT_FILENO,
-            events: 0,
-            revents: 0,
-        };
-        // SAFETY: a signal handler may call these three, and `output` is one pollfd.
-        unsafe {
-            // Asked for nothing, it tells only of a broken end.
-            if libc::poll(&raw mut output, 1, 0) > 0 {
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
-        }
-    }
-    let handler = pipe_broke as extern "C" fn(libc::c_int);
-    // SAFETY: the handler does nothing that a signal handler may not.
-    unsafe {
-        libc::signal(libc::SIGPIPE, handler as libc::sighandler_t);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        io::{ErrorKind, IoSlice, Write},
-        os::unix::net::UnixStream,
-    };
-
-    use super::*;
-
-    #[test]
-    fn a_server_that_goes_away_is_an_error_and_not_the_end() {
-        end_with_the_reader();
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
-        drop(theirs);
-        // As HTTP clients write: the system is not told to spare us the signal.
-        let written = ours.write_vectored(&[IoSlice::new(b"GET "), IoSlice::new(b"/")]);
-        assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -1,13 +1,55 @@
-//! What a person sees: tables, and how far things are.
+//! What a person sees: lines and tables on standard output, and how far things are.
 
-use std::{io::IsTerminal, time::Duration};
+use std::{
+    fmt::Display,
+    io::{self, ErrorKind, IsTerminal, Write},
+    time::Duration,
+};
 
+use anyhow::{Context, Result};
 use comfy_table::{
     Cell, CellAlignment, LineStyle, Table, TableStyle, presets::UTF8_HORIZONTAL_ONLY,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use thiserror::Error;
 
 use crate::view::{JobView, RunView};
+
+/// The reader of standard output has gone away, as in `maskline rejects JOB | head`.
+///
+/// This is an error of its own, because a broken connection to a server is a broken pipe,
+/// too, and that must be reported.
+#[derive(Debug, Error)]
+#[error("nobody reads the output any more")]
+struct OutputClosed;
+
+/// Prints a text and a line's end on standard output.
+pub(crate) fn print(text: impl Display) -> Result<()> {
+    match writeln!(io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        written => written.context("standard output can't be written to"),
+    }
+}
+
+/// Prints a value as one line of JSON.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    print(serde_json::to_string(value)?)
+}
+
+/// Prints a remark on standard error. That nobody reads it ends no command.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Turns the error of a command into success if it is only that nobody reads its output
+/// any more.
+pub(crate) fn unless_closed(result: Result<()>) -> Result<()> {
+    match result {
+        Err(error) if error.is::<OutputClosed>() => Ok(()),
+        other => other,
+    }
+}
 
 /// A line above and below, and one under the heading.
 const STYLE: TableStyle = UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
@@ -131,7 +173,7 @@ impl Progress {
             bar.set_position(done);
             bar.set_message(what);
         } else if self.said != what {
-            eprintln!("{what} ({done} of {of})");
+            note(format!("{what} ({done} of {of})"));
             self.said = what;
         }
     }
@@ -139,8 +181,8 @@ impl Progress {
     /// A line of text that stays, above the bar.
     pub fn say(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| note(text)),
+            None => note(text),
         }
     }
 
@@ -177,4 +219,18 @@ fn step(view: &JobView) -> (u64, u64, String) {
         books.found,
         format!("candidates ended, {}", view.state.name()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_goes_away_is_an_error_and_not_the_end() {
+        let by_server = io::Error::from(ErrorKind::BrokenPipe);
+        let by_server = Err(by_server).context("the catalog does not answer");
+        assert!(unless_closed(by_server).is_err());
+        let by_reader = Err(OutputClosed).context("the jobs can't be listed");
+        assert!(unless_closed(by_reader).is_ok());
+    }
 }

@@ -120,36 +120,35 @@ impl DeadLetters {
                 let broker = places.broker().await?;
                 let letters = broker.dead_letters(limit).await?;
                 if json {
-                    letters
-                        .iter()
-                        .for_each(|letter| println!("{}", as_json(letter)));
+                    for letter in &letters {
+                        output::print(as_json(letter))?;
+                    }
+                    Ok(())
                 } else if letters.is_empty() {
-                    println!("No dead letters.");
+                    output::print("No dead letters.")
                 } else {
-                    println!("{}", table(&letters));
+                    output::print(table(&letters))
                 }
             }
             Verb::Show { id, places } => {
                 let broker = places.broker().await?;
                 let letters = all(broker.as_ref()).await?;
                 let letter = find(&letters, &id)?;
-                println!("{}", serde_json::to_string_pretty(&as_json(letter))?);
+                output::print(serde_json::to_string_pretty(&as_json(letter))?)
             }
             Verb::Replay { which, places } => {
                 let connections = places.connect().await?;
-                replay(&which, &connections).await?;
+                let replayed = replay(&which, &connections).await;
                 connections.close().await;
+                replayed
             }
             Verb::Drop { which, places } => {
                 let broker = places.broker().await?;
                 let ids = which.ids(broker.as_ref()).await?;
-                println!(
-                    "{} removed",
-                    broker.drop_dead_letters(ids.as_deref()).await?
-                );
+                let removed = broker.drop_dead_letters(ids.as_deref()).await?;
+                output::print(format!("{removed} removed"))
             }
         }
-        Ok(())
     }
 }
 
@@ -158,17 +157,20 @@ async fn replay(which: &Which, connections: &Connections) -> Result<()> {
     let letters = which.letters(broker).await?;
     let reopened = reopen::reopen(connections.catalog(), &letters).await?;
     let sent = broker.replay(Some(&reopened.ready)).await?;
-    println!("{sent} sent back");
+    let mut text = format!("{sent} sent back");
     for job in &reopened.jobs {
-        println!("Job {job} had ended without them: its dataset is frozen anew when they have.");
+        text += &format!(
+            "\nJob {job} had ended without them: its dataset is frozen anew when they have."
+        );
     }
+    let printed = output::print(text);
     if let Some(job) = reopened.early.first() {
         bail!(
             "job {job} has not heard yet that it failed, and its letter stays: replay it when \
              `maskline status {job}` says so"
         );
     }
-    Ok(())
+    printed
 }
 
 fn table(letters: &[DeadLetter]) -> comfy_table::Table {

@@ -78,10 +78,9 @@ impl Demo {
         let began = Instant::now();
         let services = self.services()?;
         let stop = maskline_runtime::stop_on_signals()?;
-        let say = |text: String| {
-            if !self.json {
-                println!("{text}");
-            }
+        let say = |text: String| match self.json {
+            true => Ok(()),
+            false => output::print(text),
         };
         let recipe = Recipe {
             faces: self.faces,
@@ -94,19 +93,19 @@ impl Demo {
         let list = site.serve().await?;
         say(format!(
             "Drew {candidates} files, good and bad, and serve them at {list}"
-        ));
+        ))?;
 
         let broker = services.runtime.at.open_broker().await?;
         let stores = services.storage.open(&services.runtime.at.data).await?;
         let started = services.start(StageName::value_variants()).await?;
+        say(format!(
+            "Five services run in this process; everything lies in {}",
+            self.data.display()
+        ))?;
         let mut running = {
             let (args, broker, stop) = (services.runtime.clone(), broker.clone(), stop.clone());
             tokio::spawn(async move { maskline_runtime::run(started, &args, broker, stop).await })
         };
-        say(format!(
-            "Five services run in this process; everything lies in {}",
-            self.data.display()
-        ));
 
         let job = self.job(Location::Url(list));
         let catalog = stores.catalog.as_ref();
@@ -130,27 +129,24 @@ impl Demo {
             .into_iter()
             .filter(|model| view.runs.iter().any(|run| run.id == model.id))
             .collect();
-        if self.json {
-            println!("{}", serde_json::to_string(&view)?);
+        let printed = if self.json {
+            output::print_json(&view)
         } else {
-            println!("\n{}\n\n{}", output::job(&view), models_table(&models));
+            let mut text = format!("\n{}\n\n{}\n", output::job(&view), models_table(&models));
             for model in &models {
-                println!(
-                    "The report: {}",
-                    stores
-                        .objects
-                        .locate(&ObjectKey::model(model.id, "report.html")?)
-                );
+                let report = ObjectKey::model(model.id, "report.html")?;
+                text += &format!("The report: {}\n", stores.objects.locate(&report));
             }
-            println!("Done in {:.0} s.", began.elapsed().as_secs_f64());
-        }
+            let seconds = began.elapsed().as_secs_f64();
+            output::print(format!("{text}Done in {seconds:.0} s."))
+        };
         view.succeeded()?;
         if view.books.stored != stored || view.books.rejected != rejected.values().sum::<u64>() {
             bail!(
                 "the books are not what was drawn: {stored} good images and {rejected:?} were expected"
             );
         }
-        Ok(())
+        printed
     }
 
     /// The services with their own defaults, but for what the demo needs.

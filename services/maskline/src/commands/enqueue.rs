@@ -172,15 +172,19 @@ impl Enqueue {
         enqueue(&job, connections.catalog(), &connections.sender()).await?;
         if order.wait {
             let view = wait(connections.catalog(), job.id).await?;
-            print(&view, order.json)?;
-            view.succeeded()?;
-        } else if order.json {
-            println!("{}", serde_json::json!({ "id": job.id }));
-        } else {
-            println!("{}", job.id);
-            eprintln!("Follow it with: maskline status {} --watch", job.id);
+            connections.close().await;
+            let printed = print(&view, order.json);
+            return view.succeeded().and(printed);
         }
         connections.close().await;
+        if order.json {
+            return output::print(serde_json::json!({ "id": job.id }));
+        }
+        output::print(job.id)?;
+        output::note(format!(
+            "Follow it with: maskline status {} --watch",
+            job.id
+        ));
         Ok(())
     }
 }
@@ -295,12 +299,10 @@ pub async fn wait(catalog: &dyn Catalog, job: JobId) -> Result<JobView> {
 }
 
 fn print(view: &JobView, json: bool) -> Result<()> {
-    if json {
-        println!("{}", serde_json::to_string(view)?);
-    } else {
-        println!("{}", output::job(view));
+    match json {
+        true => output::print_json(view),
+        false => output::print(output::job(view)),
     }
-    Ok(())
 }
 
 /// Absolute, because the services run in folders of their own.

@@ -46,8 +46,9 @@ impl Datasets {
             return Ok(());
         }
         if datasets.is_empty() {
-            println!("No datasets yet: one is frozen when all images of a job have ended.");
-            return Ok(());
+            return output::print(
+                "No datasets yet: one is frozen when all images of a job have ended.",
+            );
         }
         let mut table = output::table(&[
             "dataset",
@@ -68,8 +69,7 @@ impl Datasets {
                 Cell::new(place(&dataset.id)?),
             ]);
         }
-        println!("{table}");
-        Ok(())
+        output::print(table)
     }
 }
 
@@ -104,11 +104,11 @@ impl Models {
             return Ok(());
         }
         if models.is_empty() {
-            println!("No models yet: `maskline train --help` says how to ask for one.");
-            return Ok(());
+            return output::print(
+                "No models yet: `maskline train --help` says how to ask for one.",
+            );
         }
-        println!("{}", models_table(&models));
-        Ok(())
+        output::print(models_table(&models))
     }
 }
 
@@ -160,28 +160,18 @@ impl Report {
                 .objects
                 .get(&ObjectKey::model(id, "report.json")?)
                 .await?;
-            println!("{}", String::from_utf8_lossy(&json));
-            return Ok(());
+            return output::print(String::from_utf8_lossy(&json));
         }
         let key = ObjectKey::model(id, "report.html")?;
         if let Some(out) = self.out {
             let page = stores.objects.get(&key).await?;
             std::fs::write(&out, page)
                 .with_context(|| format!("{} can't be written", out.display()))?;
-            println!("{}", out.display());
-        } else {
-            println!(
-                "{}",
-                models_table(
-                    &models
-                        .into_iter()
-                        .filter(|model| model.id == id)
-                        .collect::<Vec<_>>()
-                )
-            );
-            println!("{}", stores.objects.locate(&key));
+            return output::print(out.display());
         }
-        Ok(())
+        let model: Vec<_> = models.into_iter().filter(|model| model.id == id).collect();
+        output::print(models_table(&model))?;
+        output::print(stores.objects.locate(&key))
     }
 }
 
@@ -236,9 +226,9 @@ impl Train {
         connections.close().await;
         for (network, id) in runs {
             if self.json {
-                println!("{}", serde_json::json!({ "id": id, "network": network }));
+                output::print(serde_json::json!({ "id": id, "network": network }))?;
             } else {
-                println!("{id}");
+                output::print(id)?;
             }
         }
         Ok(())
@@ -258,6 +248,5 @@ fn print_located<T: Serialize>(record: &T, place: String) -> Result<()> {
         record,
         r#where: place,
     };
-    println!("{}", serde_json::to_string(&located)?);
-    Ok(())
+    output::print_json(&located)
 }

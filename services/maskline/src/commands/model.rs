@@ -105,20 +105,19 @@ impl Evaluate {
         let evaluation =
             tokio::task::spawn_blocking(move || evaluate(&classifier, &files)).await??;
         if self.json {
-            println!("{}", serde_json::to_string(&evaluation)?);
-            return Ok(());
+            return output::print_json(&evaluation);
         }
         for skipped in &evaluation.skipped {
-            eprintln!("{}: skipped: {}", skipped.path.display(), skipped.problem);
+            let (path, problem) = (skipped.path.display(), &skipped.problem);
+            output::note(format!("{path}: skipped: {problem}"));
         }
-        println!(
+        output::print(format!(
             "{} images, accuracy {}, loss {:.4}",
             evaluation.images,
             percent(Some(evaluation.accuracy as f32)),
             evaluation.loss
-        );
-        println!("{}", confusion_table(&evaluation));
-        Ok(())
+        ))?;
+        output::print(confusion_table(&evaluation))
     }
 }
 
@@ -267,7 +266,7 @@ impl Predict {
                         problem: Some(problem),
                     },
                 };
-                println!("{}", self.line(&prediction)?);
+                output::print(self.line(&prediction)?)?;
             }
         }
         if problems > 0 {

@@ -56,17 +56,13 @@ impl Status {
 
     fn print(&self, views: &[JobView]) -> Result<()> {
         if self.json {
-            for view in views {
-                println!("{}", serde_json::to_string(view)?);
-            }
-            return Ok(());
+            return views.iter().try_for_each(output::print_json);
         }
         match views {
-            [] => println!("No jobs yet: `maskline enqueue --help` says how to begin one."),
-            [view] => println!("{}", output::job(view)),
-            views => println!("{}", overview(views)),
+            [] => output::print("No jobs yet: `maskline enqueue --help` says how to begin one."),
+            [view] => output::print(output::job(view)),
+            views => output::print(overview(views)),
         }
-        Ok(())
     }
 }
 
@@ -143,7 +139,9 @@ impl Rejects {
                     [] => "nothing was rejected".to_owned(),
                     codes => format!("its reasons are {}", codes.join(", ")),
                 };
-                eprintln!("Job {job} rejected nothing for {wanted}: {there_are}.");
+                output::note(format!(
+                    "Job {job} rejected nothing for {wanted}: {there_are}."
+                ));
                 return Ok(());
             }
         }
@@ -152,14 +150,10 @@ impl Rejects {
             loop {
                 let page = catalog.candidates_in(job, state, after, PAGE).await?;
                 for candidate in page.iter().filter(|candidate| self.wants(candidate)) {
-                    println!(
-                        "{}",
-                        if self.json {
-                            serde_json::to_string(candidate)?
-                        } else {
-                            line(candidate)
-                        }
-                    );
+                    match self.json {
+                        true => output::print_json(candidate)?,
+                        false => output::print(line(candidate))?,
+                    }
                 }
                 after = page.last().map(|candidate| candidate.id);
                 if page.len() < PAGE {

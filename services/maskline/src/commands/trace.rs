@@ -13,6 +13,7 @@ use url::Url;
 use super::status::find_job;
 use crate::{
     jaeger::Jaeger,
+    output,
     places::Places,
     span::Span,
     tree,
@@ -123,10 +124,9 @@ impl Trace {
             traced.spans = Some(jaeger.trace(id).await?.unwrap_or_default());
         }
         match self.json {
-            true => println!("{}", serde_json::to_string(&traced)?),
-            false => println!("{}", traced.text()),
+            true => output::print_json(&traced),
+            false => output::print(traced.text()),
         }
-        Ok(())
     }
 }
 
