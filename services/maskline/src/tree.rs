@@ -11,6 +11,26 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::span::Span;
 
+/// Names of the events that the tree shows.
+mod event {
+    pub(super) const EXCEPTION: &str = "exception";
+    pub(super) const REJECTED: &str = "rejected";
+}
+
+/// Keys of the attributes that the tree shows.
+mod attribute {
+    pub(super) const ATTEMPT: &str = "maskline.attempt";
+    pub(super) const AWS_S3_KEY: &str = "aws.s3.key";
+    pub(super) const EPOCH: &str = "maskline.epoch";
+    pub(super) const EXCEPTION_MESSAGE: &str = "exception.message";
+    pub(super) const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+    pub(super) const REJECTION_DETAIL: &str = "maskline.rejection.detail";
+    pub(super) const REJECTION_REASON: &str = "maskline.rejection.reason";
+    pub(super) const URL_FULL: &str = "url.full";
+    pub(super) const VALIDATION_ACCURACY: &str = "maskline.validation.accuracy";
+    pub(super) const VALIDATION_LOSS: &str = "maskline.validation.loss";
+}
+
 /// So many spans in a row of the same name that cause no others are one line.
 const FOLD: usize = 4;
 
@@ -166,8 +186,8 @@ fn line(spans: &[&Span], begin: u64) -> Line {
 
 fn mark(span: &Span) -> Mark {
     match () {
-        () if span.failed || span.event("exception").is_some() => Mark::Failed,
-        () if span.event("rejected").is_some() => Mark::Rejected,
+        () if span.failed || span.event(event::EXCEPTION).is_some() => Mark::Failed,
+        () if span.event(event::REJECTED).is_some() => Mark::Rejected,
         () => Mark::Plain,
     }
 }
@@ -175,36 +195,39 @@ fn mark(span: &Span) -> Mark {
 /// The name, what it was about, and how it ended where that was not well.
 fn described(span: &Span) -> String {
     let mut text = span.name.clone();
-    if let Some(about) = span.text("url.full").or_else(|| span.text("aws.s3.key")) {
+    if let Some(about) = span
+        .text(attribute::URL_FULL)
+        .or_else(|| span.text(attribute::AWS_S3_KEY))
+    {
         text += &format!(" {}", shortened(about));
     }
-    if let Some(status) = span.number("http.response.status_code") {
+    if let Some(status) = span.number(attribute::HTTP_RESPONSE_STATUS_CODE) {
         text += &format!(": {status}");
     }
     if let Some(attempt) = span
-        .number("maskline.attempt")
+        .number(attribute::ATTEMPT)
         .filter(|attempt| *attempt > 1.0)
     {
         text += &format!(", attempt {attempt}");
     }
-    if let Some(epoch) = span.number("maskline.epoch") {
+    if let Some(epoch) = span.number(attribute::EPOCH) {
         text += &format!(" {epoch}");
     }
-    if let Some(loss) = span.number("maskline.validation.loss") {
+    if let Some(loss) = span.number(attribute::VALIDATION_LOSS) {
         let accuracy = span
-            .number("maskline.validation.accuracy")
+            .number(attribute::VALIDATION_ACCURACY)
             .unwrap_or_default();
         text += &format!(": loss {loss:.3}, accuracy {:.1} %", accuracy * 100.0);
     }
     let exception = span
-        .event("exception")
-        .map(|event| event.text("exception.message"));
+        .event(event::EXCEPTION)
+        .map(|event| event.text(attribute::EXCEPTION_MESSAGE));
     let described = span.status_message.as_deref().filter(|_| span.failed);
     if let Some(error) = exception.or(described) {
         text += &format!(" ✗ {}", shortened(error));
-    } else if let Some(rejected) = span.event("rejected") {
-        let reason = rejected.text("maskline.rejection.reason");
-        let detail = rejected.text("maskline.rejection.detail");
+    } else if let Some(rejected) = span.event(event::REJECTED) {
+        let reason = rejected.text(attribute::REJECTION_REASON);
+        let detail = rejected.text(attribute::REJECTION_DETAIL);
         text += &format!(" ✗ rejected: {reason}");
         // Some details begin with the reason's name.
         match detail.strip_prefix(reason).unwrap_or(detail) {
