@@ -1,4 +1,4 @@
-//! The command line.
+//! The command line: its commands, and what is common to all of them.
 
 use std::process::ExitCode;
 
@@ -8,22 +8,26 @@ use maskline_runtime::telemetry;
 use crate::{
     commands::{
         check::CheckArgs,
+        datasets::Datasets,
         dead_letters::DeadLetters,
         demo::Demo,
         enqueue::Enqueue,
-        library::{Datasets, Models, Report, Train},
         model::{Evaluate, Predict},
+        models::Models,
+        rejects::Rejects,
+        report::Report,
         run::Run,
-        status::{Rejects, Status},
+        status::Status,
         trace::Trace,
+        train::Train,
     },
     output,
 };
 
-/// From sources of images on the web to a trained face-mask classifier.
+/// Turns sources of images on the web into a trained face-mask classifier.
 ///
-/// Without addresses everything lives in ./maskline-data, shared by every
-/// process that is started in this folder.
+/// If no addresses are given, everything is kept in ./maskline-data, which all
+/// processes share that are started in this folder.
 #[derive(Debug, Parser)]
 #[command(
     name = "maskline",
@@ -40,40 +44,40 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything at once on drawn faces: pipeline, training, report
+    /// Try everything at once on drawn faces: pipeline, training, report
     Demo(Demo),
-    /// Run the services in this process, until stopped
+    /// Run the services in this process until they are stopped
     Run(Run),
     /// Turn a source of images into a job
     Enqueue(Enqueue),
-    /// How far the jobs are, and their books
+    /// Show how far the jobs are, and their counts
     Status(Status),
-    /// What a job rejected or gave up, and why
+    /// List the candidates of a job that were rejected or have failed, and why
     Rejects(Rejects),
-    /// The trace of an image and of its job
+    /// Show the trace of an image and of its job
     Trace(Trace),
-    /// The frozen datasets
+    /// List the frozen datasets
     Datasets(Datasets),
-    /// The published models
+    /// List the published models
     Models(Models),
-    /// Where a run's report lies
+    /// Show where the report of a training run is
     Report(Report),
     /// Ask the trainers for more runs on a dataset
     Train(Train),
-    /// Messages that were given up
+    /// List, replay or drop the messages that the services gave up
     DeadLetters(DeadLetters),
-    /// The validator's verdict on local files, without a pipeline
+    /// Print the validator's verdict on local files, without a pipeline
     Check(CheckArgs),
-    /// How well a model does on a folder of classes
+    /// Measure how well a model does on a folder with a folder for each class
     Evaluate(Evaluate),
-    /// What a model thinks of files
+    /// Print what a model predicts for files
     Predict(Predict),
 }
 
 impl Cli {
-    /// Runs the command; errors are printed, and are the exit code.
+    /// Runs the command. An error is printed and makes the exit code a failure.
     pub fn run(self) -> ExitCode {
-        // Whoever runs the services wants to see what they do.
+        // A person who runs the services wants to see what they do.
         let default_level = match &self.command {
             Command::Run(_) => "info",
             _ => "warn",
@@ -94,7 +98,7 @@ impl Cli {
                 Command::Models(models) => models.run().await,
                 Command::Report(report) => report.run().await,
                 Command::Train(train) => train.run().await,
-                Command::DeadLetters(letters) => letters.run().await,
+                Command::DeadLetters(dead_letters) => dead_letters.run().await,
                 Command::Check(check) => crate::commands::check::check(check).await,
                 Command::Evaluate(evaluate) => evaluate.run().await,
                 Command::Predict(predict) => predict.run().await,

@@ -11,20 +11,19 @@ use maskline_runtime::Sender;
 use maskline_storage::records::{Job, JobState, SplitSettings, now};
 
 use super::{
-    enqueue,
-    library::models_table,
-    run::{Services, StageName},
+    enqueue, models,
+    run::{ServiceName, Services},
 };
 use crate::{
     demo::site::{CLASSES, Recipe, Site},
-    output,
+    job_summary, lookup, output,
 };
 
 /// Draws faces with and without masks, mixes dirt in, serves them over HTTP on
 /// this machine and sends them through the whole pipeline.
 #[derive(Debug, Args)]
-pub struct Demo {
-    /// Where the demo keeps everything
+pub(crate) struct Demo {
+    /// The folder in which the demo keeps everything
     #[arg(
         long,
         env = "MASKLINE_DATA",
@@ -32,11 +31,11 @@ pub struct Demo {
         default_value = "./maskline-data"
     )]
     data: PathBuf,
-    /// Faces drawn of each class
+    /// The number of faces to draw of each class
     #[arg(long, default_value_t = Recipe::default().faces,
         value_parser = clap::value_parser!(u32).range(10..=100_000))]
     faces: u32,
-    /// Files of each kind of dirt
+    /// The number of files of each kind of dirt
     #[arg(long, default_value_t = Recipe::default().dirt)]
     dirt: u32,
     /// The networks to train: mobilenet_v2, mobilenet_v3_small, mnasnet1_0,
@@ -52,21 +51,21 @@ pub struct Demo {
     #[arg(long, default_value_t = EPOCHS,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: u32,
-    /// Of the drawing, the split and the training
+    /// The seed of the drawing, the split and the training
     #[arg(long, default_value_t = Recipe::default().seed)]
     seed: u64,
-    /// Print one JSON object at the end
+    /// Print only the job, as one line of JSON at the end
     #[arg(long)]
     json: bool,
 }
 
-/// Enough for drawn faces, and no more than two minutes on two cores.
+/// So many epochs are enough for drawn faces, and take at most two minutes on two cores.
 const EPOCHS: u32 = 24;
 
-/// Drawn faces are simple: less than the usual size will do.
+/// Drawn faces are simple: an input smaller than usual is enough.
 const PIXELS: u32 = 80;
 
-/// The services' flags on their own.
+/// A command line of nothing but the services' flags.
 #[derive(Parser)]
 struct Flags {
     #[command(flatten)]
@@ -74,7 +73,7 @@ struct Flags {
 }
 
 impl Demo {
-    pub async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let began = Instant::now();
         let services = self.services()?;
         let stop = maskline_runtime::stop_on_signals()?;
@@ -97,7 +96,7 @@ impl Demo {
 
         let broker = services.runtime.at.open_broker().await?;
         let stores = services.storage.open(&services.runtime.at.data).await?;
-        let started = services.start(StageName::value_variants()).await?;
+        let started = services.start(ServiceName::value_variants()).await?;
         say(format!(
             "Five services run in this process; everything lies in {}",
             self.data.display()
@@ -109,31 +108,35 @@ impl Demo {
 
         let job = self.job(Location::Url(list));
         let catalog = stores.catalog.as_ref();
-        enqueue::enqueue(&job, catalog, &Sender::new(broker.clone())).await?;
+        enqueue::submit(&job, catalog, &Sender::new(broker.clone())).await?;
         let ended = tokio::select! {
-            view = stop.run_until_cancelled(enqueue::wait(catalog, job.id)) => {
+            view = stop.run_until_cancelled(enqueue::wait_for_end(catalog, job.id)) => {
                 stop.cancel();
                 (&mut running).await.context("the services failed")??;
-                view.context("stopped before the end: `maskline run` goes on with it")?
+                view.context("the demo was stopped before its end: `maskline run` goes on with its job")?
             }
             stopped = &mut running => {
                 stopped.context("the services failed")??;
-                bail!("the services stopped before the end")
+                bail!("the services stopped before the end: `maskline run` goes on with the job")
             }
         };
         broker.close().await;
         let view = ended?;
 
-        let models = stores.catalog.models(1000).await?;
-        let models: Vec<_> = models
+        let all = stores.catalog.models(lookup::ALL).await?;
+        let trained: Vec<_> = all
             .into_iter()
             .filter(|model| view.runs.iter().any(|run| run.id == model.id))
             .collect();
         let printed = if self.json {
             output::print_json(&view)
         } else {
-            let mut text = format!("\n{}\n\n{}\n", output::job(&view), models_table(&models));
-            for model in &models {
+            let mut text = format!(
+                "\n{}\n\n{}\n",
+                job_summary::summary(&view),
+                models::table(&trained)
+            );
+            for model in &trained {
                 let report = ObjectKey::model(model.id, "report.html")?;
                 text += &format!("The report: {}\n", stores.objects.locate(&report));
             }
@@ -141,15 +144,16 @@ impl Demo {
             output::print(format!("{text}Done in {seconds:.0} s."))
         };
         view.succeeded()?;
-        if view.books.stored != stored || view.books.rejected != rejected.values().sum::<u64>() {
+        if view.counts.stored != stored || view.counts.rejected != rejected.values().sum::<u64>() {
             bail!(
-                "the books are not what was drawn: {stored} good images and {rejected:?} were expected"
+                "the counts are not those of what was drawn: expected were {stored} stored images, \
+                 and rejected {rejected:?}"
             );
         }
         printed
     }
 
-    /// The services with their own defaults, but for what the demo needs.
+    /// The services with their own defaults, except for what the demo needs.
     fn services(&self) -> Result<Services> {
         let data = self.data.to_str().context("--data must be UTF-8")?;
         let flags = [
