@@ -16,7 +16,7 @@ use maskline_storage::{
 use tracing::Instrument;
 use url::Url;
 
-use super::training_args::TrainingArgs;
+use super::training_args::{TrainingArgs, network_names};
 use crate::{
     connection::ConnectionArgs,
     job_progress::JobProgress,
@@ -79,9 +79,8 @@ struct JobArgs {
     /// The classes of the dataset; an image of another class is rejected
     #[arg(long, value_delimiter = ',', default_value = "with_mask,without_mask")]
     classes: Vec<Label>,
-    /// The networks to train when the dataset is frozen: mobilenet_v2,
-    /// mobilenet_v3_small, mnasnet1_0, efficientnet_b0
-    #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
+    /// The networks to train when the dataset is frozen
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network_names())]
     train: Vec<NetworkName>,
     #[command(flatten)]
     training: TrainingArgs,

@@ -5,16 +5,21 @@ use clap::Args;
 use maskline_messages::{NetworkName, RunId, TrainingRequested};
 use maskline_storage::StorageError;
 
-use super::training_args::TrainingArgs;
+use super::training_args::{TrainingArgs, network_names};
 use crate::{connection::ConnectionArgs, lookup, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct Train {
     /// The id of a dataset or its beginning
     dataset: String,
-    /// The networks, each of which becomes a run: mobilenet_v2, mobilenet_v3_small,
-    /// mnasnet1_0, efficientnet_b0
-    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', required = true)]
+    /// The networks, each of which becomes a run
+    #[arg(
+        long,
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = network_names(),
+        required = true
+    )]
     network: Vec<NetworkName>,
     #[command(flatten)]
     training: TrainingArgs,

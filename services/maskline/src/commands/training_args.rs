@@ -1,8 +1,17 @@
-//! The flags for the settings of a training run.
+//! The flags for the networks and the settings of training runs.
 
 use anyhow::Result;
-use clap::Args;
-use maskline_messages::{Optimizer, TrainingSettings};
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use maskline_messages::{NetworkName, Optimizer, TrainingSettings};
+
+/// Parses a flag that names a network. `--help` and errors list the networks that there are.
+pub(super) fn network_names() -> impl TypedValueParser<Value = NetworkName> {
+    let names = PossibleValuesParser::new(NetworkName::ALL.map(NetworkName::as_str));
+    names.map(|name| name.parse().expect("it is one of the names"))
+}
 
 /// The settings that a person can choose. The others have their defaults.
 #[derive(Debug, Clone, Args)]
