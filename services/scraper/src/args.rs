@@ -6,7 +6,7 @@ use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::{StorageArgs, catalog_answers, objects_answer};
 
 use crate::{
-    fetch::{Fetcher, Limits},
+    fetch::{FetchLimits, Fetcher},
     stage::Scraper,
 };
 
@@ -69,10 +69,10 @@ pub struct FetchArgs {
 }
 
 impl FetchArgs {
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> FetchLimits {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let bytes = u64::from(self.max_mib) << 20;
-        Limits {
+        FetchLimits {
             bytes,
             bytes_in_flight: bytes.max(32 << 20),
             connect_timeout: seconds(self.connect_timeout),

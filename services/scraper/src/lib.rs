@@ -9,7 +9,7 @@
 mod args;
 pub mod expand;
 pub mod fetch;
-pub mod stage;
+mod stage;
 
 pub use args::{Args, FetchArgs, service};
 

@@ -17,7 +17,7 @@ use maskline_storage::{
 
 use crate::{
     NAME,
-    expand::{ExpandError, Expander, Found, Step},
+    expand::{ExpandError, Expander, ExpansionStep, SourceCandidate},
     fetch::Fetcher,
 };
 
@@ -105,9 +105,12 @@ impl Scraper {
                 return Err(Failure::Retry { error, after });
             }
         };
-        let Step { found, next } = step;
+        let ExpansionStep {
+            candidates: found,
+            next_cursor,
+        } = step;
         let by_column = matches!(request.labeling, Some(Labeling::Column));
-        let id = |found: &Found| match &found.label {
+        let id = |found: &SourceCandidate| match &found.label {
             Some(label) if by_column => CandidateId::of_labelled(job, &found.location, label),
             _ => CandidateId::of(job, &found.location),
         };
@@ -122,12 +125,12 @@ impl Scraper {
             .collect();
         self.candidates.add_candidates(&candidates).await?;
         let so_far = request.found + found.len() as u64;
-        tracing::info!(%job, source = %request.source, found = so_far, more = next.is_some(), "expanded");
+        tracing::info!(%job, source = %request.source, found = so_far, more = next_cursor.is_some(), "expanded");
         let messages = found
             .into_iter()
             .map(|found| found_message(job, id(&found), found));
         let outcome = Outcome::send_all(messages.collect());
-        Ok(match next {
+        Ok(match next_cursor {
             Some(cursor) => outcome.then(SourceRequested {
                 cursor: Some(cursor),
                 found: so_far,
@@ -179,7 +182,7 @@ impl Scraper {
     }
 }
 
-fn found_message(job: JobId, candidate: CandidateId, found: Found) -> Message {
+fn found_message(job: JobId, candidate: CandidateId, found: SourceCandidate) -> Message {
     match found.rejected {
         Some(reason) => rejection(job, candidate, reason).into(),
         None => CandidateFound {
