@@ -93,6 +93,21 @@ fn another_seed_is_another_dataset() {
     );
 }
 
+/// The expected id was computed from the rules by a program of its own.
+#[test]
+fn the_same_images_are_the_same_dataset_in_every_version_of_maskline() {
+    let mut facts: Vec<_> = (0..10).map(|n| distinct(n, "with_mask")).collect();
+    facts.extend((10..15).map(|n| distinct(n, "without_mask")));
+    facts.push(fact(20, "with_mask", facts[3].phash ^ 1));
+    facts.push(fact(21, "with_mask", facts[12].phash ^ 1));
+    let plan = plan(facts, &SplitSettings::default());
+    assert_eq!((plan.near_duplicate_groups, plan.set_aside), (2, 2));
+    assert_eq!(
+        plan.id.to_string(),
+        "13834e7058267e40915b271811458a2f37566151a3cfe6ae2bd662bb04ceb594"
+    );
+}
+
 #[test]
 fn two_groups_of_a_class_are_never_on_one_side() {
     for names in [[0, 1], [2, 3], [4, 5], [6, 7]] {

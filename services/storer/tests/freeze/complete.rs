@@ -14,23 +14,11 @@ async fn a_job_is_frozen_when_nothing_is_in_flight_and_not_before() {
     for (number, candidate) in candidates.iter().skip(1).enumerate() {
         environment.store(job, *candidate, number as u64 + 1).await;
     }
-    assert!(
-        !environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(!environment.freeze().await);
     assert_eq!(environment.state(job).await.state, JobState::Running);
 
     environment.store(job, candidates[0], 0).await;
-    assert!(
-        environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(environment.freeze().await);
     let frozen = environment.state(job).await;
     assert_eq!(frozen.state, JobState::Frozen);
     let (ready, waiting) = environment.announced().await;
@@ -39,14 +27,7 @@ async fn a_job_is_frozen_when_nothing_is_in_flight_and_not_before() {
         (frozen.dataset, frozen.train)
     );
     assert_eq!(waiting, 0);
-    assert!(
-        !environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap(),
-        "once"
-    );
+    assert!(!environment.freeze().await, "once");
 }
 
 #[tokio::test]
@@ -68,13 +49,7 @@ async fn a_frozen_job_is_announced_again_without_being_planned_again() {
     let settled = settled.expect("nothing is in flight");
     let freezing = environment.stores.catalog.freeze(twin, &dataset, settled);
     freezing.await.unwrap();
-    assert!(
-        environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(environment.freeze().await);
     let (again, _) = environment.announced().await;
     assert_eq!((again.job, again.dataset), (twin, first.dataset));
     assert_eq!(
@@ -99,13 +74,7 @@ async fn an_error_about_one_job_does_not_hold_up_another() {
         environment.store(job, *candidate, number as u64).await;
     }
     environment.expanded(job).await;
-    assert!(
-        environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(environment.freeze().await);
     assert_eq!(environment.state(job).await.state, JobState::Frozen);
     let error = environment
         .freezer
@@ -123,13 +92,7 @@ async fn a_job_without_accepted_images_fails_and_says_where_to_look() {
     let environment = Environment::new().await;
     let (job, _) = environment.job(0).await;
     environment.expanded(job).await;
-    assert!(
-        environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(environment.freeze().await);
     let failed = environment.state(job).await;
     assert_eq!(failed.state, JobState::Failed);
     assert!(failed.error.unwrap().contains("maskline rejects"));

@@ -123,6 +123,11 @@ impl Environment {
             .unwrap();
     }
 
+    /// Has the freezer look for a job. Returns whether it found one to freeze or announce.
+    pub async fn freeze(&self) -> bool {
+        self.freezer.work(&self.context).await.unwrap()
+    }
+
     /// The announcement that the trainers get, and how many more wait for them.
     pub async fn announced(&self) -> (DatasetReady, u64) {
         let mut consumer = self
@@ -150,7 +155,7 @@ impl Environment {
         }
         self.end(candidates[0], None, dead_lettered()).await;
         self.expanded(job).await;
-        assert!(self.freezer.work(&self.context).await.unwrap());
+        assert!(self.freeze().await);
         let (ready, _) = self.announced().await;
         (ready, job, candidates[0])
     }

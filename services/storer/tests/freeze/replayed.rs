@@ -1,6 +1,6 @@
 //! A candidate that was dead-lettered finishes after its job was frozen.
 
-use maskline_runtime::{Failure, Worker};
+use maskline_runtime::Failure;
 use maskline_storage::records::JobState;
 
 use crate::environment::{Environment, dead_lettered};
@@ -12,23 +12,11 @@ async fn a_replayed_candidate_makes_a_new_version_of_the_dataset() {
     let catalog = &environment.stores.catalog;
     let reopened = [candidate];
     catalog.reopen_candidates(job, &reopened).await.unwrap();
-    assert!(
-        !environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(!environment.freeze().await);
     assert_eq!(environment.state(job).await.state, JobState::Running);
 
     environment.label(job, candidate, 0).await;
-    assert!(
-        environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(environment.freeze().await);
     let frozen = environment.state(job).await;
     let (second, waiting) = environment.announced().await;
     assert_ne!(second.dataset, first.dataset);
@@ -37,14 +25,7 @@ async fn a_replayed_candidate_makes_a_new_version_of_the_dataset() {
         (JobState::Frozen, Some(second.dataset))
     );
     assert_eq!((second.networks, waiting), (frozen.train, 0));
-    assert!(
-        !environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap(),
-        "once"
-    );
+    assert!(!environment.freeze().await, "once");
     assert_eq!(catalog.datasets(10).await.unwrap().len(), 2);
 }
 
@@ -55,13 +36,7 @@ async fn a_failed_candidate_that_is_labelled_after_all_makes_a_new_version_too()
     // Nobody replayed anything. Another delivery of the same message succeeded.
     environment.label(job, candidate, 0).await;
     environment.label(job, candidate, 0).await;
-    assert!(
-        environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(environment.freeze().await);
     let (second, waiting) = environment.announced().await;
     assert_ne!(second.dataset, first.dataset);
     assert_eq!(waiting, 0);
@@ -92,13 +67,7 @@ async fn a_replayed_candidate_that_fails_again_leaves_the_dataset_as_it_is() {
     let reopened = [candidate];
     catalog.reopen_candidates(job, &reopened).await.unwrap();
     environment.end(candidate, None, dead_lettered()).await;
-    assert!(
-        environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(environment.freeze().await);
     assert_eq!(environment.state(job).await.state, JobState::Frozen);
     let (again, _) = environment.announced().await;
     assert_eq!(again.dataset, first.dataset);

@@ -48,13 +48,7 @@ async fn a_stopped_freezer_gives_the_job_back_and_another_freezes_it() {
         .unwrap();
     assert_eq!(open[0].owner, None, "it can be taken at once");
 
-    assert!(
-        environment
-            .freezer
-            .work(&environment.context)
-            .await
-            .unwrap()
-    );
+    assert!(environment.freeze().await);
     assert_eq!(environment.state(job).await.state, JobState::Frozen);
 }
 
