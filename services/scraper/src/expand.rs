@@ -1,14 +1,14 @@
 //! Expanding a source into the candidates in it, one step at a time.
 //!
-//! A step finds about [`STEP_SIZE`](candidate::STEP_SIZE) candidates and returns a
-//! cursor, which says where the next step begins and travels in the message that asks
-//! for it. So a source of any size is expanded in little memory, any replica can take
-//! the next step, and the expansion goes on where it was when a process dies.
+//! A step finds a bounded number of candidates and returns a cursor, which says where the
+//! next step begins and travels in the message that asks for it. So a source of any size
+//! is expanded in little memory, any replica can take the next step, and the expansion
+//! goes on where it was when a process dies.
 //!
-//! * [`folder`], [`list`], [`page`]: the three kinds of source.
-//! * [`candidate`]: what a step finds.
-//! * [`label`]: the label that a source gives to a candidate.
-//! * [`error`]: how a step fails.
+//! * `folder`, [`list`], [`page`]: the three kinds of source.
+//! * `candidate`: what a step finds.
+//! * `label`: the label that a source gives to a candidate.
+//! * `error`: how a step fails.
 
 pub(crate) mod candidate;
 pub(crate) mod error;

@@ -1,11 +1,11 @@
 //! Fetching the bytes behind a location, safely and politely.
 //!
-//! * [`web`]: the HTTP client; [`file`] reads local files under the same limits.
-//! * [`address`], [`resolver`]: only public addresses are asked.
-//! * [`robots`], [`host_limits`]: a site's robots.txt is obeyed, and no host is asked
+//! * `web`: the HTTP client; `file` reads local files under the same limits.
+//! * `address`, `resolver`: only public addresses are asked.
+//! * [`robots`], `host_limits`: a site's robots.txt is obeyed, and no host is asked
 //!   too often.
-//! * [`limits`]: how much one fetch may take, and all of them together.
-//! * [`body`], [`error`]: what comes of a fetch.
+//! * `limits`: how much one fetch may take, and all of them together.
+//! * `body`, `error`: what comes of a fetch.
 
 mod address;
 mod body;

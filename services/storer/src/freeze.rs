@@ -1,7 +1,7 @@
 //! The worker: a job with no candidate in flight becomes a dataset, once.
 //!
-//! * [`dataset_writer`]: the dataset's files.
-//! * [`measured_upload`]: the size and the hash of each.
+//! * `dataset_writer`: the dataset's files.
+//! * `measured_upload`: the size and the hash of each.
 
 mod dataset_writer;
 mod measured_upload;

@@ -3,7 +3,7 @@
 //!
 //! * [`books`]: the stage, what became of each candidate.
 //! * [`freeze`]: the worker that makes a dataset of a complete job.
-//! * [`plan`] and [`near_duplicates`]: which image goes to which split, as pure functions.
+//! * `plan` and `near_duplicates`: which image goes to which split, as pure functions.
 //! * [`manifest`]: what a dataset holds and where.
 
 mod args;

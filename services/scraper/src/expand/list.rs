@@ -5,10 +5,10 @@
 //! a candidate, too. It is rejected with its number and what is wrong with it, so that
 //! whoever wrote the list finds it in the report and the job's counts add up.
 //!
-//! * [`local`]: the list as a local file, fetched where it is on the web.
-//! * [`text_format`], [`csv_format`]: the lines of the two formats.
-//! * [`line`]: what one line says.
-//! * [`position`]: where a step ends and the next one begins.
+//! * `local`: the list as a local file, fetched where it is on the web.
+//! * `text_format`, `csv_format`: the lines of the two formats.
+//! * `line`: what one line says.
+//! * `position`: where a step ends and the next one begins.
 
 mod csv_format;
 mod line;
@@ -29,8 +29,8 @@ use position::ListPosition;
 
 pub use local::LocalList;
 
-/// Finds the candidates of the next 1000 lines after `cursor`, or of the list's first
-/// lines where that is `None`. `name` is what the list is called in messages.
+/// Finds the candidates of the next lines after `cursor`, or of the list's first lines
+/// where that is `None`. `name` is what the list is called in messages.
 pub async fn step(
     list: Arc<LocalList>,
     name: &Location,
