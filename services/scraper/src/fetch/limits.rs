@@ -10,7 +10,8 @@ pub(super) const INITIAL_ROOM: u64 = 256 << 10;
 pub(crate) struct FetchLimits {
     /// The most bytes of one image.
     pub(crate) bytes: u64,
-    /// The most bytes of all downloads in hand together.
+    /// The most bytes of all downloads in hand together. Many images are fetched at a time,
+    /// and yet the process must stay small.
     pub(crate) bytes_in_flight: u64,
     /// The longest time that connecting may take.
     pub(crate) connect_timeout: Duration,
