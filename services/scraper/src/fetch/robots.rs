@@ -46,7 +46,7 @@ pub enum Rules {
 }
 
 impl Rules {
-    /// Parses the first 500 KiB of a robots.txt.
+    /// Parses as much of a robots.txt as is read at all (section 2.5).
     pub fn parse(text: &[u8]) -> Self {
         match Robot::new(PRODUCT, &text[..text.len().min(MAX_BYTES)]) {
             Ok(robot) => Self::Robot(robot),
