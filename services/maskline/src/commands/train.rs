@@ -3,7 +3,6 @@
 use anyhow::Result;
 use clap::Args;
 use maskline_messages::{NetworkName, RunId, TrainingRequested};
-use maskline_storage::StorageError;
 
 use super::training_args::{TrainingArgs, network_names};
 use crate::{connection::ConnectionArgs, lookup, output};
@@ -51,7 +50,7 @@ impl Train {
         for &(_, id) in &runs {
             match connections.catalog().reopen_run(id).await {
                 // Nobody has asked for this run before.
-                Err(StorageError::NotFound(_)) => {}
+                Err(missing) if missing.is_not_found() => {}
                 reopened => reopened?,
             }
         }

@@ -71,7 +71,7 @@ impl ObjectStore for Stuck {
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError> {
-        Err(StorageError::NotFound(key.to_string()))
+        Err(StorageError::not_found(key))
     }
 
     async fn size(&self, _: &ObjectKey) -> Result<Option<u64>, StorageError> {
