@@ -1,26 +1,33 @@
-//! The command line.
+//! The command line: its commands, and what is common to all of them.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use maskline_runtime::telemetry;
 
-use crate::commands::{
-    check::CheckArgs,
-    dead_letters::DeadLetters,
-    demo::Demo,
-    enqueue::Enqueue,
-    library::{Datasets, Models, Report, Train},
-    model::{Evaluate, Predict},
-    run::Run,
-    status::{Rejects, Status},
-    trace::Trace,
+use crate::{
+    commands::{
+        check::CheckArgs,
+        datasets::Datasets,
+        dead_letters::DeadLetters,
+        demo::Demo,
+        enqueue::Enqueue,
+        model::{Evaluate, Predict},
+        models::Models,
+        rejects::Rejects,
+        report::Report,
+        run::Run,
+        status::Status,
+        trace::Trace,
+        train::Train,
+    },
+    output,
 };
 
-/// From sources of images on the web to a trained face-mask classifier.
+/// Turns sources of images on the web into a trained face-mask classifier.
 ///
-/// Without addresses everything lives in ./maskline-data, shared by every
-/// process that is started in this folder.
+/// If no addresses are given, everything is kept in ./maskline-data, which all
+/// processes share that are started in this folder.
 #[derive(Debug, Parser)]
 #[command(
     name = "maskline",
@@ -37,43 +44,40 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Everything at once on drawn faces: pipeline, training, report
+    /// Try everything at once on drawn faces: pipeline, training, report
     Demo(Demo),
-    /// Run the services in this process, until stopped
+    /// Run the services in this process until they are stopped
     Run(Run),
     /// Turn a source of images into a job
     Enqueue(Enqueue),
-    /// How far the jobs are, and their books
+    /// Show how far the jobs are, and their counts
     Status(Status),
-    /// What a job rejected or gave up, and why
+    /// List the candidates of a job that were rejected or have failed, and why
     Rejects(Rejects),
-    /// The trace of an image and of its job
+    /// Show the trace of an image and of its job
     Trace(Trace),
-    /// The frozen datasets
+    /// List the frozen datasets
     Datasets(Datasets),
-    /// The published models
+    /// List the published models
     Models(Models),
-    /// Where a run's report lies
+    /// Show where the report of a training run is
     Report(Report),
     /// Ask the trainers for more runs on a dataset
     Train(Train),
-    /// Messages that were given up
+    /// List, replay or drop the messages that the services gave up
     DeadLetters(DeadLetters),
-    /// The validator's verdict on local files, without a pipeline
+    /// Print the validator's verdict on local files, without a pipeline
     Check(CheckArgs),
-    /// How well a model does on a folder of classes
+    /// Measure how well a model does on a folder with a folder for each class
     Evaluate(Evaluate),
-    /// What a model thinks of files
+    /// Print what a model predicts for files
     Predict(Predict),
 }
 
 impl Cli {
-    /// Runs the command; errors are printed, and are the exit code.
+    /// Runs the command. An error is printed and makes the exit code a failure.
     pub fn run(self) -> ExitCode {
-        if !matches!(self.command, Command::Run(_) | Command::Demo(_)) {
-            end_with_the_reader();
-        }
-        // Whoever runs the services wants to see what they do.
+        // A person who runs the services wants to see what they do.
         let default_level = match &self.command {
             Command::Run(_) => "info",
             _ => "warn",
@@ -83,7 +87,7 @@ impl Cli {
             default_level,
         };
         maskline_runtime::launch(settings, async move {
-            match self.command {
+            let result = match self.command {
                 Command::Demo(demo) => demo.run().await,
                 Command::Run(run) => run.run().await,
                 Command::Enqueue(enqueue) => enqueue.run().await,
@@ -94,57 +98,12 @@ impl Cli {
                 Command::Models(models) => models.run().await,
                 Command::Report(report) => report.run().await,
                 Command::Train(train) => train.run().await,
-                Command::DeadLetters(letters) => letters.run().await,
+                Command::DeadLetters(dead_letters) => dead_letters.run().await,
                 Command::Check(check) => crate::commands::check::check(check).await,
                 Command::Evaluate(evaluate) => evaluate.run().await,
                 Command::Predict(predict) => predict.run().await,
-            }
+            };
+            output::unless_closed(result)
         })
-    }
-}
-
-/// Ends the process quietly once nobody reads its output any more, as in
-/// `maskline rejects JOB | head`. The signal for that is also raised by a write to a
-/// server that has gone away, which is an error to whoever writes and no more.
-fn end_with_the_reader() {
-    extern "C" fn pipe_broke(signal: libc::c_int) {
-        let mut output = libc::pollfd {
-            fd: libc::STDOUT_FILENO,
-            events: 0,
-            revents: 0,
-        };
-        // SAFETY: a signal handler may call these three, and `output` is one pollfd.
-        unsafe {
-            // Asked for nothing, it tells only of a broken end.
-            if libc::poll(&raw mut output, 1, 0) > 0 {
-                libc::signal(signal, libc::SIG_DFL);
-                libc::raise(signal);
-            }
-        }
-    }
-    let handler = pipe_broke as extern "C" fn(libc::c_int);
-    // SAFETY: the handler does nothing that a signal handler may not.
-    unsafe {
-        libc::signal(libc::SIGPIPE, handler as libc::sighandler_t);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        io::{ErrorKind, IoSlice, Write},
-        os::unix::net::UnixStream,
-    };
-
-    use super::*;
-
-    #[test]
-    fn a_server_that_goes_away_is_an_error_and_not_the_end() {
-        end_with_the_reader();
-        let (mut ours, theirs) = UnixStream::pair().unwrap();
-        drop(theirs);
-        // As HTTP clients write: the system is not told to spare us the signal.
-        let written = ours.write_vectored(&[IoSlice::new(b"GET "), IoSlice::new(b"/")]);
-        assert_eq!(written.unwrap_err().kind(), ErrorKind::BrokenPipe);
     }
 }

@@ -1,20 +1,27 @@
-//! The operator's command: everything a person types, and all five services in
-//! one process.
+//! The operator's command `maskline`: everything that a person types, and all five services
+//! in one process.
 //!
-//! * [`cli`]: the commands and their flags.
-//! * [`commands`]: what each does.
-//! * [`demo`]: the drawn faces, and the small web site that serves them.
-//! * [`places`]: the addresses of broker, objects and catalog.
-//! * [`reopen`]: what a replayed dead letter opens again in the books.
-//! * [`view`], [`output`]: a job as a person asks about it, and as they see it.
-//! * [`jaeger`], [`tree`]: a trace, read back and drawn.
+//! * [`cli`]: the commands. Each has a file below `commands`, which holds its flags and what
+//!   it does.
+//! * `connection`: the flags that say where broker, objects and catalog are.
+//! * `lookup`: finding a job, a dataset or a model by the beginning of its id.
+//! * `job_view`: a job with its counts and its runs, as a person asks about it.
+//! * `job_summary`, `job_progress`: a job as text, and as a progress bar.
+//! * `output`: printing lines and tables.
+//! * `jaeger`, `span`, `trace_tree`: a trace is fetched, decoded and drawn.
+//! * `reopen`: what a replayed dead letter opens again.
+//! * `demo`: the drawn faces, and the small web site that serves them.
 
 pub mod cli;
-pub mod commands;
-pub mod demo;
-pub mod jaeger;
-pub mod output;
-pub mod places;
-pub mod reopen;
-pub mod tree;
-pub mod view;
+mod commands;
+mod connection;
+mod demo;
+mod jaeger;
+mod job_progress;
+mod job_summary;
+mod job_view;
+mod lookup;
+mod output;
+mod reopen;
+mod span;
+mod trace_tree;

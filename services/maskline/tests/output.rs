@@ -1,9 +1,6 @@
 //! The command as a shell sees it.
 
-use std::{
-    os::unix::process::ExitStatusExt,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 #[test]
 fn a_command_whose_output_nobody_reads_ends_quietly() {
@@ -18,5 +15,5 @@ fn a_command_whose_output_nobody_reads_ends_quietly() {
         .output();
     let output = command.unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert_eq!(output.status.signal(), Some(libc::SIGPIPE));
+    assert_eq!(output.status.code(), Some(0));
 }

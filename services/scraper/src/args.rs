@@ -7,7 +7,7 @@ use maskline_storage::{StorageArgs, catalog_answers, objects_answer};
 
 use crate::{
     NAME,
-    fetch::{Fetcher, Limits},
+    fetch::{FetchLimits, Fetcher},
     stage::{CandidateHandler, SourceHandler},
 };
 
@@ -71,10 +71,10 @@ pub struct FetchArgs {
 }
 
 impl FetchArgs {
-    fn limits(&self) -> Limits {
+    fn limits(&self) -> FetchLimits {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let bytes = u64::from(self.max_mib) << 20;
-        Limits {
+        FetchLimits {
             bytes,
             bytes_in_flight: bytes.max(32 << 20),
             connect_timeout: seconds(self.connect_timeout),

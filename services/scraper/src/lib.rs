@@ -1,15 +1,14 @@
 //! The scraper: from a source to the raw bytes of the images in it.
 //!
-//! * [`expand`]: a source becomes candidates, a step at a time, on a queue of
-//!   the scraper's own, so that many scrapers share one large source.
-//! * [`fetch`]: a candidate becomes raw bytes in the object store, politely and
-//!   safely.
-//! * [`stage`]: both, as a stage of the pipeline.
+//! * [`expand`]: a source becomes candidates, a step at a time. Each step is a message on a
+//!   queue of the scraper's own, so that many scrapers can share one large source.
+//! * [`fetch`]: a candidate becomes the bytes of its image, politely and safely.
+//! * `stage`: both, as a stage of the pipeline.
 
 mod args;
 pub mod expand;
 pub mod fetch;
-pub mod stage;
+mod stage;
 
 pub use args::{Args, FetchArgs, service};
 

@@ -17,7 +17,7 @@ use maskline_storage::{
 
 use crate::{
     NAME,
-    expand::{ExpandError, Expander, Found, Step},
+    expand::{ExpandError, Expander, ExpansionStep, SourceCandidate},
     fetch::Fetcher,
 };
 
@@ -79,9 +79,12 @@ impl Handler for SourceHandler {
                 return Err(Failure::Retry { error, after });
             }
         };
-        let Step { found, next } = step;
+        let ExpansionStep {
+            candidates: found,
+            next_cursor,
+        } = step;
         let by_column = matches!(request.labeling, Some(Labeling::Column));
-        let id = |found: &Found| match &found.label {
+        let id = |found: &SourceCandidate| match &found.label {
             Some(label) if by_column => CandidateId::of_labelled(job, &found.location, label),
             _ => CandidateId::of(job, &found.location),
         };
@@ -96,12 +99,12 @@ impl Handler for SourceHandler {
             .collect();
         self.candidates.add_candidates(&candidates).await?;
         let so_far = request.found + found.len() as u64;
-        tracing::info!(%job, source = %request.source, found = so_far, more = next.is_some(), "expanded");
+        tracing::info!(%job, source = %request.source, found = so_far, more = next_cursor.is_some(), "expanded");
         let messages = found
             .into_iter()
             .map(|found| message(job, id(&found), found));
         let outcome = Outcome::send_all(messages.collect());
-        Ok(match next {
+        Ok(match next_cursor {
             Some(cursor) => outcome.then(SourceRequested {
                 cursor: Some(cursor),
                 found: so_far,
@@ -156,12 +159,10 @@ impl Handler for CandidateHandler {
                 return Ok(Outcome::send(candidate.reject(NAME, reason)));
             }
         };
-        let image = fetched.body.image;
+        let image = fetched.image;
         let object = ObjectKey::raw(&image);
-        let bytes = fetched.body.bytes.len() as u64;
-        self.objects
-            .put(&object, fetched.body.bytes.clone())
-            .await?;
+        let bytes = fetched.bytes.len() as u64;
+        self.objects.put(&object, fetched.bytes.clone()).await?;
         Ok(Outcome::send(ImageFetched {
             header: ImageHeader {
                 job: candidate.job,
@@ -178,7 +179,7 @@ impl Handler for CandidateHandler {
 }
 
 /// The message about a candidate: fetch it, or why that is of no use.
-fn message(job: JobId, id: CandidateId, found: Found) -> Message {
+fn message(job: JobId, id: CandidateId, found: SourceCandidate) -> Message {
     let candidate = CandidateFound {
         job,
         candidate: id,

@@ -1,40 +1,43 @@
-//! The worker: a job of which nothing is in flight becomes a dataset, once.
+//! The worker: a job with no candidate in flight becomes a dataset, once.
+//!
+//! * `dataset_writer`: the dataset's files.
+//! * `measured_upload`: the size and the hash of each.
+
+mod dataset_writer;
+mod measured_upload;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use bytes::Bytes;
-use maskline_dataset::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter};
-use maskline_messages::{DatasetId, DatasetReady, ImageId, JobId, Label, ObjectKey};
+use maskline_messages::{DatasetReady, JobId, Label};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
-    ObjectStore, StorageError, Upload,
+    ObjectStore,
     catalog::{self, Jobs},
     lease::{HeldLease, LeaseWatch},
     records::{Dataset, Job, JobState, Lease, Settled, Work, now},
 };
-use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 
-use crate::{
-    manifest::{self, Manifest, Shard, SplitManifest},
-    plan::{self, Images, Plan, Row, Split},
-};
+use crate::plan::{self, Images};
+use dataset_writer::DatasetWriter;
 
-/// Facts that are asked for at a time.
+/// How many images' facts are read from the catalog at a time.
 const PAGE: usize = 1_000;
 
-/// Not more often than this is the catalog asked whether a job is complete,
-/// however many images end in the meantime.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The shortest time between two questions to the catalog whether a job is complete. In
+/// between, any number of candidates may finish.
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Freezes datasets.
 pub struct Freezer {
     pub objects: Arc<dyn ObjectStore>,
     pub jobs: Arc<dyn Jobs>,
     pub images: Arc<dyn catalog::Images>,
+    /// What this worker knows of other workers' leases.
     pub leases: LeaseWatch,
+    /// Notified by the stage when a job may have become complete.
     pub progress: Arc<Notify>,
 }
 
@@ -49,11 +52,11 @@ impl Worker for Freezer {
     }
 
     async fn work(&self, context: &WorkContext) -> Result<bool> {
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(CHECK_INTERVAL).await;
         let mut first_error = None;
         for seen in self.leases.open_work("freeze").await? {
-            // One job's trouble must not hold up those behind it.
-            match self.see_to(&seen, context).await {
+            // An error about one job must not hold up the jobs behind it.
+            match self.process(&seen, context).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
                 Err(error) => first_error = first_error.or(Some(error)),
@@ -64,10 +67,11 @@ impl Worker for Freezer {
 }
 
 impl Freezer {
-    /// `false`: the job is not complete, or in the hands of another.
-    async fn see_to(&self, seen: &Lease, context: &WorkContext) -> Result<bool> {
+    /// Freezes the job that the lease is about. Returns `false` if the job is not complete
+    /// yet, or if another worker has the lease.
+    async fn process(&self, seen: &Lease, context: &WorkContext) -> Result<bool> {
         let &Work::Freeze(id) = &seen.work else {
-            bail!("{} is no freezing", seen.work);
+            bail!("{} is not the freezing of a job", seen.work);
         };
         let job = self.job(id).await?;
         let settled = match job.state {
@@ -76,7 +80,8 @@ impl Freezer {
                 Some(settled) => Some(settled),
                 None => return Ok(false),
             },
-            // Frozen or failed, and the process that did it died before it said so.
+            // The job is frozen or failed. The process that did this died before it
+            // announced it.
             JobState::Frozen | JobState::Failed => None,
         };
         let claimed = self.leases.claim(seen, &context.instance).await?;
@@ -94,10 +99,12 @@ impl Freezer {
         job.with_context(|| format!("job {id} is to be frozen but not in the catalog"))
     }
 
-    /// Everything here can be done twice: the plan is a function of the images,
-    /// the objects lie under its hash, and the dataset's id makes the runs'. What
-    /// is frozen is not planned again, only announced. Asked to stop, it gives the
-    /// job back as it is.
+    /// Makes the job's dataset and announces it.
+    ///
+    /// All of this can be done twice. The plan is a function of the images, the objects'
+    /// keys are made of its hash, and the ids of training runs are made of the dataset's.
+    /// A job that is frozen already is not planned again, only announced. When the service
+    /// stops, the lease is given back and the job stays as it is.
     async fn freeze(
         &self,
         id: JobId,
@@ -111,21 +118,22 @@ impl Freezer {
                 done = self.make_dataset(&job, settled) => done?,
                 () = held.lost() => bail!("the lease on freezing job {id} was lost"),
                 () = context.stopping.cancelled() => {
-                    tracing::info!(job = %id, "given back, to be frozen by another");
+                    tracing::info!(job = %id, "the lease was given back, another worker will freeze the job");
                     return Ok(held.release().await?);
                 }
             }
         }
         let job = self.job(id).await?;
         if job.state == JobState::Running {
-            // A candidate was opened again meanwhile: to be frozen with it.
+            // A candidate was opened again meanwhile. The job is frozen when that one has
+            // finished.
             return Ok(held.release().await?);
         }
         self.announce(job, context).await?;
         Ok(held.finish().await?)
     }
 
-    /// Nothing to announce where no dataset came of it.
+    /// Tells the trainers about the dataset. A job that failed has none.
     async fn announce(&self, job: Job, context: &WorkContext) -> Result<()> {
         let Some(dataset) = job.dataset else {
             return Ok(());
@@ -139,6 +147,8 @@ impl Freezer {
         Ok(context.send(ready).await?)
     }
 
+    /// Plans the dataset, writes it and records it. If a candidate was opened again since
+    /// the job was `settled`, the catalog records nothing.
     async fn make_dataset(&self, job: &Job, settled: Settled) -> Result<()> {
         let images = self.images(job.id).await?;
         if images.is_empty() {
@@ -154,7 +164,13 @@ impl Freezer {
         }
         let settings = job.split.clone();
         let plan = tokio::task::spawn_blocking(move || plan::plan(images, &settings)).await?;
-        let manifest = self.write(job, &plan).await?;
+        let writer = DatasetWriter {
+            objects: &*self.objects,
+            images: &*self.images,
+            job,
+            plan: &plan,
+        };
+        let manifest = writer.write().await?;
         let images: BTreeMap<String, BTreeMap<Label, u64>> = manifest
             .splits
             .iter()
@@ -181,6 +197,7 @@ impl Freezer {
         Ok(())
     }
 
+    /// Reads what the plan needs to know of the job's images.
     async fn images(&self, job: JobId) -> Result<Images> {
         let (mut images, mut after) = (Images::default(), None);
         loop {
@@ -193,116 +210,4 @@ impl Freezer {
             }
         }
     }
-
-    /// Shards first, the manifest last: where it lies, the dataset is whole.
-    async fn write(&self, job: &Job, plan: &Plan) -> Result<Manifest> {
-        let mut splits = BTreeMap::new();
-        for (split, rows) in &plan.rows {
-            let mut by_class = BTreeMap::new();
-            for &number in rows {
-                let class = &plan.classes[plan.row(number).class];
-                *by_class.entry(class.clone()).or_default() += 1;
-            }
-            let shards = self.write_split(job.id, plan, *split, rows).await?;
-            let images = rows.len() as u64;
-            splits.insert(
-                split.name().to_owned(),
-                SplitManifest {
-                    images,
-                    by_class,
-                    shards,
-                },
-            );
-        }
-        let manifest = Manifest {
-            version: manifest::VERSION,
-            dataset: plan.id,
-            classes: plan.classes.clone(),
-            splits,
-            split_settings: job.split.clone(),
-            near_duplicate_groups: plan.near_duplicate_groups,
-            set_aside: plan.set_aside,
-        };
-        let json = serde_json::to_vec_pretty(&manifest)?;
-        self.objects
-            .put(&key(&plan.id, manifest::FILE), json.into())
-            .await?;
-        Ok(manifest)
-    }
-
-    async fn write_split(
-        &self,
-        job: JobId,
-        plan: &Plan,
-        split: Split,
-        rows: &[u32],
-    ) -> Result<Vec<Shard>> {
-        let count = rows.len().div_ceil(SHARD_ROWS);
-        let mut shards = vec![];
-        for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
-            let file = format!("data/{}-{index:05}-of-{count:05}.parquet", split.name());
-            let mut writer = ShardWriter::new(&plan.classes)?;
-            let mut shard = Measured::new(self.objects.upload(&key(&plan.id, &file)).await?);
-            for group in rows.chunks(GROUP_ROWS) {
-                let group = group.iter().map(|&number| plan.row(number)).collect();
-                let examples = self.examples(job, group).await?;
-                shard.write(writer.write(&examples)?).await?;
-            }
-            shard.write(writer.finish()?).await?;
-            let (bytes, sha256) = shard.finish().await?;
-            shards.push(Shard {
-                file,
-                rows: rows.len() as u64,
-                bytes,
-                sha256,
-            });
-        }
-        Ok(shards)
-    }
-
-    async fn examples(&self, job: JobId, rows: Vec<Row>) -> Result<Vec<Example>> {
-        let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
-        let pictures = self.images.image_bytes(job, &images).await?;
-        let examples = rows.into_iter().zip(pictures).map(|(row, jpeg)| Example {
-            image: row.image,
-            class: row.class,
-            jpeg,
-            width: row.width,
-            height: row.height,
-        });
-        Ok(examples.collect())
-    }
-}
-
-/// An upload whose bytes are counted and hashed.
-struct Measured<'a> {
-    upload: Box<dyn Upload + 'a>,
-    bytes: u64,
-    hash: Sha256,
-}
-
-impl<'a> Measured<'a> {
-    fn new(upload: Box<dyn Upload + 'a>) -> Self {
-        Self {
-            upload,
-            bytes: 0,
-            hash: Sha256::new(),
-        }
-    }
-
-    async fn write(&mut self, piece: Bytes) -> Result<(), StorageError> {
-        self.bytes += piece.len() as u64;
-        self.hash.update(&piece);
-        self.upload.write(piece).await
-    }
-
-    /// How many bytes the object has, and their SHA-256 in hexadecimal digits.
-    async fn finish(self) -> Result<(u64, String), StorageError> {
-        self.upload.finish().await?;
-        Ok((self.bytes, hex::encode(self.hash.finalize())))
-    }
-}
-
-fn key(dataset: &DatasetId, file: &str) -> ObjectKey {
-    ObjectKey::dataset(dataset, file).expect("our own file names are plain")
 }

@@ -3,14 +3,14 @@
 //!
 //! * [`stage`]: records how each candidate ended.
 //! * [`freeze`]: the worker that makes a dataset of a complete job.
-//! * [`plan`] and [`near`]: which image goes where, as pure functions.
+//! * `plan` and `near_duplicates`: which image goes to which split, as pure functions.
 //! * [`manifest`]: what a dataset holds and where.
 
 mod args;
 pub mod freeze;
 pub mod manifest;
-pub mod near;
-pub mod plan;
+mod near_duplicates;
+mod plan;
 pub mod stage;
 
 pub use args::{Args, service};

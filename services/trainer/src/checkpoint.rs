@@ -98,8 +98,8 @@ pub async fn load(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Option<S
             Ok(Some(snapshot)) => return Ok(Some(snapshot)),
             Ok(None) => tracing::warn!(%key, "a checkpoint of another version is passed over"),
             // Another trainer of this run has removed part of it.
-            Err(StorageError::NotFound(what)) => {
-                tracing::warn!(%key, missing = what, "a checkpoint that is not whole is passed over");
+            Err(missing) if missing.is_not_found() => {
+                tracing::warn!(%key, %missing, "a checkpoint that is not whole is passed over");
             }
             Err(error) => return Err(error.into()),
         }

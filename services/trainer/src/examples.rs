@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use image::RgbImage;
 use maskline_dataset::Row;
 use maskline_messages::{DatasetId, ImageId};
-use maskline_storage::{ObjectStore, StorageError};
+use maskline_storage::ObjectStore;
 use maskline_vision::{
     decode::{self, Limits},
     resize,
@@ -93,8 +93,8 @@ async fn fetch(
         problem: format!("{}: {problem}", shard.file),
     };
     let parquet = match objects.get(&manifest.key(shard)?).await {
-        Err(StorageError::NotFound(what)) => {
-            return Err(damaged(format!("{what} does not exist")).into());
+        Err(missing) if missing.is_not_found() => {
+            return Err(damaged(missing.to_string()).into());
         }
         parquet => parquet?,
     };

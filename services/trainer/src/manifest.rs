@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Result;
 use maskline_messages::{DatasetId, InvalidId, Label, ObjectKey};
-use maskline_storage::{ObjectStore, StorageError};
+use maskline_storage::ObjectStore;
 use serde::Deserialize;
 
 use crate::hopeless::Hopeless;
@@ -54,7 +54,7 @@ impl Manifest {
     pub async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) -> Result<Self> {
         let key = ObjectKey::dataset(dataset, FILE)?;
         let json = match objects.get(&key).await {
-            Err(StorageError::NotFound(_)) => {
+            Err(missing) if missing.is_not_found() => {
                 let place = objects.locate(&key);
                 let dataset = *dataset;
                 return Err(Hopeless::NoDataset { dataset, place }.into());

@@ -503,7 +503,7 @@ mod tests {
 
     #[test]
     fn what_nobody_understands_is_tried_a_few_times_and_what_comes_back_for_ever() {
-        let away = Error::from(StorageError::Unavailable("away".to_owned())).context("saving");
+        let away = Error::from(StorageError::unavailable("away".to_owned())).context("saving");
         assert_eq!(Verdict::of(&away, 3 * MOST_FAILURES), Verdict::NotNow);
         let odd = anyhow::anyhow!("odd");
         for earlier in 0..MOST_FAILURES - 1 {

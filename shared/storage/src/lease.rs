@@ -218,7 +218,7 @@ impl HeldLease {
         self.lost.clone()
     }
 
-    /// Marks the work as done. [`StorageError::Unavailable`] if the lease was lost: then
+    /// Marks the work as done. [`StorageErrorKind::Unavailable`](crate::StorageErrorKind::Unavailable) if the lease was lost: then
     /// another process does the work, or will.
     pub async fn finish(mut self) -> Result<(), StorageError> {
         self.end(WorkOutcome::Finished).await?;
@@ -244,12 +244,12 @@ impl HeldLease {
             let _ = sender.send(outcome);
         }
         let renewed = (&mut self.renewal).await;
-        renewed.map_err(|e| StorageError::Internal(format!("a lease's renewal failed: {e}")))?
+        renewed.map_err(|e| StorageError::internal("a lease's renewal failed").caused_by(e))?
     }
 }
 
 fn lost(work: &Work) -> StorageError {
-    StorageError::Unavailable(format!("the lease on {work} was lost"))
+    StorageError::unavailable(format!("the lease on {work} was lost"))
 }
 
 /// The renewal task of one lease.
@@ -295,10 +295,13 @@ impl Holder {
                     break;
                 }
                 Err(error) if self.left(alive).is_zero() => {
-                    tracing::warn!(work = %lease.work, %error, "the lease ran out");
+                    tracing::warn!(work = %lease.work, error = format!("{error:#}"), "the lease ran out");
                     break;
                 }
-                Err(error) => tracing::debug!(work = %lease.work, %error, "not renewed yet"),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::debug!(work = %lease.work, error, "the lease is not renewed yet");
+                }
             }
         }
         self.lost.cancel();
@@ -335,7 +338,7 @@ impl Holder {
         };
         match time::timeout(patience, self.leases.renew_lease(lease)).await {
             Ok(answer) => answer,
-            Err(_) => Err(StorageError::Unavailable(
+            Err(_) => Err(StorageError::unavailable(
                 "the catalog does not answer in time".to_owned(),
             )),
         }

@@ -13,6 +13,6 @@ mod serve;
 
 pub use args::{StorageArgs, Stores};
 pub use catalog::Catalog;
-pub use error::StorageError;
+pub use error::{StorageError, StorageErrorKind};
 pub use objects::{ObjectStore, Upload};
 pub use readiness::{catalog_answers, objects_answer};

@@ -1,27 +1,28 @@
-//! What stages need of a store: its errors as failures of a message.
+//! A store's errors as failures of a message.
 
 use maskline_foundation::Failure;
 
-use crate::StorageError;
+use crate::{StorageError, StorageErrorKind};
 
-/// A store that is away, or that refuses everybody until a person mends it, is
-/// waited for: no message is to blame. The others are for a person to look at.
+/// The runner waits for a store that is away, or that refuses everybody until a person
+/// repairs its configuration: no message is to blame. Other errors are for a person to
+/// look at, so the message becomes a dead letter.
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        match error {
-            StorageError::Unavailable(_) | StorageError::Misconfigured(_) => Self::outage(error),
-            StorageError::NotFound(_) | StorageError::Internal(_) => Self::poison(error),
+        match error.kind() {
+            StorageErrorKind::Unavailable | StorageErrorKind::Misconfigured => Self::outage(error),
+            StorageErrorKind::NotFound | StorageErrorKind::Internal => Self::poison(error),
         }
     }
 }
 
 impl StorageError {
-    /// For an object that a message names: it was durable before the message was
-    /// sent, so a store that does not show it is behind, and is asked again.
+    /// The failure for an object that a message names. The object was durable before the
+    /// message was sent, so a store that does not have it is behind, and is asked again.
     pub fn behind(self) -> Failure {
-        match self {
-            Self::NotFound(_) => Failure::retry(self),
-            other => other.into(),
+        match self.kind() {
+            StorageErrorKind::NotFound => Failure::retry(self),
+            _ => self.into(),
         }
     }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use maskline_messages::{ImageId, JobId, Label, Labeling, Location, Message, ObjectKey};
 use maskline_scraper::{
     expand::{
-        list::{self, Spool},
+        list::{self, LocalList},
         page,
     },
     fetch::robots::Rules,
@@ -132,27 +132,27 @@ fn url_list(bytes: &[u8]) {
     file.write_all(content).expect("it takes bytes");
     let plain = how & 1 == 0 && is_plain(content);
     let lines = plain.then(|| telling_lines(content));
-    let Ok(spool) = Spool::local(file.path()) else {
+    let Ok(local) = LocalList::from_file(file.path()) else {
         return;
     };
-    let spool = Arc::new(spool);
+    let local = Arc::new(local);
     let list = Location::Path(file.path().to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime").block_on(async {
         let (mut cursor, mut found) = (None, 0);
         for _ in 0..=content.len() {
-            let step = list::step(spool.clone(), &list, labeling.as_ref(), cursor.as_deref());
+            let step = list::step(local.clone(), &list, labeling.as_ref(), cursor.as_deref());
             let Ok(step) = step.await else {
                 // Without a line it is no list.
                 assert!(lines.is_none_or(|lines| lines == 0), "of {lines:?} lines");
                 return;
             };
-            for candidate in &step.found {
+            for candidate in &step.candidates {
                 let is_line = matches!(candidate.location, Location::Line { .. });
                 assert!(!is_line || candidate.rejected.is_some(), "{candidate:?}");
             }
-            found += step.found.len();
-            cursor = step.next;
+            found += step.candidates.len();
+            cursor = step.next_cursor;
             if cursor.is_none() {
                 match lines {
                     Some(lines) => assert_eq!(found, lines),
@@ -196,7 +196,7 @@ fn line_ends(list: &[u8]) -> usize {
 fn html(bytes: &[u8]) {
     let base = Url::parse("https://example.org/people/page.html").expect("a URL");
     let images = page::images(bytes, &base);
-    assert!(images.len() <= page::MOST_IMAGES);
+    assert!(images.len() <= page::MAX_IMAGES);
     assert!(
         images
             .iter()

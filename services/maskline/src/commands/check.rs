@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    io::{ErrorKind, IsTerminal, Write, stderr, stdout},
+    io::{IsTerminal, stderr},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -15,6 +15,8 @@ use maskline_validator::{LimitArgs, validate};
 use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::WalkDir;
+
+use crate::output;
 
 /// The number of files that are examined before their results are printed. It is large
 /// enough to keep all cores busy, and it bounds the results in memory.
@@ -48,7 +50,6 @@ fn check_files(args: &CheckArgs) -> Result<()> {
     let (files, mut unreadable) = find(&args.paths);
     let mut tally = Tally::default();
     let mut bar = CheckBar::new(files.len());
-    let mut out = stdout().lock();
     let printed = in_order(
         &files,
         |path| examine(path, &args.limits),
@@ -62,7 +63,7 @@ fn check_files(args: &CheckArgs) -> Result<()> {
                     } else {
                         report.to_string()
                     };
-                    bar.suspend(|| writeln!(out, "{line}"))
+                    bar.suspend(|| output::print(&line))
                 }
                 Err(error) => {
                     unreadable += 1;
@@ -73,12 +74,11 @@ fn check_files(args: &CheckArgs) -> Result<()> {
         },
     );
     bar.finish();
-    match printed {
-        // The reader has closed the pipe, as `head` does when it has enough lines.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-        printed => printed.context("the verdicts can't be written")?,
-    }
-    eprintln!("{} accepted, {} rejected", tally.accepted, tally.rejected);
+    printed?;
+    output::note(format!(
+        "{} accepted, {} rejected",
+        tally.accepted, tally.rejected
+    ));
     match unreadable {
         0 => Ok(()),
         1 => bail!("1 path can't be read, see above"),

@@ -1,4 +1,4 @@
-//! `maskline dead-letters`: messages that were given up, and what to do with them.
+//! `maskline dead-letters`: the messages that the services gave up, and what to do with them.
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
@@ -6,101 +6,102 @@ use comfy_table::Cell;
 use maskline_runtime::{Broker, DeadLetter, DeadLetterId};
 
 use crate::{
+    connection::{ConnectionArgs, Connections},
+    lookup,
     output::{self, number},
-    places::{Connections, Places},
-    reopen, view,
+    reopen,
 };
 
 #[derive(Debug, Args)]
-pub struct DeadLetters {
+pub(crate) struct DeadLetters {
     #[command(subcommand)]
-    verb: Verb,
+    action: Action,
 }
 
 #[derive(Debug, Subcommand)]
-enum Verb {
-    /// A line for each, the oldest first
+enum Action {
+    /// List the dead letters, the oldest first
     List {
-        /// The most that are listed
+        /// The most dead letters that are listed
         #[arg(long, default_value_t = 100)]
         limit: usize,
-        /// One JSON object a line
+        /// Print each dead letter as one line of JSON
         #[arg(long)]
         json: bool,
         #[command(flatten)]
-        places: Places,
+        connection: ConnectionArgs,
     },
-    /// Everything known about one
+    /// Print everything that is known about one dead letter, as JSON
     Show {
-        /// Its id, or its beginning
+        /// The id of the dead letter or its beginning
         id: String,
         #[command(flatten)]
-        places: Places,
+        connection: ConnectionArgs,
     },
-    /// Send them back to the queues that they came from; a job that had ended without
-    /// them is open again
+    /// Send dead letters back to the queues that they came from; a job that had ended
+    /// without them is open again
     Replay {
         #[command(flatten)]
-        which: Which,
+        selection: Selection,
         #[command(flatten)]
-        places: Places,
+        connection: ConnectionArgs,
     },
-    /// Remove them for good
+    /// Remove dead letters for good
     Drop {
         #[command(flatten)]
-        which: Which,
+        selection: Selection,
         #[command(flatten)]
-        places: Places,
+        connection: ConnectionArgs,
     },
 }
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
-struct Which {
-    /// Their ids, or their beginnings
+struct Selection {
+    /// The ids of dead letters or their beginnings
     ids: Vec<String>,
-    /// All that there are
+    /// Every dead letter
     #[arg(long)]
     all: bool,
 }
 
-impl Which {
-    /// An error if an id names no letter, before anything is done to the others.
-    async fn letters(&self, broker: &dyn Broker) -> Result<Vec<DeadLetter>> {
-        let letters = all(broker).await?;
+impl Selection {
+    /// The dead letters that are meant. If one of the ids names no dead letter, this is an
+    /// error, and nothing is done to the others.
+    async fn dead_letters(&self, broker: &dyn Broker) -> Result<Vec<DeadLetter>> {
+        let dead_letters = all(broker).await?;
         if self.all {
-            return Ok(letters);
+            return Ok(dead_letters);
         }
-        let named = self.ids.iter().map(|id| Ok(find(&letters, id)?.clone()));
-        named.collect()
+        let named = self.ids.iter();
+        named
+            .map(|id| Ok(find(&dead_letters, id)?.clone()))
+            .collect()
     }
 
-    /// The whole ids; `None` means all.
+    /// The ids of the dead letters that are meant. `None` stands for all of them.
     async fn ids(&self, broker: &dyn Broker) -> Result<Option<Vec<DeadLetterId>>> {
         if self.all {
             return Ok(None);
         }
-        let letters = self.letters(broker).await?;
-        Ok(Some(letters.into_iter().map(|letter| letter.id).collect()))
+        let dead_letters = self.dead_letters(broker).await?;
+        let ids = dead_letters.into_iter().map(|dead_letter| dead_letter.id);
+        Ok(Some(ids.collect()))
     }
 }
 
 async fn all(broker: &dyn Broker) -> Result<Vec<DeadLetter>> {
-    Ok(broker.dead_letters(usize::MAX >> 1).await?)
+    Ok(broker.dead_letters(lookup::ALL).await?)
 }
 
-/// The letter whose id begins with `text`.
-fn find<'a>(letters: &'a [DeadLetter], text: &str) -> Result<&'a DeadLetter> {
-    let found = view::by_prefix(
-        text,
-        "dead letter",
-        "maskline dead-letters list",
-        letters.iter().map(ById),
-    )?;
-    Ok(found.0)
+/// Finds the dead letter whose id begins with `prefix`.
+fn find<'a>(dead_letters: &'a [DeadLetter], prefix: &str) -> Result<&'a DeadLetter> {
+    let by_id = dead_letters.iter().map(ById);
+    let list = "maskline dead-letters list";
+    Ok(lookup::by_prefix(prefix, "dead letter", list, by_id)?.0)
 }
 
-/// A letter that is told from others by its id.
+/// A dead letter that is displayed as its id, for [`lookup::by_prefix`].
 struct ById<'a>(&'a DeadLetter);
 
 impl std::fmt::Display for ById<'_> {
@@ -110,97 +111,105 @@ impl std::fmt::Display for ById<'_> {
 }
 
 impl DeadLetters {
-    pub async fn run(self) -> Result<()> {
-        match self.verb {
-            Verb::List {
+    pub(crate) async fn run(self) -> Result<()> {
+        match self.action {
+            Action::List {
                 limit,
                 json,
-                places,
+                connection,
             } => {
-                let broker = places.broker().await?;
-                let letters = broker.dead_letters(limit).await?;
+                let broker = connection.broker().await?;
+                let dead_letters = broker.dead_letters(limit).await?;
                 if json {
-                    letters
-                        .iter()
-                        .for_each(|letter| println!("{}", as_json(letter)));
-                } else if letters.is_empty() {
-                    println!("No dead letters.");
+                    let mut lines = dead_letters.iter().map(as_json);
+                    lines.try_for_each(output::print)
+                } else if dead_letters.is_empty() {
+                    output::print("No dead letters.")
                 } else {
-                    println!("{}", table(&letters));
+                    output::print(table(&dead_letters))
                 }
             }
-            Verb::Show { id, places } => {
-                let broker = places.broker().await?;
-                let letters = all(broker.as_ref()).await?;
-                let letter = find(&letters, &id)?;
-                println!("{}", serde_json::to_string_pretty(&as_json(letter))?);
+            Action::Show { id, connection } => {
+                let broker = connection.broker().await?;
+                let dead_letters = all(broker.as_ref()).await?;
+                let dead_letter = as_json(find(&dead_letters, &id)?);
+                output::print(serde_json::to_string_pretty(&dead_letter)?)
             }
-            Verb::Replay { which, places } => {
-                let connections = places.connect().await?;
-                replay(&which, &connections).await?;
+            Action::Replay {
+                selection,
+                connection,
+            } => {
+                let connections = connection.connect().await?;
+                let replayed = replay(&selection, &connections).await;
                 connections.close().await;
+                replayed
             }
-            Verb::Drop { which, places } => {
-                let broker = places.broker().await?;
-                let ids = which.ids(broker.as_ref()).await?;
-                println!(
-                    "{} removed",
-                    broker.drop_dead_letters(ids.as_deref()).await?
-                );
+            Action::Drop {
+                selection,
+                connection,
+            } => {
+                let broker = connection.broker().await?;
+                let ids = selection.ids(broker.as_ref()).await?;
+                let removed = broker.drop_dead_letters(ids.as_deref()).await?;
+                output::print(format!("{removed} removed"))
             }
         }
-        Ok(())
     }
 }
 
-async fn replay(which: &Which, connections: &Connections) -> Result<()> {
+async fn replay(selection: &Selection, connections: &Connections) -> Result<()> {
     let broker = connections.broker();
-    let letters = which.letters(broker).await?;
-    let reopened = reopen::reopen(connections.catalog(), &letters).await?;
+    let dead_letters = selection.dead_letters(broker).await?;
+    // The jobs are open again before a service takes one of the messages.
+    let reopened = reopen::reopen(connections.catalog(), &dead_letters).await?;
     let sent = broker.replay(Some(&reopened.ready)).await?;
-    println!("{sent} sent back");
+    let mut text = format!("{sent} sent back");
     for job in &reopened.jobs {
-        println!("Job {job} had ended without them: its dataset is frozen anew when they have.");
-    }
-    if let Some(job) = reopened.early.first() {
-        bail!(
-            "job {job} has not heard yet that it failed, and its letter stays: replay it when \
-             `maskline status {job}` says so"
+        text += &format!(
+            "\nJob {job} had ended without them: its dataset is frozen anew when they have ended."
         );
     }
-    Ok(())
+    let printed = output::print(text);
+    if let Some(job) = reopened.early.first() {
+        bail!(
+            "job {job} is not recorded as failed yet, and its dead letter stays: replay it when \
+             `maskline status {job}` says that the job failed"
+        );
+    }
+    printed
 }
 
-fn table(letters: &[DeadLetter]) -> comfy_table::Table {
+fn table(dead_letters: &[DeadLetter]) -> comfy_table::Table {
     let mut table = output::table(&["id", "queue", "given up by", "attempts", "error"]);
-    for letter in letters {
+    for dead_letter in dead_letters {
         table.add_row([
-            Cell::new(&letter.id.0),
-            Cell::new(&letter.queue),
-            Cell::new(&letter.stage),
-            number(letter.attempts),
-            Cell::new(&letter.error),
+            Cell::new(&dead_letter.id.0),
+            Cell::new(&dead_letter.queue),
+            Cell::new(&dead_letter.stage),
+            number(dead_letter.attempts),
+            Cell::new(&dead_letter.error),
         ]);
     }
     table
 }
 
-/// The body as JSON where it is, else as text.
-fn as_json(letter: &DeadLetter) -> serde_json::Value {
-    let body = &letter.envelope.body;
+/// Everything that is known about a dead letter. The body is JSON if it can be read as such,
+/// or else a text.
+fn as_json(dead_letter: &DeadLetter) -> serde_json::Value {
+    let body = &dead_letter.envelope.body;
     let text = || serde_json::Value::from(String::from_utf8_lossy(body));
     let body = serde_json::from_slice(body).unwrap_or_else(|_| text());
     serde_json::json!({
-        "id": letter.id,
-        "queue": letter.queue,
-        "key": letter.envelope.key,
-        "kind": letter.kind,
-        "stage": letter.stage,
-        "error": letter.error,
-        "attempts": letter.attempts,
-        "at": letter.at,
-        "trace": letter.envelope.headers.get("traceparent"),
-        "headers": letter.envelope.headers,
+        "id": dead_letter.id,
+        "queue": dead_letter.queue,
+        "key": dead_letter.envelope.key,
+        "kind": dead_letter.kind,
+        "stage": dead_letter.stage,
+        "error": dead_letter.error,
+        "attempts": dead_letter.attempts,
+        "at": dead_letter.at,
+        "trace": dead_letter.envelope.headers.get("traceparent"),
+        "headers": dead_letter.envelope.headers,
         "body": body,
     })
 }

@@ -1,6 +1,6 @@
 //! `maskline demo`: everything at once on drawn faces.
 
-use std::{path::PathBuf, time::Instant};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, ValueEnum};
@@ -8,23 +8,29 @@ use maskline_messages::{
     JobId, Labeling, Location, NetworkName, ObjectKey, Source, TrainingSettings,
 };
 use maskline_runtime::Sender;
-use maskline_storage::records::{Job, JobState, SplitSettings, now};
+use maskline_storage::{
+    Stores,
+    records::{Job, JobState, SplitSettings, now},
+};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    enqueue,
-    library::models_table,
-    run::{Services, StageName},
+    enqueue, models,
+    run::{ServiceName, Services},
+    training_args::network_names,
 };
 use crate::{
     demo::site::{CLASSES, Recipe, Site},
-    output,
+    job_summary,
+    job_view::JobView,
+    lookup, output,
 };
 
 /// Draws faces with and without masks, mixes dirt in, serves them over HTTP on
 /// this machine and sends them through the whole pipeline.
 #[derive(Debug, Args)]
-pub struct Demo {
-    /// Where the demo keeps everything
+pub(crate) struct Demo {
+    /// The folder in which the demo keeps everything
     #[arg(
         long,
         env = "MASKLINE_DATA",
@@ -32,17 +38,17 @@ pub struct Demo {
         default_value = "./maskline-data"
     )]
     data: PathBuf,
-    /// Faces drawn of each class
+    /// The number of faces to draw of each class
     #[arg(long, default_value_t = Recipe::default().faces,
         value_parser = clap::value_parser!(u32).range(10..=100_000))]
     faces: u32,
-    /// Files of each kind of dirt
+    /// The number of files of each kind of dirt
     #[arg(long, default_value_t = Recipe::default().dirt)]
     dirt: u32,
-    /// The networks to train: mobilenet_v2, mobilenet_v3_small, mnasnet1_0,
-    /// efficientnet_b0
+    /// The networks to train
     #[arg(
         long,
+        value_parser = network_names(),
         value_name = "NETWORKS",
         value_delimiter = ',',
         default_value = "mobilenet_v3_small"
@@ -52,108 +58,110 @@ pub struct Demo {
     #[arg(long, default_value_t = EPOCHS,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: u32,
-    /// Of the drawing, the split and the training
+    /// The seed of the drawing, the split and the training
     #[arg(long, default_value_t = Recipe::default().seed)]
     seed: u64,
-    /// Print one JSON object at the end
+    /// Print only the job, as one line of JSON at the end
     #[arg(long)]
     json: bool,
 }
 
-/// Enough for drawn faces, and no more than two minutes on two cores.
+/// So many epochs are enough for drawn faces, and take at most two minutes on two cores.
 const EPOCHS: u32 = 24;
 
-/// Drawn faces are simple: less than the usual size will do.
+/// Drawn faces are simple: an input smaller than usual is enough.
 const PIXELS: u32 = 80;
 
-/// The services' flags on their own.
+/// A command line of nothing but the services' flags.
 #[derive(Parser)]
 struct Flags {
     #[command(flatten)]
     services: Services,
 }
 
+/// The counts that the pipeline must come to.
+struct Expected {
+    stored: u64,
+    /// The number of rejected candidates by the code of the reason.
+    rejected: BTreeMap<&'static str, u64>,
+}
+
 impl Demo {
-    pub async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let began = Instant::now();
         let services = self.services()?;
         let stop = maskline_runtime::stop_on_signals()?;
-        let say = |text: String| {
-            if !self.json {
-                println!("{text}");
-            }
-        };
         let recipe = Recipe {
             faces: self.faces,
             dirt: self.dirt,
             seed: self.seed,
         };
         let site = tokio::task::spawn_blocking(move || Site::draw(recipe)).await?;
-        let (candidates, stored, rejected) =
-            (site.candidates(), site.stored, site.rejected.clone());
+        let candidates = site.candidates();
+        let expected = Expected {
+            stored: site.stored,
+            rejected: site.rejected.clone(),
+        };
         let list = site.serve().await?;
-        say(format!(
+        self.print(format!(
             "Drew {candidates} files, good and bad, and serve them at {list}"
-        ));
-
-        let broker = services.runtime.at.open_broker().await?;
+        ))?;
         let stores = services.storage.open(&services.runtime.at.data).await?;
-        let started = services.start(StageName::value_variants()).await?;
+        let job = self.job(Location::Url(list));
+        let job = self.run_job(&job, &services, &stores, stop).await?;
+        let printed = match self.json {
+            true => output::print_json(&job),
+            false => output::print(result(&job, &stores, began).await?),
+        };
+        job.succeeded()?;
+        expected.check(&job)?;
+        printed
+    }
+
+    /// Prints what the demo is doing, unless it is to print JSON.
+    fn print(&self, text: String) -> Result<()> {
+        match self.json {
+            true => Ok(()),
+            false => output::print(text),
+        }
+    }
+
+    /// Runs the services until the job has ended, and returns it as it is then.
+    async fn run_job(
+        &self,
+        job: &Job,
+        services: &Services,
+        stores: &Stores,
+        stop: CancellationToken,
+    ) -> Result<JobView> {
+        let broker = services.runtime.at.open_broker().await?;
+        let started = services.start(ServiceName::value_variants()).await?;
+        self.print(format!(
+            "Five services run in this process; everything is kept in {}",
+            self.data.display()
+        ))?;
         let mut running = {
             let (args, broker, stop) = (services.runtime.clone(), broker.clone(), stop.clone());
             tokio::spawn(async move { maskline_runtime::run(started, &args, broker, stop).await })
         };
-        say(format!(
-            "Five services run in this process; everything lies in {}",
-            self.data.display()
-        ));
-
-        let job = self.job(Location::Url(list));
         let catalog = stores.catalog.as_ref();
-        enqueue::enqueue(&job, catalog, &Sender::new(broker.clone())).await?;
+        enqueue::submit(job, catalog, &Sender::new(broker.clone())).await?;
         let ended = tokio::select! {
-            view = stop.run_until_cancelled(enqueue::wait(catalog, job.id)) => {
+            ended = stop.run_until_cancelled(enqueue::wait_for_end(catalog, job.id)) => {
                 stop.cancel();
                 (&mut running).await.context("the services failed")??;
-                view.context("stopped before the end: `maskline run` goes on with it")?
+                ended.context("the demo was stopped before its end: `maskline run` goes on with its job")?
             }
             stopped = &mut running => {
                 stopped.context("the services failed")??;
-                bail!("the services stopped before the end")
+                bail!("the services stopped before the end: `maskline run` goes on with the job")
             }
         };
         broker.close().await;
-        let view = ended?;
-
-        let models = stores.catalog.models(1000).await?;
-        let models: Vec<_> = models
-            .into_iter()
-            .filter(|model| view.runs.iter().any(|run| run.id == model.id))
-            .collect();
-        if self.json {
-            println!("{}", serde_json::to_string(&view)?);
-        } else {
-            println!("\n{}\n\n{}", output::job(&view), models_table(&models));
-            for model in &models {
-                println!(
-                    "The report: {}",
-                    stores
-                        .objects
-                        .locate(&ObjectKey::model(model.id, "report.html")?)
-                );
-            }
-            println!("Done in {:.0} s.", began.elapsed().as_secs_f64());
-        }
-        view.succeeded()?;
-        if view.books.stored != stored || view.books.rejected != rejected.values().sum::<u64>() {
-            bail!(
-                "the books are not what was drawn: {stored} good images and {rejected:?} were expected"
-            );
-        }
-        Ok(())
+        ended
     }
 
-    /// The services with their own defaults, but for what the demo needs.
+    /// The services with their own defaults, except for what the demo needs.
     fn services(&self) -> Result<Services> {
         let data = self.data.to_str().context("--data must be UTF-8")?;
         let flags = [
@@ -205,4 +213,32 @@ impl Demo {
             created: now(),
         }
     }
+}
+
+impl Expected {
+    fn check(&self, job: &JobView) -> Result<()> {
+        let Self { stored, rejected } = self;
+        let counts = &job.counts;
+        if counts.stored != *stored || counts.rejected != rejected.values().sum::<u64>() {
+            bail!(
+                "the counts are not those of what was drawn: expected were {stored} stored images, \
+                 and rejected {rejected:?}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The job, its models, and where their reports are.
+async fn result(job: &JobView, stores: &Stores, began: Instant) -> Result<String> {
+    let mut models = stores.catalog.models(lookup::ALL).await?;
+    models.retain(|model| job.runs.iter().any(|run| run.id == model.id));
+    let (summary, table) = (job_summary::summary(job), models::table(&models));
+    let mut text = format!("\n{summary}\n\n{table}\n");
+    for model in &models {
+        let report = ObjectKey::model(model.id, "report.html")?;
+        text += &format!("The report: {}\n", stores.objects.locate(&report));
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok(format!("{text}Done in {seconds:.0} s."))
 }

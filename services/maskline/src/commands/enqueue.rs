@@ -7,10 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
-use maskline_messages::{
-    JobId, Label, Labeling, Location, NetworkName, Optimizer, Source, SourceRequested,
-    TrainingSettings,
-};
+use maskline_messages::{JobId, Label, Labeling, Location, NetworkName, Source, SourceRequested};
 use maskline_runtime::{Sender, telemetry};
 use maskline_storage::{
     Catalog,
@@ -19,177 +16,140 @@ use maskline_storage::{
 use tracing::Instrument;
 use url::Url;
 
+use super::training_args::{TrainingArgs, network_names};
 use crate::{
+    connection::ConnectionArgs,
+    job_progress::JobProgress,
+    job_summary,
+    job_view::{self, JobView},
     output,
-    places::Places,
-    view::{self, JobView},
 };
 
-/// How often `--wait` looks.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often `--wait` reads the catalog.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// After how long `--wait` wonders that nothing is found.
-const LONG: Duration = Duration::from_secs(10);
+/// How long `--wait` lets a job find nothing before it asks whether services run.
+const NO_SERVICE_HINT_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   maskline enqueue folder photos/ --label-from folder --train mobilenet_v3_small --wait
   maskline enqueue urls faces.csv --label-from column
   maskline enqueue page https://example.org/gallery --label with_mask")]
-pub struct Enqueue {
+pub(crate) struct Enqueue {
     #[command(subcommand)]
-    source: SourceArg,
+    source: SourceCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum SourceArg {
-    /// A folder, searched recursively; it must be visible to the scraper
+enum SourceCommand {
+    /// A folder of images and all folders in it; the scraper must be able to read it
     Folder {
-        /// The folder
+        /// The folder's path
         path: PathBuf,
         #[command(flatten)]
-        order: Order,
+        job: JobArgs,
     },
-    /// A list of URLs: text with one a line, or CSV with a column `url` and perhaps `label`
+    /// A list of URLs: text with one URL in each line, or CSV with a column `url` and
+    /// perhaps a column `label`
     Urls {
-        /// A file that the scraper sees, or an http(s) address
+        /// A file that the scraper can read, or an http(s) address
         #[arg(value_name = "FILE|URL")]
         list: String,
         #[command(flatten)]
-        order: Order,
+        job: JobArgs,
     },
-    /// A web page, for the images in it
+    /// A web page with images in it
     Page {
-        /// Its http(s) address
+        /// The page's http(s) address
         url: String,
         #[command(flatten)]
-        order: Order,
+        job: JobArgs,
     },
 }
 
 #[derive(Debug, Args)]
-struct Order {
-    /// Everything in the source is of this class
+struct JobArgs {
+    /// The class of every image in the source
     #[arg(long, conflicts_with = "label_from")]
     label: Option<Label>,
     /// Take each image's class from its folder's name, or from the list's column `label`
     #[arg(long, value_enum)]
     label_from: Option<LabelFrom>,
-    /// The classes that there are; an image of another is rejected
+    /// The classes of the dataset; an image of another class is rejected
     #[arg(long, value_delimiter = ',', default_value = "with_mask,without_mask")]
     classes: Vec<Label>,
-    /// Train these networks when the dataset is frozen: mobilenet_v2,
-    /// mobilenet_v3_small, mnasnet1_0, efficientnet_b0
-    #[arg(long, value_name = "NETWORKS", value_delimiter = ',')]
+    /// The networks to train when the dataset is frozen
+    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network_names())]
     train: Vec<NetworkName>,
     #[command(flatten)]
-    settings: SettingsArgs,
+    training: TrainingArgs,
     /// The share of each class that goes to the validation split
     #[arg(long, default_value_t = SplitSettings::default().validation)]
     validation: f64,
     /// Wait until the dataset is frozen and its runs have ended
     #[arg(long)]
     wait: bool,
-    /// Print one JSON object
+    /// Print the job as one line of JSON
     #[arg(long)]
     json: bool,
-    // The last, because its heading is over all that follows.
+    // These flags come last, because their heading is above all flags that follow.
     #[command(flatten)]
-    places: Places,
+    connection: ConnectionArgs,
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum LabelFrom {
-    /// The folder that the image lies in
+    /// The name of the folder that the image is in
     Folder,
-    /// The column `label` of a list
+    /// The column `label` of the list
     Column,
 }
 
-/// What a training run is asked for.
-#[derive(Debug, Clone, Args)]
-pub struct SettingsArgs {
-    /// How often the network sees each training image
-    #[arg(long, default_value_t = TrainingSettings::default().epochs)]
-    epochs: u32,
-    /// Images a step
-    #[arg(long, default_value_t = TrainingSettings::default().batch)]
-    batch: u32,
-    /// The side of the network's square input
-    #[arg(long, default_value_t = TrainingSettings::default().pixels)]
-    pixels: u32,
-    /// adamw or sgd
-    #[arg(long, default_value = "adamw")]
-    optimizer: Optimizer,
-    /// The peak of the cosine schedule
-    #[arg(long, default_value_t = TrainingSettings::default().learning_rate)]
-    learning_rate: f32,
-    /// How strongly weights are drawn to zero
-    #[arg(long, default_value_t = TrainingSettings::default().weight_decay)]
-    weight_decay: f32,
-    /// Of the split, the augmentation and the training
-    #[arg(long, default_value_t = TrainingSettings::default().seed)]
-    seed: u64,
-}
-
-impl SettingsArgs {
-    /// Refuses at once what no trainer takes.
-    pub fn settings(&self) -> Result<TrainingSettings> {
-        let settings = TrainingSettings {
-            epochs: self.epochs,
-            batch: self.batch,
-            pixels: self.pixels,
-            optimizer: self.optimizer,
-            learning_rate: self.learning_rate,
-            weight_decay: self.weight_decay,
-            seed: self.seed,
-            ..TrainingSettings::default()
-        };
-        maskline_trainer::hopeless::check(&settings)?;
-        Ok(settings)
-    }
-}
-
 impl Enqueue {
-    pub async fn run(self) -> Result<()> {
-        let (source, order) = match self.source {
-            SourceArg::Folder { path, order } => (folder(path)?, order),
-            SourceArg::Urls { list, order } => (
-                Source::Urls {
-                    list: list_location(&list)?,
-                },
-                order,
-            ),
-            SourceArg::Page { url, order } => (
-                Source::Page {
-                    url: web_address(&url)?,
-                },
-                order,
-            ),
+    pub(crate) async fn run(self) -> Result<()> {
+        let (source, args) = match self.source {
+            SourceCommand::Folder { path, job } => (folder(path)?, job),
+            SourceCommand::Urls { list, job } => {
+                let list = list_location(&list)?;
+                (Source::Urls { list }, job)
+            }
+            SourceCommand::Page { url, job } => {
+                let url = web_address(&url)?;
+                (Source::Page { url }, job)
+            }
         };
-        let job = order.job(source)?;
-        let connections = order.places.connect().await?;
-        enqueue(&job, connections.catalog(), &connections.sender()).await?;
-        if order.wait {
-            let view = wait(connections.catalog(), job.id).await?;
-            print(&view, order.json)?;
-            view.succeeded()?;
-        } else if order.json {
-            println!("{}", serde_json::json!({ "id": job.id }));
-        } else {
-            println!("{}", job.id);
-            eprintln!("Follow it with: maskline status {} --watch", job.id);
+        let job = args.job(source)?;
+        let connections = args.connection.connect().await?;
+        submit(&job, connections.catalog(), &connections.sender()).await?;
+        if args.wait {
+            let job = wait_for_end(connections.catalog(), job.id).await?;
+            connections.close().await;
+            let printed = match args.json {
+                true => output::print_json(&job),
+                false => output::print(job_summary::summary(&job)),
+            };
+            return job.succeeded().and(printed);
         }
         connections.close().await;
+        if args.json {
+            return output::print(serde_json::json!({ "id": job.id }));
+        }
+        output::print(job.id)?;
+        output::note(format!(
+            "Follow it with: maskline status {} --watch",
+            job.id
+        ));
         Ok(())
     }
 }
 
-impl Order {
+impl JobArgs {
+    /// The job that the flags describe.
     fn job(&self, source: Source) -> Result<Job> {
         if !(0.0..1.0).contains(&self.validation) {
             bail!(
-                "--validation {} is no share: give a number from 0 to below 1",
+                "--validation {} is not a share: give a number from 0 to below 1",
                 self.validation
             );
         }
@@ -200,7 +160,7 @@ impl Order {
         {
             let classes: Vec<_> = self.classes.iter().map(Label::as_str).collect();
             bail!(
-                "{label} is not a class ({}): mend it, or name yours with --classes",
+                "{label} is not one of the classes ({}): correct it, or name your classes with --classes",
                 classes.join(", ")
             );
         }
@@ -213,13 +173,13 @@ impl Order {
                 Some(Labeling::Column)
             }
             (None, Some(LabelFrom::Column)) => {
-                bail!("only a list has a column: give --label CLASS or --label-from folder")
+                bail!("only a list of URLs has a column: give --label CLASS or --label-from folder")
             }
             (None, None) => {
                 bail!("every image needs a class: give --label CLASS or --label-from folder|column")
             }
         };
-        let settings = self.settings.settings()?;
+        let settings = self.training.settings()?;
         Ok(Job {
             id: JobId::draw(),
             source,
@@ -242,8 +202,10 @@ impl Order {
     }
 }
 
-/// The catalog first, so that every stage finds the job that a message names.
-pub async fn enqueue(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Result<()> {
+/// Records the job in the catalog and asks the scraper to expand its source.
+///
+/// The catalog comes first, so that every stage finds the job that a message names.
+pub(crate) async fn submit(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Result<()> {
     let span = tracing::info_span!("enqueue", maskline.job.id = %job.id);
     async {
         let traceparent = telemetry::current_traceparent();
@@ -261,10 +223,10 @@ pub async fn enqueue(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Resul
             found: 0,
         };
         if let Err(error) = sender.send(requested.into()).await {
-            // Or it would be expanding for ever.
-            let why = format!("it was never sent: {error}");
-            catalog.fail_job(job.id, &why).await?;
-            return Err(error).context("the job is not begun: enqueue it again");
+            // Nobody else would ever end the job.
+            let reason = format!("it was never sent: {error}");
+            catalog.fail_job(job.id, &reason).await?;
+            return Err(error).context("the job has not begun: enqueue it again");
         }
         Ok(())
     }
@@ -272,42 +234,35 @@ pub async fn enqueue(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Resul
     .await
 }
 
-/// Follows a job to its end.
-pub async fn wait(catalog: &dyn Catalog, job: JobId) -> Result<JobView> {
-    let mut progress = output::Progress::new();
+/// Shows the progress of a job until it has ended, and returns it as it is then.
+pub(crate) async fn wait_for_end(catalog: &dyn Catalog, id: JobId) -> Result<JobView> {
+    let mut progress = JobProgress::start();
     let began = Instant::now();
-    let mut wondered = false;
+    let mut hinted = false;
     loop {
-        let view = view::job(catalog, job).await?;
-        progress.show(&view);
-        if view.state.is_final() {
+        let job = job_view::job(catalog, id).await?;
+        progress.show(&job);
+        if job.state.is_final() {
             progress.finish();
-            return Ok(view);
+            return Ok(job);
         }
-        if !wondered && view.books.found == 0 && began.elapsed() >= LONG {
-            progress.say(
-                "nothing takes the job: is `maskline run` running with the same --data or --broker?",
+        if !hinted && job.counts.found == 0 && began.elapsed() >= NO_SERVICE_HINT_AFTER {
+            progress.note(
+                "no service has begun the job: does `maskline run` run with the same --data or \
+                 --broker?",
             );
-            wondered = true;
+            hinted = true;
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
-fn print(view: &JobView, json: bool) -> Result<()> {
-    if json {
-        println!("{}", serde_json::to_string(view)?);
-    } else {
-        println!("{}", output::job(view));
-    }
-    Ok(())
-}
-
-/// Absolute, because the services run in folders of their own.
+/// The source for a folder. Its path is absolute, because the services may run in another
+/// folder.
 fn folder(path: PathBuf) -> Result<Source> {
     if path.is_file() {
         bail!(
-            "{} is a file: give its folder, or `maskline enqueue urls` for a list",
+            "{} is a file: give its folder, or enqueue a list of URLs with `maskline enqueue urls`",
             path.display()
         );
     }
@@ -316,25 +271,28 @@ fn folder(path: PathBuf) -> Result<Source> {
     })
 }
 
+/// Where a list of URLs is: at an address if the text has a scheme, or else in a file.
 fn list_location(list: &str) -> Result<Location> {
     if list.contains("://") {
         return Ok(Location::Url(web_address(list)?));
     }
     if Path::new(list).is_dir() {
-        bail!("{list} is a folder: give a list, or `maskline enqueue folder` for its images");
+        bail!(
+            "{list} is a folder: give a list, or enqueue its images with `maskline enqueue folder`"
+        );
     }
     Ok(Location::Path(std::path::absolute(list)?))
 }
 
-/// An address that the scraper fetches. No error repeats it: it may hold a password.
+/// An address that the scraper can fetch. No error repeats it, because it may hold a password.
 fn web_address(text: &str) -> Result<Url> {
     let url = Url::parse(text).ok();
     let url = url
         .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .context("no http(s) address: write https://… or http://…")?;
+        .context("this is no http(s) address: write https://… or http://…")?;
     if url.password().is_some() {
         bail!(
-            "an address with a password shows in the list of processes: fetch what lies there \
+            "an address with a password is seen in the list of processes: download the files \
              yourself, and enqueue the file or the folder"
         );
     }

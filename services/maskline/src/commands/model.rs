@@ -17,9 +17,9 @@ use serde::Serialize;
 use walkdir::WalkDir;
 
 use crate::{
+    connection::ConnectionArgs,
+    lookup,
     output::{self, number, percent},
-    places::Places,
-    view,
 };
 
 /// Files that are read and classified at a time.
@@ -40,17 +40,17 @@ struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// From the file, or from the `places` where it was published.
-    async fn load(&self, places: &Places) -> Result<Classifier> {
+    /// From the file, or from the stores where it was published.
+    async fn load(&self, connection: &ConnectionArgs) -> Result<Classifier> {
         let weights = if Path::new(&self.model).is_file() {
             std::fs::read(&self.model)
                 .with_context(|| format!("{} can't be read", self.model))?
                 .into()
         } else {
-            let stores = places.stores().await?;
-            let models = stores.catalog.models(super::library::ALL).await?;
+            let stores = connection.stores().await?;
+            let models = stores.catalog.models(lookup::ALL).await?;
             let ids = models.into_iter().map(|model| model.id);
-            let id = view::by_prefix(&self.model, "model", "maskline models", ids)
+            let id = lookup::by_prefix(&self.model, "model", "maskline models", ids)
                 .context("neither a safetensors file nor a published model")?;
             let key = ObjectKey::model(id, "model.safetensors")?;
             stores.objects.get(&key).await?
@@ -74,7 +74,7 @@ pub struct Evaluate {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    places: Places,
+    connection: ConnectionArgs,
 }
 
 /// How well a model did; what `--json` prints.
@@ -100,25 +100,24 @@ struct Skipped {
 
 impl Evaluate {
     pub async fn run(self) -> Result<()> {
-        let classifier = self.model.load(&self.places).await?;
+        let classifier = self.model.load(&self.connection).await?;
         let files = files_by_class(&self.dir, &classifier.card().classes)?;
         let evaluation =
             tokio::task::spawn_blocking(move || evaluate(&classifier, &files)).await??;
         if self.json {
-            println!("{}", serde_json::to_string(&evaluation)?);
-            return Ok(());
+            return output::print_json(&evaluation);
         }
         for skipped in &evaluation.skipped {
-            eprintln!("{}: skipped: {}", skipped.path.display(), skipped.problem);
+            let (path, problem) = (skipped.path.display(), &skipped.problem);
+            output::note(format!("{path}: skipped: {problem}"));
         }
-        println!(
+        output::print(format!(
             "{} images, accuracy {}, loss {:.4}",
             evaluation.images,
             percent(Some(evaluation.accuracy as f32)),
             evaluation.loss
-        );
-        println!("{}", confusion_table(&evaluation));
-        Ok(())
+        ))?;
+        output::print(confusion_table(&evaluation))
     }
 }
 
@@ -228,7 +227,7 @@ pub struct Predict {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    places: Places,
+    connection: ConnectionArgs,
 }
 
 /// What the model says of one file.
@@ -243,7 +242,7 @@ struct Prediction<'a> {
 
 impl Predict {
     pub async fn run(self) -> Result<()> {
-        let classifier = self.model.load(&self.places).await?;
+        let classifier = self.model.load(&self.connection).await?;
         let classes = &classifier.card().classes;
         let mut problems = 0;
         for chunk in self.files.chunks(BATCH) {
@@ -267,7 +266,7 @@ impl Predict {
                         problem: Some(problem),
                     },
                 };
-                println!("{}", self.line(&prediction)?);
+                output::print(self.line(&prediction)?)?;
             }
         }
         if problems > 0 {

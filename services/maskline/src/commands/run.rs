@@ -13,17 +13,17 @@ use maskline_validator::LimitArgs;
 #[command(after_help = "Examples:
   maskline run
   maskline run --only validator,labeler --broker amqp://guest:guest@localhost/")]
-pub struct Run {
-    /// Only these services
-    #[arg(long, value_enum, value_name = "STAGE", value_delimiter = ',')]
-    only: Vec<StageName>,
+pub(crate) struct Run {
+    /// Run only these services
+    #[arg(long, value_enum, value_name = "SERVICE", value_delimiter = ',')]
+    only: Vec<ServiceName>,
     #[command(flatten)]
     services: Services,
 }
 
-/// The flags of all services.
+/// The flags of all five services.
 #[derive(Debug, Clone, Args)]
-pub struct Services {
+pub(crate) struct Services {
     #[command(flatten)]
     pub runtime: RuntimeArgs,
     #[command(flatten)]
@@ -38,8 +38,9 @@ pub struct Services {
     pub trainer: TrainerArgs,
 }
 
+/// The services by the names that `--only` takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum StageName {
+pub(crate) enum ServiceName {
     Scraper,
     Validator,
     Labeler,
@@ -48,9 +49,9 @@ pub enum StageName {
 }
 
 impl Run {
-    pub async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let only = match self.only.as_slice() {
-            [] => StageName::value_variants(),
+            [] => ServiceName::value_variants(),
             only => only,
         };
         let stop = maskline_runtime::stop_on_signals()?;
@@ -64,19 +65,19 @@ impl Run {
 }
 
 impl Services {
-    /// The services, each connected to its stores.
-    pub async fn start(&self, stages: &[StageName]) -> Result<Vec<Service>> {
+    /// Makes the named services. Each opens its own stores.
+    pub(crate) async fn start(&self, names: &[ServiceName]) -> Result<Vec<Service>> {
         let mut services = vec![];
-        for stage in stages {
-            services.push(self.service(*stage).await?);
+        for name in names {
+            services.push(self.service(*name).await?);
         }
         Ok(services)
     }
 
-    async fn service(&self, stage: StageName) -> Result<Service> {
+    async fn service(&self, name: ServiceName) -> Result<Service> {
         let (runtime, storage) = (self.runtime.clone(), self.storage.clone());
-        match stage {
-            StageName::Scraper => {
+        match name {
+            ServiceName::Scraper => {
                 let fetch = self.fetch.clone();
                 maskline_scraper::service(&maskline_scraper::Args {
                     runtime,
@@ -85,7 +86,7 @@ impl Services {
                 })
                 .await
             }
-            StageName::Validator => {
+            ServiceName::Validator => {
                 let limits = self.limits.clone();
                 maskline_validator::service(&maskline_validator::Args {
                     runtime,
@@ -94,7 +95,7 @@ impl Services {
                 })
                 .await
             }
-            StageName::Labeler => {
+            ServiceName::Labeler => {
                 let opinion = self.opinion.clone();
                 maskline_labeler::service(&maskline_labeler::Args {
                     runtime,
@@ -103,10 +104,10 @@ impl Services {
                 })
                 .await
             }
-            StageName::Storer => {
+            ServiceName::Storer => {
                 maskline_storer::service(&maskline_storer::Args { runtime, storage }).await
             }
-            StageName::Trainer => {
+            ServiceName::Trainer => {
                 let trainer = self.trainer.clone();
                 maskline_trainer::service(&maskline_trainer::Args {
                     runtime,

@@ -1,4 +1,4 @@
-//! `maskline trace`: where an image went, and where that can be looked at.
+//! `maskline trace`: the traces of an image and of its job.
 
 use std::{env, io::IsTerminal};
 
@@ -10,12 +10,13 @@ use maskline_storage::{Catalog, records::Candidate};
 use serde::Serialize;
 use url::Url;
 
-use super::status::find_job;
 use crate::{
-    jaeger::{Jaeger, Span},
-    places::Places,
-    tree,
-    view::{self, JobView},
+    connection::ConnectionArgs,
+    jaeger::Jaeger,
+    job_view::{self, JobView},
+    lookup, output,
+    span::Span,
+    trace_tree,
 };
 
 #[derive(Debug, Args)]
@@ -23,16 +24,16 @@ use crate::{
   maskline trace 01a20e2c
   maskline trace 3f2a9c…  --show     an image by its SHA-256, with its spans
   maskline trace ID --show --jaeger https://jaeger.example.org")]
-pub struct Trace {
-    /// An image's SHA-256, a candidate's id, or a job's id or its beginning
+pub(crate) struct Trace {
+    /// The SHA-256 of an image, the id of a candidate, or the id of a job or its beginning
     id: String,
-    /// Ask Jaeger for the spans and draw them as a tree
+    /// Fetch the spans from Jaeger and draw them as a tree
     #[arg(long)]
     show: bool,
-    /// One JSON object a line, a line a trace
+    /// Print each trace as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Where Jaeger's pages are. An address with a password only by the environment,
+    /// The address of Jaeger's pages. If it holds a password, give it by the environment,
     /// or in a file that MASKLINE_JAEGER_FILE names
     #[arg(
         long,
@@ -42,8 +43,9 @@ pub struct Trace {
         hide_env_values = true
     )]
     jaeger: Address,
-    /// Where Jaeger is asked, if not where its pages are. With a password as above:
-    /// MASKLINE_JAEGER_API_FILE
+    /// The address of Jaeger's query API, if it is not that of its pages. If it holds a
+    /// password, give it by the environment, or in a file that MASKLINE_JAEGER_API_FILE
+    /// names
     #[arg(
         long,
         env = "MASKLINE_JAEGER_API",
@@ -54,46 +56,46 @@ pub struct Trace {
     )]
     jaeger_api: Address,
     #[command(flatten)]
-    places: Places,
+    connection: ConnectionArgs,
 }
 
-/// What is printed of one trace.
+/// What is printed about one trace.
 #[derive(Debug, Serialize)]
-struct Traced {
-    /// `image` or `job`.
+struct TraceView {
+    /// What the trace is about: `image` or `job`.
     what: &'static str,
-    /// Where the image was found; the job's id.
+    /// The location of the image, or the id of the job.
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     candidate: Option<CandidateId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<ImageId>,
-    /// How far it is, or how it ended.
+    /// How far the image or the job is, or how it ended.
     state: &'static str,
-    /// Known once the image has ended.
+    /// An image's trace is recorded when the image has ended.
     trace_id: Option<String>,
-    /// Its page in Jaeger.
+    /// The trace's page in Jaeger.
     link: Option<Url>,
     #[serde(skip_serializing_if = "Option::is_none")]
     spans: Option<Vec<Span>>,
 }
 
 impl Trace {
-    /// Prints the trace of the image or the job, and of the job that it belongs to.
-    pub async fn run(self) -> Result<()> {
+    /// Prints the trace of the image and that of its job, or that of the job.
+    pub(crate) async fn run(self) -> Result<()> {
         let jaeger = self.jaeger()?;
-        let stores = self.places.stores().await?;
+        let stores = self.connection.stores().await?;
         let catalog = stores.catalog.as_ref();
         let candidates = self.candidates(catalog).await?;
         if candidates.is_empty() {
-            let job = find_job(catalog, &self.id)
+            let job = lookup::job(catalog, &self.id)
                 .await
-                .with_context(|| format!("{} names no image or candidate", self.id))?;
-            let job = view::job(catalog, job).await?;
+                .with_context(|| format!("{} names no image and no candidate", self.id))?;
+            let job = job_view::job(catalog, job).await?;
             return self.print(of_job(job), &jaeger, self.show).await;
         }
         for candidate in candidates {
-            let job = view::job(catalog, candidate.job).await?;
+            let job = job_view::job(catalog, candidate.job).await?;
             self.print(of_image(candidate), &jaeger, self.show).await?;
             self.print(of_job(job), &jaeger, false).await?;
         }
@@ -103,7 +105,7 @@ impl Trace {
     fn jaeger(&self) -> Result<Jaeger> {
         let api = Some(&self.jaeger_api).filter(|api| !api.expose().is_empty());
         let api = api.map(|api| url(api, "MASKLINE_JAEGER_API")).transpose()?;
-        Jaeger::at(url(&self.jaeger, "MASKLINE_JAEGER")?)?.asked_at(api)
+        Jaeger::new(url(&self.jaeger, "MASKLINE_JAEGER")?)?.with_api(api)
     }
 
     async fn candidates(&self, catalog: &dyn Catalog) -> Result<Vec<Candidate>> {
@@ -116,27 +118,26 @@ impl Trace {
         }
     }
 
-    async fn print(&self, mut traced: Traced, jaeger: &Jaeger, show: bool) -> Result<()> {
-        traced.link = traced.trace_id.as_deref().map(|id| jaeger.page(id));
-        if let (true, Some(id)) = (show, &traced.trace_id) {
-            traced.spans = Some(jaeger.trace(id).await?.unwrap_or_default());
+    async fn print(&self, mut trace: TraceView, jaeger: &Jaeger, show: bool) -> Result<()> {
+        trace.link = trace.trace_id.as_deref().map(|id| jaeger.trace_page(id));
+        if let (true, Some(id)) = (show, &trace.trace_id) {
+            trace.spans = Some(jaeger.trace(id).await?.unwrap_or_default());
         }
         match self.json {
-            true => println!("{}", serde_json::to_string(&traced)?),
-            false => println!("{}", traced.text()),
+            true => output::print_json(&trace),
+            false => output::print(trace.text()),
         }
-        Ok(())
     }
 }
 
-/// What is wrong is said without the address, which may hold a password.
+/// Parses an address. The error leaves the address out, because it may hold a password.
 fn url(address: &Address, variable: &str) -> Result<Url> {
     let url = address.expose().parse::<Url>();
-    url.with_context(|| format!("the address of {variable} is none: write http://HOST:16686"))
+    url.with_context(|| format!("the address in {variable} is not valid: write http://HOST:16686"))
 }
 
-fn of_image(candidate: Candidate) -> Traced {
-    Traced {
+fn of_image(candidate: Candidate) -> TraceView {
+    TraceView {
         what: "image",
         name: candidate.location.shown(),
         candidate: Some(candidate.id),
@@ -148,8 +149,8 @@ fn of_image(candidate: Candidate) -> Traced {
     }
 }
 
-fn of_job(job: JobView) -> Traced {
-    Traced {
+fn of_job(job: JobView) -> TraceView {
+    TraceView {
         what: "job",
         name: job.id.to_string(),
         candidate: None,
@@ -161,8 +162,8 @@ fn of_job(job: JobView) -> Traced {
     }
 }
 
-impl Traced {
-    /// As a person reads it.
+impl TraceView {
+    /// The trace as a person reads it.
     fn text(&self) -> String {
         let mut lines = vec![format!("{} {} · {}", self.what, self.name, self.state)];
         if let Some(candidate) = self.candidate {
@@ -173,17 +174,17 @@ impl Traced {
         }
         match (&self.trace_id, &self.link) {
             (Some(id), Some(link)) => lines.extend([format!("  trace {id}"), format!("  {link}")]),
-            _ => lines.push("  no trace yet: it is recorded when it ends".to_owned()),
+            _ => lines.push("  no trace yet: it is recorded at the end".to_owned()),
         }
         let colours = std::io::stdout().is_terminal() && env::var_os("NO_COLOR").is_none();
         match self.spans.as_deref() {
             None => {}
             Some([]) => lines.push(
-                "  Jaeger has no such trace: it was not sampled, is no longer kept, or the \
-                 services\n  send their spans elsewhere (OTEL_EXPORTER_OTLP_ENDPOINT)"
+                "  Jaeger has no such trace: it was not sampled, it is no longer kept, or the \
+                 services\n  send their spans elsewhere (see OTEL_EXPORTER_OTLP_ENDPOINT)"
                     .to_owned(),
             ),
-            Some(spans) => lines.push(format!("\n{}", tree::tree(spans, colours))),
+            Some(spans) => lines.push(format!("\n{}", trace_tree::draw(spans, colours))),
         }
         lines.join("\n")
     }
@@ -196,20 +197,20 @@ mod tests {
     use super::*;
 
     #[derive(Debug, Parser)]
-    struct Line {
+    struct TestCommand {
         #[command(flatten)]
         trace: Trace,
     }
 
-    fn parse(flags: &[&str]) -> Result<Line, clap::Error> {
-        Line::try_parse_from([&["trace", "ID"][..], flags].concat())
+    fn parse(flags: &[&str]) -> Result<TestCommand, clap::Error> {
+        TestCommand::try_parse_from([&["trace", "ID"][..], flags].concat())
     }
 
     #[test]
-    fn jaegers_addresses_are_flags_unless_they_hold_a_password() {
-        let line = parse(&["--jaeger", "http://pages", "--jaeger-api", "http://api"]);
-        let jaeger = line.unwrap().trace.jaeger().unwrap();
-        assert_eq!(jaeger.page("ab").as_str(), "http://pages/trace/ab");
+    fn an_address_of_jaeger_is_a_flag_unless_it_holds_a_password() {
+        let command = parse(&["--jaeger", "http://pages", "--jaeger-api", "http://api"]);
+        let jaeger = command.unwrap().trace.jaeger().unwrap();
+        assert_eq!(jaeger.trace_page("ab").as_str(), "http://pages/trace/ab");
         for (flag, variable) in [
             ("--jaeger", "MASKLINE_JAEGER"),
             ("--jaeger-api", "MASKLINE_JAEGER_API"),
@@ -218,8 +219,8 @@ mod tests {
             let refused = refused.to_string();
             assert!(refused.contains(variable), "{refused}");
             assert!(!refused.contains("hunter2"), "{refused}");
-            let line = parse(&[flag, "http://h:hunter2"]).unwrap();
-            let refused = line.trace.jaeger().err().expect("a port is a number");
+            let command = parse(&[flag, "http://h:hunter2"]).unwrap();
+            let refused = command.trace.jaeger().err().expect("a port is a number");
             let refused = format!("{refused:#}");
             assert!(refused.contains(variable), "{refused}");
             assert!(!refused.contains("hunter2"), "{refused}");

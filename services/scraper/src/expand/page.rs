@@ -1,9 +1,15 @@
 //! A web page, for the images in it.
 //!
-//! Taken are `img` elements (the largest picture of a `srcset`; `data-src` where
-//! scripts would load it later), `source` elements of a `picture`, the page's
-//! `og:image`, and links to image files. Pictures inside the page itself
-//! (`data:`) are icons and placeholders, and are not.
+//! These count as its images:
+//!
+//! * the picture of an `img` element: the largest of its `srcset`, else its `data-src`,
+//!   from which scripts would load it later, else its `src`;
+//! * the largest picture of each `source` in a `picture` element;
+//! * the page's `og:image`;
+//! * the target of a link, if its name ends like that of an image file.
+//!
+//! Pictures inside the page itself (`data:` URLs) are icons and placeholders, and do not
+//! count.
 
 use std::{cell::RefCell, collections::HashSet};
 
@@ -11,39 +17,42 @@ use lol_html::{HtmlRewriter, Settings, element, html_content::Element};
 use maskline_messages::{Labeling, Reason, is_too_long, shown};
 use url::Url;
 
-use super::{ExpandError, Found, Step, found_at};
-use crate::fetch::{FetchError, Fetcher, web::Wanted};
+use super::{
+    candidate::{ExpansionStep, SourceCandidate},
+    error::ExpandError,
+};
+use crate::fetch::{FetchError, Fetcher, ResourceKind};
 
-/// Of a page. What comes after is not read.
-const MOST_BYTES: u64 = 10 << 20;
+/// How many bytes a page may have.
+const MAX_BYTES: u64 = 10 << 20;
 
-/// Images of one page: it is one step.
-pub const MOST_IMAGES: usize = 10_000;
+/// How many images are taken from one page. A page is always a single step.
+pub const MAX_IMAGES: usize = 10_000;
 
-/// Links to files with these endings are links to images.
-const ENDINGS: [&str; 9] = [
+/// A link to a file whose name ends like this is a link to an image.
+const IMAGE_EXTENSIONS: [&str; 9] = [
     ".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff",
 ];
 
-/// All the page's images, in their order, each once.
-pub async fn expand(
+/// Finds all images of the page in their order, each once.
+pub(super) async fn expand(
     fetcher: &Fetcher,
     url: &Url,
     labeling: Option<&Labeling>,
-) -> Result<Step, ExpandError> {
+) -> Result<ExpansionStep, ExpandError> {
     let what = format!("the page {}", shown(url));
-    let fetching = |error| ExpandError::fetching(&what, error);
-    let answer = fetcher
+    let failed = |error| ExpandError::fetching(&what, error);
+    let response = fetcher
         .web()
-        .get(url, Wanted::Page)
+        .get(url, ResourceKind::Page)
         .await
-        .map_err(fetching)?;
-    let base = answer.url().clone();
-    let body = answer.body(MOST_BYTES, fetcher.budget()).await;
+        .map_err(failed)?;
+    let base = response.url().clone();
+    let body = response.body(MAX_BYTES, fetcher.budget()).await;
     let images = match body {
         Ok(body) => images(&body.bytes, &base),
         Err(FetchError::Rejected(Reason::Empty)) => vec![],
-        Err(error) => return Err(fetching(error)),
+        Err(error) => return Err(failed(error)),
     };
     if images.is_empty() {
         return Err(ExpandError::Source(format!(
@@ -51,15 +60,17 @@ pub async fn expand(
              Enqueue a list of their URLs"
         )));
     }
-    let found: Vec<Found> = images
+    let candidates = images
         .into_iter()
-        .map(|url| found_at(url, labeling))
-        .collect();
-    Ok(Step { found, next: None })
+        .map(|url| SourceCandidate::at_url(url, labeling));
+    Ok(ExpansionStep {
+        candidates: candidates.collect(),
+        next_cursor: None,
+    })
 }
 
-/// The http(s) URLs of a page's images, each once, at most [`MOST_IMAGES`]. `base` is
-/// the page's own.
+/// The http(s) URLs of a page's images, each once, at most [`MAX_IMAGES`]. `base` is the
+/// page's own URL, which relative ones are resolved against.
 pub fn images(html: &[u8], base: &Url) -> Vec<Url> {
     let found = RefCell::new(Images {
         base: Some(base.clone()),
@@ -96,22 +107,25 @@ pub fn images(html: &[u8], base: &Url) -> Vec<Url> {
         Settings::append_element_content_handler,
     );
     let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
-    // A page that breaks the parser gives what was found until then.
-    let read = rewriter.write(html).and_then(|()| rewriter.end());
-    if let Err(error) = read {
-        tracing::debug!(%error, page = shown(base), "read in part");
+    // If the parser gives up on a page, what was found until then counts.
+    let parsed = rewriter.write(html).and_then(|()| rewriter.end());
+    if let Err(error) = parsed {
+        tracing::debug!(%error, page = shown(base), "only a part of the page could be parsed");
     }
     found.take().urls
 }
 
+/// The URL of an `img` without a `srcset`.
 fn source(img: &Element<'_, '_>) -> Option<String> {
     let value = |name| img.get_attribute(name).filter(|src| !src.is_empty());
-    // What a script would load later comes first: `src` is then a placeholder.
+    // Where a script would load the picture later, `src` is only a placeholder.
     value("data-src").or_else(|| value("src"))
 }
 
+/// The images found so far.
 #[derive(Default)]
 struct Images {
+    /// What relative URLs are resolved against: the page's URL, or that of its `base`.
     base: Option<Url>,
     seen: HashSet<Url>,
     urls: Vec<Url>,
@@ -136,29 +150,31 @@ impl Images {
             return;
         };
         let fetchable = matches!(url.scheme(), "http" | "https");
-        if fetchable && self.urls.len() < MOST_IMAGES && self.seen.insert(url.clone()) {
+        if fetchable && self.urls.len() < MAX_IMAGES && self.seen.insert(url.clone()) {
             self.urls.push(url);
         }
     }
 }
 
-/// Whether a link leads to an image, by its path's ending.
+/// Whether the path of a link ends like that of an image file.
 fn is_image(href: &str) -> bool {
     let path = href.split(['?', '#']).next().unwrap_or_default();
     let path = path.to_ascii_lowercase();
-    ENDINGS.iter().any(|ending| path.ends_with(ending))
+    IMAGE_EXTENSIONS
+        .iter()
+        .any(|extension| path.ends_with(extension))
 }
 
-/// The picture of a `srcset` with the largest descriptor (`2x`, `800w`); without
-/// one it counts as `1x`.
+/// The picture of a `srcset` attribute (HTML Standard, "srcset attributes") with the
+/// largest descriptor: `2x`, `800w`. A picture without one counts as `1x`.
 fn largest(srcset: &str) -> Option<String> {
     let mut best: Option<(f64, &str)> = None;
     let mut rest = srcset.trim_start_matches(|c: char| c.is_whitespace() || c == ',');
     while !rest.is_empty() {
-        // A URL ends at white space, for it may hold commas itself.
+        // A URL ends at white space. It may hold commas itself.
         let (word, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
         let url = word.trim_end_matches(',');
-        // A comma at its end says that it has no descriptor.
+        // A comma at its end means that it has no descriptor.
         let (descriptor, next) = match word.len() > url.len() {
             true => ("", after),
             false => after.split_once(',').unwrap_or((after, "")),
@@ -207,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_counts_and_what_is_not_http_does_not() {
+    fn the_base_element_counts_and_urls_that_are_not_http_do_not() {
         let html = r#"<base href="http://other/x/"><img src="a.jpg">
             <img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="><img src="javascript:0">
             <img src=""><img><img src="file:///etc/passwd">"#;
@@ -215,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_measured_as_it_is_asked_for_and_not_as_it_is_written() {
+    fn the_length_that_counts_is_that_of_the_normalized_url() {
         let begin = "http://a/";
         let longest = format!("{begin}{}", "x".repeat(MAX_URL - begin.len()));
         let escaped = format!("{begin}{}", "ä".repeat(MAX_URL / 4));
@@ -228,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_html_gives_what_there_is() {
+    fn broken_html_gives_the_images_that_were_found_in_it() {
         assert_eq!(
             found("<img src=a.jpg><div <img src=b.jpg"),
             ["http://site/gallery/a.jpg"]

@@ -1,29 +1,19 @@
 //! Which addresses may be asked: only public ones, unless the operator says otherwise.
 //!
-//! A list of URLs is somebody else's text. Without this check it could make the
-//! scraper ask its own host, the neighbours in its network or a cloud's metadata
-//! service. Names are checked where they are resolved, and the connection is made
-//! to the very addresses that passed, so a name that resolves to something else a
-//! moment later (DNS rebinding) gains nothing.
+//! A list of URLs is written by somebody else. Without this check it could make the
+//! scraper ask its own host, the other machines of its network or a cloud's metadata
+//! service. Hosts that are written as a name are checked where the name is resolved:
+//! [`resolver`](super::resolver).
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    sync::Arc,
-};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use maskline_messages::{Reason, shown};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use thiserror::Error;
 use url::{Host, Url};
 
-/// The address is not one that a crawler may ask.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0} is not a public address (--allow-private-hosts lets it through)")]
-pub struct Refused(pub String);
-
-/// Whether the address is reachable from everywhere, by the IANA registries of
-/// special-purpose addresses (RFC 6890 and what was added since).
-pub fn is_public(address: IpAddr) -> bool {
+/// Whether an address can be reached from everywhere, by IANA's registries of
+/// special-purpose addresses (RFC 6890). `IpAddr::is_global` of the standard library would
+/// say so too, but is not stable.
+pub(super) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_public_v4(v4),
         IpAddr::V6(v6) => is_public_v6(v6),
@@ -31,119 +21,73 @@ pub fn is_public(address: IpAddr) -> bool {
 }
 
 fn is_public_v4(address: Ipv4Addr) -> bool {
-    let special = matches!(
+    let is_special = matches!(
         address.octets(),
-        [0, ..]                     // this network
-            | [10, ..]              // private
-            | [100, 64..=127, ..]   // shared by carriers' NAT
-            | [127, ..]             // loopback
-            | [169, 254, ..]        // link-local, and clouds' metadata
-            | [172, 16..=31, ..]    // private
-            | [192, 0, 0, _]        // protocol assignments
-            | [192, 0, 2, _]        // documentation
-            | [192, 88, 99, _]      // 6to4 relays, deprecated
-            | [192, 168, ..]        // private
-            | [198, 18..=19, ..]    // benchmarks
-            | [198, 51, 100, _]     // documentation
-            | [203, 0, 113, _]      // documentation
-            | [224..=255, ..] // multicast, reserved, broadcast
+        [0, ..]                     // this network: RFC 791, section 3.2
+            | [10, ..]              // private: RFC 1918
+            | [100, 64..=127, ..]   // shared by carriers' NAT: RFC 6598
+            | [127, ..]             // loopback: RFC 1122, section 3.2.1.3
+            | [169, 254, ..]        // link-local, and clouds' metadata: RFC 3927
+            | [172, 16..=31, ..]    // private: RFC 1918
+            | [192, 0, 0, _]        // protocol assignments: RFC 6890, section 2.1
+            | [192, 0, 2, _]        // documentation: RFC 5737
+            | [192, 88, 99, _]      // 6to4 relays, deprecated: RFC 7526
+            | [192, 168, ..]        // private: RFC 1918
+            | [198, 18..=19, ..]    // benchmarks: RFC 2544
+            | [198, 51, 100, _]     // documentation: RFC 5737
+            | [203, 0, 113, _]      // documentation: RFC 5737
+            | [224..=239, ..]       // multicast: RFC 5771
+            | [240..=255, ..] // reserved, and broadcast: RFC 1112, section 4; RFC 919
     );
-    !special
+    !is_special
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
+    // IPv4-mapped: RFC 4291, section 2.5.5.2.
     if let Some(v4) = address.to_ipv4_mapped() {
         return is_public_v4(v4);
     }
     let segments = address.segments();
-    let embedded = |high: u16, low: u16| {
+    let is_public_embedded = |high: u16, low: u16| {
         let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match segments {
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low), // NAT64
-        [0x2002, high, low, ..] => embedded(high, low),               // 6to4
-        [0x2001, 0..=0x1ff, ..] => false, // protocol assignments, Teredo, ORCHID
-        [0x2001, 0xdb8, ..] => false,     // documentation
-        [0x3fff, 0..=0xfff, ..] => false, // documentation
-        // Everything else that is global unicast today. Loopback, unspecified,
-        // unique local, link-local, site-local and multicast lie outside.
+        // NAT64, which holds an IPv4 address: RFC 6052.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => is_public_embedded(high, low),
+        // 6to4, which holds one, too: RFC 3056.
+        [0x2002, high, low, ..] => is_public_embedded(high, low),
+        // Protocol assignments (RFC 2928), Teredo (RFC 4380) and ORCHIDv2 (RFC 7343).
+        [0x2001, 0..=0x1ff, ..] => false,
+        // Documentation: RFC 3849 and RFC 9637.
+        [0x2001, 0xdb8, ..] => false,
+        [0x3fff, 0..=0xfff, ..] => false,
+        // Global unicast, as far as it is assigned: RFC 4291, section 2.4. Loopback,
+        // unspecified, unique local (RFC 4193), link-local, site-local and multicast
+        // addresses lie outside.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }
 
-/// Refuses other schemes than http(s) and, unless `allow_private`, hosts written
-/// as an address that is not public. Names are checked by [`PublicOnly`].
-pub fn check(url: &Url, allow_private: bool) -> Result<(), Reason> {
+/// Refuses other schemes than http(s) and, unless `allow_private`, hosts written as an
+/// address that is not public.
+pub(super) fn check(url: &Url, allow_private: bool) -> Result<(), Reason> {
     let refused = || Reason::RefusedAddress {
         address: shown(url),
     };
     if !matches!(url.scheme(), "http" | "https") {
         return Err(refused());
     }
-    let public = match url.host() {
+    let is_public = match url.host() {
         Some(Host::Ipv4(v4)) => is_public(v4.into()),
         Some(Host::Ipv6(v6)) => is_public(v6.into()),
         Some(Host::Domain(_)) => true,
         None => return Err(refused()),
     };
-    if public || allow_private {
+    if is_public || allow_private {
         Ok(())
     } else {
         Err(refused())
-    }
-}
-
-/// At most `most` characters of `text`, with an ellipsis where some were cut.
-pub fn shortened(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-/// Resolves names with `inner` and lets only public addresses through, unless
-/// `allow_private`.
-pub struct PublicOnly {
-    inner: Arc<dyn Resolve>,
-    allow_private: bool,
-}
-
-impl PublicOnly {
-    pub fn new(inner: Arc<dyn Resolve>, allow_private: bool) -> Self {
-        Self {
-            inner,
-            allow_private,
-        }
-    }
-}
-
-impl Resolve for PublicOnly {
-    fn resolve(&self, name: Name) -> Resolving {
-        let host = name.as_str().to_owned();
-        let resolving = self.inner.resolve(name);
-        let allow_private = self.allow_private;
-        Box::pin(async move {
-            let mut found: Vec<SocketAddr> = resolving.await?.collect();
-            let all = found.len();
-            found.retain(|address| allow_private || is_public(address.ip()));
-            if found.is_empty() && all > 0 {
-                return Err(Refused(host).into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// The operating system's resolver.
-pub struct System;
-
-impl Resolve for System {
-    fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
     }
 }
 
@@ -251,36 +195,5 @@ mod tests {
         assert_eq!(check(&loopback, true), Ok(()));
         let file = "file:///etc/passwd".parse().unwrap();
         assert!(check(&file, true).is_err(), "whatever is allowed");
-    }
-
-    /// Answers with the next of a list of addresses each time it is asked.
-    struct Changing(parking_lot::Mutex<Vec<IpAddr>>);
-
-    impl Resolve for Changing {
-        fn resolve(&self, _: Name) -> Resolving {
-            let next = self.0.lock().remove(0);
-            let addrs: Addrs = Box::new(std::iter::once(SocketAddr::new(next, 0)));
-            Box::pin(async move { Ok(addrs) })
-        }
-    }
-
-    #[tokio::test]
-    async fn a_name_that_turns_private_is_refused_when_it_does() {
-        let addresses = vec!["8.8.8.8".parse().unwrap(), "127.0.0.1".parse().unwrap()];
-        let changing = Arc::new(Changing(parking_lot::Mutex::new(addresses)));
-        let resolver = PublicOnly::new(changing, false);
-        let name: Name = "rebind.example".parse().unwrap();
-
-        let first: Vec<_> = resolver.resolve(name).await.unwrap().collect();
-        assert_eq!(first, ["8.8.8.8:0".parse().unwrap()]);
-
-        let name: Name = "rebind.example".parse().unwrap();
-        let Err(error) = resolver.resolve(name).await else {
-            panic!("a loopback address passed");
-        };
-        assert_eq!(
-            error.downcast_ref(),
-            Some(&Refused("rebind.example".to_owned()))
-        );
     }
 }

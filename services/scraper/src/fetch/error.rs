@@ -1,4 +1,4 @@
-//! How a fetch ends when it does not end well.
+//! How a fetch fails.
 
 use std::time::Duration;
 
@@ -6,30 +6,32 @@ use maskline_messages::Reason;
 use maskline_runtime::Failure;
 use thiserror::Error;
 
+/// Why there are no bytes.
 #[derive(Debug, Error)]
-pub enum FetchError {
-    /// There is nothing to be had, now or later.
+pub(crate) enum FetchError {
+    /// There is nothing to fetch, now or later.
     #[error("{0}")]
     Rejected(Reason),
-    /// Not now.
+    /// The fetch may succeed later.
     #[error("{error:#}")]
     Retry {
         error: anyhow::Error,
-        /// What the server asked for (Retry-After), bounded.
+        /// The pause that the server asked for (`Retry-After`), with a bound.
         after: Option<Duration>,
     },
 }
 
 impl FetchError {
-    pub fn retry(error: impl Into<anyhow::Error>) -> Self {
+    pub(super) fn retry(error: impl Into<anyhow::Error>) -> Self {
         Self::Retry {
             error: error.into(),
             after: None,
         }
     }
 
-    /// The reason, or the failure that makes the runner try again.
-    pub fn into_reason(self) -> Result<Reason, Failure> {
+    /// The reason for rejecting the image, or else the failure that makes the runner try
+    /// the message again.
+    pub(crate) fn into_reason(self) -> Result<Reason, Failure> {
         match self {
             Self::Rejected(reason) => Ok(reason),
             Self::Retry { error, after } => Err(Failure::Retry { error, after }),

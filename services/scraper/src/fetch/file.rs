@@ -11,36 +11,41 @@ use bytes::Bytes;
 use maskline_foundation::ByteBudget;
 use maskline_messages::{ImageId, Reason};
 
-use super::{Body, FetchError};
+use super::{body::Body, error::FetchError};
 
-/// The whole file, at most `most` bytes of it.
-pub async fn read(path: &Path, most: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
+/// Reads the whole file. A file of more than `max` bytes is rejected.
+pub(super) async fn read(path: &Path, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
     let path = path.to_owned();
     let (file, size) = blocking(path.clone(), open).await?;
     if size == 0 {
         return Err(Reason::Empty.into());
     }
-    if size > most {
-        return Err(Reason::TooManyBytes { bytes: size, most }.into());
+    if size > max {
+        let reason = Reason::TooManyBytes {
+            bytes: size,
+            most: max,
+        };
+        return Err(reason.into());
     }
     let room = budget.room(size).await;
     let (bytes, image) = blocking(path, move |_| {
-        // A file that grows meanwhile is read as it was.
+        // A file that grows meanwhile is read up to the size that it had.
         let mut bytes = Vec::with_capacity(size as usize);
         file.take(size).read_to_end(&mut bytes)?;
         let image = ImageId::of(&bytes);
         Ok((Bytes::from(bytes), image))
     })
     .await?;
-    Ok(Body { bytes, image, room })
+    Ok(Body::new(bytes, image, room))
 }
 
+/// Opens a regular file and returns its size.
 fn open(path: &Path) -> io::Result<(File, u64)> {
-    // Before opening: that of a pipe would wait for a writer.
+    // This comes before the opening, because opening a pipe would wait for a writer.
     if !path.metadata()?.is_file() {
         return Err(io::Error::new(
             ErrorKind::InvalidInput,
-            "it is no plain file",
+            "it is not a regular file",
         ));
     }
     let file = File::open(path)?;
@@ -48,6 +53,7 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, size))
 }
 
+/// Does `work` on a thread that may block, and says what its errors mean for the image.
 async fn blocking<T: Send + 'static>(
     path: PathBuf,
     work: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
@@ -56,7 +62,7 @@ async fn blocking<T: Send + 'static>(
     let done = tokio::task::spawn_blocking(move || work(&at)).await;
     let done = done.context("reading a file").map_err(FetchError::retry)?;
     done.map_err(|error| match error.kind() {
-        // These say something about the file, the others about the machine.
+        // These errors say something about the file, all others about the machine.
         ErrorKind::NotFound
         | ErrorKind::PermissionDenied
         | ErrorKind::NotADirectory

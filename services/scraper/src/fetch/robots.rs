@@ -1,4 +1,7 @@
-//! What a site asks of robots (RFC 9309), asked once a site and remembered.
+//! What a site asks of robots: its robots.txt, by RFC 9309.
+//!
+//! A site is asked once and its rules are remembered. Section numbers here are those of
+//! the RFC.
 
 use std::{
     num::NonZeroUsize,
@@ -12,36 +15,40 @@ use texting_robots::Robot;
 use tokio::sync::OnceCell;
 use url::Url;
 
-/// The name that a site's robots.txt may address us by.
-pub const PRODUCT: &str = "maskline";
+/// The product token that a site's robots.txt may address this crawler by (section 2.2.1).
+const PRODUCT: &str = "maskline";
 
-/// RFC 9309, section 2.5: read at least this much of a robots.txt.
-pub const MOST_BYTES: usize = 500 << 10;
+/// How much of a robots.txt is read. It is the least that section 2.5 allows.
+pub(super) const MAX_BYTES: usize = 500 << 10;
 
-/// Sites remembered.
-const MOST_SITES: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
+/// How many redirects to a robots.txt are followed at least (section 2.3.1.2).
+pub(super) const REDIRECTS: u32 = 5;
 
-/// RFC 9309, section 2.4: not to be used for more than a day.
-const GOOD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+/// How many sites are remembered.
+const MAX_SITES: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 
-/// A site that does not answer is left alone for so long, so that its URLs fail
-/// together and not one connection time-out after the other.
+/// How long rules are used before they are asked for again. Section 2.4 allows a day.
+const VALID_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a site that does not answer is left alone. Meanwhile its URLs fail at once,
+/// and not after a connection time-out each.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
 
 /// What a site's robots.txt says.
 pub enum Rules {
-    /// There is none, or none that can be understood.
+    /// There is no robots.txt ("unavailable", section 2.3.1.3), or it can't be understood.
     AllowAll,
+    /// The rules that it has for this crawler.
     Robot(Robot),
-    /// The site did not answer, and why: RFC 9309, section 2.3.1.4, forbids
-    /// everything until it does.
+    /// The site did not answer, for the reason given here. Until it does, it must be
+    /// assumed to forbid everything ("unreachable", section 2.3.1.4).
     Unreachable(String),
 }
 
 impl Rules {
-    /// Parses the first [`MOST_BYTES`] of a robots.txt.
+    /// Parses as much of a robots.txt as is read at all (section 2.5).
     pub fn parse(text: &[u8]) -> Self {
-        match Robot::new(PRODUCT, &text[..text.len().min(MOST_BYTES)]) {
+        match Robot::new(PRODUCT, &text[..text.len().min(MAX_BYTES)]) {
             Ok(robot) => Self::Robot(robot),
             Err(error) => {
                 tracing::debug!(%error, "robots.txt can't be understood, so it forbids nothing");
@@ -51,17 +58,17 @@ impl Rules {
     }
 }
 
-/// An answer: may this URL be fetched?
+/// Whether a URL may be fetched.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Permission {
     Allowed,
     Disallowed,
-    /// Not known yet, and why.
-    Unreachable(String),
+    /// The site did not say yet, for the reason given here.
+    Unknown(String),
 }
 
 /// The rules of the sites that were asked lately.
-pub struct Robots {
+pub(super) struct Robots {
     sites: Mutex<LruCache<String, Arc<Site>>>,
 }
 
@@ -73,11 +80,11 @@ struct Site {
 impl Site {
     fn is_stale(&self) -> bool {
         self.rules.get().is_some_and(|(rules, since)| {
-            let good_for = match rules {
+            let valid_for = match rules {
                 Rules::Unreachable(_) => UNREACHABLE_FOR,
-                _ => GOOD_FOR,
+                _ => VALID_FOR,
             };
-            since.elapsed() > good_for
+            since.elapsed() > valid_for
         })
     }
 }
@@ -85,31 +92,37 @@ impl Site {
 impl Default for Robots {
     fn default() -> Self {
         Self {
-            sites: Mutex::new(LruCache::new(MOST_SITES)),
+            sites: Mutex::new(LruCache::new(MAX_SITES)),
         }
     }
 }
 
 impl Robots {
-    /// Whether `url` may be fetched. `ask` fetches the site's rules if they are
-    /// not known; for all who want them at the same time it is called once.
-    pub async fn verdict<F>(&self, url: &Url, ask: impl FnOnce(Url) -> F) -> Verdict
+    /// Whether `url` may be fetched. `fetch_rules` gets the URL of the site's robots.txt
+    /// and is called if its rules are not known; if several callers need them at the same
+    /// time, only one of the calls is made.
+    pub(super) async fn permission<F>(
+        &self,
+        url: &Url,
+        fetch_rules: impl FnOnce(Url) -> F,
+    ) -> Permission
     where
         F: Future<Output = Rules>,
     {
+        // The file lies at the top of each scheme, host and port (section 2.3).
         let Ok(robots_url) = url.join("/robots.txt") else {
-            return Verdict::Allowed;
+            return Permission::Allowed;
         };
         let site = self.site(url.origin().ascii_serialization());
         let rules = site.rules.get_or_init(|| async {
-            let rules = ask(robots_url).await;
+            let rules = fetch_rules(robots_url).await;
             (rules, Instant::now())
         });
         match &rules.await.0 {
-            Rules::AllowAll => Verdict::Allowed,
-            Rules::Robot(robot) if robot.allowed(url.as_str()) => Verdict::Allowed,
-            Rules::Robot(_) => Verdict::Disallowed,
-            Rules::Unreachable(why) => Verdict::Unreachable(why.clone()),
+            Rules::AllowAll => Permission::Allowed,
+            Rules::Robot(robot) if robot.allowed(url.as_str()) => Permission::Allowed,
+            Rules::Robot(_) => Permission::Disallowed,
+            Rules::Unreachable(reason) => Permission::Unknown(reason.clone()),
         }
     }
 
@@ -132,15 +145,17 @@ mod tests {
 
     use super::*;
 
-    async fn verdict(text: &str, url: &str) -> Verdict {
+    async fn permission(text: &str, url: &str) -> Permission {
         let url = url.parse().unwrap();
         let rules = Rules::parse(text.as_bytes());
-        Robots::default().verdict(&url, |_| async { rules }).await
+        Robots::default()
+            .permission(&url, |_| async { rules })
+            .await
     }
 
     #[tokio::test]
     async fn rules_for_us_and_for_everybody_are_obeyed() {
-        use Verdict::{Allowed, Disallowed};
+        use Permission::{Allowed, Disallowed};
         let ours = "User-agent: *\nDisallow: /\n\nUser-agent: MaskLine\nDisallow: /private/\n";
         let cases = [
             ("", "http://a/x.jpg", Allowed),
@@ -167,12 +182,12 @@ mod tests {
             ("<html>no robots here</html>", "http://a/x.jpg", Allowed),
         ];
         for (text, url, expected) in cases {
-            assert_eq!(verdict(text, url).await, expected, "{text:?} {url}");
+            assert_eq!(permission(text, url).await, expected, "{text:?} {url}");
         }
     }
 
     #[tokio::test]
-    async fn a_site_is_asked_once_by_origin() {
+    async fn a_site_is_asked_once_for_each_scheme_host_and_port() {
         let (robots, asked) = (Robots::default(), AtomicUsize::new(0));
         let urls = [
             "http://a/1",
@@ -187,8 +202,8 @@ mod tests {
                 assert_eq!(robots.path(), "/robots.txt");
                 async { Rules::AllowAll }
             };
-            let verdict = robots.verdict(&url.parse().unwrap(), ask).await;
-            assert_eq!(verdict, Verdict::Allowed);
+            let permission = robots.permission(&url.parse().unwrap(), ask).await;
+            assert_eq!(permission, Permission::Allowed);
         }
         assert_eq!(asked.into_inner(), 3);
     }

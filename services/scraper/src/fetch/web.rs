@@ -1,36 +1,34 @@
-//! The polite and careful HTTP client: every hop of every request goes through
-//! the same checks.
+//! The polite and careful HTTP client. Every hop of every request goes through the same
+//! checks.
+//!
+//! * [`response`]: reading a body.
+//! * [`status`], [`failure`]: what a status or an error means for the image.
 
-use std::{
-    error::Error as StdError,
-    io::{self, Write},
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+mod failure;
+mod response;
+mod status;
+
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use bytes::Bytes;
-use maskline_foundation::ByteBudget;
-use maskline_messages::{ImageId, Reason, shown};
-use reqwest::{
-    Client, Response, StatusCode,
-    dns::Resolve,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER},
-    redirect::Policy,
-};
-use sha2::{Digest, Sha256};
+use maskline_messages::{Reason, shown};
+use reqwest::{Client, dns::Resolve, header::ACCEPT, redirect::Policy};
 use tracing::{Instrument, Span, field::Empty};
 use url::Url;
 
 use super::{
-    Body, FetchError, Limits,
-    address::{self, PublicOnly, Refused},
-    hosts::{Hosts, Turn},
-    robots::{self, Robots, Rules, Verdict},
+    address,
+    error::FetchError,
+    host_limits::HostLimits,
+    limits::FetchLimits,
+    resolver::PublicOnlyResolver,
+    robots::{self, Permission, Robots, Rules},
 };
+use response::WebResponse;
 
-/// How every request introduces itself.
-pub const USER_AGENT: &str = concat!(
+/// The `User-Agent` of every request. It holds the product token that robots.txt may name
+/// (RFC 9309, section 2.2.1), and a link to who we are.
+const USER_AGENT: &str = concat!(
     "maskline/",
     env!("CARGO_PKG_VERSION"),
     " (+",
@@ -38,26 +36,20 @@ pub const USER_AGENT: &str = concat!(
     ")"
 );
 
-/// The room that a body of unknown size begins with, in bytes.
-pub const BEGINNING: u64 = 256 << 10;
-
-/// A server may ask for a pause, but not for any.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
-
-/// RFC 9309, section 2.3.1.2: follow at least five redirects to a robots.txt.
-const ROBOTS_REDIRECTS: u32 = 5;
-
-/// What is wanted, which decides about time and what is asked for.
+/// What a request is for. It decides which media types are asked for and how long the
+/// response may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wanted {
+pub(crate) enum ResourceKind {
     Image,
     Page,
     /// A list of URLs, which may have many megabytes.
     List,
+    /// A robots.txt.
     Robots,
 }
 
-impl Wanted {
+impl ResourceKind {
+    /// The value of the `Accept` header (RFC 9110, section 12.5.1).
     fn accept(self) -> &'static str {
         match self {
             Self::Image => "image/*,*/*;q=0.5",
@@ -69,19 +61,22 @@ impl Wanted {
 }
 
 /// The client.
-pub struct Web {
+pub(crate) struct Web {
     client: Client,
-    hosts: Hosts,
-    /// `None`: robots.txt is not asked for.
+    hosts: HostLimits,
+    /// `None` where robots.txt is not asked for.
     robots: Option<Robots>,
-    limits: Limits,
+    limits: FetchLimits,
 }
 
 impl Web {
-    /// `resolver` is asked for the addresses of names; only public ones are used
-    /// unless the limits say otherwise.
-    pub fn new(limits: Limits, resolver: Arc<dyn Resolve>) -> anyhow::Result<Self> {
-        let resolver = Arc::new(PublicOnly::new(resolver, limits.allow_private_hosts));
+    /// A client that asks `resolver` for the addresses of names. Only public ones are
+    /// used, unless the limits say otherwise.
+    pub(super) fn new(limits: FetchLimits, resolver: Arc<dyn Resolve>) -> anyhow::Result<Self> {
+        let resolver = Arc::new(PublicOnlyResolver::new(
+            resolver,
+            limits.allow_private_hosts,
+        ));
         let builder = || {
             Client::builder()
                 .user_agent(USER_AGENT)
@@ -89,7 +84,7 @@ impl Web {
                 .read_timeout(limits.timeout)
                 .pool_max_idle_per_host(limits.per_host)
                 .pool_idle_timeout(Duration::from_secs(30))
-                // Each hop is checked here, so the client follows none by itself.
+                // `get` checks each hop, so the client must follow none by itself.
                 .redirect(Policy::none())
                 .referer(false)
                 // A proxy would connect to addresses that were never checked.
@@ -99,85 +94,98 @@ impl Web {
         let client = builder().build().or_else(|error| {
             tracing::warn!(
                 %error,
-                "no certificates of authorities here, so https will fail: install the package ca-certificates"
+                "no CA certificates were found, so https will fail: install the package ca-certificates"
             );
             builder().tls_certs_only([]).build()
         });
         Ok(Self {
             client: client.context("starting the HTTP client")?,
-            hosts: Hosts::new(limits.per_host, limits.per_host_rate),
+            hosts: HostLimits::new(limits.per_host, limits.per_host_rate),
             robots: (!limits.ignore_robots).then(Robots::default),
             limits,
         })
     }
 
-    /// Asks for `url` and follows redirects. The answer's status is a success.
-    pub async fn get(&self, url: &Url, wanted: Wanted) -> Result<Answer, FetchError> {
-        let most = match wanted {
-            Wanted::Robots => ROBOTS_REDIRECTS.max(self.limits.redirects),
+    /// Asks for `url` and follows redirects. The response that it returns is a success.
+    pub(crate) async fn get(
+        &self,
+        url: &Url,
+        kind: ResourceKind,
+    ) -> Result<WebResponse, FetchError> {
+        let redirects = match kind {
+            ResourceKind::Robots => robots::REDIRECTS.max(self.limits.redirects),
             _ => self.limits.redirects,
         };
         let mut url = url.clone();
+        // A fragment is not part of a request (RFC 9110, section 7.1).
         url.set_fragment(None);
-        for hop in 0..=most {
+        for hop in 0..=redirects {
             address::check(&url, self.limits.allow_private_hosts)?;
-            if wanted != Wanted::Robots {
-                self.ask_robots(&url).await?;
+            if kind != ResourceKind::Robots {
+                self.check_robots(&url).await?;
             }
-            let answer = self.request(&url, wanted, hop).await?;
-            match next_hop(&answer.response, &url)? {
+            let response = self.request(&url, kind, hop).await?;
+            match status::next_hop(response.head(), &url)? {
                 Some(next) => url = next,
                 None => {
-                    check_status(&answer.response)?;
-                    return Ok(answer);
+                    status::check(response.head())?;
+                    return Ok(response);
                 }
             }
         }
-        Err(Reason::TooManyRedirects { most }.into())
+        Err(Reason::TooManyRedirects { most: redirects }.into())
     }
 
-    async fn ask_robots(&self, url: &Url) -> Result<(), FetchError> {
+    async fn check_robots(&self, url: &Url) -> Result<(), FetchError> {
         let Some(robots) = &self.robots else {
             return Ok(());
         };
-        let ask = |robots_url| async move { self.rules(&robots_url).await };
-        match robots.verdict(url, ask).await {
-            Verdict::Allowed => Ok(()),
-            Verdict::Disallowed => Err(Reason::RobotsDisallowed { url: shown(url) }.into()),
-            Verdict::Unreachable(why) => Err(FetchError::retry(anyhow!(
-                "the site's robots.txt can't be had, so nothing may be fetched from it: {why}"
+        let fetch_rules = |robots_url| async move { self.fetch_rules(&robots_url).await };
+        match robots.permission(url, fetch_rules).await {
+            Permission::Allowed => Ok(()),
+            Permission::Disallowed => Err(Reason::RobotsDisallowed { url: shown(url) }.into()),
+            Permission::Unknown(reason) => Err(FetchError::retry(anyhow!(
+                "the site's robots.txt can't be fetched, so nothing may be fetched from the \
+                 site: {reason}"
             ))),
         }
     }
 
-    async fn rules(&self, robots_url: &Url) -> Rules {
-        // Boxed, because `get` asks robots, too.
-        let got = Box::pin(self.get(robots_url, Wanted::Robots)).await;
+    async fn fetch_rules(&self, robots_url: &Url) -> Rules {
+        // The future is boxed, because `get` calls this function, too.
+        let got = Box::pin(self.get(robots_url, ResourceKind::Robots)).await;
         let text = match got {
-            Ok(answer) => answer.beginning(robots::MOST_BYTES).await,
+            Ok(response) => response.first_bytes(robots::MAX_BYTES).await,
             Err(error) => Err(error),
         };
         match text {
             Ok(text) => Rules::parse(&text),
-            // "Unavailable" in the RFC's words: 4xx, or redirects without end.
+            // A status of 4xx, or too many redirects, means that there are no rules
+            // (RFC 9309, sections 2.3.1.2 and 2.3.1.3).
             Err(FetchError::Rejected(_)) => Rules::AllowAll,
             Err(error) => Rules::Unreachable(error.to_string()),
         }
     }
 
-    async fn request(&self, url: &Url, wanted: Wanted, hop: u32) -> Result<Answer, FetchError> {
-        // `check` let only URLs with a host through.
+    /// Makes one request, when the host's limits allow it.
+    async fn request(
+        &self,
+        url: &Url,
+        kind: ResourceKind,
+        hop: u32,
+    ) -> Result<WebResponse, FetchError> {
+        // The check of the address let only URLs with a host through.
         let host = url.host_str().unwrap_or_default();
-        let turn = self.hosts.turn(host).await;
+        let permit = self.hosts.acquire(host).await;
         let span = client_span(url, hop);
-        let timeout = match wanted {
-            Wanted::List => self.limits.list_timeout,
+        let timeout = match kind {
+            ResourceKind::List => self.limits.list_timeout,
             _ => self.limits.timeout,
         };
         let sent = self
             .client
             .get(url.clone())
-            .header(ACCEPT, wanted.accept())
+            .header(ACCEPT, kind.accept())
             .timeout(timeout)
             .send()
             .instrument(span.clone())
@@ -190,23 +198,15 @@ impl Web {
                     span.record("error.type", status.as_str());
                     span.record("otel.status_code", "ERROR");
                 }
-                Ok(Answer {
-                    response,
-                    span,
-                    _turn: turn,
-                })
+                Ok(WebResponse::new(response, span, permit))
             }
-            Err(error) => {
-                span.record("error.type", error_type(&error));
-                span.record("otel.status_code", "ERROR");
-                Err(classify(error))
-            }
+            Err(error) => Err(failure::record(error, &span)),
         }
     }
 }
 
-/// A span by OpenTelemetry's conventions for HTTP clients. Its numbers are signed:
-/// others would leave as text.
+/// A span by OpenTelemetry's semantic conventions for HTTP clients. Its numbers are signed,
+/// because unsigned ones would be exported as text.
 fn client_span(url: &Url, hop: u32) -> Span {
     let span = tracing::info_span!(
         "GET",
@@ -224,214 +224,4 @@ fn client_span(url: &Url, hop: u32) -> Span {
         span.record("http.request.resend_count", i64::from(hop));
     }
     span
-}
-
-/// An answer whose body is still to be read.
-pub struct Answer {
-    response: Response,
-    span: Span,
-    _turn: Turn,
-}
-
-impl Answer {
-    /// The URL that answered, after redirects.
-    pub fn url(&self) -> &Url {
-        self.response.url()
-    }
-
-    /// As the server said it, which need not be true.
-    pub fn content_type(&self) -> Option<String> {
-        let value = self.response.headers().get(CONTENT_TYPE)?;
-        Some(address::shortened(value.to_str().ok()?, 200))
-    }
-
-    /// The whole body, decoded where it was compressed, at most `most` bytes.
-    pub async fn body(mut self, most: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
-        let announced = self.response.content_length();
-        if let Some(bytes) = announced.filter(|bytes| *bytes > most) {
-            return Err(Reason::TooManyBytes { bytes, most }.into());
-        }
-        let mut room = budget.room(announced.unwrap_or(BEGINNING)).await;
-        let mut bytes = Vec::with_capacity(announced.unwrap_or_default() as usize);
-        let mut digest = Sha256::new();
-        while let Some(chunk) = self.chunk().await? {
-            let read = bytes.len() as u64 + chunk.len() as u64;
-            if read > most {
-                return Err(Reason::TooManyBytes { bytes: read, most }.into());
-            }
-            room.grow_to(read).await;
-            digest.update(&chunk);
-            bytes.extend_from_slice(&chunk);
-        }
-        if bytes.is_empty() {
-            return Err(Reason::Empty.into());
-        }
-        Ok(Body {
-            bytes: Bytes::from(bytes),
-            image: ImageId::from_digest(digest.finalize().into()),
-            room,
-        })
-    }
-
-    /// The body's first bytes, at most `most`; what follows is not read.
-    async fn beginning(mut self, most: usize) -> Result<Vec<u8>, FetchError> {
-        let mut bytes = vec![];
-        while let Some(chunk) = self.chunk().await? {
-            bytes.extend_from_slice(&chunk[..chunk.len().min(most - bytes.len())]);
-            if bytes.len() == most {
-                break;
-            }
-        }
-        Ok(bytes)
-    }
-
-    /// Writes the body to `file` and returns its SHA-256, at most `most` bytes.
-    pub async fn spool(mut self, file: &mut impl Write, most: u64) -> Result<String, FetchError> {
-        let (mut read, mut digest) = (0, Sha256::new());
-        while let Some(chunk) = self.chunk().await? {
-            read += chunk.len() as u64;
-            if read > most {
-                return Err(Reason::TooManyBytes { bytes: read, most }.into());
-            }
-            digest.update(&chunk);
-            // A chunk is a few KiB into the page cache.
-            file.write_all(&chunk).map_err(FetchError::retry)?;
-        }
-        Ok(hex::encode(digest.finalize()))
-    }
-
-    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
-        let chunk = self.response.chunk().instrument(self.span.clone()).await;
-        chunk.map_err(|error| {
-            self.span.record("error.type", error_type(&error));
-            self.span.record("otel.status_code", "ERROR");
-            classify(error)
-        })
-    }
-}
-
-/// Where a redirect leads; `None` if the response is none.
-fn next_hop(response: &Response, at: &Url) -> Result<Option<Url>, FetchError> {
-    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-        return Ok(None);
-    }
-    let Some(location) = response.headers().get(LOCATION) else {
-        return Ok(None);
-    };
-    let text = String::from_utf8_lossy(location.as_bytes());
-    let mut next = at.join(&text).map_err(|_| Reason::RefusedAddress {
-        address: address::shortened(&text, 300),
-    })?;
-    next.set_fragment(None);
-    Ok(Some(next))
-}
-
-/// A success passes. Statuses that may pass are tried again, the others are an
-/// answer: there is no image.
-fn check_status(response: &Response) -> Result<(), FetchError> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(());
-    }
-    let passing = status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-        );
-    if !passing {
-        return Err(Reason::HttpStatus {
-            status: status.as_u16(),
-        }
-        .into());
-    }
-    Err(FetchError::Retry {
-        error: anyhow!("{} answered {status}", shown(response.url())),
-        after: retry_after(response.headers(), SystemTime::now()),
-    })
-}
-
-/// RFC 9110, section 10.2.3: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let pause = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text)
-            .ok()?
-            .duration_since(now)
-            .unwrap_or_default(),
-    };
-    Some(pause.min(LONGEST_PAUSE))
-}
-
-fn classify(error: reqwest::Error) -> FetchError {
-    if let Some(Refused(host)) = cause(&error) {
-        let address = host.clone();
-        return Reason::RefusedAddress { address }.into();
-    }
-    if error.is_decode() && cause::<io::Error>(&error).is_some_and(is_broken_data) {
-        let detail = "the compressed answer is broken".to_owned();
-        return Reason::Undecodable { detail }.into();
-    }
-    // What the error itself says of the address is all of it, tokens included.
-    let at = error.url().map(shown);
-    let error = anyhow::Error::new(error.without_url());
-    FetchError::retry(match at {
-        Some(url) => error.context(format!("{url} can't be had")),
-        None => error,
-    })
-}
-
-fn is_broken_data(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-    )
-}
-
-fn error_type(error: &reqwest::Error) -> &'static str {
-    match error {
-        _ if cause::<Refused>(error).is_some() => "refused_address",
-        _ if error.is_timeout() => "timeout",
-        _ if error.is_connect() => "connect",
-        _ => "transfer",
-    }
-}
-
-/// The first cause of the kind asked for.
-fn cause<E: StdError + 'static>(error: &reqwest::Error) -> Option<&E> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date_and_bounded() {
-        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
-        let cases = [
-            ("0", Some(0)),
-            ("7", Some(7)),
-            (" 7 ", Some(7)),
-            ("Sun, 06 Nov 1994 08:50:00 GMT", Some(23)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
-            ("99999999", Some(600)),
-            ("Fri, 31 Dec 2100 23:59:59 GMT", Some(600)),
-            ("-1", None),
-            ("soon", None),
-        ];
-        for (text, expected) in cases {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
-            let expected = expected.map(Duration::from_secs);
-            assert_eq!(retry_after(&headers, now), expected, "{text}");
-        }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
-    }
 }

@@ -12,15 +12,15 @@ use crate::error::StorageError;
 /// * `mongodb://user:password@host/database` for MongoDB. The default database is
 ///   `maskline`.
 ///
-/// Returns [`StorageError::Unavailable`] within seconds if nothing answers, and
-/// [`StorageError::Misconfigured`] for an address that can't be used. No error repeats
+/// Returns [`StorageErrorKind::Unavailable`](crate::StorageErrorKind::Unavailable) within seconds if nothing answers, and
+/// [`StorageErrorKind::Misconfigured`](crate::StorageErrorKind::Misconfigured) for an address that can't be used. No error repeats
 /// the password.
 pub async fn open(url: &str) -> Result<Arc<dyn Catalog>, StorageError> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);
         if path.is_empty() {
             let problem = "no file is named: write sqlite:PATH, such as sqlite:data/catalog.db";
-            return Err(StorageError::Misconfigured(problem.to_owned()));
+            return Err(StorageError::misconfigured(problem.to_owned()));
         }
         return Ok(Arc::new(SqliteCatalog::open(Path::new(path)).await?));
     }
@@ -28,7 +28,7 @@ pub async fn open(url: &str) -> Result<Arc<dyn Catalog>, StorageError> {
     if matches!(scheme, "mongodb" | "mongodb+srv") {
         return Ok(Arc::new(MongodbCatalog::open(url).await?));
     }
-    Err(StorageError::Misconfigured(
+    Err(StorageError::misconfigured(
         "the address names no catalog: write sqlite:PATH or mongodb://user:password@host/database"
             .to_owned(),
     ))

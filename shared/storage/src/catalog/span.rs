@@ -36,8 +36,8 @@ impl Target {
         let result = work.instrument(span.clone()).await;
         if let Err(error) = &result {
             span.record("otel.status_code", "ERROR");
-            span.record("otel.status_description", field::display(error));
-            span.record(trace::ERROR_TYPE, error.kind());
+            span.record("otel.status_description", format!("{error:#}"));
+            span.record(trace::ERROR_TYPE, error.kind().as_str());
         }
         result
     }

@@ -36,9 +36,9 @@ impl SqliteCatalog {
         };
         let path = path.to_owned();
         let opening = tokio::task::spawn_blocking(move || Database::open(&path));
-        let database = opening.await.map_err(|e| {
-            StorageError::Internal(format!("opening the catalog did not come to an end: {e}"))
-        })??;
+        let unfinished = "opening the catalog did not come to an end";
+        let opened = opening.await;
+        let database = opened.map_err(|e| StorageError::internal(unfinished).caused_by(e))??;
         Ok(Self { database, target })
     }
 

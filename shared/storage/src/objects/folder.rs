@@ -12,24 +12,24 @@ use bytes::Bytes;
 use maskline_messages::ObjectKey;
 use tempfile::NamedTempFile;
 
-use super::{ObjectStore, Upload, is_prefix};
-use crate::StorageError;
+use super::store::{ObjectStore, Upload, is_prefix};
+use crate::error::StorageError;
 
-/// Where files lie until they are whole. Not a key: keys have no `~`.
+/// The folder for files that are not whole yet. Its name is no key, because keys have no `~`.
 const UNFINISHED: &str = "~unfinished";
 
-/// What has been unfinished for so long belongs to a process that was killed.
+/// A file that has been unfinished for so long was left by a process that was killed.
 const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// A folder, on a disk that all processes share.
-pub struct Folder {
+pub(super) struct Folder {
     root: PathBuf,
 }
 
 impl Folder {
-    /// Makes the folder where it is missing.
+    /// Opens the folder, and makes it if it is missing.
     pub async fn open(root: &Path) -> Result<Self, StorageError> {
-        let root = std::path::absolute(root).map_err(|error| unusable(root, &error))?;
+        let root = std::path::absolute(root).map_err(|error| unusable(root, error))?;
         let folder = Self { root };
         folder
             .blocking(|root| {
@@ -39,7 +39,7 @@ impl Folder {
                 Ok(())
             })
             .await
-            .map_err(|(folder, error)| unusable(&folder, &error))?;
+            .map_err(|(folder, error)| unusable(&folder, error))?;
         Ok(folder)
     }
 
@@ -69,28 +69,30 @@ impl Folder {
     ) -> Result<T, StorageError> {
         let path = self.path(key);
         let done = self.blocking(move |root| work(root, &path)).await;
-        done.map_err(|(_, error)| classify(&self.locate(key), &error))
+        done.map_err(|(_, error)| classify(&self.locate(key), error))
     }
 }
 
-fn unusable(folder: &Path, error: &io::Error) -> StorageError {
-    StorageError::Misconfigured(format!(
-        "the folder {} can't be used for objects: {error}. Give another with --objects file:PATH",
+fn unusable(folder: &Path, error: io::Error) -> StorageError {
+    StorageError::misconfigured(format!(
+        "the folder {} can't be used for objects: give another with --objects file:PATH",
         folder.display()
     ))
+    .caused_by(error)
 }
 
-fn classify(what: &str, error: &io::Error) -> StorageError {
+fn classify(what: &str, error: io::Error) -> StorageError {
     match error.kind() {
-        // The others are for keys above or below an object's.
+        // The last two are for keys above or below an object's.
         ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
-            StorageError::NotFound(what.to_owned())
+            StorageError::not_found(what)
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            StorageError::Misconfigured(format!("{what}: {error}: check its permissions"))
+            StorageError::misconfigured(format!("{what} can't be used: check its permissions"))
         }
-        _ => StorageError::Unavailable(format!("{what}: {error}")),
+        _ => StorageError::unavailable(format!("{what} can't be used now")),
     }
+    .caused_by(error)
 }
 
 #[async_trait]
@@ -117,14 +119,14 @@ impl ObjectStore for Folder {
     async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, StorageError> {
         match self.on_key(key, |_, path| path.metadata()).await {
             Ok(file) => Ok(file.is_file().then_some(file.len())),
-            Err(StorageError::NotFound(_)) => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
             Err(error) => Err(error),
         }
     }
 
     async fn delete(&self, key: &ObjectKey) -> Result<(), StorageError> {
         match self.on_key(key, |_, path| fs::remove_file(path)).await {
-            Err(StorageError::NotFound(_)) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
             deleted => deleted,
         }
     }
@@ -133,7 +135,7 @@ impl ObjectStore for Folder {
         &self,
         prefix: &str,
         after: Option<&ObjectKey>,
-        most: usize,
+        limit: usize,
     ) -> Result<Vec<ObjectKey>, StorageError> {
         if !is_prefix(prefix) {
             return Ok(vec![]);
@@ -146,16 +148,16 @@ impl ObjectStore for Folder {
                 Ok(keys)
             })
             .await;
-        let mut keys = listed.map_err(|(folder, e)| classify(&folder.to_string_lossy(), &e))?;
+        let mut keys = listed.map_err(|(folder, e)| classify(&folder.to_string_lossy(), e))?;
         keys.retain(|key| after.as_ref().is_none_or(|after| key > after));
         keys.sort_unstable();
-        keys.truncate(most);
+        keys.truncate(limit);
         Ok(keys)
     }
 
     async fn ping(&self) -> Result<(), StorageError> {
         let answer = self.blocking(|root| root.metadata().map(|_| ())).await;
-        answer.map_err(|(folder, error)| unusable(&folder, &error))
+        answer.map_err(|(folder, error)| unusable(&folder, error))
     }
 
     fn locate(&self, key: &ObjectKey) -> String {
@@ -163,10 +165,11 @@ impl ObjectStore for Folder {
     }
 }
 
-/// A file that has no name yet. `None`: a write failed, and nothing comes of it.
+/// An upload: a file that has no name yet.
 struct Unfinished<'a> {
     store: &'a Folder,
     key: ObjectKey,
+    /// `None` if a write failed: then the upload can't be finished.
     file: Option<NamedTempFile>,
 }
 
@@ -174,7 +177,7 @@ impl Unfinished<'_> {
     fn file(&mut self) -> Result<NamedTempFile, StorageError> {
         let failed = || {
             let place = self.store.locate(&self.key);
-            StorageError::Internal(format!("{place} goes on after a write that failed"))
+            StorageError::internal(format!("{place} goes on after a write that failed"))
         };
         self.file.take().ok_or_else(failed)
     }
@@ -199,7 +202,7 @@ impl Upload for Unfinished<'_> {
     }
 }
 
-/// Others may remove the same files: what fails here is no harm.
+/// Other processes may remove the same files, so it does no harm if this fails.
 fn remove_abandoned(unfinished: &Path) {
     let files = fs::read_dir(unfinished).into_iter().flatten().flatten();
     for file in files {
@@ -211,8 +214,9 @@ fn remove_abandoned(unfinished: &Path) {
     }
 }
 
-/// There whole or not at all, and durable: written elsewhere, flushed, renamed,
-/// and the new name flushed too. The same bytes are not written again.
+/// Writes a file so that it is there whole or not at all, and durable: it is written
+/// elsewhere, flushed and renamed, and the new name is flushed, too. If the same bytes are
+/// there already, they are not written again.
 fn write_whole(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_there(path, bytes) {
         return Ok(());
@@ -222,7 +226,7 @@ fn write_whole(root: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     name(root, path, file)
 }
 
-/// Flushes the file, gives it its name, and flushes that too.
+/// Flushes the file, gives it its name, and flushes the name.
 fn name(root: &Path, path: &Path, file: NamedTempFile) -> io::Result<()> {
     let folder = path.parent().unwrap_or(root);
     make_folders(root, folder)?;
@@ -238,7 +242,7 @@ fn is_there(path: &Path, bytes: &[u8]) -> bool {
     same_size && fs::read(path).is_ok_and(|there| there == bytes)
 }
 
-/// Makes the folders between `root` and `folder` so that they survive, too.
+/// Makes the folders between `root` and `folder`, and flushes their names.
 fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
     if folder.is_dir() || folder == root {
         return Ok(());
@@ -267,7 +271,7 @@ fn collect(root: &Path, folder: &Path, keys: &mut Vec<ObjectKey>) -> io::Result<
             }
             continue;
         }
-        // What is no key was put there by somebody else.
+        // Another program put there what is no key.
         let below = path.strip_prefix(root).ok().and_then(Path::to_str);
         keys.extend(below.and_then(|key| key.parse::<ObjectKey>().ok()));
     }

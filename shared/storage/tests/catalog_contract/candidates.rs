@@ -185,7 +185,7 @@ async fn an_unknown_candidate_is_not_found(environment: &Environment) {
     let unknown = candidate(JobId::draw(), 1).id;
     for end in [OutcomeKind::Stored, rejected(Reason::Empty), failed()] {
         let outcome = catalog.finish_candidate(&outcome_of(unknown, end)).await;
-        let not_found = StorageError::NotFound(format!("candidate {unknown}"));
+        let not_found = StorageError::not_found(format!("candidate {unknown}"));
         assert_eq!(outcome, Err(not_found));
     }
     assert_eq!(catalog.candidate(unknown).await, Ok(None));

@@ -104,7 +104,7 @@ async fn image_bytes_come_in_the_order_asked_for(environment: &Environment) {
 
     let absent = ImageId::of(b"absent");
     let missing = catalog.image_bytes(job, &[ids[0], absent]).await;
-    let not_found = StorageError::NotFound(format!("image {absent} of job {job}"));
+    let not_found = StorageError::not_found(format!("image {absent} of job {job}"));
     assert_eq!(missing, Err(not_found));
 }
 

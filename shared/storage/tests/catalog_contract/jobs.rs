@@ -96,7 +96,7 @@ async fn a_failed_job_stays_failed(environment: &Environment) {
     assert_eq!((found.state, found.dataset), (JobState::Failed, None));
 
     let unknown = JobId::draw();
-    let not_found = Err(StorageError::NotFound(format!("job {unknown}")));
+    let not_found = Err(StorageError::not_found(format!("job {unknown}")));
     assert_eq!(catalog.fail_job(unknown, "why").await, not_found);
     assert_eq!(catalog.finish_expansion(unknown).await, not_found);
 }
@@ -124,7 +124,7 @@ async fn a_failed_expansion_goes_on_when_it_is_reopened(environment: &Environmen
     assert_eq!(state(&*catalog, job).await, JobState::Failed);
 
     let unknown = JobId::draw();
-    let not_found = Err(StorageError::NotFound(format!("job {unknown}")));
+    let not_found = Err(StorageError::not_found(format!("job {unknown}")));
     assert_eq!(catalog.reopen_expansion(unknown, "letter").await, not_found);
 }
 
@@ -339,7 +339,7 @@ async fn a_dataset_is_frozen_once(environment: &Environment) {
     assert_eq!(catalog.dataset(&DatasetId::of(b"absent")).await, Ok(None));
 
     let unknown = JobId::draw();
-    let not_found = StorageError::NotFound(format!("job {unknown}"));
+    let not_found = StorageError::not_found(format!("job {unknown}"));
     let frozen = catalog.freeze(unknown, &first, of_one).await;
     assert_eq!(frozen, Err(not_found));
 }

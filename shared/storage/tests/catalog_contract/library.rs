@@ -49,7 +49,7 @@ async fn runs_are_recorded_once_and_updated(environment: &Environment) {
     assert_eq!(of_one, Ok(vec![progress]));
 
     let unknown = run(3);
-    let not_found = StorageError::NotFound(format!("run {}", unknown.id));
+    let not_found = StorageError::not_found(format!("run {}", unknown.id));
     assert_eq!(catalog.update_run(&unknown).await, Err(not_found));
     assert_eq!(catalog.run(unknown.id).await, Ok(None));
 }
@@ -102,7 +102,7 @@ async fn a_reopened_run_is_as_if_nobody_had_begun_it(environment: &Environment) 
     assert_eq!(catalog.open_work("train").await, Ok(vec![]));
 
     let unknown = run(2).id;
-    let not_found = StorageError::NotFound(format!("run {unknown}"));
+    let not_found = StorageError::not_found(format!("run {unknown}"));
     assert_eq!(catalog.reopen_run(unknown).await, Err(not_found));
 }
 

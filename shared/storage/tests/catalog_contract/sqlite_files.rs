@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use futures::future::join_all;
-use maskline_storage::{StorageError, catalog};
+use maskline_storage::{StorageErrorKind, catalog};
 
 use crate::{environment::Environment, samples::recorded_job};
 
@@ -17,7 +17,7 @@ fn file_of(environment: &Environment) -> PathBuf {
 
 async fn refused(environment: &Environment) -> String {
     match catalog::open(&environment.url).await {
-        Err(StorageError::Misconfigured(text)) => text,
+        Err(error) if error.kind() == StorageErrorKind::Misconfigured => format!("{error:#}"),
         Err(other) => panic!("another kind of error: {other:?}"),
         Ok(_) => panic!("{} opened", environment.url),
     }

@@ -12,7 +12,7 @@ use mongodb::{
     },
 };
 
-use super::failure::{explain, is_duplicate_key};
+use super::failure::{DriverError, explain, is_duplicate_key};
 use crate::{catalog::span::Target, error::StorageError};
 
 const DEFAULT_DATABASE: &str = "maskline";
@@ -44,7 +44,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Connects nowhere yet. [`StorageError::Misconfigured`] for an address that
+    /// Connects nowhere yet. [`StorageErrorKind::Misconfigured`](crate::StorageErrorKind::Misconfigured) for an address that
     /// can't be used.
     pub async fn to(url: &str) -> Result<Self, StorageError> {
         let mut options = read(url).await?;
@@ -72,8 +72,10 @@ impl Connection {
         let server = options.hosts.first().and_then(host_and_port);
         let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
         let place = format!("MongoDB at {}, database {name}", hosts.join(","));
-        let client = Client::with_options(options)
-            .map_err(|error| StorageError::Misconfigured(format!("{place}: {}", error.kind)))?;
+        let client = Client::with_options(options).map_err(|error| {
+            StorageError::misconfigured(format!("{place} can't be used"))
+                .caused_by(DriverError::from(error))
+        })?;
         Ok(Self {
             database: client.database(&name),
             target: Target {
@@ -108,8 +110,8 @@ impl Connection {
     ) -> Result<T, StorageError> {
         let limited = async {
             match tokio::time::timeout(OPERATION, work.into_future()).await {
-                Ok(outcome) => outcome.map_err(|error| explain(&error, &self.place)),
-                Err(_) => Err(StorageError::Unavailable(format!(
+                Ok(outcome) => outcome.map_err(|error| explain(error, &self.place)),
+                Err(_) => Err(StorageError::unavailable(format!(
                     "{}: no answer within {} s",
                     self.place,
                     OPERATION.as_secs()
@@ -165,7 +167,7 @@ fn host_and_port(address: &ServerAddress) -> Option<(String, u16)> {
 /// and so the password. They are shown only for the options after the `?`.
 async fn read(url: &str) -> Result<ClientOptions, StorageError> {
     if url.starts_with("mongodb+srv:") {
-        return Err(StorageError::Misconfigured(
+        return Err(StorageError::misconfigured(
             "mongodb+srv:// is not supported: list the servers that it stands for, \
              mongodb://USER:PASSWORD@HOST,HOST,HOST/DATABASE?replicaSet=NAME&tls=true"
                 .to_owned(),
@@ -179,10 +181,13 @@ async fn read(url: &str) -> Result<ClientOptions, StorageError> {
         Some((_, options)) => problem_of(options).await,
         None => None,
     };
-    Err(StorageError::Misconfigured(match problem {
-        Some(error) => format!("the catalog's address has a wrong option: {}", error.kind),
-        None => format!("the catalog's address can't be read: {EXPECTED}"),
-    }))
+    Err(match problem {
+        Some(error) => StorageError::misconfigured("the catalog's address has a wrong option")
+            .caused_by(DriverError::from(error)),
+        None => {
+            StorageError::misconfigured(format!("the catalog's address can't be read: {EXPECTED}"))
+        }
+    })
 }
 
 async fn problem_of(options: &str) -> Option<Error> {
@@ -193,10 +198,13 @@ async fn problem_of(options: &str) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StorageErrorKind;
 
     async fn refused(url: &str) -> String {
         match Connection::to(url).await {
-            Err(StorageError::Misconfigured(text)) => text,
+            Err(error) if error.kind() == StorageErrorKind::Misconfigured => {
+                format!("{error:#} {error:?}")
+            }
             Err(other) => panic!("another kind of error: {other:?}"),
             Ok(connection) => panic!("it is taken for {}", connection.place),
         }

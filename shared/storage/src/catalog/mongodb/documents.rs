@@ -1,6 +1,6 @@
 //! Records as documents, and back.
 
-use std::fmt::Display;
+use std::error::Error;
 
 use mongodb::bson::{
     Bson, Document, deserialize_from_document, doc, serialize_to_bson, serialize_to_document,
@@ -40,12 +40,12 @@ pub(super) fn bson<T: Serialize + ?Sized>(value: &T) -> Result<Bson, StorageErro
     serialize_to_bson(value).map_err(unrecordable)
 }
 
-pub(super) fn unrecordable(error: impl Display) -> StorageError {
-    StorageError::Internal(format!("can't be recorded: {error}"))
+pub(super) fn unrecordable(error: impl Into<Box<dyn Error + Send + Sync>>) -> StorageError {
+    StorageError::internal("a record can't be written as a document").caused_by(error)
 }
 
-pub(super) fn damaged(error: impl Display) -> StorageError {
-    StorageError::Internal(format!("a document in the catalog can't be read: {error}"))
+pub(super) fn damaged(error: impl Into<Box<dyn Error + Send + Sync>>) -> StorageError {
+    StorageError::internal("a document in the catalog can't be read").caused_by(error)
 }
 
 /// An update that sets the fields that have a value and removes the others.

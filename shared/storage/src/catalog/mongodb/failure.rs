@@ -1,7 +1,9 @@
 //! What the driver's errors mean for the caller, and what can be done.
 
+use std::fmt;
+
 use maskline_foundation::tls;
-use mongodb::error::{Error, ErrorKind, WriteFailure};
+use mongodb::error::{Error, ErrorKind, IndexedWriteError, InsertManyError, WriteFailure};
 
 use crate::error::StorageError;
 
@@ -36,7 +38,7 @@ const TRANSIENT: [i32; 24] = [
     14031, // OutOfDiskSpace
 ];
 
-/// Whether a document of the same `_id` was in the way.
+/// Says whether a document of the same `_id` was in the way.
 pub(super) fn is_duplicate_key(error: &Error) -> bool {
     match &*error.kind {
         ErrorKind::Write(WriteFailure::WriteError(refused)) => refused.code == DUPLICATE_KEY,
@@ -45,7 +47,7 @@ pub(super) fn is_duplicate_key(error: &Error) -> bool {
     }
 }
 
-/// Whether, of many inserts, only those failed whose documents were there before.
+/// Says whether, of many inserts, only those failed whose documents were there before.
 pub(super) fn are_only_duplicates(error: &Error) -> bool {
     let ErrorKind::InsertMany(refused) = &*error.kind else {
         return false;
@@ -54,67 +56,118 @@ pub(super) fn are_only_duplicates(error: &Error) -> bool {
     refused.write_concern_error.is_none() && errors.all(|error| error.code == DUPLICATE_KEY)
 }
 
-/// `place` says which server and database it was about.
-pub(super) fn explain(error: &Error, place: &str) -> StorageError {
-    let unavailable = |what: &str| StorageError::Unavailable(format!("{place}: {what}"));
-    match &*error.kind {
-        ErrorKind::Io(error) => unavailable(&error.to_string()),
-        ErrorKind::ConnectionPoolCleared { message, .. }
-        | ErrorKind::DnsResolve { message, .. } => unavailable(message),
+/// The driver's error, with a text that a person can read: the cause alone, without the
+/// driver's labels and the server's whole answer.
+pub(super) struct DriverError(Error);
+
+impl fmt::Display for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut by_server = |code: i32, message: &str| write!(f, "{message} (code {code})");
+        match &*self.0.kind {
+            ErrorKind::Io(error) => write!(f, "{error}"),
+            ErrorKind::ConnectionPoolCleared { message, .. }
+            | ErrorKind::DnsResolve { message, .. }
+            | ErrorKind::ServerSelection { message, .. }
+            | ErrorKind::Authentication { message, .. }
+            | ErrorKind::InvalidTlsConfig { message, .. }
+            | ErrorKind::IncompatibleServer { message, .. } => f.write_str(message),
+            ErrorKind::Command(error) => by_server(error.code, &error.message),
+            ErrorKind::Write(WriteFailure::WriteError(error)) => {
+                by_server(error.code, &error.message)
+            }
+            ErrorKind::Write(WriteFailure::WriteConcernError(error)) => {
+                by_server(error.code, &error.message)
+            }
+            ErrorKind::InsertMany(errors) => match (&errors.write_concern_error, refused(errors)) {
+                (Some(error), _) => by_server(error.code, &error.message),
+                (None, Some(error)) => by_server(error.code, &error.message),
+                (None, None) => write!(f, "{}", self.0.kind),
+            },
+            kind => write!(f, "{kind}"),
+        }
+    }
+}
+
+/// It says no more than what is displayed: the driver's own output may hold anything.
+impl fmt::Debug for DriverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.to_string(), f)
+    }
+}
+
+impl std::error::Error for DriverError {}
+
+impl From<Error> for DriverError {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+/// The first of many inserts that failed for another reason than a duplicate.
+fn refused(errors: &InsertManyError) -> Option<&IndexedWriteError> {
+    let mut errors = errors.write_errors.iter().flatten();
+    errors.find(|error| error.code != DUPLICATE_KEY)
+}
+
+/// What an error means for the caller. `place` says which server and database it was about.
+pub(super) fn explain(error: Error, place: &str) -> StorageError {
+    let unavailable = |what: &str| StorageError::unavailable(format!("{place} {what}"));
+    let explained = match &*error.kind {
+        ErrorKind::Io(_) => unavailable("is cut off: the connection broke"),
+        ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::DnsResolve { .. } => {
+            unavailable("can't be reached")
+        }
         ErrorKind::ServerSelection { message, .. } => {
             let advice = tls::advice(message, "?tlsCAFile=FILE");
             let advice = advice.unwrap_or_else(|| "check that it runs, and its address".to_owned());
-            unavailable(&format!("it does not answer ({message}): {advice}"))
+            unavailable(&format!("does not answer: {advice}"))
         }
-        ErrorKind::Authentication { message, .. } => refused(place, message),
-        ErrorKind::InvalidTlsConfig { message, .. }
-        | ErrorKind::IncompatibleServer { message, .. } => {
-            StorageError::Misconfigured(format!("{place} can't be used: {message}"))
+        ErrorKind::Authentication { .. } => refused_user(place),
+        ErrorKind::InvalidTlsConfig { .. } | ErrorKind::IncompatibleServer { .. } => {
+            StorageError::misconfigured(format!("{place} can't be used"))
         }
-        ErrorKind::Command(error) => by_code(error.code, &error.message, place),
-        ErrorKind::Write(WriteFailure::WriteError(error)) => {
-            by_code(error.code, &error.message, place)
-        }
-        ErrorKind::Write(WriteFailure::WriteConcernError(error)) => unavailable(&error.message),
-        ErrorKind::InsertMany(errors) => {
-            let other = |error: &&mongodb::error::IndexedWriteError| error.code != DUPLICATE_KEY;
-            if let Some(error) = &errors.write_concern_error {
-                return unavailable(&error.message);
-            }
-            match errors.write_errors.iter().flatten().find(other) {
-                Some(error) => by_code(error.code, &error.message, place),
-                None => StorageError::Internal(format!("{place}: {}", error.kind)),
-            }
-        }
-        _ if error.contains_label(mongodb::error::RETRYABLE_ERROR) => {
-            unavailable(&error.kind.to_string())
-        }
-        kind => StorageError::Internal(format!("{place}: {kind}")),
-    }
+        ErrorKind::Command(error) => by_code(error.code, place),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => by_code(error.code, place),
+        ErrorKind::Write(WriteFailure::WriteConcernError(_)) => unavailable(NOT_NOW),
+        ErrorKind::InsertMany(errors) => match (&errors.write_concern_error, refused(errors)) {
+            (Some(_), _) => unavailable(NOT_NOW),
+            (None, Some(error)) => by_code(error.code, place),
+            (None, None) => failed(place),
+        },
+        _ if error.contains_label(mongodb::error::RETRYABLE_ERROR) => unavailable(NOT_NOW),
+        _ => failed(place),
+    };
+    explained.caused_by(DriverError(error))
 }
 
-fn by_code(code: i32, message: &str, place: &str) -> StorageError {
+const NOT_NOW: &str = "can't do it now";
+
+fn by_code(code: i32, place: &str) -> StorageError {
     match code {
-        _ if TRANSIENT.contains(&code) => StorageError::Unavailable(format!("{place}: {message}")),
+        _ if TRANSIENT.contains(&code) => StorageError::unavailable(format!("{place} {NOT_NOW}")),
         // Unauthorized
-        13 => StorageError::Misconfigured(format!(
-            "{place} forbids it: {message}. Give the user the role readWrite on this database"
+        13 => StorageError::misconfigured(format!(
+            "{place} forbids it: give the user the role readWrite on this database"
         )),
         // UserNotFound, AuthenticationFailed, MongoDB Atlas's own
-        11 | 18 | 8000 => refused(place, message),
+        11 | 18 | 8000 => refused_user(place),
         // IndexOptionsConflict, IndexKeySpecsConflict
-        85 | 86 => StorageError::Misconfigured(format!(
-            "{place} has other indexes than this version of maskline makes: {message}. Drop them, \
-             or name another database"
+        85 | 86 => StorageError::misconfigured(format!(
+            "{place} has other indexes than this version of maskline makes: drop them, or name \
+             another database"
         )),
-        _ => StorageError::Internal(format!("{place}: {message} (code {code})")),
+        _ => failed(place),
     }
 }
 
-fn refused(place: &str, message: &str) -> StorageError {
-    StorageError::Misconfigured(format!(
-        "{place} refuses the user: {message}. Check the user and the password in the catalog's \
-         address, and ?authSource=DATABASE if the user is kept in another database"
+fn failed(place: &str) -> StorageError {
+    StorageError::internal(format!("{place} failed"))
+}
+
+fn refused_user(place: &str) -> StorageError {
+    StorageError::misconfigured(format!(
+        "{place} refuses the user: check the user and the password in the catalog's address, and \
+         ?authSource=DATABASE if the user is kept in another database"
     ))
 }
 
@@ -150,17 +203,17 @@ mod tests {
             (2, "internal"),
         ];
         for (code, kind) in kinds {
-            let error = explain(&command_error(code), PLACE);
-            assert_eq!(error.kind(), kind, "{code}: {error}");
+            let error = explain(command_error(code), PLACE);
+            assert_eq!(error.kind().as_str(), kind, "{code}: {error}");
             assert!(error.to_string().contains(PLACE), "{error}");
-            assert!(error.to_string().contains("why"), "{error}");
+            assert!(format!("{error:#}").contains("why"), "{error:#}");
         }
     }
 
     #[test]
     fn a_broken_connection_may_come_back() {
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert_eq!(explain(&broken.into(), PLACE).kind(), "unavailable");
+        assert_eq!(explain(broken.into(), PLACE).kind().as_str(), "unavailable");
     }
 
     #[test]
@@ -175,11 +228,11 @@ mod tests {
 
         let full = insert_error(doc! { "writeErrors": [&duplicate, refused(14031)] });
         assert!(!are_only_duplicates(&full));
-        assert_eq!(explain(&full, PLACE).kind(), "unavailable");
+        assert_eq!(explain(full, PLACE).kind().as_str(), "unavailable");
 
         let late = doc! { "code": 64, "errmsg": "waiting for replication timed out" };
         let late = insert_error(doc! { "writeErrors": [duplicate], "writeConcernError": late });
         assert!(!are_only_duplicates(&late));
-        assert_eq!(explain(&late, PLACE).kind(), "unavailable");
+        assert_eq!(explain(late, PLACE).kind().as_str(), "unavailable");
     }
 }

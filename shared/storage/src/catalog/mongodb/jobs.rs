@@ -120,7 +120,7 @@ fn change_to(change: Change<JobState>, mut set: Document) -> Document {
     doc! { "$set": set }
 }
 
-/// Updates the job if the filter finds it. [`StorageError::NotFound`] if there is no such
+/// Updates the job if the filter finds it. [`StorageErrorKind::NotFound`](crate::StorageErrorKind::NotFound) if there is no such
 /// job at all.
 async fn change_job(
     database: &Database,

@@ -67,7 +67,7 @@ async fn check_version(connection: &Connection) -> Result<(), StorageError> {
         found => {
             let found = found.map_or("something else".to_owned(), |version| version.to_string());
             let place = connection.place();
-            Err(StorageError::Misconfigured(format!(
+            Err(StorageError::misconfigured(format!(
                 "the catalog was written by another version of maskline ({place}: found {found}, \
                  this build reads {VERSION}): use that version, or name another database"
             )))

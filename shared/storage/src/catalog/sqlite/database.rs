@@ -71,7 +71,7 @@ impl Database {
         let thread = thread::Builder::new()
             .name("catalog-writer".to_owned())
             .spawn(move || write_until_closed(connection, waiting, &owned))
-            .map_err(|e| StorageError::Unavailable(format!("no thread for the catalog: {e}")))?;
+            .map_err(|e| StorageError::unavailable(format!("no thread for the catalog: {e}")))?;
         Ok(Self {
             path: path.to_owned(),
             writer: Some((writer, thread)),
@@ -103,7 +103,7 @@ impl Database {
                 }
             }
         });
-        let closed = || StorageError::Internal("the catalog's writer has ended".to_owned());
+        let closed = || StorageError::internal("the catalog's writer has ended".to_owned());
         let (writer, _) = self.writer.as_ref().expect("there until the drop");
         writer.send(work).await.map_err(|_| closed())?;
         told.await.map_err(|_| closed())?
@@ -131,7 +131,7 @@ impl Database {
             read().map_err(|failure| explain(failure, &path))
         });
         let (reader, value) = done.await.map_err(|e| {
-            StorageError::Internal(format!("reading the catalog did not come to an end: {e}"))
+            StorageError::internal(format!("reading the catalog did not come to an end: {e}"))
         })??;
         self.readers.lock().push(reader);
         Ok(value)
@@ -213,7 +213,7 @@ fn prepare(path: &Path) -> Result<Connection, Failure> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|e| {
             let folder = folder.display();
-            StorageError::Misconfigured(format!(
+            StorageError::misconfigured(format!(
                 "{folder} can't be made: {e}. Choose another folder for the catalog"
             ))
         })?;
@@ -265,7 +265,7 @@ fn use_write_ahead_log(connection: &Connection) -> Result<(), Failure> {
         match switched {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                return Err(StorageError::Misconfigured(format!(
+                return Err(StorageError::misconfigured(format!(
                     "the file system has no write-ahead log for SQLite (it uses {mode:?}): \
                      put the catalog on a local disk"
                 ))
@@ -285,14 +285,14 @@ fn check_version(connection: &Connection, path: &Path) -> Result<(), Failure> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let path = path.display();
     if pragma("application_id")? != APPLICATION {
-        return Err(StorageError::Misconfigured(format!(
+        return Err(StorageError::misconfigured(format!(
             "{path} is a database, but not of maskline: choose another file for the catalog"
         ))
         .into());
     }
     let found = pragma("user_version")?;
     if found != VERSION {
-        return Err(StorageError::Misconfigured(format!(
+        return Err(StorageError::misconfigured(format!(
             "the data folder was written by another version of maskline \
              ({path}: found {found}, this build reads {VERSION}): use that version, \
              or move the folder away and start with an empty one"
@@ -319,27 +319,27 @@ fn explain(failure: Failure, path: &Path) -> StorageError {
     let path = path.display();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StorageError::Unavailable(format!("{path} is held by another process: {error}"))
+            StorageError::unavailable(format!("{path} is held by another process: {error}"))
         }
         Some(ErrorCode::DiskFull) => {
-            StorageError::Unavailable(format!("the disk of {path} is full: make room"))
+            StorageError::unavailable(format!("the disk of {path} is full: make room"))
         }
         Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
-            StorageError::Unavailable(format!("{path}: {error}"))
+            StorageError::unavailable(format!("{path}: {error}"))
         }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            StorageError::Misconfigured(format!(
+            StorageError::misconfigured(format!(
                 "{path} is damaged or no database ({error}): put back a copy of it, or move it \
                  and {path}-wal away and start with an empty catalog"
             ))
         }
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            StorageError::Misconfigured(format!(
+            StorageError::misconfigured(format!(
                 "{path} can't be opened for writing ({error}): check that its folder exists and \
                  belongs to you, or choose another file for the catalog"
             ))
         }
-        _ => StorageError::Internal(format!("{path}: {error}")),
+        _ => StorageError::internal(format!("{path}: {error}")),
     }
 }
 

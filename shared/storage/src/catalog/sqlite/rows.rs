@@ -1,5 +1,7 @@
 //! Rows that hold a record as JSON, and how JSON is read and written.
 
+use std::error::Error;
+
 use rusqlite::{Connection, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -60,7 +62,11 @@ pub(super) fn row_limit(limit: usize) -> i64 {
 /// Fails for what JSON can't say, which is a path that is not Unicode.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
     let json = serde_json::to_string(value);
-    json.map_err(|e| StorageError::Internal(format!("can't be recorded: {e}")).into())
+    json.map_err(|e| {
+        StorageError::internal("a record can't be written as JSON")
+            .caused_by(e)
+            .into()
+    })
 }
 
 pub(super) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, Failure> {
@@ -72,6 +78,9 @@ pub(super) fn parse_name<T: DeserializeOwned>(name: &str) -> Result<T, Failure> 
     serde_json::from_value(name.into()).map_err(damaged)
 }
 
-pub(super) fn damaged(error: impl std::fmt::Display) -> Failure {
-    StorageError::Internal(format!("a record in the catalog can't be read: {error}")).into()
+pub(super) fn damaged(error: impl Into<Box<dyn Error + Send + Sync>>) -> Failure {
+    let error = error.into();
+    StorageError::internal("a record in the catalog can't be read")
+        .caused_by(error)
+        .into()
 }

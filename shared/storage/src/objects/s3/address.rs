@@ -8,23 +8,23 @@ use url::Url;
 use crate::error::StorageError;
 
 const EXPECTED: &str = "write s3://BUCKET[/PREFIX][?endpoint=URL&region=NAME]";
-/// What servers other than Amazon's take.
+/// The region that servers other than Amazon's take.
 const REGION_OF_OTHERS: &str = "us-east-1";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub bucket: String,
-    /// Of all keys, without a slash at its end; empty: none.
+    /// The prefix of all keys, without a slash at its end. It may be empty.
     pub prefix: String,
-    /// `None`: Amazon's, by region.
+    /// `None` for Amazon's, which depends on the region.
     pub endpoint: Option<Url>,
     pub region: String,
-    /// The PEM file of the authorities to trust; `None`: the usual ones, or no TLS.
+    /// The PEM file of the authorities to trust. `None` for the usual ones, or without TLS.
     pub authorities: Option<PathBuf>,
 }
 
 impl Address {
-    /// What the address does not say comes from the environment variables of AWS.
+    /// Reads an address. What it does not say comes from the environment variables of AWS.
     pub fn parse(address: &str) -> Result<Self, StorageError> {
         Self::parse_with(address, |name| env::var(name).ok())
     }
@@ -33,9 +33,9 @@ impl Address {
         address: &str,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, StorageError> {
-        // No message repeats the address: somebody may have put a secret in it.
+        // No error repeats the address, because somebody may have put a secret in it.
         let wrong = |problem: &str| {
-            StorageError::Misconfigured(format!("the object store's address {problem}: {EXPECTED}"))
+            StorageError::misconfigured(format!("the object store's address {problem}: {EXPECTED}"))
         };
         let url = Url::parse(address).map_err(|_| wrong("can't be read"))?;
         if !url.username().is_empty() || url.password().is_some() {
@@ -98,6 +98,7 @@ fn is_server(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::StorageErrorKind;
 
     fn read(address: &str, environment: &[(&str, &str)]) -> Result<Address, StorageError> {
         Address::parse_with(address, |asked| {
@@ -183,7 +184,7 @@ mod tests {
             ("s3://faces?regoin=r", "\"regoin\""),
         ] {
             let error = read(address, &[]).unwrap_err();
-            assert!(matches!(error, StorageError::Misconfigured(_)), "{address}");
+            assert_eq!(error.kind(), StorageErrorKind::Misconfigured, "{address}");
             let text = error.to_string();
             assert!(text.contains(problem), "{address}: {text}");
             assert!(text.contains("s3://BUCKET"), "{address}: {text}");

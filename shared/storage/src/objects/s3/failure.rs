@@ -1,120 +1,136 @@
 //! What the SDK's errors mean for the caller, and what can be done.
 
-use std::error::Error;
+use std::{error::Error, fmt};
 
 use aws_sdk_s3::{
     config::http::HttpResponse,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
 };
 
 use maskline_foundation::tls;
 
 use crate::error::StorageError;
 
-/// What the request was about.
+/// What a request was about.
 pub(super) struct Subject<'a> {
     /// The object or the bucket, as a person finds it: `s3://bucket/key`.
     pub place: &'a str,
     pub bucket: &'a str,
-    /// Where the requests go.
+    /// The server that the requests go to.
     pub server: &'a str,
 }
 
-pub(super) fn explain<E>(error: SdkError<E, HttpResponse>, about: Subject) -> StorageError
-where
-    E: Error + ProvideErrorMetadata + 'static,
-{
-    let Subject { place, server, .. } = about;
-    match &error {
-        SdkError::ServiceError(answer) => {
-            let status = answer.raw().status().as_u16();
-            let said = (answer.err().code(), answer.err().message());
-            by_answer(status, said, about)
+/// What a server answered instead of what it was asked for.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    code: Option<String>,
+    message: Option<String>,
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.code, &self.message) {
+            (Some(code), Some(message)) => write!(f, "{code}: {message}"),
+            (Some(one), None) | (None, Some(one)) => write!(f, "{} {one}", self.status),
+            (None, None) => write!(f, "{}", self.status),
         }
-        SdkError::TimeoutError(_) => {
-            StorageError::Unavailable(format!("{place}: {server} does not answer in time"))
-        }
-        SdkError::DispatchFailure(failure) if failure.is_user() => {
-            StorageError::Misconfigured(format!(
-                "{place}: {server} can't be asked: {}",
-                DisplayErrorContext(&error)
-            ))
-        }
-        SdkError::DispatchFailure(failure) => {
-            let cause = failure.as_connector_error().map(|error| innermost(error));
-            let cause = cause.unwrap_or_else(|| "no connection".to_owned());
-            let advice = tls::advice(&cause, "AWS_CA_BUNDLE")
-                .unwrap_or_else(|| "check that it runs, and its address".to_owned());
-            StorageError::Unavailable(format!(
-                "{place}: {server} can't be reached ({cause}): {advice}"
-            ))
-        }
-        SdkError::ResponseError(answer) => {
-            let status = answer.raw().status().as_u16();
-            by_answer(status, (None, Some("an answer that is not S3's")), about)
-        }
-        _ => StorageError::Misconfigured(format!(
-            "{place}: the request can't be made: {}",
-            DisplayErrorContext(&error)
-        )),
     }
 }
 
-/// `said`: code and message.
-fn by_answer(
-    status: u16,
-    (code, message): (Option<&str>, Option<&str>),
-    about: Subject,
-) -> StorageError {
+impl Error for Answer {}
+
+/// What an error means for the caller.
+pub(super) fn explain<E>(error: SdkError<E, HttpResponse>, about: Subject) -> StorageError
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    let Subject { place, server, .. } = about;
+    let explained = match &error {
+        SdkError::ServiceError(answer) => {
+            let (code, message) = (answer.err().code(), answer.err().message());
+            return by_answer(
+                Answer {
+                    status: answer.raw().status().as_u16(),
+                    code: code.map(str::to_owned),
+                    message: message.map(str::to_owned),
+                },
+                about,
+            );
+        }
+        SdkError::ResponseError(answer) => {
+            return by_answer(
+                Answer {
+                    status: answer.raw().status().as_u16(),
+                    code: None,
+                    message: Some("an answer that is not S3's".to_owned()),
+                },
+                about,
+            );
+        }
+        SdkError::TimeoutError(_) => {
+            StorageError::unavailable(format!("{place}: {server} does not answer in time"))
+        }
+        SdkError::DispatchFailure(failure) if failure.is_user() => {
+            StorageError::misconfigured(format!("{place}: {server} can't be asked"))
+        }
+        SdkError::DispatchFailure(failure) => {
+            let cause = failure.as_connector_error().map(|error| innermost(error));
+            let advice = cause.and_then(|cause| tls::advice(&cause, "AWS_CA_BUNDLE"));
+            let advice = advice.unwrap_or_else(|| "check that it runs, and its address".to_owned());
+            StorageError::unavailable(format!("{place}: {server} can't be reached: {advice}"))
+        }
+        _ => StorageError::misconfigured(format!("{place}: the request can't be made")),
+    };
+    explained.caused_by(error)
+}
+
+fn by_answer(answer: Answer, about: Subject) -> StorageError {
     let Subject {
         place,
         bucket,
         server,
     } = about;
-    let said = match (code, message) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        (Some(one), None) | (None, Some(one)) => format!("{status} {one}"),
-        (None, None) => status.to_string(),
-    };
-    match (code.unwrap_or_default(), status) {
-        ("NoSuchBucket", _) => no_bucket(bucket, server),
-        // Its bytes have to come again: no object is missing.
-        ("NoSuchUpload", _) => StorageError::Unavailable(format!("{place}: {server} says {said}")),
-        ("NoSuchKey" | "NotFound", _) | (_, 404) => StorageError::NotFound(place.to_owned()),
+    let unavailable = || StorageError::unavailable(format!("{place}: {server} can't do it now"));
+    let explained = match (answer.code.as_deref().unwrap_or_default(), answer.status) {
+        ("NoSuchBucket", _) => StorageError::misconfigured(no_bucket(bucket, server)),
+        // No object is missing: the upload's bytes have to come again.
+        ("NoSuchUpload", _) => unavailable(),
+        ("NoSuchKey" | "NotFound", _) | (_, 404) => StorageError::not_found(place),
         (
             "SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout"
             | "OperationAborted" | "TooManyRequests" | "Throttling",
             _,
         )
-        | (_, 408 | 409 | 429 | 500..) => {
-            StorageError::Unavailable(format!("{place}: {server} says {said}"))
-        }
-        ("RequestTimeTooSkewed", _) => StorageError::Misconfigured(format!(
-            "{server} refuses the request ({said}): set this machine's clock"
+        | (_, 408 | 409 | 429 | 500..) => unavailable(),
+        ("RequestTimeTooSkewed", _) => StorageError::misconfigured(format!(
+            "{server} refuses the request: set this machine's clock"
         )),
-        (_, 401 | 403) => StorageError::Misconfigured(format!(
-            "{server} refuses the credentials for {place} ({said}): check AWS_ACCESS_KEY_ID, \
+        (_, 401 | 403) => StorageError::misconfigured(format!(
+            "{server} refuses the credentials for {place}: check AWS_ACCESS_KEY_ID, \
              AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and what they may do with the bucket \
              {bucket}"
         )),
-        ("InvalidBucketName", _) => StorageError::Misconfigured(format!(
-            "{bucket:?} is no name for a bucket ({said}): use 3 to 63 small letters, digits and -"
+        ("InvalidBucketName", _) => StorageError::misconfigured(format!(
+            "{bucket:?} is no name for a bucket: use 3 to 63 small letters, digits and -"
         )),
-        (_, 300..=399) => StorageError::Misconfigured(format!(
-            "{server} has the bucket {bucket} elsewhere ({said}): name its region, or its endpoint"
+        (_, 300..=399) => StorageError::misconfigured(format!(
+            "{server} has the bucket {bucket} elsewhere: name its region, or its endpoint"
         )),
-        _ => StorageError::Internal(format!("{place}: {server} says {said}")),
-    }
+        _ => StorageError::internal(format!("{place}: {server} refuses the request")),
+    };
+    explained.caused_by(answer)
 }
 
-pub(super) fn no_bucket(bucket: &str, server: &str) -> StorageError {
-    StorageError::Misconfigured(format!(
+/// The text for a bucket that does not exist.
+pub(super) fn no_bucket(bucket: &str, server: &str) -> String {
+    format!(
         "there is no bucket {bucket} at {server}: make it, or name another in the object store's \
          address"
-    ))
+    )
 }
 
-/// The message that says most: the outer ones are "dispatch failure" and the like.
+/// The innermost cause, which says most: the outer ones are "dispatch failure" and the like.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {
@@ -150,8 +166,13 @@ mod tests {
                 bucket: "faces",
                 server: "http://here",
             };
-            let error = by_answer(status, (code, Some("why")), about);
-            assert_eq!(error.kind(), kind, "{status} {code:?}: {error}");
+            let answer = Answer {
+                status,
+                code: code.map(str::to_owned),
+                message: Some("why".to_owned()),
+            };
+            let error = by_answer(answer, about);
+            assert_eq!(error.kind().as_str(), kind, "{status} {code:?}: {error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whom to trust of the servers that are asked over TLS.
+//! Which authorities are trusted when a server is asked over TLS.
 
 use std::{fs, path::Path};
 
@@ -11,15 +11,18 @@ use maskline_foundation::tls;
 
 use crate::error::StorageError;
 
-/// A client of HTTP that trusts the authorities in the PEM file and no others.
+/// An HTTP client that trusts the authorities in the PEM file and no others.
 pub(super) fn in_authorities(file: &Path) -> Result<SharedHttpClient, StorageError> {
-    let wrong = |problem: String| StorageError::Misconfigured(format!("AWS_CA_BUNDLE: {problem}"));
-    // The SDK panics over a file that is no good.
-    tls::client(Some(file)).map_err(|error| wrong(error.to_string()))?;
-    let pem = fs::read(file).map_err(|error| wrong(format!("{}: {error}", file.display())))?;
+    let wrong = || {
+        let file = file.display();
+        StorageError::misconfigured(format!("AWS_CA_BUNDLE: {file} can't be used"))
+    };
+    // The SDK panics over a file that it can't use, so the file is checked here first.
+    tls::client(Some(file)).map_err(|error| wrong().caused_by(error))?;
+    let pem = fs::read(file).map_err(|error| wrong().caused_by(error))?;
     let trusted = TrustStore::empty().with_pem_certificate(pem);
     let context = TlsContext::builder().with_trust_store(trusted).build();
-    let context = context.map_err(|error| wrong(error.to_string()))?;
+    let context = context.map_err(|error| wrong().caused_by(error))?;
     Ok(Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::AwsLc))
         .tls_context(context)

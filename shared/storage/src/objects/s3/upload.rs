@@ -8,11 +8,8 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 use maskline_messages::ObjectKey;
 
-use super::S3;
-use crate::{
-    StorageError,
-    objects::{ObjectStore, Upload},
-};
+use super::bucket::Bucket;
+use crate::{error::StorageError, objects::store::Upload};
 
 /// Bytes of each part but the last: the least that S3 takes.
 const PART: usize = 5 << 20;
@@ -20,7 +17,7 @@ const PART: usize = 5 << 20;
 /// What fits into one part is put as any object. A process that is killed leaves its parts
 /// with the server, which a rule of the bucket's (`AbortIncompleteMultipartUpload`) removes.
 pub struct Multipart<'a> {
-    store: &'a S3,
+    bucket: &'a Bucket,
     key: ObjectKey,
     /// What no part has yet: less than one.
     waiting: Vec<u8>,
@@ -30,9 +27,9 @@ pub struct Multipart<'a> {
 }
 
 impl<'a> Multipart<'a> {
-    pub fn new(store: &'a S3, key: &ObjectKey) -> Self {
+    pub fn new(bucket: &'a Bucket, key: &ObjectKey) -> Self {
         Self {
-            store,
+            bucket,
             key: key.clone(),
             waiting: vec![],
             id: None,
@@ -45,20 +42,20 @@ impl<'a> Multipart<'a> {
             return Ok(id.clone());
         }
         let request = self
-            .store
+            .bucket
             .client
             .create_multipart_upload()
-            .bucket(&self.store.bucket)
-            .key(self.store.name(&self.key));
+            .bucket(&self.bucket.name)
+            .key(self.bucket.name_of(&self.key));
         let begun = self
-            .store
+            .bucket
             .traced("S3/CreateMultipartUpload", Some(&self.key), request.send())
             .await?;
         let id = begun.upload_id.ok_or_else(|| {
-            let place = self.store.locate(&self.key);
-            StorageError::Internal(format!(
+            let place = self.bucket.locate(&self.key);
+            StorageError::internal(format!(
                 "{} begins an upload of {place} without an id",
-                self.store.server
+                self.bucket.server
             ))
         })?;
         Ok(self.id.insert(id).clone())
@@ -68,16 +65,16 @@ impl<'a> Multipart<'a> {
         let id = self.begin().await?;
         let number = self.parts.len() as i32 + 1;
         let request = self
-            .store
+            .bucket
             .client
             .upload_part()
-            .bucket(&self.store.bucket)
-            .key(self.store.name(&self.key))
+            .bucket(&self.bucket.name)
+            .key(self.bucket.name_of(&self.key))
             .upload_id(id)
             .part_number(number)
             .body(ByteStream::from(part));
         let put = self
-            .store
+            .bucket
             .traced("S3/UploadPart", Some(&self.key), request.send())
             .await?;
         let part = CompletedPart::builder()
@@ -107,7 +104,7 @@ impl Upload for Multipart<'_> {
     async fn finish(mut self: Box<Self>) -> Result<(), StorageError> {
         let rest = Bytes::from(std::mem::take(&mut self.waiting));
         if self.id.is_none() {
-            return self.store.put(&self.key, rest).await;
+            return self.bucket.put(&self.key, rest).await;
         }
         if !rest.is_empty() {
             self.put_part(rest).await?;
@@ -115,14 +112,14 @@ impl Upload for Multipart<'_> {
         let parts =
             CompletedMultipartUpload::builder().set_parts(Some(std::mem::take(&mut self.parts)));
         let request = self
-            .store
+            .bucket
             .client
             .complete_multipart_upload()
-            .bucket(&self.store.bucket)
-            .key(self.store.name(&self.key))
+            .bucket(&self.bucket.name)
+            .key(self.bucket.name_of(&self.key))
             .set_upload_id(self.id.clone())
             .multipart_upload(parts.build());
-        self.store
+        self.bucket
             .traced(
                 "S3/CompleteMultipartUpload",
                 Some(&self.key),
@@ -142,11 +139,11 @@ impl Drop for Multipart<'_> {
             return;
         };
         let request = self
-            .store
+            .bucket
             .client
             .abort_multipart_upload()
-            .bucket(&self.store.bucket)
-            .key(self.store.name(&self.key))
+            .bucket(&self.bucket.name)
+            .key(self.bucket.name_of(&self.key))
             .upload_id(id);
         let key = self.key.clone();
         runtime.spawn(async move {

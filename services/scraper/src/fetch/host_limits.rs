@@ -1,4 +1,7 @@
 //! Politeness: how many requests a host gets at a time and per second.
+//!
+//! RFC 9112, section 9.4, asks clients to limit their simultaneous connections to a server
+//! and names no number. No RFC bounds the requests per second.
 
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -10,12 +13,12 @@ use lru::LruCache;
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Hosts remembered. More than can be in use at a time, so that only the limits
-/// of hosts that nobody asks now are forgotten.
-const MOST_HOSTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+/// How many hosts are remembered. It is more than can be in use at a time, so that only
+/// hosts that nobody asks now are forgotten.
+const MAX_HOSTS: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
 
-/// The limits of every host that was asked lately.
-pub struct Hosts {
+/// Gives out permits to ask hosts. It remembers the hosts that were asked lately.
+pub(super) struct HostLimits {
     concurrency: usize,
     quota: Quota,
     known: Mutex<LruCache<String, Arc<Host>>>,
@@ -26,15 +29,16 @@ struct Host {
     rate: DefaultDirectRateLimiter,
 }
 
-/// A request that may be made now; drop it when the answer is read.
-pub struct Turn {
+/// The permit for one request, to be dropped when the response is read.
+pub(super) struct HostPermit {
     _slot: OwnedSemaphorePermit,
-    // Held, so that the host counts as in use.
+    // As long as it is held, the host counts as in use.
     _host: Arc<Host>,
 }
 
-impl Hosts {
-    pub fn new(concurrency: usize, per_second: NonZeroU32) -> Self {
+impl HostLimits {
+    /// At most `concurrency` requests at a time and `per_second` to each host.
+    pub(super) fn new(concurrency: usize, per_second: NonZeroU32) -> Self {
         Self {
             concurrency: concurrency.max(1),
             quota: Quota::per_second(per_second),
@@ -42,12 +46,12 @@ impl Hosts {
         }
     }
 
-    /// Waits for a turn at `host`.
-    pub async fn turn(&self, host: &str) -> Turn {
+    /// Waits until `host` may be asked.
+    pub(super) async fn acquire(&self, host: &str) -> HostPermit {
         let host = self.host(host);
         let slot = host.slots.clone().acquire_owned().await;
         host.rate.until_ready().await;
-        Turn {
+        HostPermit {
             _slot: slot.expect("never closed"),
             _host: host,
         }
@@ -58,7 +62,7 @@ impl Hosts {
         if let Some(host) = known.get(name) {
             return host.clone();
         }
-        if known.len() >= MOST_HOSTS.get() {
+        if known.len() >= MAX_HOSTS.get() {
             forget_one(&mut known);
         }
         let host = Arc::new(Host {
@@ -86,41 +90,41 @@ mod tests {
 
     use super::*;
 
-    fn hosts(concurrency: usize) -> Hosts {
-        Hosts::new(concurrency, NonZeroU32::new(1_000_000).unwrap())
+    fn hosts(concurrency: usize) -> HostLimits {
+        HostLimits::new(concurrency, NonZeroU32::new(1_000_000).unwrap())
     }
 
     #[tokio::test]
-    async fn a_host_gets_no_more_requests_at_a_time_than_allowed_and_others_dont_wait() {
+    async fn a_host_gets_no_more_requests_at_a_time_than_allowed_and_others_do_not_wait() {
         let hosts = hosts(2);
-        let first = hosts.turn("a").await;
-        let _second = hosts.turn("a").await;
-        assert!(hosts.turn("a").now_or_never().is_none());
-        assert!(hosts.turn("b").now_or_never().is_some());
+        let first = hosts.acquire("a").await;
+        let _second = hosts.acquire("a").await;
+        assert!(hosts.acquire("a").now_or_never().is_none());
+        assert!(hosts.acquire("b").now_or_never().is_some());
         drop(first);
-        assert!(hosts.turn("a").now_or_never().is_some());
+        assert!(hosts.acquire("a").now_or_never().is_some());
     }
 
     #[tokio::test]
     async fn the_rate_of_a_host_is_bounded() {
-        let hosts = Hosts::new(100, NonZeroU32::new(3).unwrap());
+        let hosts = HostLimits::new(100, NonZeroU32::new(3).unwrap());
         for _ in 0..3 {
-            assert!(hosts.turn("a").now_or_never().is_some());
+            assert!(hosts.acquire("a").now_or_never().is_some());
         }
-        assert!(hosts.turn("a").now_or_never().is_none());
-        assert!(hosts.turn("b").now_or_never().is_some());
+        assert!(hosts.acquire("a").now_or_never().is_none());
+        assert!(hosts.acquire("b").now_or_never().is_some());
     }
 
     #[tokio::test]
-    async fn the_memory_of_hosts_is_bounded_and_keeps_those_in_use() {
+    async fn hosts_in_use_are_remembered_and_others_forgotten() {
         let hosts = hosts(1);
-        let _busy = hosts.turn("busy").await;
-        for n in 0..2 * MOST_HOSTS.get() {
-            hosts.turn(&format!("host-{n}")).await;
+        let _busy = hosts.acquire("busy").await;
+        for n in 0..2 * MAX_HOSTS.get() {
+            hosts.acquire(&format!("host-{n}")).await;
         }
-        assert!(hosts.known.lock().len() <= MOST_HOSTS.get());
+        assert!(hosts.known.lock().len() <= MAX_HOSTS.get());
         assert!(
-            hosts.turn("busy").now_or_never().is_none(),
+            hosts.acquire("busy").now_or_never().is_none(),
             "its one slot is still taken"
         );
     }

@@ -1,38 +1,39 @@
-//! Near-duplicate groups by perceptual hash.
+//! Groups of near-duplicates, found by perceptual hash.
 
-/// A picture's perceptual hash, and that of its mirror image.
+/// An image's perceptual hash, and that of its mirror image.
 #[derive(Debug, Clone, Copy)]
-pub struct Hashes {
-    pub straight: u64,
-    pub mirrored: u64,
+pub(crate) struct PerceptualHashes {
+    pub(crate) straight: u64,
+    pub(crate) mirrored: u64,
 }
 
-/// Puts pictures that look the same, mirrored or not, into groups.
+/// Puts images that look the same, mirrored or not, into groups.
 ///
-/// Two pictures belong together when a hash of one differs from the straight
-/// hash of the other in at most `distance` bits; groups are what hangs together
-/// by such pairs. Returns for each picture the lowest index in its group.
+/// Two images are a pair if one of the hashes of one differs from the straight hash of
+/// the other in at most `distance` bits. Groups are the connected components of these
+/// pairs. Returns for each image the lowest index in its group.
 ///
-/// Hashes that differ in at most `d` of 64 bits agree wholly in at least two of
-/// `d + 2` bands (the pigeonhole principle), so only pictures that share a pair of
-/// bands are compared. With the usual distance of 4 a pair has 21 bits: of a million
-/// pictures that look different, hardly two share one. Pictures of the very same
-/// hashes are compared with others only once.
-pub fn groups(hashes: &[Hashes], distance: u32) -> Vec<u32> {
+/// Not all images are compared with each other. The 64 bits are divided into
+/// `distance + 2` bands. Two hashes that differ in at most `distance` bits are equal in at
+/// least two bands (the pigeonhole principle), so only images that are equal in two bands
+/// are compared. At the usual distance of 4 two bands have 21 bits, which hardly two of a
+/// million images that look different have in common. Of images whose hashes are equal
+/// only one is compared with the others.
+pub(crate) fn groups(hashes: &[PerceptualHashes], distance: u32) -> Vec<u32> {
     let mut sets = DisjointSets::new(hashes.len());
     let mut sorted = distinct(hashes, &mut sets);
     for mask in masks(distance) {
         let masked = |index: &u32| hashes[*index as usize].straight & mask;
         sorted.sort_unstable_by_key(|index| (masked(index), *index));
-        for (place, &index) in sorted.iter().enumerate() {
-            let Hashes { straight, mirrored } = hashes[index as usize];
-            let behind = &sorted[place + 1..];
+        for (position, &index) in sorted.iter().enumerate() {
+            let PerceptualHashes { straight, mirrored } = hashes[index as usize];
+            let behind = &sorted[position + 1..];
             let first = sorted.partition_point(|other| masked(other) < mirrored & mask);
-            for (view, others) in [(straight, behind), (mirrored, &sorted[first..])] {
-                let shared = others.iter().take_while(|o| masked(o) == view & mask);
+            for (hash, others) in [(straight, behind), (mirrored, &sorted[first..])] {
+                let shared = others.iter().take_while(|o| masked(o) == hash & mask);
                 for &other in shared {
-                    let apart = (view ^ hashes[other as usize].straight).count_ones();
-                    if apart <= distance {
+                    let differing = (hash ^ hashes[other as usize].straight).count_ones();
+                    if differing <= distance {
                         sets.join(index, other);
                     }
                 }
@@ -42,10 +43,11 @@ pub fn groups(hashes: &[Hashes], distance: u32) -> Vec<u32> {
     sets.into_roots()
 }
 
-/// One picture for each pair of hashes; the others that have it are joined to it.
-fn distinct(hashes: &[Hashes], sets: &mut DisjointSets) -> Vec<u32> {
+/// The index of one image for each pair of hashes. Other images with the same hashes are
+/// joined to it.
+fn distinct(hashes: &[PerceptualHashes], sets: &mut DisjointSets) -> Vec<u32> {
     let both = |index: u32| {
-        let Hashes { straight, mirrored } = hashes[index as usize];
+        let PerceptualHashes { straight, mirrored } = hashes[index as usize];
         (straight, mirrored)
     };
     let mut indices: Vec<u32> = (0..).take(hashes.len()).collect();
@@ -60,8 +62,8 @@ fn distinct(hashes: &[Hashes], sets: &mut DisjointSets) -> Vec<u32> {
     indices
 }
 
-/// The pairs of `distance + 2` bands that share the 64 bits out among them. So few
-/// bits are left where nearly all may differ that all pictures are compared.
+/// For each pair of the `distance + 2` bands, a mask of their bits. If more than 62 bits may
+/// differ, there are no two bands, and an empty mask makes all images be compared.
 fn masks(distance: u32) -> Vec<u64> {
     if distance > 62 {
         return vec![0];
@@ -73,7 +75,7 @@ fn masks(distance: u32) -> Vec<u64> {
         .collect()
 }
 
-/// `count` masks that share the 64 bits out among them.
+/// Masks of `count` bands, which divide the 64 bits among them.
 fn bands(count: u32) -> impl Iterator<Item = u64> {
     (0..count).map(move |band| {
         let (from, to) = (64 * band / count, 64 * (band + 1) / count);
@@ -81,7 +83,7 @@ fn bands(count: u32) -> impl Iterator<Item = u64> {
     })
 }
 
-/// Union-find whose root is a set's lowest member.
+/// A union-find structure. The root of a set is its lowest member.
 struct DisjointSets(Vec<u32>);
 
 impl DisjointSets {
@@ -98,7 +100,7 @@ impl DisjointSets {
         index
     }
 
-    /// Of each member, its set's root.
+    /// The root of each member's set.
     fn into_roots(mut self) -> Vec<u32> {
         for index in 0..self.0.len() as u32 {
             self.0[index as usize] = self.root(index);
@@ -118,9 +120,9 @@ mod tests {
 
     use super::*;
 
-    fn picture(straight: u64) -> Hashes {
-        // A mirror image far from everything here.
-        Hashes {
+    fn image(straight: u64) -> PerceptualHashes {
+        // The mirror image's hash is far from every other hash here.
+        PerceptualHashes {
             straight,
             mirrored: !straight.rotate_left(17),
         }
@@ -136,12 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn pictures_within_the_distance_share_a_group_and_chains_hang_together() {
+    fn images_within_the_distance_share_a_group_and_chains_of_them_do_too() {
         let hashes = [
-            picture(0),
-            picture(0b1111),
-            picture(0b1111_1111),
-            picture(u64::MAX << 32),
+            image(0),
+            image(0b1111),
+            image(0b1111_1111),
+            image(u64::MAX << 32),
         ];
         assert_eq!(groups(&hashes, 4), [0, 0, 0, 3]);
         assert_eq!(groups(&hashes, 3), [0, 1, 2, 3]);
@@ -149,11 +151,11 @@ mod tests {
 
     #[test]
     fn a_mirror_image_belongs_to_its_original() {
-        let original = Hashes {
+        let original = PerceptualHashes {
             straight: 0xABCD,
             mirrored: 0xF0F0_0000_1234,
         };
-        let mirror = Hashes {
+        let mirror = PerceptualHashes {
             straight: 0xF0F0_0000_1235,
             mirrored: 0xABCC,
         };
@@ -162,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_widest_and_the_narrowest_distance_mean_what_they_say() {
-        let hashes = [0, 1, u64::MAX].map(|straight| Hashes {
+        let hashes = [0, 1, u64::MAX].map(|straight| PerceptualHashes {
             straight,
             mirrored: straight,
         });
@@ -175,13 +177,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_bands_find_what_comparing_all_pairs_finds(
+        fn the_bands_find_the_same_pairs_as_comparing_all_images(
             seeds in prop::collection::vec((0u64..8, 0u64..64, 0u64..64), 0..40),
             distance in 0u32..8,
         ) {
-            let hashes: Vec<Hashes> = seeds
+            let hashes: Vec<PerceptualHashes> = seeds
                 .iter()
-                .map(|&(base, a, b)| picture((base.wrapping_mul(0x9E37_79B9_7F4A_7C15)) ^ (1 << a) ^ (1 << b)))
+                .map(|&(base, a, b)| image((base.wrapping_mul(0x9E37_79B9_7F4A_7C15)) ^ (1 << a) ^ (1 << b)))
                 .collect();
             let mut sets = DisjointSets::new(hashes.len());
             let all = || (0u32..).zip(&hashes);

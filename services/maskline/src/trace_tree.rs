@@ -1,4 +1,5 @@
-//! A trace as a tree in the terminal: when, how long, who, what, and how it went.
+//! A trace as a tree in the terminal: when each span began, how long it took, which service
+//! recorded it, what it did, and whether it failed.
 //!
 //! ```text
 //!    start  duration
@@ -9,19 +10,39 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::jaeger::Span;
+use crate::span::Span;
 
-/// So many spans in a row of the same name that cause no others are one line.
-const FOLD: usize = 4;
+/// Names of the events that the tree shows.
+mod event {
+    pub(super) const EXCEPTION: &str = "exception";
+    pub(super) const REJECTED: &str = "rejected";
+}
 
-/// The most characters of the branches before a name: a source of a million lines is
+/// Keys of the attributes that the tree shows.
+mod attribute {
+    pub(super) const ATTEMPT: &str = "maskline.attempt";
+    pub(super) const AWS_S3_KEY: &str = "aws.s3.key";
+    pub(super) const EPOCH: &str = "maskline.epoch";
+    pub(super) const EXCEPTION_MESSAGE: &str = "exception.message";
+    pub(super) const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
+    pub(super) const REJECTION_DETAIL: &str = "maskline.rejection.detail";
+    pub(super) const REJECTION_REASON: &str = "maskline.rejection.reason";
+    pub(super) const URL_FULL: &str = "url.full";
+    pub(super) const VALIDATION_ACCURACY: &str = "maskline.validation.accuracy";
+    pub(super) const VALIDATION_LOSS: &str = "maskline.validation.loss";
+}
+
+/// So many spans in a row become one line, if they have the same name and caused no others.
+const MIN_GROUP: usize = 4;
+
+/// The most characters of the branches before a name. A source of a million lines is
 /// expanded in a thousand steps, each below the one before.
-const MOST_INDENT: usize = 48;
+const MAX_INDENT: usize = 48;
 
-/// The most characters of an address, a key or an error.
-const MOST_TEXT: usize = 100;
+/// The most characters of an address, an object's key or an error.
+const MAX_TEXT: usize = 100;
 
-/// How a line stands out.
+/// What a line's colour shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mark {
     Plain,
@@ -29,18 +50,20 @@ enum Mark {
     Failed,
 }
 
-struct Line {
+/// One line of the drawn tree.
+struct TreeLine {
     /// Microseconds since the trace began.
     offset: u64,
     duration: u64,
     service: String,
+    /// The branches that lead to the span from above.
     branch: String,
     text: String,
     mark: Mark,
 }
 
-/// The spans of one trace, with ANSI colours where `colours`.
-pub fn tree(spans: &[Span], colours: bool) -> String {
+/// Draws the spans of one trace, in ANSI colours if `colours` is true.
+pub(crate) fn draw(spans: &[Span], colours: bool) -> String {
     let begin = spans
         .iter()
         .map(|span| span.start)
@@ -79,7 +102,9 @@ pub fn tree(spans: &[Span], colours: bool) -> String {
     text
 }
 
+/// The spans of a trace by their parents.
 struct Tree<'a> {
+    /// Spans without a parent, or whose parent is not in the trace.
     roots: Vec<&'a Span>,
     children: HashMap<&'a str, Vec<&'a Span>>,
 }
@@ -100,16 +125,17 @@ impl<'a> Tree<'a> {
         Self { roots, children }
     }
 
-    fn lines(&self, begin: u64) -> Vec<Line> {
+    fn lines(&self, begin: u64) -> Vec<TreeLine> {
         let mut lines = vec![];
         for root in &self.roots {
-            // What is still to be drawn, the next at the end, with its branches.
+            // The groups that are still to be drawn, the next one at the end. Beside each are
+            // the branches before its own line and those before the lines below it.
             let mut ahead = vec![(vec![*root], String::new(), String::new())];
             while let Some((spans, branch, below)) = ahead.pop() {
                 let mut line = line(&spans, begin);
                 line.branch = shortened_front(&branch);
                 if spans[0].parent.is_some() && branch.is_empty() {
-                    line.text += " (what it follows from is not here)";
+                    line.text += " (its parent span is missing)";
                 }
                 lines.push(line);
                 let children = self.children.get(spans[0].id.as_str());
@@ -129,7 +155,7 @@ impl<'a> Tree<'a> {
         lines
     }
 
-    /// Siblings, those together that are one line.
+    /// The siblings in groups, each of which becomes one line.
     fn grouped(&self, siblings: &[&'a Span]) -> Vec<Vec<&'a Span>> {
         let is_plain = |span: &Span| {
             !self.children.contains_key(span.id.as_str()) && mark(span) == Mark::Plain
@@ -139,22 +165,22 @@ impl<'a> Tree<'a> {
         };
         let runs = siblings.chunk_by(alike);
         let grouped = runs.flat_map(|run| match run.len() {
-            FOLD.. => vec![run.to_vec()],
+            MIN_GROUP.. => vec![run.to_vec()],
             _ => run.iter().map(|span| vec![*span]).collect(),
         });
         grouped.collect()
     }
 }
 
-/// The line of one span, or of several that are alike.
-fn line(spans: &[&Span], begin: u64) -> Line {
+/// The line for one span, or for several that are alike.
+fn line(spans: &[&Span], begin: u64) -> TreeLine {
     let first = spans[0];
     let text = match spans {
         [span] => described(span),
         many => format!("{} × {}", first.name, many.len()),
     };
     let service = first.service.strip_prefix("maskline-");
-    Line {
+    TreeLine {
         offset: first.start - begin,
         duration: spans.iter().map(|span| span.duration).sum(),
         service: service.unwrap_or(&first.service).to_owned(),
@@ -166,43 +192,50 @@ fn line(spans: &[&Span], begin: u64) -> Line {
 
 fn mark(span: &Span) -> Mark {
     match () {
-        () if span.failed || span.event("exception").is_some() => Mark::Failed,
-        () if span.event("rejected").is_some() => Mark::Rejected,
+        () if span.failed || span.event(event::EXCEPTION).is_some() => Mark::Failed,
+        () if span.event(event::REJECTED).is_some() => Mark::Rejected,
         () => Mark::Plain,
     }
 }
 
-/// The name, what it was about, and how it ended where that was not well.
+/// The name of a span, what it was about, and the error or rejection that it ended with.
 fn described(span: &Span) -> String {
     let mut text = span.name.clone();
-    if let Some(about) = span.text("url.full").or_else(|| span.text("aws.s3.key")) {
+    if let Some(about) = span
+        .text(attribute::URL_FULL)
+        .or_else(|| span.text(attribute::AWS_S3_KEY))
+    {
         text += &format!(" {}", shortened(about));
     }
-    let number = |name: &str| span.attributes.get(name).and_then(|value| value.as_f64());
-    if let Some(status) = number("http.response.status_code") {
+    if let Some(status) = span.number(attribute::HTTP_RESPONSE_STATUS_CODE) {
         text += &format!(": {status}");
     }
-    if let Some(attempt) = number("maskline.attempt").filter(|attempt| *attempt > 1.0) {
+    if let Some(attempt) = span
+        .number(attribute::ATTEMPT)
+        .filter(|attempt| *attempt > 1.0)
+    {
         text += &format!(", attempt {attempt}");
     }
-    if let Some(epoch) = number("maskline.epoch") {
+    if let Some(epoch) = span.number(attribute::EPOCH) {
         text += &format!(" {epoch}");
     }
-    if let Some(loss) = number("maskline.validation.loss") {
-        let accuracy = number("maskline.validation.accuracy").unwrap_or_default();
+    if let Some(loss) = span.number(attribute::VALIDATION_LOSS) {
+        let accuracy = span
+            .number(attribute::VALIDATION_ACCURACY)
+            .unwrap_or_default();
         text += &format!(": loss {loss:.3}, accuracy {:.1} %", accuracy * 100.0);
     }
     let exception = span
-        .event("exception")
-        .map(|event| event.text("exception.message"));
-    let described = span.text("otel.status_description").filter(|_| span.failed);
+        .event(event::EXCEPTION)
+        .map(|event| event.text(attribute::EXCEPTION_MESSAGE));
+    let described = span.status_message.as_deref().filter(|_| span.failed);
     if let Some(error) = exception.or(described) {
         text += &format!(" ✗ {}", shortened(error));
-    } else if let Some(rejected) = span.event("rejected") {
-        let reason = rejected.text("maskline.rejection.reason");
-        let detail = rejected.text("maskline.rejection.detail");
+    } else if let Some(rejected) = span.event(event::REJECTED) {
+        let reason = rejected.text(attribute::REJECTION_REASON);
+        let detail = rejected.text(attribute::REJECTION_DETAIL);
         text += &format!(" ✗ rejected: {reason}");
-        // Some details begin with the reason's name.
+        // Some details begin with the code of the reason.
         match detail.strip_prefix(reason).unwrap_or(detail) {
             "" => {}
             more => text += &format!(" ({})", shortened(more.trim_start_matches([':', ' ']))),
@@ -211,24 +244,26 @@ fn described(span: &Span) -> String {
     text
 }
 
+/// The first line of a text, at most [`MAX_TEXT`] characters of it.
 fn shortened(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(MOST_TEXT) {
+    match line.char_indices().nth(MAX_TEXT) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line.to_owned(),
     }
 }
 
-/// The end of a branch that is too long.
+/// The branches before a line. If they are too long, only their end is left.
 fn shortened_front(branch: &str) -> String {
     let length = branch.chars().count();
-    if length <= MOST_INDENT {
+    if length <= MAX_INDENT {
         return branch.to_owned();
     }
-    let end: String = branch.chars().skip(length - MOST_INDENT + 1).collect();
+    let end: String = branch.chars().skip(length - MAX_INDENT + 1).collect();
     format!("…{end}")
 }
 
+/// A number and a noun, such as `1 span` or `2 spans`.
 fn counted(number: usize, what: &str) -> String {
     match number {
         1 => format!("1 {what}"),
@@ -236,7 +271,7 @@ fn counted(number: usize, what: &str) -> String {
     }
 }
 
-/// Microseconds as a person reads them.
+/// A number of microseconds as a person reads it.
 fn time(microseconds: u64) -> String {
     let milliseconds = microseconds as f64 / 1e3;
     if milliseconds < 10_000.0 {
@@ -251,7 +286,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::jaeger::Event;
+    use crate::span::Event;
 
     fn span(id: &str, parent: Option<&str>, name: &str, start: u64, duration: u64) -> Span {
         Span {
@@ -259,10 +294,11 @@ mod tests {
             parent: parent.map(str::to_owned),
             service: "maskline-scraper".to_owned(),
             name: name.to_owned(),
-            kind: "internal".to_owned(),
+            kind: "internal",
             start: 1_000_000 + start,
             duration,
             failed: false,
+            status_message: None,
             attributes: Default::default(),
             events: vec![],
             links: vec![],
@@ -290,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_is_a_tree_that_says_how_it_went() {
+    fn a_trace_is_a_tree_that_shows_errors_and_rejections() {
         let get = span("c", Some("b"), "GET", 3_000, 20_400);
         let get = with(
             get,
@@ -330,7 +366,7 @@ mod tests {
             again,
         ];
         assert_eq!(
-            tree(&spans, false),
+            draw(&spans, false),
             "\
 5 spans of 1 service, 12.5 s
 
@@ -342,37 +378,37 @@ mod tests {
    40.0 ms     12.5 s  scraper  └─ process scraper.candidates, attempt 2 ✗ no way
 "
         );
-        let coloured = tree(&spans, true);
+        let coloured = draw(&spans, true);
         assert!(coloured.contains("\x1b[31mprocess"), "{coloured}");
         assert!(coloured.contains("\x1b[33msend"), "{coloured}");
     }
 
     #[test]
-    fn many_that_are_alike_are_one_line_and_what_is_lost_is_said() {
+    fn spans_that_are_alike_are_one_line_and_a_missing_parent_is_named() {
         let mut spans = vec![span("a", Some("gone"), "freeze", 0, 9_000)];
         for n in 0..50 {
             let id = format!("find-{n}");
             spans.push(span(&id, Some("a"), "find images", n * 100, 100));
         }
-        let tree = tree(&spans, false);
+        let tree = draw(&spans, false);
         let lines: Vec<&str> = tree.lines().skip(3).map(str::trim_start).collect();
         assert_eq!(
             lines,
             [
-                "0.0 ms     9.0 ms  scraper  freeze (what it follows from is not here)",
+                "0.0 ms     9.0 ms  scraper  freeze (its parent span is missing)",
                 "0.0 ms     5.0 ms  scraper  └─ find images × 50",
             ]
         );
     }
 
     #[test]
-    fn a_long_chain_stays_on_the_screen() {
+    fn a_long_chain_of_spans_stays_on_the_screen() {
         let mut spans = vec![span("0", None, "hop", 0, 1)];
         for n in 1..2_000 {
             let (id, parent) = (n.to_string(), (n - 1).to_string());
             spans.push(span(&id, Some(&parent), "hop", n, 1));
         }
-        let tree = tree(&spans, false);
+        let tree = draw(&spans, false);
         assert_eq!(tree.lines().count(), 2_003);
         assert!(tree.lines().all(|line| line.chars().count() < 120));
     }

@@ -1,0 +1,98 @@
+//! `maskline rejects`: the candidates of a job that were rejected or have failed.
+
+use anyhow::Result;
+use clap::Args;
+use maskline_messages::{JobId, Reason};
+use maskline_storage::{
+    Catalog,
+    records::{Candidate, CandidateState},
+};
+
+use crate::{connection::ConnectionArgs, lookup, output};
+
+/// How many candidates are read from the catalog at a time.
+const PAGE: usize = 1_000;
+
+#[derive(Debug, Args)]
+pub(crate) struct Rejects {
+    /// The id of a job or its beginning
+    job: String,
+    /// Print each candidate as one line of JSON
+    #[arg(long)]
+    json: bool,
+    /// Print only candidates that were rejected for this reason, such as `blurred`
+    #[arg(long, value_name = "CODE")]
+    reason: Option<String>,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+impl Rejects {
+    pub(crate) async fn run(self) -> Result<()> {
+        let stores = self.connection.stores().await?;
+        let catalog = stores.catalog.as_ref();
+        let job = lookup::job(catalog, &self.job).await?;
+        if let Some(wanted) = &self.reason {
+            let reasons = catalog.counts(job).await?.rejected_by_reason;
+            if !reasons.contains_key(wanted) {
+                let codes: Vec<&str> = reasons.keys().map(String::as_str).collect();
+                let known = match codes.as_slice() {
+                    [] => "nothing was rejected".to_owned(),
+                    codes => format!("its reasons are {}", codes.join(", ")),
+                };
+                output::note(format!("Job {job} rejected nothing for {wanted}: {known}."));
+                return Ok(());
+            }
+        }
+        for state in [CandidateState::Rejected, CandidateState::Failed] {
+            self.print_all(catalog, job, state).await?;
+        }
+        Ok(())
+    }
+
+    async fn print_all(
+        &self,
+        catalog: &dyn Catalog,
+        job: JobId,
+        state: CandidateState,
+    ) -> Result<()> {
+        let mut after = None;
+        loop {
+            let page = catalog.candidates_in(job, state, after, PAGE).await?;
+            for candidate in page.iter().filter(|candidate| self.wants(candidate)) {
+                match self.json {
+                    true => output::print_json(candidate)?,
+                    false => output::print(line(candidate))?,
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(());
+            }
+            after = page.last().map(|candidate| candidate.id);
+        }
+    }
+
+    fn wants(&self, candidate: &Candidate) -> bool {
+        let code = candidate.reason.as_ref().map(|reason| reason.code());
+        self.reason
+            .as_deref()
+            .is_none_or(|wanted| code == Some(wanted))
+    }
+}
+
+/// `location: code: what was measured`, or `location: failed: error`.
+fn line(candidate: &Candidate) -> String {
+    let location = candidate.location.shown();
+    match (&candidate.reason, &candidate.error) {
+        (Some(reason), _) => format!("{location}: {}: {}", reason.code(), measured(reason)),
+        (None, Some(error)) => format!("{location}: failed: {error}"),
+        (None, None) => format!("{location}: {}", candidate.state.as_str()),
+    }
+}
+
+/// A reason's text without its code, with which some texts begin.
+fn measured(reason: &Reason) -> String {
+    let text = reason.to_string();
+    let without_code = text.strip_prefix(&format!("{}: ", reason.code()));
+    without_code.map(str::to_owned).unwrap_or(text)
+}

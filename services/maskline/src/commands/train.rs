@@ -1,0 +1,72 @@
+//! `maskline train`: more training runs on a dataset.
+
+use anyhow::Result;
+use clap::Args;
+use maskline_messages::{NetworkName, RunId, TrainingRequested};
+
+use super::training_args::{TrainingArgs, network_names};
+use crate::{connection::ConnectionArgs, lookup, output};
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// The id of a dataset or its beginning
+    dataset: String,
+    /// The networks, each of which becomes a run
+    #[arg(
+        long,
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = network_names(),
+        required = true
+    )]
+    network: Vec<NetworkName>,
+    #[command(flatten)]
+    training: TrainingArgs,
+    /// Print each run as one line of JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+impl Train {
+    /// Asks the trainers for the runs and prints their ids. Runs that failed are opened
+    /// again.
+    pub(crate) async fn run(self) -> Result<()> {
+        let settings = self.training.settings()?;
+        let connections = self.connection.connect().await?;
+        let datasets = connections.catalog().datasets(lookup::ALL).await?;
+        let dataset = lookup::by_prefix(
+            &self.dataset,
+            "dataset",
+            "maskline datasets",
+            datasets.iter().map(|dataset| dataset.id),
+        )?;
+        let runs = self.network.iter().map(|&network| {
+            let id = RunId::of(&dataset, network, &settings.canonical());
+            (network, id)
+        });
+        let runs: Vec<_> = runs.collect();
+        for &(_, id) in &runs {
+            match connections.catalog().reopen_run(id).await {
+                // Nobody has asked for this run before.
+                Err(missing) if missing.is_not_found() => {}
+                reopened => reopened?,
+            }
+        }
+        let request = TrainingRequested {
+            dataset,
+            networks: self.network,
+            settings,
+        };
+        connections.sender().send(request.into()).await?;
+        connections.close().await;
+        for (network, id) in runs {
+            match self.json {
+                true => output::print(serde_json::json!({ "id": id, "network": network }))?,
+                false => output::print(id)?,
+            }
+        }
+        Ok(())
+    }
+}

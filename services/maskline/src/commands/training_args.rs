@@ -1,0 +1,58 @@
+//! The flags for the networks and the settings of training runs.
+
+use anyhow::Result;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use maskline_messages::{NetworkName, Optimizer, TrainingSettings};
+
+/// Parses a flag that names a network. `--help` and errors list the networks that there are.
+pub(super) fn network_names() -> impl TypedValueParser<Value = NetworkName> {
+    let names = PossibleValuesParser::new(NetworkName::ALL.map(NetworkName::as_str));
+    names.map(|name| name.parse().expect("it is one of the names"))
+}
+
+/// The settings that a person can choose. The others have their defaults.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrainingArgs {
+    /// How often the network sees each training image
+    #[arg(long, default_value_t = TrainingSettings::default().epochs)]
+    epochs: u32,
+    /// Images in a training step
+    #[arg(long, default_value_t = TrainingSettings::default().batch)]
+    batch: u32,
+    /// The side of the network's square input, in pixels
+    #[arg(long, default_value_t = TrainingSettings::default().pixels)]
+    pixels: u32,
+    /// The optimizer: adamw or sgd
+    #[arg(long, default_value = "adamw")]
+    optimizer: Optimizer,
+    /// The peak of the cosine schedule of the learning rate
+    #[arg(long, default_value_t = TrainingSettings::default().learning_rate)]
+    learning_rate: f32,
+    /// How strongly weights are drawn to zero
+    #[arg(long, default_value_t = TrainingSettings::default().weight_decay)]
+    weight_decay: f32,
+    /// The seed of the split, the augmentation and the training
+    #[arg(long, default_value_t = TrainingSettings::default().seed)]
+    seed: u64,
+}
+
+impl TrainingArgs {
+    /// The settings. Those that no trainer accepts are an error at once.
+    pub(crate) fn settings(&self) -> Result<TrainingSettings> {
+        let settings = TrainingSettings {
+            epochs: self.epochs,
+            batch: self.batch,
+            pixels: self.pixels,
+            optimizer: self.optimizer,
+            learning_rate: self.learning_rate,
+            weight_decay: self.weight_decay,
+            seed: self.seed,
+            ..TrainingSettings::default()
+        };
+        maskline_trainer::hopeless::check(&settings)?;
+        Ok(settings)
+    }
+}

@@ -1,0 +1,180 @@
+//! A job as a person asks about it: its counts, its dataset and its training runs.
+
+use anyhow::{Context, Result, bail};
+use maskline_messages::{DatasetId, JobId, NetworkName, RunId};
+use maskline_storage::{
+    Catalog,
+    records::{Counts, Job, JobState, Run, RunState},
+};
+use serde::Serialize;
+use strum::IntoStaticStr;
+
+/// A job with its counts and its runs. `maskline status --json` prints one as a line.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct JobView {
+    pub id: JobId,
+    pub source: String,
+    pub state: JobPhase,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    #[serde(flatten)]
+    pub counts: Counts,
+    pub dataset: Option<DatasetId>,
+    pub runs: Vec<RunView>,
+    pub trace_id: Option<String>,
+    /// Milliseconds since the Unix epoch.
+    pub created: u64,
+}
+
+impl JobView {
+    /// Returns an error if the job or one of its runs has failed.
+    pub(crate) fn succeeded(&self) -> Result<()> {
+        if self.state == JobPhase::Failed {
+            let error = self.error.as_deref().unwrap_or("no reason is recorded");
+            bail!("job {} failed: {error}", self.id);
+        }
+        let failed = |run: &&RunView| run.state == RunState::Failed || run.error.is_some();
+        if let Some(run) = self.runs.iter().find(failed) {
+            let error = run.error.as_deref().unwrap_or("no reason is recorded");
+            bail!("run {} of {} failed: {error}", run.id, run.network);
+        }
+        Ok(())
+    }
+}
+
+/// How far a job has come. Unlike the job's state in the catalog, it includes the training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, IntoStaticStr)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub(crate) enum JobPhase {
+    /// More candidates may be found.
+    Expanding,
+    /// All candidates are found, and some are in flight.
+    Running,
+    /// The dataset exists, and no network was to be trained on it.
+    Frozen,
+    /// The dataset exists, and networks train on it.
+    Training,
+    /// The dataset exists, and every run on it has ended.
+    Done,
+    Failed,
+}
+
+impl JobPhase {
+    fn of(job: &Job, runs: &[Run]) -> Self {
+        match job.state {
+            JobState::Expanding => Self::Expanding,
+            JobState::Running => Self::Running,
+            JobState::Failed => Self::Failed,
+            JobState::Frozen if job.train.is_empty() => Self::Frozen,
+            JobState::Frozen => {
+                let ended = runs.iter().filter(|run| run.state != RunState::Open);
+                match ended.count() == job.train.len() {
+                    true => Self::Done,
+                    false => Self::Training,
+                }
+            }
+        }
+    }
+
+    /// Nothing more will happen to the job by itself.
+    pub(crate) fn is_final(self) -> bool {
+        matches!(self, Self::Frozen | Self::Done | Self::Failed)
+    }
+
+    /// The name that JSON has for it, too.
+    pub(crate) fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// A training run of a job.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RunView {
+    pub id: RunId,
+    pub network: NetworkName,
+    pub state: RunState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The number of epochs that are done.
+    pub epoch: u32,
+    /// The number of epochs that were asked for.
+    pub epochs: u32,
+    /// Accuracy of the best epoch so far on the validation split, 0 to 1.
+    pub accuracy: Option<f32>,
+    /// Loss of the best epoch so far on the validation split.
+    pub loss: Option<f32>,
+    pub device: Option<String>,
+}
+
+impl From<Run> for RunView {
+    fn from(run: Run) -> Self {
+        Self {
+            id: run.id,
+            network: run.network,
+            state: run.state,
+            error: run.error,
+            epoch: run.epoch,
+            epochs: run.settings.epochs,
+            accuracy: run.accuracy,
+            loss: run.loss,
+            device: run.device,
+        }
+    }
+}
+
+/// Reads a job. It is an error if there is no such job.
+pub(crate) async fn job(catalog: &dyn Catalog, id: JobId) -> Result<JobView> {
+    let job = catalog
+        .job(id)
+        .await?
+        .with_context(|| format!("there is no job {id}: `maskline status` lists them"))?;
+    view(catalog, job).await
+}
+
+/// Reads the newest jobs, at most `limit`, the newest first.
+pub(crate) async fn jobs(catalog: &dyn Catalog, limit: usize) -> Result<Vec<JobView>> {
+    let mut views = vec![];
+    for job in catalog.jobs(limit).await? {
+        views.push(view(catalog, job).await?);
+    }
+    Ok(views)
+}
+
+async fn view(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
+    let counts = catalog.counts(job.id).await?;
+    let runs = runs(catalog, &job).await?;
+    Ok(JobView {
+        id: job.id,
+        source: job.source.to_string(),
+        state: JobPhase::of(&job, &runs),
+        error: job.error,
+        counts,
+        dataset: job.dataset,
+        runs: runs.into_iter().map(RunView::from).collect(),
+        trace_id: job
+            .traceparent
+            .as_deref()
+            .and_then(trace_id)
+            .map(str::to_owned),
+        created: job.created,
+    })
+}
+
+/// Reads the runs that the job asked for. A run exists once a trainer was asked for it.
+async fn runs(catalog: &dyn Catalog, job: &Job) -> Result<Vec<Run>> {
+    let Some(dataset) = job.dataset else {
+        return Ok(vec![]);
+    };
+    let mut runs = vec![];
+    for &network in &job.train {
+        let id = RunId::of(&dataset, network, &job.settings.canonical());
+        runs.extend(catalog.run(id).await?);
+    }
+    Ok(runs)
+}
+
+/// The trace id in a W3C traceparent.
+fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.split('-').nth(1).filter(|id| id.len() == 32)
+}

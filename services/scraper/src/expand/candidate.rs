@@ -1,0 +1,86 @@
+//! What one step of an expansion finds.
+
+use std::path::PathBuf;
+
+use maskline_messages::{Label, Labeling, Location, Reason};
+use url::Url;
+
+use super::label::{label_of, last_folder, parent_folder};
+
+/// A step ends when it has found about this many candidates.
+pub(crate) const STEP_SIZE: usize = 1000;
+
+/// One candidate of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SourceCandidate {
+    /// Where its image is said to be.
+    pub location: Location,
+    /// Its class, where the source names one.
+    pub label: Option<Label>,
+    /// The reason, where the source alone shows that no image will come of it.
+    pub rejected: Option<Reason>,
+}
+
+impl SourceCandidate {
+    /// The candidate at `url`, labelled as `labeling` asks, but not by a column.
+    pub(super) fn at_url(url: Url, labeling: Option<&Labeling>) -> Self {
+        let label = label_of(labeling, || last_folder(&url));
+        Self::new(Location::Url(url), label)
+    }
+
+    /// The candidate in the file at `path`, labelled as `labeling` asks.
+    pub(super) fn at_path(path: PathBuf, labeling: Option<&Labeling>) -> Self {
+        let label = label_of(labeling, || parent_folder(&path));
+        Self::new(Location::Path(path), label)
+    }
+
+    fn new(location: Location, label: Result<Option<Label>, Reason>) -> Self {
+        match label {
+            Ok(label) => Self {
+                location,
+                label,
+                rejected: None,
+            },
+            Err(reason) => Self::rejected(location, reason),
+        }
+    }
+
+    /// A candidate that is rejected before anything is fetched.
+    pub(super) fn rejected(location: Location, reason: Reason) -> Self {
+        Self {
+            location,
+            label: None,
+            rejected: Some(reason),
+        }
+    }
+}
+
+/// What one step found.
+#[derive(Debug, Default)]
+pub struct ExpansionStep {
+    /// The candidates in the source's order.
+    pub candidates: Vec<SourceCandidate>,
+    /// Where the next step begins. After the last step it is `None`.
+    pub next_cursor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_labelled_by_its_last_folder() {
+        let label = |url: &str| {
+            let candidate = SourceCandidate::at_url(url.parse().unwrap(), Some(&Labeling::Folder));
+            (candidate.label.map(String::from), candidate.rejected)
+        };
+        let with = (Some("with_mask".to_owned()), None);
+        assert_eq!(label("http://a/faces/with_mask/1.jpg"), with);
+        assert_eq!(label("http://a/with%5Fmask/1.jpg?size=2"), with);
+        assert_eq!(label("http://a/1.jpg"), (None, None));
+        let bad = Reason::BadLabel {
+            text: "with mask".to_owned(),
+        };
+        assert_eq!(label("http://a/with%20mask/1.jpg"), (None, Some(bad)));
+    }
+}

@@ -1,0 +1,115 @@
+//! A response whose body is still to be read.
+
+use std::io::Write;
+
+use bytes::Bytes;
+use maskline_foundation::{ByteBudget, text::shortened};
+use maskline_messages::{ImageId, Reason};
+use reqwest::{Response, header::CONTENT_TYPE};
+use sha2::{Digest, Sha256};
+use tracing::{Instrument, Span};
+use url::Url;
+
+use super::failure;
+use crate::fetch::{body::Body, error::FetchError, host_limits::HostPermit, limits::INITIAL_ROOM};
+
+/// A response with its headers. Its host counts as busy until the response is dropped.
+pub(crate) struct WebResponse {
+    inner: Response,
+    /// The span of the request, which ends with the body.
+    span: Span,
+    _permit: HostPermit,
+}
+
+impl WebResponse {
+    pub(super) fn new(inner: Response, span: Span, permit: HostPermit) -> Self {
+        Self {
+            inner,
+            span,
+            _permit: permit,
+        }
+    }
+
+    /// The status and the headers.
+    pub(super) fn head(&self) -> &Response {
+        &self.inner
+    }
+
+    /// The URL that answered. After redirects it is not the one that was asked for.
+    pub(crate) fn url(&self) -> &Url {
+        self.inner.url()
+    }
+
+    /// The media type that the server names, which need not be true.
+    pub(crate) fn content_type(&self) -> Option<String> {
+        let value = self.inner.headers().get(CONTENT_TYPE)?;
+        Some(shortened(value.to_str().ok()?, 200))
+    }
+
+    /// Reads the whole body into memory, decoded where it was compressed. A body of more
+    /// than `max` bytes, or of none, is rejected.
+    pub(crate) async fn body(mut self, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
+        let announced = self.inner.content_length();
+        if let Some(bytes) = announced.filter(|bytes| *bytes > max) {
+            return Err(too_many_bytes(bytes, max));
+        }
+        let mut room = budget.room(announced.unwrap_or(INITIAL_ROOM)).await;
+        let mut bytes = Vec::with_capacity(announced.unwrap_or_default() as usize);
+        let mut digest = Sha256::new();
+        while let Some(chunk) = self.chunk().await? {
+            let read = bytes.len() as u64 + chunk.len() as u64;
+            if read > max {
+                return Err(too_many_bytes(read, max));
+            }
+            room.grow_to(read).await;
+            digest.update(&chunk);
+            bytes.extend_from_slice(&chunk);
+        }
+        if bytes.is_empty() {
+            return Err(Reason::Empty.into());
+        }
+        let image = ImageId::from_digest(digest.finalize().into());
+        Ok(Body::new(Bytes::from(bytes), image, room))
+    }
+
+    /// Reads the body's first bytes, at most `max`. What follows is not read.
+    pub(super) async fn first_bytes(mut self, max: usize) -> Result<Vec<u8>, FetchError> {
+        let mut bytes = vec![];
+        while let Some(chunk) = self.chunk().await? {
+            bytes.extend_from_slice(&chunk[..chunk.len().min(max - bytes.len())]);
+            if bytes.len() == max {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Writes the body to `file` and returns its SHA-256 in hexadecimal digits. A body of
+    /// more than `max` bytes is rejected.
+    pub(crate) async fn write_to(
+        mut self,
+        file: &mut impl Write,
+        max: u64,
+    ) -> Result<String, FetchError> {
+        let (mut read, mut digest) = (0, Sha256::new());
+        while let Some(chunk) = self.chunk().await? {
+            read += chunk.len() as u64;
+            if read > max {
+                return Err(too_many_bytes(read, max));
+            }
+            digest.update(&chunk);
+            // This may block, but not for long: a few KiB go into the page cache.
+            file.write_all(&chunk).map_err(FetchError::retry)?;
+        }
+        Ok(hex::encode(digest.finalize()))
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+        let chunk = self.inner.chunk().instrument(self.span.clone()).await;
+        chunk.map_err(|error| failure::record(error, &self.span))
+    }
+}
+
+fn too_many_bytes(bytes: u64, most: u64) -> FetchError {
+    Reason::TooManyBytes { bytes, most }.into()
+}

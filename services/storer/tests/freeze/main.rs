@@ -1,0 +1,6 @@
+//! The freezer as the runner sees it.
+
+mod complete;
+mod environment;
+mod replayed;
+mod stopped;

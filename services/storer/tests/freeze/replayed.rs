@@ -1,0 +1,75 @@
+//! A candidate that was dead-lettered finishes after its job was frozen.
+
+use maskline_runtime::Failure;
+use maskline_storage::records::JobState;
+
+use crate::environment::{Environment, dead_lettered};
+
+#[tokio::test]
+async fn a_replayed_candidate_makes_a_new_version_of_the_dataset() {
+    let environment = Environment::new().await;
+    let (first, job, candidate) = environment.frozen_without_one().await;
+    let catalog = &environment.stores.catalog;
+    let reopened = [candidate];
+    catalog.reopen_candidates(job, &reopened).await.unwrap();
+    assert!(!environment.freeze().await);
+    assert_eq!(environment.state(job).await.state, JobState::Running);
+
+    environment.label(job, candidate, 0).await;
+    assert!(environment.freeze().await);
+    let frozen = environment.state(job).await;
+    let (second, waiting) = environment.announced().await;
+    assert_ne!(second.dataset, first.dataset);
+    assert_eq!(
+        (frozen.state, frozen.dataset),
+        (JobState::Frozen, Some(second.dataset))
+    );
+    assert_eq!((second.networks, waiting), (frozen.train, 0));
+    assert!(!environment.freeze().await, "once");
+    assert_eq!(catalog.datasets(10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_failed_candidate_that_is_labelled_after_all_makes_a_new_version_too() {
+    let environment = Environment::new().await;
+    let (first, job, candidate) = environment.frozen_without_one().await;
+    // Nobody replayed anything. Another delivery of the same message succeeded.
+    environment.label(job, candidate, 0).await;
+    environment.label(job, candidate, 0).await;
+    assert!(environment.freeze().await);
+    let (second, waiting) = environment.announced().await;
+    assert_ne!(second.dataset, first.dataset);
+    assert_eq!(waiting, 0);
+    let books = environment.stores.catalog.counts(job).await.unwrap();
+    assert_eq!((books.stored, books.failed, books.in_flight), (20, 0, 0));
+}
+
+#[tokio::test]
+async fn a_message_that_names_the_wrong_job_is_retried_and_opens_nothing() {
+    let environment = Environment::new().await;
+    let (_, job, given_up) = environment.frozen_without_one().await;
+    let (other, _) = environment.job(1).await;
+    // The candidate does not belong to the job that the message names.
+    let failure = environment
+        .try_to_label(other, given_up, 0)
+        .await
+        .unwrap_err();
+    assert!(matches!(failure, Failure::Retry { .. }), "{failure}");
+    let books = environment.stores.catalog.counts(job).await.unwrap();
+    assert_eq!((books.failed, books.in_flight), (1, 0));
+}
+
+#[tokio::test]
+async fn a_replayed_candidate_that_fails_again_leaves_the_dataset_as_it_is() {
+    let environment = Environment::new().await;
+    let (first, job, candidate) = environment.frozen_without_one().await;
+    let catalog = &environment.stores.catalog;
+    let reopened = [candidate];
+    catalog.reopen_candidates(job, &reopened).await.unwrap();
+    environment.end(candidate, None, dead_lettered()).await;
+    assert!(environment.freeze().await);
+    assert_eq!(environment.state(job).await.state, JobState::Frozen);
+    let (again, _) = environment.announced().await;
+    assert_eq!(again.dataset, first.dataset);
+    assert_eq!(catalog.datasets(10).await.unwrap().len(), 1);
+}
