@@ -89,7 +89,7 @@ impl FetchArgs {
 
 /// The service, connected to its objects and its catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
-    let stores = args.storage.open(&args.runtime.at.data).await?;
+    let stores = args.storage.open(&args.runtime.connection.data).await?;
     let fetcher = Fetcher::new(args.fetch.limits())?;
     let (objects, catalog) = (stores.objects, stores.catalog);
     let scraper = Scraper::new(objects.clone(), catalog.clone(), catalog.clone(), fetcher);

@@ -10,9 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, warn};
 
 use crate::{
-    broker::{Broker, BrokerError, Delivery, Settle, Why, WhyKind},
+    broker::{BrokerError, DeadLetterKind, DeadLetterReason, Delivery, Publish, Settle},
     context::Context,
-    counters::QueueMetrics,
+    metrics::QueueMetrics,
     sender::{Sender, age},
     stage::{Failure, Outcome, Stage},
     telemetry::Processing,
@@ -43,7 +43,7 @@ const BATCH: usize = 64;
 pub struct Handling {
     pub stage: Arc<dyn Stage>,
     pub queue: Queue,
-    pub broker: Arc<dyn Broker>,
+    pub broker: Arc<dyn Publish>,
     pub sender: Sender,
     pub retry: RetryPolicy,
     pub metrics: QueueMetrics,
@@ -59,7 +59,7 @@ enum End {
         after: Duration,
     },
     GivenUp {
-        kind: WhyKind,
+        kind: DeadLetterKind,
         error: String,
     },
     /// A store or the way out was away for too long, through no fault of the message.
@@ -87,7 +87,7 @@ impl Handling {
         let decoded = Message::from_json(&delivery.envelope.body);
         let end = match &decoded {
             Ok(_) if delivery.redelivered >= MOST_REDELIVERIES => End::GivenUp {
-                kind: WhyKind::Poison,
+                kind: DeadLetterKind::Poison,
                 error: format!(
                     "delivered {} times and never settled: it may end the processes that take it",
                     delivery.redelivered
@@ -99,7 +99,7 @@ impl Handling {
                 self.handle(message.clone(), attempts, processing).await
             }
             Err(malformed) => End::GivenUp {
-                kind: WhyKind::Poison,
+                kind: DeadLetterKind::Poison,
                 error: format!("{:#}", anyhow!("{malformed}")),
             },
         };
@@ -152,12 +152,12 @@ impl Handling {
         let error = failure.to_string();
         match failure {
             Failure::Poison(_) => End::GivenUp {
-                kind: WhyKind::Poison,
+                kind: DeadLetterKind::Poison,
                 error,
             },
             Failure::Outage(_) => End::Released { error },
             Failure::Retry { .. } if self.retry.is_last(attempts) => End::GivenUp {
-                kind: WhyKind::RetriesExhausted,
+                kind: DeadLetterKind::RetriesExhausted,
                 error,
             },
             Failure::Retry { after, .. } => End::Retry {
@@ -187,16 +187,21 @@ impl Handling {
     }
 
     fn not_sent(&self, error: BrokerError, attempts: u32) -> End {
-        let text = format!("what follows from it can't be sent: {error}");
+        let text = format!(
+            "what follows from it can't be sent: {}",
+            format!("{error:#}")
+        );
         match error {
-            BrokerError::Unavailable(_) | BrokerError::Full(_) | BrokerError::Stale => {
+            BrokerError::Unavailable { .. } | BrokerError::Full(_) | BrokerError::Stale => {
                 End::Released { error: text }
             }
             // A message that no queue takes or that is too large is this program's fault.
             BrokerError::Unroutable(_) | BrokerError::TooLarge { .. } => {
                 self.failed(Failure::Poison(anyhow!(text)), attempts)
             }
-            BrokerError::Misconfigured(_) => self.failed(Failure::retry(anyhow!(text)), attempts),
+            BrokerError::Misconfigured { .. } => {
+                self.failed(Failure::retry(anyhow!(text)), attempts)
+            }
         }
     }
 
@@ -245,7 +250,7 @@ impl Handling {
         match self.send_when_there_is_room(&[failure]).await {
             Ok(()) => end,
             Err(unsent) => End::Released {
-                error: format!("given up ({error}), but the books can't be told: {unsent}"),
+                error: format!("given up ({error}), but the books can't be told: {unsent:#}"),
             },
         }
     }
@@ -284,9 +289,11 @@ impl Handling {
                     "to the dead letters"
                 );
                 processing.dead_lettered(kind, &error);
-                self.metrics.dead(kind).increment(1);
+                self.metrics.dead_lettered(kind).increment(1);
                 let stage = self.stage.name().to_owned();
-                settle.dead_letter(&Why { kind, stage, error }).await
+                settle
+                    .dead_letter(&DeadLetterReason { kind, stage, error })
+                    .await
             }
             End::Released { error } => {
                 warn!(queue, error, "goes back to its queue");
@@ -298,7 +305,11 @@ impl Handling {
         match settled {
             Ok(()) => {}
             Err(BrokerError::Stale) => debug!(queue, "taken back meanwhile: it will come again"),
-            Err(error) => warn!(queue, %error, "could not be settled: it will come again"),
+            Err(error) => warn!(
+                queue,
+                error = format!("{error:#}"),
+                "could not be settled: it will come again"
+            ),
         }
     }
 }

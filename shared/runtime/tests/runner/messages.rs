@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use maskline_messages::{ImageFailed, JobId, Message, Queue};
 use maskline_runtime::{
-    Broker, BrokerError, Envelope, Failure, Outcome, Service,
-    broker::{Headers, WhyKind},
+    BrokerAdmin, BrokerError, Consume, Envelope, Failure, Outcome, Publish, Service,
+    broker::{DeadLetterKind, Headers},
 };
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -61,7 +61,7 @@ async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_
     let why = bench.buried().await;
     assert_eq!(
         (why.kind, why.stage.as_str()),
-        (WhyKind::Poison, "panicking")
+        (DeadLetterKind::Poison, "panicking")
     );
     assert!(why.error.contains("panicked: boom"), "{}", why.error);
     let failed = ImageFailed {
@@ -132,7 +132,7 @@ async fn what_is_delivered_again_and_again_is_buried_unhandled_and_told_to_the_b
 
     assert_eq!(bench.next().await, published("image.failed"));
     let why = bench.buried().await;
-    assert_eq!(why.kind, WhyKind::Poison);
+    assert_eq!(why.kind, DeadLetterKind::Poison);
     assert!(why.error.contains("50 times"), "{}", why.error);
     running.stop().await;
 }
@@ -157,7 +157,7 @@ async fn retries_are_counted_for_the_handler_and_bounded() {
     assert!(matches!(bench.next().await, Event::Retried(_)));
     assert_eq!(bench.next().await, published("image.failed"));
     let why = bench.buried().await;
-    assert_eq!(why.kind, WhyKind::RetriesExhausted);
+    assert_eq!(why.kind, DeadLetterKind::RetriesExhausted);
     assert_eq!(why.error, "the server: timed out");
     let Message::ImageFailed(failed) = bench.take(Queue::StorerImages).await else {
         panic!("the books hear of a failure")
@@ -220,7 +220,7 @@ async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
             .expect("the broker takes it");
         assert_eq!(bench.next().await, published(&key));
         let why = bench.buried().await;
-        assert_eq!(why.kind, WhyKind::Poison);
+        assert_eq!(why.kind, DeadLetterKind::Poison);
         assert!(why.error.contains(says), "{}", why.error);
     }
     running.stop().await;
@@ -236,7 +236,7 @@ async fn what_cannot_be_sent_now_gives_the_message_back_uncounted() {
         async move { Ok(Outcome::send(rejection(&found(message)))) }
     });
     bench.send(candidate(JobId::draw(), 1)).await;
-    let gone = || BrokerError::Unavailable("gone".to_owned());
+    let gone = || BrokerError::unavailable("gone");
     bench
         .broker
         .fail_publishing([gone(), gone(), gone(), gone()]);
@@ -287,7 +287,7 @@ async fn what_no_queue_takes_is_this_programs_fault_and_poison() {
     let running = bench.start(vec![Service::new(stage)]).await;
 
     assert_eq!(bench.next().await, published("image.failed"));
-    assert_eq!(bench.buried().await.kind, WhyKind::Poison);
+    assert_eq!(bench.buried().await.kind, DeadLetterKind::Poison);
     running.stop().await;
 }
 
@@ -300,7 +300,7 @@ async fn nothing_is_buried_before_the_books_heard() {
     bench.send(candidate(JobId::draw(), 1)).await;
     bench
         .broker
-        .fail_publishing([BrokerError::Unavailable("gone".to_owned())]);
+        .fail_publishing([BrokerError::unavailable("gone")]);
     let running = bench.start(vec![Service::new(stage)]).await;
 
     assert_eq!(bench.next().await, Event::Released);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maskline_messages::{JobId, Queue};
-use maskline_runtime::{Broker, Outcome, Service};
+use maskline_runtime::{BrokerAdmin, Outcome, Service};
 use tokio::sync::{Semaphore, mpsc::unbounded_channel};
 
 use crate::{
