@@ -34,7 +34,7 @@ pub struct OpinionArgs {
 
 /// The service, connected to the catalog, and to the object store if models are asked.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
-    let data = &args.runtime.at.data;
+    let data = &args.runtime.connection.data;
     let catalog = args.storage.open_catalog(data).await?;
     let objects = match args.opinion.no_opinion {
         false => Some(args.storage.open_objects(data).await?),

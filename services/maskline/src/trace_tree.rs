@@ -10,27 +10,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use maskline_foundation::{
+    telemetry_names::{attribute, event},
+    text,
+};
+
 use crate::span::Span;
-
-/// Names of the events that the tree shows.
-mod event {
-    pub(super) const EXCEPTION: &str = "exception";
-    pub(super) const REJECTED: &str = "rejected";
-}
-
-/// Keys of the attributes that the tree shows.
-mod attribute {
-    pub(super) const ATTEMPT: &str = "maskline.attempt";
-    pub(super) const AWS_S3_KEY: &str = "aws.s3.key";
-    pub(super) const EPOCH: &str = "maskline.epoch";
-    pub(super) const EXCEPTION_MESSAGE: &str = "exception.message";
-    pub(super) const HTTP_RESPONSE_STATUS_CODE: &str = "http.response.status_code";
-    pub(super) const REJECTION_DETAIL: &str = "maskline.rejection.detail";
-    pub(super) const REJECTION_REASON: &str = "maskline.rejection.reason";
-    pub(super) const URL_FULL: &str = "url.full";
-    pub(super) const VALIDATION_ACCURACY: &str = "maskline.validation.accuracy";
-    pub(super) const VALIDATION_LOSS: &str = "maskline.validation.loss";
-}
 
 /// So many spans in a row become one line, if they have the same name and caused no others.
 const MIN_GROUP: usize = 4;
@@ -246,11 +231,7 @@ fn described(span: &Span) -> String {
 
 /// The first line of a text, at most [`MAX_TEXT`] characters of it.
 fn shortened(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    match line.char_indices().nth(MAX_TEXT) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line.to_owned(),
-    }
+    text::shortened(text.lines().next().unwrap_or_default(), MAX_TEXT)
 }
 
 /// The branches before a line. If they are too long, only their end is left.

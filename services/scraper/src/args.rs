@@ -91,7 +91,7 @@ impl FetchArgs {
 
 /// The service, connected to its objects and its catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
-    let stores = args.storage.open(&args.runtime.at.data).await?;
+    let stores = args.storage.open(&args.runtime.connection.data).await?;
     let (objects, catalog) = (stores.objects, stores.catalog);
     let fetcher = Arc::new(Fetcher::new(args.fetch.limits())?);
     let sources = SourceHandler::new(catalog.clone(), catalog.clone(), fetcher.clone());

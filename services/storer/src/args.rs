@@ -32,7 +32,7 @@ pub struct Args {
 
 /// The service, connected to its objects and its catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
-    let stores = args.storage.open(&args.runtime.at.data).await?;
+    let stores = args.storage.open(&args.runtime.connection.data).await?;
     let (objects, catalog) = (stores.objects, stores.catalog);
     let progress = Arc::new(Notify::new());
     let images = ImageHandler {

@@ -62,7 +62,7 @@ impl TrainerArgs {
 /// The service, connected to its objects and its catalog, with a device to
 /// compute on.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
-    let stores = args.storage.open(&args.runtime.at.data).await?;
+    let stores = args.storage.open(&args.runtime.connection.data).await?;
     let choice = args.trainer.device;
     let compute = tokio::task::spawn_blocking(move || device::choose(choice)).await??;
     tracing::info!(device = compute.name, "training on");

@@ -4,7 +4,8 @@
 //! Always there, and free to compile:
 //!
 //! * [`telemetry_names`]: the names of spans, their attributes and their events.
-//! * [`text`], [`time`]: shortened texts, and milliseconds since 1970.
+//! * [`error`], [`text`], [`time`]: errors with their causes, shortened texts, and
+//!   milliseconds since 1970.
 //!
 //! With the feature `connections`:
 //!
@@ -19,6 +20,7 @@
 pub mod address;
 #[cfg(feature = "connections")]
 pub mod budget;
+pub mod error;
 #[cfg(feature = "connections")]
 pub mod failure;
 #[cfg(feature = "connections")]

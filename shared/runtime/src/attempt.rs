@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, debug, error, info, warn};
 
 use crate::{
-    broker::{Broker, BrokerError, Delivery, Settle, Why, WhyKind},
+    broker::{BrokerError, DeadLetterKind, DeadLetterReason, Delivery, Publish, Settle},
     context::Context,
-    counters::QueueMetrics,
     intake::Intake,
+    metrics::QueueMetrics,
     sender::{Sender, age},
     stage::{Failure, Outcome},
     telemetry::Processing,
@@ -40,7 +40,7 @@ pub struct Handling {
     /// The service's name.
     pub stage: &'static str,
     pub intake: Intake,
-    pub broker: Arc<dyn Broker>,
+    pub broker: Arc<dyn Publish>,
     pub sender: Sender,
     pub retry: RetryPolicy,
     pub metrics: QueueMetrics,
@@ -54,7 +54,7 @@ enum AttemptOutcome {
     /// The message is to be tried again after a while.
     Retry { error: String, after: Duration },
     /// The message goes to the dead letters.
-    GivenUp { kind: WhyKind, error: String },
+    GivenUp { kind: DeadLetterKind, error: String },
     /// A store or the broker was away for too long, which is not the message's fault. The
     /// message goes back to its queue, and the attempt is not counted.
     Released { error: String },
@@ -80,7 +80,7 @@ impl Handling {
         let decoded = Message::from_json(&delivery.envelope.body);
         let outcome = match &decoded {
             Ok(_) if delivery.redelivered >= MOST_REDELIVERIES => AttemptOutcome::GivenUp {
-                kind: WhyKind::Poison,
+                kind: DeadLetterKind::Poison,
                 error: format!(
                     "delivered {} times and never settled: it may end the processes that take it",
                     delivery.redelivered
@@ -92,7 +92,7 @@ impl Handling {
                 self.handle(message.clone(), attempts, processing).await
             }
             Err(malformed) => AttemptOutcome::GivenUp {
-                kind: WhyKind::Poison,
+                kind: DeadLetterKind::Poison,
                 error: format!("{:#}", anyhow!("{malformed}")),
             },
         };
@@ -150,12 +150,12 @@ impl Handling {
         let error = failure.to_string();
         match failure {
             Failure::Poison(_) => AttemptOutcome::GivenUp {
-                kind: WhyKind::Poison,
+                kind: DeadLetterKind::Poison,
                 error,
             },
             Failure::Outage(_) => AttemptOutcome::Released { error },
             Failure::Retry { .. } if self.retry.is_last(attempts) => AttemptOutcome::GivenUp {
-                kind: WhyKind::RetriesExhausted,
+                kind: DeadLetterKind::RetriesExhausted,
                 error,
             },
             Failure::Retry { after, .. } => AttemptOutcome::Retry {
@@ -185,16 +185,18 @@ impl Handling {
     }
 
     fn not_sent(&self, error: BrokerError, attempts: u32) -> AttemptOutcome {
-        let text = format!("what follows from it can't be sent: {error}");
+        let text = format!("what follows from it can't be sent: {error:#}");
         match error {
-            BrokerError::Unavailable(_) | BrokerError::Full(_) | BrokerError::Stale => {
+            BrokerError::Unavailable { .. } | BrokerError::Full(_) | BrokerError::Stale => {
                 AttemptOutcome::Released { error: text }
             }
             // A message that no queue takes, or that is too large, is this program's fault.
             BrokerError::Unroutable(_) | BrokerError::TooLarge { .. } => {
                 self.failed(Failure::Poison(anyhow!(text)), attempts)
             }
-            BrokerError::Misconfigured(_) => self.failed(Failure::retry(anyhow!(text)), attempts),
+            BrokerError::Misconfigured { .. } => {
+                self.failed(Failure::retry(anyhow!(text)), attempts)
+            }
         }
     }
 
@@ -251,7 +253,7 @@ impl Handling {
             Ok(()) => outcome,
             Err(unsent) => AttemptOutcome::Released {
                 error: format!(
-                    "given up ({error}), but the failure can't be reported to the storer: {unsent}"
+                    "given up ({error}), but the failure can't be reported to the storer: {unsent:#}"
                 ),
             },
         }
@@ -291,9 +293,11 @@ impl Handling {
                     "to the dead letters"
                 );
                 processing.dead_lettered(kind, &error);
-                self.metrics.dead(kind).increment(1);
+                self.metrics.dead_lettered(kind).increment(1);
                 let stage = self.stage.to_owned();
-                settle.dead_letter(&Why { kind, stage, error }).await
+                settle
+                    .dead_letter(&DeadLetterReason { kind, stage, error })
+                    .await
             }
             AttemptOutcome::Released { error } => {
                 warn!(queue, error, "goes back to its queue");
@@ -308,7 +312,11 @@ impl Handling {
                 queue,
                 "the broker took the delivery back: it will come again"
             ),
-            Err(error) => warn!(queue, %error, "could not be settled: it will come again"),
+            Err(error) => warn!(
+                queue,
+                error = format!("{error:#}"),
+                "could not be settled: it will come again"
+            ),
         }
     }
 }

@@ -19,7 +19,7 @@ const HTTP: &str = "127.0.0.1:0";
 const GRACE: u64 = 25;
 const WORKER_INTERVAL: f64 = 2.0;
 
-/// Where the messages are, for whoever sends some or looks at them.
+/// Where the broker is, for whoever sends messages or looks at them.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
     /// The broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, with TLS amqps://…, a
@@ -40,11 +40,11 @@ pub struct BrokerArgs {
     pub data: PathBuf,
 }
 
-/// Where the messages are and how a service runs.
+/// Where the broker is and how a service runs.
 #[derive(Debug, Clone, Args)]
 pub struct RuntimeArgs {
     #[command(flatten)]
-    pub at: BrokerArgs,
+    pub connection: BrokerArgs,
     /// Messages handled at a time from each queue (default: the service's own choice)
     #[arg(
         long,
@@ -85,7 +85,7 @@ impl Default for BrokerArgs {
 impl Default for RuntimeArgs {
     fn default() -> Self {
         Self {
-            at: BrokerArgs::default(),
+            connection: BrokerArgs::default(),
             concurrency: None,
             http: HTTP.parse().expect("the default address is one"),
             grace: GRACE,
@@ -96,7 +96,8 @@ impl Default for RuntimeArgs {
 }
 
 impl BrokerArgs {
-    /// The broker's address, the embedded queue's file filled in.
+    /// The broker's address. For the embedded queue it names the file, which is in the data
+    /// folder unless another was named.
     pub fn broker_url(&self) -> Address {
         match self.broker.expose() {
             BROKER => embedded(&self.data).into(),
@@ -111,14 +112,14 @@ impl BrokerArgs {
 }
 
 impl RuntimeArgs {
-    /// The defaults, with everything in the folder `data`.
+    /// The defaults with everything in the folder `data`.
     pub fn for_data(data: impl Into<PathBuf>) -> Self {
-        let at = BrokerArgs {
+        let connection = BrokerArgs {
             data: data.into(),
             ..BrokerArgs::default()
         };
         Self {
-            at,
+            connection,
             ..Self::default()
         }
     }
@@ -127,7 +128,7 @@ impl RuntimeArgs {
         Duration::from_secs(self.grace)
     }
 
-    /// Between 10 ms and an hour, whatever was asked for.
+    /// The interval, which is between 10 ms and an hour whatever was asked for.
     pub(crate) fn worker_interval(&self) -> Duration {
         Duration::try_from_secs_f64(self.worker_interval)
             .unwrap_or(Duration::from_secs_f64(WORKER_INTERVAL))
@@ -139,7 +140,7 @@ fn embedded(data: &Path) -> String {
     format!("embedded:{}", data.join("queue.db").display())
 }
 
-/// Where the HTTP port is bound, if anywhere.
+/// The address that the HTTP port is bound to, if it is not off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpAddress {
     Off,
@@ -182,14 +183,14 @@ mod tests {
             format!("{parsed:?}"),
             format!("{:?}", RuntimeArgs::default())
         );
-        assert_eq!(parsed.at.broker.expose(), BROKER);
+        assert_eq!(parsed.connection.broker.expose(), BROKER);
     }
 
     #[test]
     fn the_embedded_queue_lies_in_the_data_folder_unless_a_file_is_named() {
         let url = |args: &[&str]| {
             let args = parse(args).expect("the flags are right");
-            args.at.broker_url().expose().to_owned()
+            args.connection.broker_url().expose().to_owned()
         };
         assert_eq!(url(&["--data", "d"]), "embedded:d/queue.db");
         assert_eq!(url(&["--broker", "embedded:/x/y.db"]), "embedded:/x/y.db");

@@ -32,7 +32,7 @@ pub fn entry(
         let stop = stop_on_signals()?;
         let start = async {
             let service = service.await?;
-            let broker = args.at.open_broker().await?;
+            let broker = args.connection.open_broker().await?;
             anyhow::Ok((service, broker))
         };
         let Some(started) = stop.run_until_cancelled(start).await else {

@@ -11,17 +11,17 @@ use axum::{
     routing::get,
 };
 use futures::future::join_all;
+use maskline_foundation::Probe;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::HttpAddress,
-    counters::{self, QueueLengths},
-    service::Probe,
+    metrics::{self, QueueLengths},
 };
 
-/// What does not answer in this time is not reachable.
+/// What does not answer a probe in this time counts as unreachable.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
 /// A bound port, not yet served.
@@ -31,7 +31,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// `None` where it is switched off.
+    /// Binds the port. `None` where it is switched off.
     pub async fn bind(address: HttpAddress) -> anyhow::Result<Option<Self>> {
         let HttpAddress::At(address) = address else {
             return Ok(None);
@@ -61,7 +61,7 @@ impl Port {
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(readyz))
             .with_state(Arc::new(Readiness { probes, stopping }))
-            .route("/metrics", get(metrics).with_state(lengths));
+            .route("/metrics", get(serve_metrics).with_state(lengths));
         tokio::select! {
             // Not axum's graceful shutdown: it would wait for idle keep-alive connections.
             () = closing.cancelled() => Ok(()),
@@ -103,11 +103,11 @@ async fn unreachable(probe: &Probe) -> Option<(&'static str, String)> {
     }
 }
 
-async fn metrics(State(lengths): State<QueueLengths>) -> impl IntoResponse {
+async fn serve_metrics(State(lengths): State<QueueLengths>) -> impl IntoResponse {
     lengths.measure().await;
     let kind = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    (kind, counters::render())
+    (kind, metrics::render())
 }

@@ -16,10 +16,11 @@ mod attempt;
 pub mod broker;
 pub mod config;
 pub mod context;
-mod counters;
 mod entry;
 mod http;
+mod instance;
 mod intake;
+mod metrics;
 pub mod runner;
 pub mod sender;
 pub mod service;
@@ -27,7 +28,10 @@ pub mod stage;
 pub mod telemetry;
 mod work;
 
-pub use broker::{Broker, BrokerError, DeadLetter, DeadLetterId, Delivery, Envelope, Settle};
+pub use broker::{
+    Broker, BrokerAdmin, BrokerError, Consume, DeadLetter, DeadLetterId, Delivery, Envelope,
+    Publish, Settle,
+};
 pub use config::{BrokerArgs, HttpAddress, RuntimeArgs};
 pub use context::{Context, WorkContext};
 pub use entry::{entry, launch, stop_on_signals};

@@ -20,15 +20,15 @@ use tracing::{info, warn};
 
 use crate::{
     attempt::Handling,
-    broker::{Broker, BrokerError, Consumer},
+    broker::{Broker, BrokerError, Consume, Consumer},
     config::RuntimeArgs,
     context::WorkContext,
-    counters::{self, QueueLengths, QueueMetrics},
     http::Port,
+    instance::instance,
     intake::Intake,
+    metrics::{self, QueueLengths, QueueMetrics},
     sender::Sender,
     service::{Probe, Service},
-    telemetry,
     work::keep_working,
 };
 
@@ -110,10 +110,10 @@ impl Runner {
             });
         }
         tokio::spawn(closing.clone().run_until_cancelled_owned(async {
-            let mut ticks = tokio::time::interval(counters::UPKEEP_EVERY);
+            let mut ticks = tokio::time::interval(metrics::UPKEEP_EVERY);
             loop {
                 ticks.tick().await;
-                counters::upkeep();
+                metrics::upkeep();
             }
         }));
     }
@@ -145,7 +145,7 @@ impl Runner {
         }
         for worker in &service.workers {
             let context = WorkContext {
-                instance: telemetry::instance().to_owned(),
+                instance: instance().to_owned(),
                 stopping: stopping.clone(),
                 sender: Sender::new(self.broker.clone()),
             };
@@ -207,7 +207,7 @@ async fn within_grace(
 
 /// Takes messages from one queue.
 struct Taker {
-    broker: Arc<dyn Broker>,
+    broker: Arc<dyn Consume>,
     concurrency: usize,
     args: RuntimeArgs,
     stopping: CancellationToken,
@@ -236,9 +236,10 @@ impl Taker {
         loop {
             match self.broker.consume(queue, self.prefetch()).await {
                 Ok(consumer) => return Ok(Some(consumer)),
-                Err(error @ BrokerError::Unavailable(_)) => {
+                Err(error @ BrokerError::Unavailable { .. }) => {
+                    let error = format!("{error:#}");
                     let wait = backoff.next_wait();
-                    warn!(%queue, %error, ?wait, "can't take messages yet");
+                    warn!(%queue, error, ?wait, "can't take messages yet");
                     tokio::select! {
                         () = self.stopping.cancelled() => return Ok(None),
                         () = tokio::time::sleep(wait) => {}

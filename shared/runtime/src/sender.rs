@@ -1,4 +1,4 @@
-//! Messages out: the `send` span, the trace context in the headers, the publish.
+//! Sending messages, each with a `send` span whose context goes into its headers.
 
 use std::{
     sync::Arc,
@@ -11,29 +11,29 @@ use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
-    broker::{Broker, BrokerError, Envelope, Headers},
+    broker::{BrokerError, Envelope, Headers, Publish},
     telemetry::Sending,
 };
 
 /// Publishes [`Message`]s in the trace of the current span.
 #[derive(Clone)]
 pub struct Sender {
-    broker: Arc<dyn Broker>,
-    /// The candidate whose trace the current span is in.
+    broker: Arc<dyn Publish>,
+    /// The candidate in whose trace the current span is.
     about: Option<CandidateId>,
 }
 
 impl Sender {
-    pub fn new(broker: Arc<dyn Broker>) -> Self {
+    pub fn new(broker: Arc<dyn Publish>) -> Self {
         Self {
             broker,
             about: None,
         }
     }
 
-    /// For what follows from `message`. A message about another candidate than
-    /// that begins a trace of its own, linked to the current one: each image has
-    /// one trace, the job another.
+    /// A sender for what follows from `message`. A message about another candidate than that
+    /// one begins a trace of its own, linked to the current one: each image has one trace,
+    /// and the job another.
     #[must_use]
     pub fn following(&self, message: &Message) -> Self {
         Self {
@@ -95,6 +95,6 @@ pub fn age(headers: &Headers) -> Option<Duration> {
     let id = Uuid::try_parse(headers.get(headers::MESSAGE_ID)?).ok()?;
     let (seconds, nanos) = id.get_timestamp()?.to_unix();
     let sent = SystemTime::UNIX_EPOCH + Duration::new(seconds, nanos);
-    // A sender whose clock is ahead sent it just now.
+    // A sender's clock may be ahead of ours. Then the message counts as sent just now.
     Some(sent.elapsed().unwrap_or_default())
 }

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use maskline_foundation::Backoff;
 use tracing::{info, warn};
 
-use crate::{attempt::panicked, context::WorkContext, counters::WorkerMetrics, stage::Worker};
+use crate::{attempt::panicked, context::WorkContext, metrics::WorkerMetrics, stage::Worker};
 
 /// The waits after failures of one worker in a row, in seconds.
 const WAITS: Backoff = Backoff::doubling(1.0, 60.0);

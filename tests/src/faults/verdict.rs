@@ -79,7 +79,7 @@ async fn patiently<T>(what: &str, ask: impl AsyncFn() -> Result<T, BrokerError>)
     let answered = async {
         loop {
             match ask().await {
-                Err(BrokerError::Unavailable(_)) => sleep(AGAIN).await,
+                Err(BrokerError::Unavailable { .. }) => sleep(AGAIN).await,
                 answer => return answer.expect("the broker can be asked"),
             }
         }

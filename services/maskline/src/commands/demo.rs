@@ -106,7 +106,10 @@ impl Demo {
         self.print(format!(
             "Drew {candidates} files, good and bad, and serve them at {list}"
         ))?;
-        let stores = services.storage.open(&services.runtime.at.data).await?;
+        let stores = services
+            .storage
+            .open(&services.runtime.connection.data)
+            .await?;
         let job = self.job(Location::Url(list));
         let job = self.run_job(&job, &services, &stores, stop).await?;
         let printed = match self.json {
@@ -134,7 +137,7 @@ impl Demo {
         stores: &Stores,
         stop: CancellationToken,
     ) -> Result<JobView> {
-        let broker = services.runtime.at.open_broker().await?;
+        let broker = services.runtime.connection.open_broker().await?;
         let started = services.start(ServiceName::value_variants()).await?;
         self.print(format!(
             "Five services run in this process; everything is kept in {}",

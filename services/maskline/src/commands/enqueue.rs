@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
+use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::{JobId, Label, Labeling, Location, NetworkName, Source, SourceRequested};
 use maskline_runtime::{Sender, telemetry};
 use maskline_storage::{
@@ -206,7 +207,7 @@ impl JobArgs {
 ///
 /// The catalog comes first, so that every stage finds the job that a message names.
 pub(crate) async fn submit(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Result<()> {
-    let span = tracing::info_span!("enqueue", maskline.job.id = %job.id);
+    let span = tracing::info_span!(span::ENQUEUE, { attribute::JOB_ID } = %job.id);
     async {
         let traceparent = telemetry::current_traceparent();
         catalog

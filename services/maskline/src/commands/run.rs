@@ -57,7 +57,7 @@ impl Run {
         let stop = maskline_runtime::stop_on_signals()?;
         let services = self.services.start(only).await?;
         let runtime = &self.services.runtime;
-        let broker = runtime.at.open_broker().await?;
+        let broker = runtime.connection.open_broker().await?;
         let result = maskline_runtime::run(services, runtime, broker.clone(), stop).await;
         broker.close().await;
         result

@@ -12,24 +12,28 @@
 //! confirmed, and where RabbitMQ moves a message itself it keeps it until the
 //! next queue has it (dead-lettering "at least once").
 //!
-//! * `address`, `errors`: what the user writes and is told.
-//! * `transport`: TCP and TLS. `session`: one connection. `link`: the next one when
-//!   it is lost.
+//! * `address`, `errors`: what the user writes, and what errors tell the user.
+//! * `transport`: TCP and TLS. `session`: one connection. `link`: a connection that is
+//!   repaired when it is lost.
 //! * `topology`: the exchange and the queues. `delays`: where retries wait.
-//! * `wire`: messages and their headers.
-//! * `publish`, `intake`, `letters`: the verbs.
+//! * `headers`, `outgoing`, `received`: messages as AMQP carries them.
+//! * `channels`: the channels that `publish` publishes on.
+//! * `consumer`, `dead_letters`: taking messages and settling them.
 
 mod address;
+mod channels;
+mod consumer;
+mod dead_letters;
 mod delays;
 mod errors;
-mod intake;
-mod letters;
+mod headers;
 mod link;
+mod outgoing;
 mod publish;
+mod received;
 mod session;
 mod topology;
 mod transport;
-mod wire;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -40,14 +44,20 @@ use maskline_messages::{
     topology::{DEAD_LETTERS, EXCHANGE},
 };
 
-use super::{Broker, BrokerError, Consumer, DeadLetter, DeadLetterId, Depth, Envelope};
+use super::{
+    dead_letter::{DeadLetter, DeadLetterId},
+    delivery::Consumer,
+    envelope::Envelope,
+    error::BrokerError,
+    roles::{Broker, BrokerAdmin, Consume, Depth, Publish},
+};
 use address::Address;
-use intake::Subscription;
-use letters::Fate;
+use consumer::Subscription;
+use dead_letters::Disposition;
 use link::Link;
-use wire::Outgoing;
+use outgoing::Outgoing;
 
-/// A RabbitMQ.
+/// A RabbitMQ, or a cluster of it.
 pub struct RabbitMq {
     link: Arc<Link>,
 }
@@ -65,7 +75,7 @@ impl RabbitMq {
 }
 
 #[async_trait]
-impl Broker for RabbitMq {
+impl Publish for RabbitMq {
     fn system(&self) -> &'static str {
         "rabbitmq"
     }
@@ -82,14 +92,19 @@ impl Broker for RabbitMq {
         let outgoing = envelopes.into_iter().map(Outgoing::new);
         publish::send(&self.link, outgoing.collect::<Result<_, _>>()?).await
     }
+}
 
+#[async_trait]
+impl Consume for RabbitMq {
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         let subscription = Subscription::open(self.link.clone(), queue, prefetch).await?;
         Ok(Box::new(subscription))
     }
+}
 
-    /// What is in consumers' hands is not known without RabbitMQ's management:
-    /// `unsettled` is 0.
+#[async_trait]
+impl BrokerAdmin for RabbitMq {
+    /// `unsettled` is 0: only RabbitMQ's management knows what consumers have in hand.
     async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
         let session = self.link.session().await?.aside().await?;
         let channel = session.channel().await?;
@@ -128,18 +143,21 @@ impl Broker for RabbitMq {
         Ok(lengths)
     }
 
-    async fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetter>, BrokerError> {
-        letters::list(&self.link, most).await
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        dead_letters::list(&self.link, limit).await
     }
 
     async fn replay(&self, ids: Option<&[DeadLetterId]>) -> Result<usize, BrokerError> {
-        letters::settle(&self.link, ids, Fate::Replayed).await
+        dead_letters::settle(&self.link, ids, Disposition::Replay).await
     }
 
     async fn drop_dead_letters(&self, ids: Option<&[DeadLetterId]>) -> Result<usize, BrokerError> {
-        letters::settle(&self.link, ids, Fate::Dropped).await
+        dead_letters::settle(&self.link, ids, Disposition::Drop).await
     }
+}
 
+#[async_trait]
+impl Broker for RabbitMq {
     async fn ping(&self) -> Result<(), BrokerError> {
         let session = self.link.current()?;
         let channel = session.channel().await?;

@@ -17,22 +17,23 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
 };
 
-use crate::counters::SpanMetrics;
+use crate::metrics::SpanMetrics;
 
 /// How long the end of a process waits for its last spans to be taken.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
-/// A collector that is away is mentioned this often.
+/// How often log lines mention a collector that is away.
 const MENTION_EVERY: Duration = Duration::from_secs(60);
 
-/// Spans that may wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says
-/// otherwise: half a minute of a busy service. OpenTelemetry's own 2,048 are full
-/// before the first time that it looks.
+/// Spans that may wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise.
+/// A busy service makes so many in half a minute. OpenTelemetry's own 2,048 are reached
+/// before its exporter takes the first batch.
 const QUEUE: usize = 16_384;
 
 const QUEUE_SIZE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 
-/// `None` where the environment names no collector, or switches the export off.
+/// What exports the spans. `None` where the environment names no collector, or switches the
+/// export off.
 pub fn processor() -> anyhow::Result<Option<Counted>> {
     if !wanted(|name| env::var(name).ok()) {
         return Ok(None);
@@ -74,7 +75,7 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
             .any(|name| value(name).is_some_and(|v| !v.is_empty()))
 }
 
-/// OpenTelemetry's batches, behind a queue that says what it has no room for.
+/// OpenTelemetry's batches, behind a bounded queue that counts what it has no room for.
 pub struct Counted {
     batches: BatchSpanProcessor,
     /// Spans that may wait.
@@ -120,8 +121,7 @@ impl SpanProcessor for Counted {
     }
 }
 
-/// An exporter that counts, and whose failures are mentioned at debug level, once in
-/// a while.
+/// An exporter that counts, and that mentions its failures at debug level once in a while.
 struct Quiet<E> {
     exporter: E,
     mentioned: Mutex<Option<Instant>>,

@@ -1,4 +1,4 @@
-//! Log lines on standard error: for people on a terminal, JSON otherwise.
+//! Log lines on standard error, as text on a terminal and as JSON otherwise.
 
 use std::{env, fmt, io, io::IsTerminal};
 
@@ -19,8 +19,8 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// What the libraries say below a warning is for whoever debugs them. lapin's
-/// errors are said again by us, where somebody has to know.
+/// The libraries write warnings only, since the rest is for people who debug them. lapin
+/// writes nothing: where somebody has to know of its errors, we log them ourselves.
 const QUIET: &str = "warn,opentelemetry=off,lapin=off";
 
 pub fn layer<S>(level: &str) -> anyhow::Result<Box<dyn Layer<S> + Send + Sync>>
@@ -68,8 +68,8 @@ fn filter(level: &str, rust_log: Option<&str>) -> anyhow::Result<EnvFilter> {
     })
 }
 
-/// At this level lapin writes down every frame, the one with user and password too:
-/// whatever `RUST_LOG` asks for.
+/// Whether a line may hold a password. At this level lapin writes down every frame, the one
+/// with user and password too, so it is silent whatever `RUST_LOG` asks for.
 fn tells_secrets(line: &Metadata<'_>) -> bool {
     line.target().starts_with("lapin") && *line.level() == Level::TRACE
 }
@@ -83,7 +83,7 @@ fn for_people() -> anyhow::Result<bool> {
     }
 }
 
-/// The trace that a line was written in.
+/// The ids of the trace and the span that a line was written in.
 fn current_ids() -> Option<(String, String)> {
     let context = opentelemetry::Context::current();
     let span = context.span();
@@ -92,7 +92,7 @@ fn current_ids() -> Option<(String, String)> {
         .then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
 }
 
-/// `tracing-subscriber`'s lines, the trace id at the end.
+/// `tracing-subscriber`'s lines with the trace id at the end.
 #[derive(Default)]
 struct Human(Format<Full>);
 
@@ -117,7 +117,7 @@ where
     }
 }
 
-/// `name=value`, without what is meant for the trace (`otel.kind` …).
+/// Fields as `name=value`, without those that are meant for the trace (`otel.kind` …).
 struct HumanFields;
 
 impl<'writer> FormatFields<'writer> for HumanFields {
@@ -225,7 +225,7 @@ mod tests {
             let span = tracing::info_span!("process", otel.kind = "consumer", job = 7);
             let _entered = span.enter();
             tracing::info!(queue = "storer.images", "handled");
-            crate::telemetry::current_trace_id().expect("the span has a trace")
+            super::super::spans::current_trace_id().expect("the span has a trace")
         })
     }
 

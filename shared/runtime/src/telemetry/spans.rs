@@ -1,10 +1,18 @@
-//! The spans of a hop, by OpenTelemetry's messaging conventions, and the trace
-//! context in message headers.
+//! The spans of a hop, by OpenTelemetry's conventions for messaging, and the trace context
+//! in message headers.
 //!
-//! A hop is two spans: `send QUEUE`, whose context travels in the headers, and
-//! its child `process QUEUE`, one for each attempt. The queue names both sides,
-//! since every routing key leads to exactly one.
+//! A hop is two kinds of spans: `send QUEUE`, whose context travels in the headers, and its
+//! children `process QUEUE`, one for each attempt. Both are named after the queue, since
+//! every routing key leads to exactly one.
 
+use maskline_foundation::telemetry_names::{
+    attribute::{
+        ATTEMPT, CANDIDATE_ID, JOB_ID, OTEL_NAME, REJECTION_DETAIL, REJECTION_REASON,
+        RETRY_AFTER_SECONDS, STAGE,
+    },
+    event::{EXCEPTION, REJECTED, RETRY},
+    span::{PROCESS, SEND, WORK, of_queue},
+};
 use maskline_messages::{
     Message, Queue, Reason,
     topology::{EXCHANGE, headers},
@@ -19,10 +27,7 @@ use opentelemetry_semantic_conventions::attribute as semconv;
 use tracing::{Instrument, Span, field::Empty, info_span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-use crate::{
-    broker::{Broker, Delivery, Envelope, Headers},
-    counters::kind_name,
-};
+use crate::broker::{BrokerError, DeadLetterKind, Delivery, Envelope, Headers, Publish};
 
 /// The W3C trace id (32 hexadecimal digits) of the current span, if it has one.
 pub fn current_trace_id() -> Option<String> {
@@ -36,8 +41,8 @@ pub fn current_traceparent() -> Option<String> {
     headers.remove(headers::TRACEPARENT)
 }
 
-/// Does a worker's work in a span of [`span_from`], which says what it is about and,
-/// where it fails, why.
+/// Does a worker's work in a span of [`span_from`] with the attributes `about`. If the work
+/// fails, the span says why.
 pub async fn in_span_from<T>(
     traceparent: Option<&str>,
     name: &str,
@@ -52,14 +57,14 @@ pub async fn in_span_from<T>(
     worked.inspect_err(|error| failed(&span, "work_failed", "WorkFailed", &format!("{error:#}")))
 }
 
-/// Says in the span of [`in_span_from`] that the work was given up for good, and why.
+/// Records in the span of [`in_span_from`] that the work was given up for good, and why.
 pub fn given_up(why: &str) {
     failed(&Span::current(), "given_up", "GivenUp", why);
 }
 
 /// A span in the trace of a stored `traceparent`; without a valid one, a new trace.
 pub fn span_from(traceparent: Option<&str>, name: &str) -> Span {
-    let span = info_span!(parent: None, "work", otel.name = name);
+    let span = info_span!(parent: None, WORK, { OTEL_NAME } = name);
     if let Some(traceparent) = traceparent {
         let carrier = Headers::from([(headers::TRACEPARENT.to_owned(), traceparent.to_owned())]);
         set_parent(&span, extract(&carrier));
@@ -95,7 +100,7 @@ impl Injector for CarrierMut<'_> {
 
 fn inject(context: &Context, headers: &mut Headers) {
     TraceContextPropagator::new().inject_context(context, &mut CarrierMut(headers));
-    // No vendor's state is no header, not an empty one.
+    // Where no vendor has a state there is no header, rather than an empty one.
     if headers
         .get(headers::TRACESTATE)
         .is_some_and(String::is_empty)
@@ -109,8 +114,8 @@ fn extract(headers: &Headers) -> Context {
 }
 
 fn set_parent(span: &Span, parent: Context) {
-    // Fails only without a telemetry layer (then there is nothing to set) or on
-    // a span that was entered (these are new).
+    // This fails only without a telemetry layer, when there is nothing to set, or on a span
+    // that was entered, which new ones were not.
     let _ = span.set_parent(parent);
 }
 
@@ -122,13 +127,13 @@ pub struct Sending {
 impl Sending {
     /// Starts the span in the current trace.
     pub fn start() -> Self {
-        let span = info_span!("send", otel.kind = "producer", otel.name = Empty);
+        let span = info_span!(SEND, otel.kind = "producer", { OTEL_NAME } = Empty);
         Self { span }
     }
 
     /// Starts the span in a trace of its own, linked to the current one.
     pub fn beginning_a_trace() -> Self {
-        let span = info_span!(parent: None, "send", otel.kind = "producer", otel.name = Empty);
+        let span = info_span!(parent: None, SEND, otel.kind = "producer", { OTEL_NAME } = Empty);
         let current = Context::current();
         let cause = current.span().span_context().clone();
         if cause.is_valid() {
@@ -137,20 +142,20 @@ impl Sending {
         Self { span }
     }
 
-    /// Says what is sent, and puts the span's context in the envelope's headers.
-    pub fn describe(&self, broker: &dyn Broker, message: &Message, envelope: &mut Envelope) {
+    /// Records what is sent, and puts the span's context into the envelope's headers.
+    pub fn describe(&self, broker: &dyn Publish, message: &Message, envelope: &mut Envelope) {
         let span = &self.span;
         let queue = Queue::of_key(&envelope.key);
         span.record(
-            "otel.name",
-            format!("send {}", queue.map_or("unknown", Queue::name)),
+            OTEL_NAME,
+            of_queue(SEND, queue.map_or("unknown", Queue::name)),
         );
         describe_message(span, broker, envelope);
         if let Some(queue) = queue {
             let destination = destination(broker.system(), &envelope.key, queue, Side::Producer);
             span.set_attribute(semconv::MESSAGING_DESTINATION_NAME, destination);
         }
-        span.set_attribute(semconv::MESSAGING_OPERATION_NAME, "send");
+        span.set_attribute(semconv::MESSAGING_OPERATION_NAME, SEND);
         span.set_attribute(semconv::MESSAGING_OPERATION_TYPE, "send");
         if let Some(job) = message.job() {
             span.set_attribute(JOB_ID, job.to_string());
@@ -168,12 +173,12 @@ impl Sending {
         self.span.clone()
     }
 
-    pub fn failed(&self, error: &crate::BrokerError) {
+    pub fn failed(&self, error: &BrokerError) {
         failed(
             &self.span,
             "publish_failed",
             "BrokerError",
-            &error.to_string(),
+            &format!("{error:#}"),
         );
     }
 }
@@ -185,8 +190,8 @@ enum Side {
     Consumer,
 }
 
-/// `messaging.destination.name`. For RabbitMQ the conventions want the way there,
-/// exchange, routing key and for consumers the queue; elsewhere it is the queue.
+/// `messaging.destination.name`. For RabbitMQ the conventions want the exchange, the routing
+/// key and, for consumers, the queue. For other brokers it is the queue.
 fn destination(system: &str, key: &str, queue: Queue, side: Side) -> String {
     match (system, side) {
         ("rabbitmq", Side::Producer) => format!("{EXCHANGE}:{key}"),
@@ -195,7 +200,7 @@ fn destination(system: &str, key: &str, queue: Queue, side: Side) -> String {
     }
 }
 
-fn describe_message(span: &Span, broker: &dyn Broker, envelope: &Envelope) {
+fn describe_message(span: &Span, broker: &dyn Publish, envelope: &Envelope) {
     span.set_attribute(semconv::MESSAGING_SYSTEM, broker.system());
     if let Some((host, port)) = broker.server() {
         span.set_attribute(semconv::SERVER_ADDRESS, host);
@@ -212,21 +217,13 @@ fn describe_message(span: &Span, broker: &dyn Broker, envelope: &Envelope) {
     }
 }
 
-/// Why the image that a message is about is no good.
+/// Why the image that a message is about was rejected, if it was.
 fn reason(message: &Message) -> Option<&Reason> {
     match message {
         Message::ImageRejected(rejected) => Some(&rejected.reason),
         _ => None,
     }
 }
-
-/// The job that a span is about.
-pub const JOB_ID: &str = "maskline.job.id";
-const CANDIDATE_ID: &str = "maskline.candidate.id";
-const STAGE: &str = "maskline.stage";
-const ATTEMPT: &str = "maskline.attempt";
-const REJECTION_REASON: &str = "maskline.rejection.reason";
-const REJECTION_DETAIL: &str = "maskline.rejection.detail";
 
 /// The `process` span of one attempt at a message.
 #[derive(Clone)]
@@ -236,14 +233,14 @@ pub struct Processing {
 
 impl Processing {
     /// Starts the span as a child of the `send` span in the delivery's headers.
-    pub fn start(broker: &dyn Broker, stage: &'static str, delivery: &Delivery) -> Self {
+    pub fn start(broker: &dyn Publish, stage: &'static str, delivery: &Delivery) -> Self {
         let queue = delivery.queue;
         // The fields are what log lines show; the rest is for the trace alone.
         let span = info_span!(
             parent: None,
-            "process",
+            PROCESS,
             otel.kind = "consumer",
-            otel.name = format!("process {queue}"),
+            { OTEL_NAME } = of_queue(PROCESS, queue.name()),
             { STAGE } = stage,
             { JOB_ID } = Empty,
             { CANDIDATE_ID } = Empty,
@@ -253,7 +250,7 @@ impl Processing {
         let system = broker.system();
         let destination = destination(system, &delivery.envelope.key, queue, Side::Consumer);
         span.set_attribute(semconv::MESSAGING_DESTINATION_NAME, destination);
-        span.set_attribute(semconv::MESSAGING_OPERATION_NAME, "process");
+        span.set_attribute(semconv::MESSAGING_OPERATION_NAME, PROCESS);
         span.set_attribute(semconv::MESSAGING_OPERATION_TYPE, "process");
         span.set_attribute(semconv::MESSAGING_CONSUMER_GROUP_NAME, stage);
         span.set_attribute(ATTEMPT, i64::from(delivery.attempts) + 1);
@@ -269,7 +266,7 @@ impl Processing {
         trace_id(&self.span.context())
     }
 
-    /// What the message turned out to be about.
+    /// Records what the message turned out to be about.
     pub fn decoded(&self, message: &Message) {
         if let Some(job) = message.job() {
             self.span.record(JOB_ID, tracing::field::display(job));
@@ -283,9 +280,10 @@ impl Processing {
         }
     }
 
-    /// What was sent because of the message `about`.
+    /// Records what was sent because of the message `about`.
     pub fn sent<'a>(&self, about: &Message, messages: impl IntoIterator<Item = &'a Message>) {
-        // Lines of a source that name no image are rejected in traces of their own.
+        // Lines of a source that name no image are rejected in traces of their own, so they are
+        // left out here.
         let of_image = |message: &&Message| message.candidate() == about.candidate();
         for message in messages.into_iter().filter(of_image) {
             if let Some(reason) = reason(message) {
@@ -294,7 +292,7 @@ impl Processing {
         }
     }
 
-    /// A rejection is a normal end: the span says why and has no error.
+    /// A rejection is a normal outcome, so the span says why and has no error.
     fn rejected(&self, reason: &Reason) {
         let code = reason.code();
         self.span.set_attribute(REJECTION_REASON, code);
@@ -302,20 +300,20 @@ impl Processing {
             KeyValue::new(REJECTION_REASON, code),
             KeyValue::new(REJECTION_DETAIL, reason.to_string()),
         ];
-        self.span.add_event("rejected", attributes);
+        self.span.add_event(REJECTED, attributes);
     }
 
     /// The attempt failed and another will follow.
     pub fn retried(&self, error: &str, after: std::time::Duration) {
         self.span.set_attribute(semconv::ERROR_TYPE, "retry");
         exception(&self.span, "Retry", error);
-        let seconds = KeyValue::new("maskline.retry.after_seconds", after.as_secs_f64());
-        self.span.add_event("retry", vec![seconds]);
+        let seconds = KeyValue::new(RETRY_AFTER_SECONDS, after.as_secs_f64());
+        self.span.add_event(RETRY, vec![seconds]);
     }
 
     /// The message was given up.
-    pub fn dead_lettered(&self, kind: crate::broker::WhyKind, error: &str) {
-        let kind = kind_name(kind);
+    pub fn dead_lettered(&self, kind: DeadLetterKind, error: &str) {
+        let kind = kind.name();
         failed(&self.span, kind, kind, error);
     }
 
@@ -326,7 +324,7 @@ impl Processing {
     }
 }
 
-/// The span is an error of that type, and an exception of that kind says why.
+/// Marks the span as an error of that type, with an exception of that kind that says why.
 fn failed(span: &Span, error_type: &'static str, kind: &'static str, why: &str) {
     span.set_attribute(semconv::ERROR_TYPE, error_type);
     exception(span, kind, why);
@@ -338,5 +336,5 @@ fn exception(span: &Span, kind: &'static str, message: &str) {
         KeyValue::new(semconv::EXCEPTION_TYPE, kind),
         KeyValue::new(semconv::EXCEPTION_MESSAGE, message.to_owned()),
     ];
-    span.add_event("exception", attributes);
+    span.add_event(EXCEPTION, attributes);
 }

@@ -9,17 +9,19 @@ use lapin::{
 };
 use maskline_runtime::{
     BrokerError,
-    broker::{self, Consumer, WhyKind},
+    broker::{self, Consumer, DeadLetterKind},
 };
 
 use crate::{
-    place::{Place, QUEUE, becomes, consume, message, next, number, publish, set, take, within},
+    environment::{
+        Environment, QUEUE, becomes, consume, message, next, number, publish, set, take, within,
+    },
     proxy::Proxy,
 };
 
-pub async fn publishing_and_consuming_survive_lost_connections(place: &Place) {
+pub async fn publishing_and_consuming_survive_lost_connections(environment: &Environment) {
     const ALL: u32 = 400;
-    let broker = place.open().await;
+    let broker = environment.open().await;
     let publisher = broker.clone();
     let publishing = tokio::spawn(async move {
         for n in 0..ALL {
@@ -40,7 +42,7 @@ pub async fn publishing_and_consuming_survive_lost_connections(place: &Place) {
             Err(other) => panic!("{other}"),
         }
         if losses.next_if(|&at| seen.len() >= at as usize).is_some() {
-            place.management().close_connections().await;
+            environment.management().close_connections().await;
         }
     }
     publishing.await.expect("it does not panic");
@@ -49,12 +51,12 @@ pub async fn publishing_and_consuming_survive_lost_connections(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_delivery_of_a_lost_connection_is_stale_and_comes_again(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_delivery_of_a_lost_connection_is_stale_and_comes_again(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1, 2]).await;
     let mut consumer = consume(&*broker, 2).await;
     let (one, two) = (next(&mut consumer).await, next(&mut consumer).await);
-    place.management().close_connections().await;
+    environment.management().close_connections().await;
     let again = [next(&mut consumer).await, next(&mut consumer).await];
     assert!(again.iter().all(|delivery| delivery.redelivered > 0));
 
@@ -69,16 +71,16 @@ pub async fn a_delivery_of_a_lost_connection_is_stale_and_comes_again(place: &Pl
     broker.close().await;
 }
 
-/// Where the place's broker listens.
-fn server(place: &Place) -> String {
-    let url = url::Url::parse(&place.url).expect("an address");
+/// Where the environment's broker listens.
+fn server(environment: &Environment) -> String {
+    let url = url::Url::parse(&environment.url).expect("an address");
     let host = url.host_str().expect("it names a host");
     format!("{host}:{}", url.port().unwrap_or(5672))
 }
 
-/// The place's address with the broker at `hosts`.
-fn at(place: &Place, hosts: &str) -> String {
-    let mut url = url::Url::parse(&place.url).expect("an address");
+/// The environment's address with the broker at `hosts`.
+fn at(environment: &Environment, hosts: &str) -> String {
+    let mut url = url::Url::parse(&environment.url).expect("an address");
     url.set_host(Some("there")).expect("a host");
     url.set_port(None).expect("it has a host");
     url.as_str().replace("there", hosts)
@@ -90,19 +92,20 @@ fn nobody() -> String {
     free.local_addr().expect("it is bound").to_string()
 }
 
-pub async fn a_node_that_is_away_is_passed_over(place: &Place) {
-    let hosts = format!("{},{}", nobody(), server(place));
+pub async fn a_node_that_is_away_is_passed_over(environment: &Environment) {
+    let hosts = format!("{},{}", nobody(), server(environment));
     // It begins with any of them.
     for n in 0..4 {
-        let broker = broker::open(&at(place, &hosts))
+        let broker = broker::open(&at(environment, &hosts))
             .await
             .expect("one is there");
         broker.publish(message(n)).await.expect("it is taken");
         broker.close().await;
     }
     let (one, other) = (nobody(), nobody());
-    match refusal(&at(place, &format!("{one},{other}"))).await {
-        BrokerError::Unavailable(why) => {
+    match refusal(&at(environment, &format!("{one},{other}"))).await {
+        error @ BrokerError::Unavailable { .. } => {
+            let why = format!("{error:#}");
             assert!(why.contains(&one) && why.contains(&other), "{why}");
         }
         refused => panic!("{refused:?}"),
@@ -122,13 +125,15 @@ async fn settle(consumer: &mut Box<dyn Consumer>, n: u32) {
     }
 }
 
-pub async fn a_node_that_falls_silent_is_left_for_another(place: &Place) {
+pub async fn a_node_that_falls_silent_is_left_for_another(environment: &Environment) {
     let ways = [
-        Proxy::to(server(place)).await,
-        Proxy::to(server(place)).await,
+        Proxy::to(server(environment)).await,
+        Proxy::to(server(environment)).await,
     ];
     let hosts = ways.each_ref().map(|way| way.address.to_string()).join(",");
-    let broker = broker::open(&at(place, &hosts)).await.expect("it opens");
+    let broker = broker::open(&at(environment, &hosts))
+        .await
+        .expect("it opens");
     let mut consumer = consume(&*broker, 1).await;
     // Whichever it has taken, it is one of the two.
     for (n, way) in (0..).zip(&ways) {
@@ -142,8 +147,8 @@ pub async fn a_node_that_falls_silent_is_left_for_another(place: &Place) {
     broker.close().await;
 }
 
-pub async fn depths_can_be_asked_for_any_number_of_times(place: &Place) {
-    let broker = place.open().await;
+pub async fn depths_can_be_asked_for_any_number_of_times(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [7]).await;
     // More looks at queues that are not there than a connection has channels.
     for _ in 0..30 {
@@ -154,8 +159,8 @@ pub async fn depths_can_be_asked_for_any_number_of_times(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_retry_without_room_to_wait_is_held_until_there_is(place: &Place) {
-    let broker = place.open_with("?max_length=4").await;
+pub async fn a_retry_without_room_to_wait_is_held_until_there_is(environment: &Environment) {
+    let broker = environment.open_with("?max_length=4").await;
     let mut consumer = consume(&*broker, 1).await;
     let hour = Duration::from_secs(3600);
     let held = loop {
@@ -170,14 +175,14 @@ pub async fn a_retry_without_room_to_wait_is_held_until_there_is(place: &Place) 
     let wait = async || broker.depths().await.expect("it answers")[QUEUE.name()].delayed >= 4;
     becomes(true, wait).await;
     let full = format!("{QUEUE}.delay.4096000.max.4");
-    place.management().purge_queue(&full).await;
+    environment.management().purge_queue(&full).await;
     within(held).await.expect("there is room now");
     broker.close().await;
 }
 
-pub async fn a_silent_broker_is_given_up_and_come_back_to(place: &Place) {
-    let mut url = url::Url::parse(&place.url).expect("an address");
-    let proxy = Proxy::to(server(place)).await;
+pub async fn a_silent_broker_is_given_up_and_come_back_to(environment: &Environment) {
+    let mut url = url::Url::parse(&environment.url).expect("an address");
+    let proxy = Proxy::to(server(environment)).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.address.port())).expect("a port");
     let broker = broker::open(url.as_str()).await.expect("it opens");
@@ -185,7 +190,7 @@ pub async fn a_silent_broker_is_given_up_and_come_back_to(place: &Place) {
 
     proxy.set_silent(true);
     let published = within(broker.publish(message(1))).await;
-    assert!(matches!(published, Err(BrokerError::Unavailable(_))));
+    assert!(matches!(published, Err(BrokerError::Unavailable { .. })));
     proxy.set_silent(false);
     within(async { while broker.publish(message(2)).await.is_err() {} }).await;
     // The first may have come through after all.
@@ -193,9 +198,9 @@ pub async fn a_silent_broker_is_given_up_and_come_back_to(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_deleted_queue_is_an_error_once_and_made_again(place: &Place) {
-    let broker = place.open().await;
-    place.management().delete_queue(QUEUE.name()).await;
+pub async fn a_deleted_queue_is_an_error_once_and_made_again(environment: &Environment) {
+    let broker = environment.open().await;
+    environment.management().delete_queue(QUEUE.name()).await;
     let published = broker.publish(message(1)).await;
     assert!(matches!(published, Err(BrokerError::Unroutable(_))));
     broker.publish(message(2)).await.expect("it is there again");
@@ -203,17 +208,17 @@ pub async fn a_deleted_queue_is_an_error_once_and_made_again(place: &Place) {
     assert_eq!(take(&mut consumer, 1).await, [2]);
 
     // A consumer of a queue that is deleted goes on with the new one.
-    place.management().delete_queue(QUEUE.name()).await;
+    environment.management().delete_queue(QUEUE.name()).await;
     within(async { while broker.publish(message(3)).await.is_err() {} }).await;
     assert_eq!(take(&mut consumer, 1).await, [3]);
     broker.close().await;
 }
 
-pub async fn a_message_that_nobody_settles_ends_in_the_dead_letters(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_message_that_nobody_settles_ends_in_the_dead_letters(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
-    let letter = within(async {
+    let dead_letter = within(async {
         loop {
             tokio::select! {
                 delivery = next(&mut consumer) => {
@@ -221,34 +226,38 @@ pub async fn a_message_that_nobody_settles_ends_in_the_dead_letters(place: &Plac
                 }
                 () = tokio::time::sleep(Duration::from_millis(500)) => {
                     // It comes no more: RabbitMQ has moved it, or soon will have.
-                    let letters = broker.dead_letters(10).await.expect("it answers");
-                    if let Some(letter) = letters.into_iter().next() {
-                        return letter;
+                    let dead_letters = broker.dead_letters(10).await.expect("it answers");
+                    if let Some(dead_letter) = dead_letters.into_iter().next() {
+                        return dead_letter;
                     }
                 }
             }
         }
     })
     .await;
-    assert_eq!(letter.queue, QUEUE.name());
-    assert_eq!(letter.envelope, message(1));
-    assert_eq!(letter.kind, WhyKind::Poison);
-    assert!(letter.error.contains("never settled"), "{}", letter.error);
-    assert!(letter.at > 0);
+    assert_eq!(dead_letter.queue, QUEUE.name());
+    assert_eq!(dead_letter.envelope, message(1));
+    assert_eq!(dead_letter.kind, DeadLetterKind::Poison);
+    assert!(
+        dead_letter.error.contains("never settled"),
+        "{}",
+        dead_letter.error
+    );
+    assert!(dead_letter.at > 0);
 
-    let replayed = broker.replay(Some(&[letter.id])).await;
+    let replayed = broker.replay(Some(&[dead_letter.id])).await;
     assert_eq!(replayed.expect("it answers"), 1);
     assert_eq!(take(&mut consumer, 1).await, [1]);
     broker.close().await;
 }
 
-pub async fn headers_of_other_types_are_kept(place: &Place) {
-    let broker = place.open().await;
+pub async fn headers_of_other_types_are_kept(environment: &Environment) {
+    let broker = environment.open().await;
     let mut headers = FieldTable::default();
     headers.insert("number".into(), AMQPValue::LongInt(7));
     headers.insert("list".into(), AMQPValue::FieldArray(FieldArray::default()));
     let properties = BasicProperties::default().with_headers(headers);
-    let connection = Connection::connect(&place.url, ConnectionProperties::default());
+    let connection = Connection::connect(&environment.url, ConnectionProperties::default());
     let connection = connection.await.expect("the test's own address");
     let channel = connection.create_channel().await.expect("a channel");
     let options = BasicPublishOptions::default();
@@ -275,8 +284,10 @@ async fn refusal(url: &str) -> BrokerError {
     }
 }
 
-pub async fn what_is_wrong_with_the_address_is_said_without_the_password(place: &Place) {
-    let right = url::Url::parse(&place.url).expect("an address");
+pub async fn what_is_wrong_with_the_address_is_said_without_the_password(
+    environment: &Environment,
+) {
+    let right = url::Url::parse(&environment.url).expect("an address");
     let with = |change: fn(&mut url::Url)| {
         let mut url = right.clone();
         change(&mut url);
@@ -286,7 +297,8 @@ pub async fn what_is_wrong_with_the_address_is_said_without_the_password(place: 
     let vhost = with(|url| url.set_path("no-such-place"));
     for (url, about) in [(password, "password"), (vhost, "virtual host")] {
         match refusal(&url).await {
-            BrokerError::Misconfigured(why) => {
+            error @ BrokerError::Misconfigured { .. } => {
+                let why = format!("{error:#}");
                 assert!(why.contains(about), "{why}");
                 assert!(!why.contains("hunter2"), "{why}");
             }
@@ -295,7 +307,8 @@ pub async fn what_is_wrong_with_the_address_is_said_without_the_password(place: 
     }
     let nobody = nobody();
     match refusal(&format!("amqp://me:hunter2@{nobody}")).await {
-        BrokerError::Unavailable(why) => {
+        error @ BrokerError::Unavailable { .. } => {
+            let why = format!("{error:#}");
             assert!(why.contains(&nobody), "{why}");
             assert!(!why.contains("hunter2"), "{why}");
         }
@@ -303,10 +316,13 @@ pub async fn what_is_wrong_with_the_address_is_said_without_the_password(place: 
     }
 }
 
-pub async fn queues_made_otherwise_are_said_to_be(place: &Place) {
-    place.open().await.close().await;
-    match refusal(&format!("{}?max_length=5", place.url)).await {
-        BrokerError::Misconfigured(why) => assert!(why.contains("max_length"), "{why}"),
+pub async fn queues_made_otherwise_are_said_to_be(environment: &Environment) {
+    environment.open().await.close().await;
+    match refusal(&format!("{}?max_length=5", environment.url)).await {
+        error @ BrokerError::Misconfigured { .. } => {
+            let why = format!("{error:#}");
+            assert!(why.contains("max_length"), "{why}");
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -9,21 +9,23 @@ use std::{
 use futures::FutureExt;
 use maskline_messages::Queue;
 
-use crate::place::{CHILD, Place, consume, message, next, number, publish, set, take, to, within};
+use crate::environment::{
+    CHILD, Environment, consume, message, next, number, publish, set, take, to, within,
+};
 
-pub async fn an_acknowledged_message_is_forgotten(place: &Place) {
-    let broker = place.open().await;
+pub async fn an_acknowledged_message_is_forgotten(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1]).await;
     assert_eq!(take(&mut consume(&*broker, 1).await, 1).await, [1]);
     broker.close().await;
-    let broker = place.open().await;
+    let broker = environment.open().await;
     publish(&*broker, [2]).await;
     assert_eq!(take(&mut consume(&*broker, 1).await, 1).await, [2]);
     broker.close().await;
 }
 
-pub async fn a_dropped_delivery_comes_again(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_dropped_delivery_comes_again(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     drop(next(&mut consumer).await);
@@ -34,8 +36,8 @@ pub async fn a_dropped_delivery_comes_again(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_released_message_comes_again_as_it_was(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_released_message_comes_again_as_it_was(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     let delivery = next(&mut consumer).await;
@@ -47,8 +49,8 @@ pub async fn a_released_message_comes_again_as_it_was(place: &Place) {
     broker.close().await;
 }
 
-pub async fn no_more_than_the_prefetch_is_in_hand(place: &Place) {
-    let broker = place.open().await;
+pub async fn no_more_than_the_prefetch_is_in_hand(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, 1..=5).await;
     let mut bounded = consume(&*broker, 2).await;
     let held = [next(&mut bounded).await, next(&mut bounded).await];
@@ -70,8 +72,8 @@ pub async fn no_more_than_the_prefetch_is_in_hand(place: &Place) {
     broker.close().await;
 }
 
-pub async fn two_consumers_share_a_queue(place: &Place) {
-    let (one, other) = (place.open().await, place.open().await);
+pub async fn two_consumers_share_a_queue(environment: &Environment) {
+    let (one, other) = (environment.open().await, environment.open().await);
     publish(&*one, 0..20).await;
     let mut first = consume(&*one, 1).await;
     let mut second = consume(&*other, 1).await;
@@ -85,8 +87,8 @@ pub async fn two_consumers_share_a_queue(place: &Place) {
     other.close().await;
 }
 
-pub async fn a_waiting_consumer_is_woken(place: &Place) {
-    let (here, there) = (place.open().await, place.open().await);
+pub async fn a_waiting_consumer_is_notified(environment: &Environment) {
+    let (here, there) = (environment.open().await, environment.open().await);
     let mut consumer = consume(&*here, 1).await;
     for n in 0..5 {
         let mut waiting = Box::pin(consumer.next());
@@ -100,8 +102,8 @@ pub async fn a_waiting_consumer_is_woken(place: &Place) {
     there.close().await;
 }
 
-pub async fn a_closed_consumer_gives_back_what_it_did_not_return(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_closed_consumer_gives_back_what_it_did_not_return(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, 1..=5).await;
     let mut closing = consume(&*broker, 10).await;
     let held = next(&mut closing).await;
@@ -117,8 +119,8 @@ pub async fn a_closed_consumer_gives_back_what_it_did_not_return(place: &Place) 
     broker.close().await;
 }
 
-pub async fn a_dropped_consumer_gives_back_what_it_did_not_return(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_dropped_consumer_gives_back_what_it_did_not_return(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, 1..=5).await;
     let mut dropped = consume(&*broker, 10).await;
     let held = next(&mut dropped).await;
@@ -129,8 +131,8 @@ pub async fn a_dropped_consumer_gives_back_what_it_did_not_return(place: &Place)
     broker.close().await;
 }
 
-pub async fn a_closed_broker_gives_back_what_is_unsettled(place: &Place) {
-    let (closing, other) = (place.open().await, place.open().await);
+pub async fn a_closed_broker_gives_back_what_is_unsettled(environment: &Environment) {
+    let (closing, other) = (environment.open().await, environment.open().await);
     publish(&*closing, 1..=3).await;
     let mut consumer = consume(&*closing, 10).await;
     let held = next(&mut consumer).await;
@@ -142,19 +144,22 @@ pub async fn a_closed_broker_gives_back_what_is_unsettled(place: &Place) {
     other.close().await;
 }
 
-pub async fn a_killed_process_loses_nothing(place: &Place) {
+pub async fn a_killed_process_loses_nothing(environment: &Environment) {
     const ALL: u32 = 60;
     if let Ok(url) = std::env::var(CHILD) {
         return pass_on_until_killed(&url).await;
     }
-    let broker = place.open().await;
+    let broker = environment.open().await;
     publish(&*broker, 0..ALL).await;
 
     let me = std::env::current_exe().expect("the test's own file");
     let mut child = Command::new(me)
         .args(["--exact", "--nocapture"])
-        .arg(format!("{}::a_killed_process_loses_nothing", place.module))
-        .env(CHILD, &place.url)
+        .arg(format!(
+            "{}::a_killed_process_loses_nothing",
+            environment.module
+        ))
+        .env(CHILD, &environment.url)
         .stdout(Stdio::piped())
         .spawn()
         .expect("the child starts");

@@ -1,5 +1,5 @@
-//! What every broker owes its callers, tried on each of them; and what RabbitMQ's
-//! connections owe beside.
+//! What every broker owes its callers, tried on each of them, and what RabbitMQ's
+//! connections owe besides.
 //!
 //! RabbitMQ is the server at `MASKLINE_TEST_RABBITMQ`, its management at
 //! `MASKLINE_TEST_RABBITMQ_HTTP`; every test has a virtual host of its own there
@@ -7,20 +7,20 @@
 
 mod connection;
 mod consuming;
-mod letters;
-mod place;
+mod dead_letters;
+mod environment;
 mod proxy;
 mod publishing;
 mod retrying;
 
-use place::Place;
+use environment::Environment;
 
 macro_rules! tests {
-    ($place:expr => $($group:ident::$test:ident),* $(,)?) => {
+    ($environment:expr => $($group:ident::$test:ident),* $(,)?) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                $crate::place::run($place, $crate::$group::$test).await;
+                $crate::environment::run($environment, $crate::$group::$test).await;
             }
         )*
     };
@@ -29,11 +29,11 @@ macro_rules! tests {
 macro_rules! contract {
     ($($group:ident::$test:ident),* $(,)?) => {
         mod embedded {
-            tests!(crate::Place::embedded() => $($group::$test),*);
+            tests!(crate::Environment::embedded() => $($group::$test),*);
         }
 
         mod rabbitmq {
-            tests!(crate::Place::rabbitmq().await => $($group::$test),*);
+            tests!(crate::Environment::rabbitmq().await => $($group::$test),*);
         }
     };
 }
@@ -53,7 +53,7 @@ contract! {
     consuming::a_released_message_comes_again_as_it_was,
     consuming::no_more_than_the_prefetch_is_in_hand,
     consuming::two_consumers_share_a_queue,
-    consuming::a_waiting_consumer_is_woken,
+    consuming::a_waiting_consumer_is_notified,
     consuming::a_closed_consumer_gives_back_what_it_did_not_return,
     consuming::a_dropped_consumer_gives_back_what_it_did_not_return,
     consuming::a_closed_broker_gives_back_what_is_unsettled,
@@ -63,16 +63,16 @@ contract! {
     retrying::a_short_wait_is_not_held_up_by_a_long_one,
     retrying::a_retry_outlives_the_connection,
     retrying::a_retry_keeps_the_key,
-    letters::a_dead_letter_says_everything,
-    letters::dead_letters_are_listed_oldest_first_and_left_there,
-    letters::a_replayed_letter_begins_anew,
-    letters::all_letters_are_replayed_at_once,
-    letters::dropped_letters_are_gone,
-    letters::unknown_ids_change_nothing,
+    dead_letters::a_dead_letter_says_everything,
+    dead_letters::dead_letters_are_listed_oldest_first_and_left_there,
+    dead_letters::a_replayed_message_begins_anew,
+    dead_letters::all_dead_letters_are_replayed_at_once,
+    dead_letters::dropped_dead_letters_are_gone,
+    dead_letters::unknown_ids_change_nothing,
 }
 
 mod rabbitmq_only {
-    tests!(crate::Place::rabbitmq().await =>
+    tests!(crate::Environment::rabbitmq().await =>
         connection::publishing_and_consuming_survive_lost_connections,
         connection::a_delivery_of_a_lost_connection_is_stale_and_comes_again,
         connection::a_node_that_is_away_is_passed_over,

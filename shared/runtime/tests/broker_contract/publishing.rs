@@ -9,12 +9,13 @@ use maskline_runtime::{
     broker::{Depth, MAX_BODY},
 };
 
-use crate::place::{
-    KEY, Place, QUEUE, becomes, consume, message, next, number, publish, set, take, to, within,
+use crate::environment::{
+    Environment, KEY, QUEUE, becomes, consume, message, next, number, publish, set, take, to,
+    within,
 };
 
-pub async fn a_message_comes_as_it_was_sent(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_message_comes_as_it_was_sent(environment: &Environment) {
+    let broker = environment.open().await;
     broker.publish(message(1)).await.expect("it is taken");
     let delivery = next(&mut consume(&*broker, 1).await).await;
     assert_eq!(delivery.envelope, message(1));
@@ -24,17 +25,17 @@ pub async fn a_message_comes_as_it_was_sent(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_published_message_outlives_the_connection(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_published_message_outlives_the_connection(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, 1..=3).await;
     broker.close().await;
-    let broker = place.open().await;
+    let broker = environment.open().await;
     assert_eq!(take(&mut consume(&*broker, 1).await, 3).await, [1, 2, 3]);
     broker.close().await;
 }
 
-pub async fn a_message_goes_to_the_queue_of_its_key(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_message_goes_to_the_queue_of_its_key(environment: &Environment) {
+    let broker = environment.open().await;
     for queue in Queue::ALL {
         for (n, key) in (0..).zip(queue.keys()) {
             broker.publish(to(key, n)).await.expect("it is taken");
@@ -51,8 +52,8 @@ pub async fn a_message_goes_to_the_queue_of_its_key(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_key_without_a_queue_is_an_error(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_key_without_a_queue_is_an_error(environment: &Environment) {
+    let broker = environment.open().await;
     let long = "k".repeat(300);
     for key in ["nobody.listens", &long] {
         match broker.publish(to(key, 1)).await {
@@ -68,8 +69,8 @@ pub async fn a_key_without_a_queue_is_an_error(place: &Place) {
     broker.close().await;
 }
 
-pub async fn messages_come_in_the_order_they_were_published(place: &Place) {
-    let broker = place.open().await;
+pub async fn messages_come_in_the_order_they_were_published(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, 0..700).await;
     for n in 700..710 {
         broker.publish(message(n)).await.expect("it is taken");
@@ -79,8 +80,8 @@ pub async fn messages_come_in_the_order_they_were_published(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_body_that_is_too_large_is_refused(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_body_that_is_too_large_is_refused(environment: &Environment) {
+    let broker = environment.open().await;
     let sized = |bytes| Envelope {
         body: Bytes::from(vec![b'x'; bytes]),
         ..message(1)
@@ -97,8 +98,8 @@ pub async fn a_body_that_is_too_large_is_refused(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_full_queue_refuses_and_drops_nothing(place: &Place) {
-    let broker = place.open_with("?max_length=8").await;
+pub async fn a_full_queue_refuses_and_drops_nothing(environment: &Environment) {
+    let broker = environment.open_with("?max_length=8").await;
     let mut taken = vec![];
     let refused = loop {
         let n = u32::try_from(taken.len()).expect("few");
@@ -126,15 +127,15 @@ pub async fn a_full_queue_refuses_and_drops_nothing(place: &Place) {
     broker.close().await;
 }
 
-pub async fn it_answers_a_ping(place: &Place) {
-    let broker = place.open().await;
+pub async fn it_answers_a_ping(environment: &Environment) {
+    let broker = environment.open().await;
     broker.ping().await.expect("it is there");
     broker.close().await;
     assert!(broker.ping().await.is_err(), "it is closed");
 }
 
-pub async fn depths_tell_what_waits(place: &Place) {
-    let broker = place.open().await;
+pub async fn depths_tell_what_waits(environment: &Environment) {
+    let broker = environment.open().await;
     let names: Vec<String> = broker
         .depths()
         .await

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use maskline_messages::Queue;
 
-use crate::place::{Place, consume, message, next, number, publish, take, to};
+use crate::environment::{Environment, consume, message, next, number, publish, take, to};
 
-pub async fn a_retried_message_comes_later_with_one_more_attempt(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_retried_message_comes_later_with_one_more_attempt(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     let delivery = next(&mut consumer).await;
@@ -24,8 +24,8 @@ pub async fn a_retried_message_comes_later_with_one_more_attempt(place: &Place) 
     broker.close().await;
 }
 
-pub async fn attempts_add_up(place: &Place) {
-    let broker = place.open().await;
+pub async fn attempts_add_up(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     for attempts in 0..4 {
@@ -44,8 +44,8 @@ pub async fn attempts_add_up(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_short_wait_is_not_held_up_by_a_long_one(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_short_wait_is_not_held_up_by_a_long_one(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1, 2]).await;
     let mut consumer = consume(&*broker, 2).await;
     for wait in [Duration::from_secs(3600), Duration::from_millis(20)] {
@@ -58,22 +58,22 @@ pub async fn a_short_wait_is_not_held_up_by_a_long_one(place: &Place) {
     broker.close().await;
 }
 
-pub async fn a_retry_outlives_the_connection(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_retry_outlives_the_connection(environment: &Environment) {
+    let broker = environment.open().await;
     publish(&*broker, [1]).await;
     let delivery = next(&mut consume(&*broker, 1).await).await;
     let wait = Duration::from_millis(200);
     let retried = delivery.settle.retry(wait, "not yet").await;
     retried.expect("it is ours");
     broker.close().await;
-    let broker = place.open().await;
+    let broker = environment.open().await;
     let again = next(&mut consume(&*broker, 1).await).await;
     assert_eq!((again.envelope, again.attempts), (message(1), 1));
     broker.close().await;
 }
 
-pub async fn a_retry_keeps_the_key(place: &Place) {
-    let broker = place.open().await;
+pub async fn a_retry_keeps_the_key(environment: &Environment) {
+    let broker = environment.open().await;
     let queue = Queue::StorerImages;
     let mut consumer = broker.consume(queue, 1).await.expect("it is there");
     for &key in queue.keys() {

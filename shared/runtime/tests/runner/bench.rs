@@ -9,8 +9,8 @@ use maskline_messages::{
     Reason, SourceExpanded,
 };
 use maskline_runtime::{
-    Broker, Context, Failure, Handler, Outcome, RetryPolicy, Runner, RuntimeArgs, Sender, Service,
-    broker::Why,
+    Consume, Context, Failure, Handler, Outcome, RetryPolicy, Runner, RuntimeArgs, Sender, Service,
+    broker::DeadLetterReason,
 };
 use tempfile::TempDir;
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
@@ -52,7 +52,7 @@ impl Bench {
             ..RuntimeArgs::for_data(folder.path())
         };
         let inner = args
-            .at
+            .connection
             .open_broker()
             .await
             .expect("the embedded broker opens");
@@ -94,9 +94,9 @@ impl Bench {
     }
 
     /// The next thing that became durable, which is a burial.
-    pub async fn buried(&mut self) -> Why {
+    pub async fn buried(&mut self) -> DeadLetterReason {
         match self.next().await {
-            Event::Buried(why) => why,
+            Event::DeadLettered(reason) => reason,
             other => panic!("{other:?} is no burial"),
         }
     }

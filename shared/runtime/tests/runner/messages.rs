@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use maskline_messages::{CandidateFound, ImageFailed, JobId, Message, Queue, StorerImages};
 use maskline_runtime::{
-    Broker, BrokerError, Envelope, Failure, Outcome,
-    broker::{Headers, WhyKind},
+    BrokerAdmin, BrokerError, Consume, Envelope, Failure, Outcome, Publish,
+    broker::{DeadLetterKind, Headers},
 };
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -61,7 +61,7 @@ async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_
     let why = bench.buried().await;
     assert_eq!(
         (why.kind, why.stage.as_str()),
-        (WhyKind::Poison, "panicking")
+        (DeadLetterKind::Poison, "panicking")
     );
     assert!(why.error.contains("panicked: boom"), "{}", why.error);
     let failed = ImageFailed {
@@ -132,7 +132,7 @@ async fn what_is_delivered_again_and_again_is_buried_unhandled_and_told_to_the_b
 
     assert_eq!(bench.next().await, published("image.failed"));
     let why = bench.buried().await;
-    assert_eq!(why.kind, WhyKind::Poison);
+    assert_eq!(why.kind, DeadLetterKind::Poison);
     assert!(why.error.contains("50 times"), "{}", why.error);
     running.stop().await;
 }
@@ -157,7 +157,7 @@ async fn retries_are_counted_for_the_handler_and_bounded() {
     assert!(matches!(bench.next().await, Event::Retried(_)));
     assert_eq!(bench.next().await, published("image.failed"));
     let why = bench.buried().await;
-    assert_eq!(why.kind, WhyKind::RetriesExhausted);
+    assert_eq!(why.kind, DeadLetterKind::RetriesExhausted);
     assert_eq!(why.error, "the server: timed out");
     let Message::ImageFailed(failed) = bench.take(Queue::StorerImages).await else {
         panic!("the books hear of a failure")
@@ -220,7 +220,7 @@ async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
             .expect("the broker takes it");
         assert_eq!(bench.next().await, published(&key));
         let why = bench.buried().await;
-        assert_eq!(why.kind, WhyKind::Poison);
+        assert_eq!(why.kind, DeadLetterKind::Poison);
         assert!(why.error.contains(says), "{}", why.error);
     }
     running.stop().await;
@@ -260,7 +260,7 @@ async fn a_message_that_the_queue_does_not_carry_is_poison_and_no_handler_sees_i
         let why = bench.buried().await;
         assert_eq!(
             (why.kind, why.stage.as_str()),
-            (WhyKind::Poison, "refusing")
+            (DeadLetterKind::Poison, "refusing")
         );
         for named in [CANDIDATES.name(), message.key()] {
             assert!(why.error.contains(named), "{}", why.error);
@@ -279,7 +279,7 @@ async fn what_cannot_be_sent_now_gives_the_message_back_uncounted() {
         async move { Ok(Outcome::send(rejection(&message))) }
     });
     bench.send(candidate(JobId::draw(), 1)).await;
-    let gone = || BrokerError::Unavailable("gone".to_owned());
+    let gone = || BrokerError::unavailable("gone");
     bench
         .broker
         .fail_publishing([gone(), gone(), gone(), gone()]);
@@ -330,7 +330,7 @@ async fn what_no_queue_takes_is_this_programs_fault_and_poison() {
     let running = bench.start(vec![stage]).await;
 
     assert_eq!(bench.next().await, published("image.failed"));
-    assert_eq!(bench.buried().await.kind, WhyKind::Poison);
+    assert_eq!(bench.buried().await.kind, DeadLetterKind::Poison);
     running.stop().await;
 }
 
@@ -343,7 +343,7 @@ async fn nothing_is_buried_before_the_books_heard() {
     bench.send(candidate(JobId::draw(), 1)).await;
     bench
         .broker
-        .fail_publishing([BrokerError::Unavailable("gone".to_owned())]);
+        .fail_publishing([BrokerError::unavailable("gone")]);
     let running = bench.start(vec![stage]).await;
 
     assert_eq!(bench.next().await, Event::Released);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maskline_messages::{CandidateFound, JobId, Queue};
-use maskline_runtime::{Broker, Outcome};
+use maskline_runtime::{BrokerAdmin, Outcome};
 use tokio::sync::{Semaphore, mpsc::unbounded_channel};
 
 use crate::{

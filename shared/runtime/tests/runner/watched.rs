@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use maskline_messages::Queue;
 use maskline_runtime::{
     Broker, BrokerError, DeadLetter, DeadLetterId, Delivery, Envelope, Settle,
-    broker::{Consumer, Depth, Why},
+    broker::{BrokerAdmin, Consume, Consumer, DeadLetterReason, Depth, Publish},
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -21,7 +21,7 @@ pub enum Event {
     Published(String),
     Acked,
     Retried(Duration),
-    Buried(Why),
+    DeadLettered(DeadLetterReason),
     Released,
 }
 
@@ -55,7 +55,7 @@ impl Watched {
 }
 
 #[async_trait]
-impl Broker for Watched {
+impl Publish for Watched {
     fn system(&self) -> &'static str {
         self.inner.system()
     }
@@ -77,14 +77,20 @@ impl Broker for Watched {
         }
         Ok(())
     }
+}
 
+#[async_trait]
+impl Consume for Watched {
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError> {
         Ok(Box::new(WatchedConsumer {
             inner: self.inner.consume(queue, prefetch).await?,
             events: self.events.clone(),
         }))
     }
+}
 
+#[async_trait]
+impl BrokerAdmin for Watched {
     async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
         self.inner.depths().await
     }
@@ -93,8 +99,8 @@ impl Broker for Watched {
         self.inner.lengths().await
     }
 
-    async fn dead_letters(&self, most: usize) -> Result<Vec<DeadLetter>, BrokerError> {
-        self.inner.dead_letters(most).await
+    async fn dead_letters(&self, limit: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+        self.inner.dead_letters(limit).await
     }
 
     async fn replay(&self, ids: Option<&[DeadLetterId]>) -> Result<usize, BrokerError> {
@@ -104,7 +110,10 @@ impl Broker for Watched {
     async fn drop_dead_letters(&self, ids: Option<&[DeadLetterId]>) -> Result<usize, BrokerError> {
         self.inner.drop_dead_letters(ids).await
     }
+}
 
+#[async_trait]
+impl Broker for Watched {
     async fn ping(&self) -> Result<(), BrokerError> {
         self.inner.ping().await
     }
@@ -163,9 +172,9 @@ impl Settle for WatchedSettle {
         Self::report(&self.events, settled, Event::Retried(after))
     }
 
-    async fn dead_letter(self: Box<Self>, why: &Why) -> Result<(), BrokerError> {
-        let settled = self.inner.dead_letter(why).await;
-        Self::report(&self.events, settled, Event::Buried(why.clone()))
+    async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError> {
+        let settled = self.inner.dead_letter(reason).await;
+        Self::report(&self.events, settled, Event::DeadLettered(reason.clone()))
     }
 
     async fn release(self: Box<Self>) -> Result<(), BrokerError> {

@@ -1,5 +1,5 @@
-//! What is done with messages, in SQL. Everything here runs in a transaction of
-//! [`File`](super::file::File).
+//! What is done with messages, in SQL. The functions run on the connection of a
+//! [`File`](super::file::File), within its transactions.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,17 +7,22 @@ use std::{
 };
 
 use bytes::Bytes;
+use maskline_foundation::time::unix_millis;
 use maskline_messages::{Queue, topology::DEAD_LETTERS};
 use rusqlite::{Connection, OptionalExtension as _, Result, Row, ToSql, params, types::Type};
 use uuid::Uuid;
 
 use crate::broker::{
-    BrokerError, DeadLetter, DeadLetterId, Depth, Envelope, Why, WhyKind, unix_millis,
+    dead_letter::{DeadLetter, DeadLetterId, DeadLetterKind, DeadLetterReason},
+    envelope::Envelope,
+    roles::Depth,
 };
 
-/// A message that was taken.
+/// A message that a consumer has taken.
 pub struct Taken {
+    /// Its row.
     pub id: i64,
+    /// Counts the times that it was taken, so that an old taker can't settle it.
     pub claim: i64,
     pub envelope: Envelope,
     pub attempts: u32,
@@ -28,21 +33,22 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX >> 2)
 }
 
-/// All or, where one does not fit, none. A batch that is longer than `most` goes
-/// into an empty queue all the same: it would never fit.
+/// Puts all messages into their queues or, where one does not fit, none. Returns the queue
+/// that has no room, if there is one. A batch that is longer than `max_length` goes into an
+/// empty queue all the same, since it would never fit.
 pub fn put(
     connection: &Connection,
     routed: &[(Queue, Envelope)],
-    most: u64,
-) -> Result<std::result::Result<(), BrokerError>> {
+    max_length: u64,
+) -> Result<Option<Queue>> {
     let mut more: BTreeMap<Queue, u64> = BTreeMap::new();
     for (queue, _) in routed {
         *more.entry(*queue).or_default() += 1;
     }
     for (queue, more) in &more {
         let length = length(connection, *queue)?;
-        if length > 0 && length + more > most {
-            return Ok(Err(BrokerError::Full(queue.name().to_owned())));
+        if length > 0 && length + more > max_length {
+            return Ok(Some(*queue));
         }
     }
     let mut insert = connection.prepare_cached(
@@ -60,7 +66,7 @@ pub fn put(
     for (queue, more) in more {
         lengthen(connection, queue.name(), more as i64)?;
     }
-    Ok(Ok(()))
+    Ok(None)
 }
 
 fn length(connection: &Connection, queue: Queue) -> Result<u64> {
@@ -78,12 +84,13 @@ fn lengthen(connection: &Connection, queue: &str, by: i64) -> Result<()> {
     Ok(())
 }
 
-/// The oldest `most` messages that are free; without any, how long until the next.
+/// Takes the oldest `limit` messages that are free. If there are none, returns how long the
+/// next one that waits for its retry still waits.
 pub fn take(
     connection: &Connection,
     queue: Queue,
     owner: &str,
-    most: usize,
+    limit: usize,
 ) -> Result<(Vec<Taken>, Option<Duration>)> {
     let now = unix_millis();
     connection
@@ -93,7 +100,7 @@ pub fn take(
         "SELECT id, claim, key, headers, body, attempts, redelivered FROM messages
          WHERE queue = ?1 AND owner IS NULL AND due IS NULL ORDER BY id LIMIT ?2",
     )?;
-    let rows = select.query_map(params![queue.name(), most], |row| {
+    let rows = select.query_map(params![queue.name(), limit], |row| {
         Ok(Taken {
             id: row.get(0)?,
             claim: row.get::<_, i64>(1)? + 1,
@@ -140,7 +147,7 @@ fn from_json<T: serde::de::DeserializeOwned>(text: &str, column: usize) -> Resul
 
 const OURS: &str = "WHERE id = ?1 AND owner = ?2 AND claim = ?3";
 
-/// Whether it was still ours, as for all that settle.
+/// Forgets a message. Returns whether it was still ours, as all that settle do.
 pub fn ack(
     connection: &Connection,
     queue: Queue,
@@ -156,6 +163,7 @@ pub fn ack(
     Ok(ours)
 }
 
+/// Frees a message.
 pub fn release(connection: &Connection, owner: &str, id: i64, claim: i64) -> Result<bool> {
     let mut update = connection.prepare_cached(&format!(
         "UPDATE messages SET owner = NULL, redelivered = redelivered + 1 {OURS}"
@@ -163,6 +171,7 @@ pub fn release(connection: &Connection, owner: &str, id: i64, claim: i64) -> Res
     Ok(update.execute(params![id, owner, claim])? > 0)
 }
 
+/// Frees a message after a wait.
 pub fn retry(
     connection: &Connection,
     owner: &str,
@@ -179,29 +188,30 @@ pub fn retry(
     Ok(update.execute(params![id, owner, claim, error, due])? > 0)
 }
 
-pub fn bury(
+/// Moves a message to the dead letters.
+pub fn dead_letter(
     connection: &Connection,
     queue: Queue,
     owner: &str,
     id: i64,
     claim: i64,
-    why: &Why,
+    reason: &DeadLetterReason,
 ) -> Result<bool> {
     let mut insert = connection.prepare_cached(&format!(
         "INSERT INTO dead_letters
              (id, queue, key, headers, body, attempts, kind, stage, error, at)
          SELECT ?4, queue, key, headers, body, attempts + 1, ?5, ?6, ?7, ?8 FROM messages {OURS}"
     ))?;
-    let name = Uuid::now_v7().to_string();
-    let kind = json(&why.kind);
+    let dead_letter_id = Uuid::now_v7().to_string();
+    let kind = json(&reason.kind);
     insert.execute(params![
         id,
         owner,
         claim,
-        name,
+        dead_letter_id,
         kind,
-        why.stage,
-        why.error,
+        reason.stage,
+        reason.error,
         unix_millis()
     ])?;
     ack(connection, queue, owner, id, claim)
@@ -237,6 +247,7 @@ pub fn give_back(
     Ok(queues)
 }
 
+/// Counts the messages of each queue.
 pub fn depths(connection: &Connection) -> Result<BTreeMap<String, Depth>> {
     let mut depths: BTreeMap<String, Depth> = Queue::ALL
         .iter()
@@ -258,7 +269,7 @@ pub fn depths(connection: &Connection) -> Result<BTreeMap<String, Depth>> {
     Ok(depths)
 }
 
-/// Messages that can be taken now, by queue, and the dead letters.
+/// Counts the messages of each queue that can be taken now, and the dead letters.
 pub fn lengths(connection: &Connection) -> Result<BTreeMap<String, u64>> {
     let ready = depths(connection)?.into_iter();
     let mut lengths: BTreeMap<_, _> = ready.map(|(queue, depth)| (queue, depth.ready)).collect();
@@ -267,30 +278,31 @@ pub fn lengths(connection: &Connection) -> Result<BTreeMap<String, u64>> {
     Ok(lengths)
 }
 
-pub fn dead_letters(connection: &Connection, most: usize) -> Result<Vec<DeadLetter>> {
+/// The oldest `limit` dead letters.
+pub fn dead_letters(connection: &Connection, limit: usize) -> Result<Vec<DeadLetter>> {
     let mut select = connection.prepare_cached(
         "SELECT id, queue, key, headers, body, kind, stage, error, attempts, at
          FROM dead_letters ORDER BY id LIMIT ?1",
     )?;
-    let most = i64::try_from(most).unwrap_or(i64::MAX);
-    let letters = select.query_map([most], |row| {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let dead_letters = select.query_map([limit], |row| {
         let kind: String = row.get(5)?;
         Ok(DeadLetter {
             id: DeadLetterId(row.get(0)?),
             queue: row.get(1)?,
             envelope: envelope(row, 2)?,
-            kind: from_json::<WhyKind>(&kind, 5)?,
+            kind: from_json::<DeadLetterKind>(&kind, 5)?,
             stage: row.get(6)?,
             error: row.get(7)?,
             attempts: row.get(8)?,
             at: row.get(9)?,
         })
     })?;
-    letters.collect()
+    dead_letters.collect()
 }
 
-/// How many, and the queues that have more now. Replayed letters go in however
-/// long the queue is: they were in it before.
+/// Sends dead letters back to their queues. Returns how many, and the queues that have more
+/// now. They go in however long the queue is, since they were in it before.
 pub fn replay(
     connection: &Connection,
     ids: Option<&[DeadLetterId]>,
@@ -312,6 +324,7 @@ pub fn replay(
     Ok((replayed, queues))
 }
 
+/// Removes dead letters. Returns how many.
 pub fn drop_dead_letters(connection: &Connection, ids: Option<&[DeadLetterId]>) -> Result<usize> {
     let mut delete = connection.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?;
     let mut dropped = 0;

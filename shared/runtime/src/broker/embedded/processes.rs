@@ -1,8 +1,8 @@
 //! Which of the processes that share the queue are alive.
 //!
-//! Each holds a lock on a file of its own beside the queue. The system lets go of
-//! it whenever and however the process ends, so a file that can be locked by
-//! another belongs to the dead.
+//! Each process holds a lock on a file of its own beside the queue. The system releases
+//! the lock whenever and however the process ends. So a file that another process can
+//! lock belongs to a dead one.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -12,9 +12,9 @@ use std::{
 
 use uuid::Uuid;
 
-/// This process, alive as long as this value is.
+/// This process. It counts as alive until this value is dropped.
 pub struct Process {
-    /// Unique among all, restarts included.
+    /// Unique among all processes, earlier ones included.
     pub name: String,
     folder: PathBuf,
     _lock: File,
@@ -37,8 +37,7 @@ impl Process {
         })
     }
 
-    /// The names of those that died since somebody looked, each until
-    /// [`Process::bury`].
+    /// The names of the dead processes that nobody has [forgotten](Process::forget) yet.
     pub fn dead(&self) -> io::Result<Vec<String>> {
         let mut dead = vec![];
         for entry in fs::read_dir(&self.folder)? {
@@ -55,7 +54,7 @@ impl Process {
                     Err(TryLockError::WouldBlock) => {}
                     Err(TryLockError::Error(error)) => return Err(error),
                 },
-                // Buried by another just now.
+                // Another has just forgotten it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -64,7 +63,7 @@ impl Process {
     }
 
     /// Forgets a dead process, after all that it had in hand was given back.
-    pub fn bury(&self, name: &str) {
+    pub fn forget(&self, name: &str) {
         // Another may have been quicker.
         let _ = fs::remove_file(self.folder.join(name));
     }
@@ -92,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn who_died_is_seen_until_buried() {
+    fn who_died_is_seen_until_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let here = Process::enter(folder.path()).unwrap();
         // What a killed process leaves: its file, without its lock.
         File::create(folder.path().join("killed")).unwrap();
         assert_eq!(here.dead().unwrap(), ["killed"]);
-        here.bury("killed");
+        here.forget("killed");
         assert_eq!(here.dead().unwrap(), [] as [&str; 0]);
     }
 }

@@ -8,7 +8,7 @@ use std::{fmt, path::PathBuf};
 use lapin::uri::AMQPUri;
 use url::Url;
 
-use crate::broker::BrokerError;
+use crate::broker::error::BrokerError;
 
 /// Messages that a queue may hold, unless the address says otherwise.
 const MAX_LENGTH: i64 = 100_000;
@@ -22,38 +22,39 @@ const EXAMPLE: &str = "write amqp://USER:PASSWORD@HOST:PORT/VHOST, such as \
 /// Where the broker is.
 #[derive(Debug)]
 pub struct Address {
-    /// One at least. All have the same queues.
+    /// The nodes, at least one. All have the same queues.
     pub nodes: Vec<Node>,
     /// Messages that each queue may hold.
     pub max_length: i64,
     pub security: Security,
 }
 
-/// How the connection is kept from others.
+/// How the connection is protected.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Security {
-    /// Not at all.
+    /// It is not encrypted.
     Plain,
     Tls {
-        /// The PEM file of the authorities to trust; `None`: the usual ones.
+        /// The PEM file of the authorities to trust. `None` means the usual ones.
         authorities: Option<PathBuf>,
     },
 }
 
-/// A broker, or one of several that are one cluster. Shown without the credentials.
+/// A broker, or one node of a cluster. It is shown without the credentials.
 #[derive(Clone)]
 pub struct Node {
     pub uri: AMQPUri,
 }
 
 impl Address {
-    /// No error repeats the address: it holds a password.
+    /// Reads an address. No error repeats it, because it may hold a password.
     pub fn parse(address: &str) -> Result<Self, BrokerError> {
         let (scheme, rest) = address
             .split_once("://")
             .ok_or_else(|| misconfigured(format!("the broker's address has no ://: {EXAMPLE}")))?;
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // Else a password's end would be taken for a virtual host or an option, and shown.
+        // Otherwise the end of a password would be taken for a virtual host or an option, and
+        // shown.
         if rest.contains('@') {
             return Err(misconfigured(format!(
                 "the broker's address has an @ behind its first /, ? or #: write it as %40, and \
@@ -98,7 +99,7 @@ impl Node {
                  percent-encoded UTF-8: {EXAMPLE}"
             ))
         })?;
-        // AMQPUri takes an IPv6 address for none.
+        // AMQPUri does not know IPv6 addresses.
         let host = url.host_str().unwrap_or_default();
         uri.authority.host = host.trim_matches(['[', ']']).to_owned();
         if uri.vhost.is_empty() {
@@ -135,7 +136,7 @@ fn options(url: &Url) -> Result<(i64, Security), BrokerError> {
 }
 
 fn misconfigured(what: String) -> BrokerError {
-    BrokerError::Misconfigured(what)
+    BrokerError::misconfigured(what)
 }
 
 impl fmt::Display for Node {
@@ -167,7 +168,7 @@ mod tests {
 
     fn refusal(address: &str) -> String {
         match Address::parse(address) {
-            Err(BrokerError::Misconfigured(why)) => why,
+            Err(BrokerError::Misconfigured { problem, .. }) => problem,
             Err(other) => panic!("{other:?}"),
             Ok(address) => panic!("{address:?} was taken"),
         }
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_can_be_said() {
+    fn every_part_of_an_address_is_read() {
         let address = Address::parse("amqp://me:p%40ss@h:1/a%2fb?max_length=7").expect("it is one");
         assert_eq!(address.nodes[0].uri.authority.userinfo.password, "p@ss");
         assert_eq!(address.nodes[0].to_string(), "h:1, virtual host a/b");

@@ -22,21 +22,21 @@ use super::{
     session::Session,
     topology::{self, declare_queue},
 };
-use crate::broker::BrokerError;
+use crate::broker::error::BrokerError;
 
-/// The longest waits of the queues on the ladder: half a second, doubled again
-/// and again. The last takes all that is longer.
+/// The longest wait of the lowest queue on the ladder. That of each next one is twice as
+/// long, and the highest takes all that is longer.
 const SHORTEST: Duration = Duration::from_millis(500);
 const RUNGS: u32 = 14;
 
-/// Delay queues looked for at a time.
+/// Delay queues that are looked for at a time.
 const LOOKS: usize = 16;
 
 fn rungs() -> impl Iterator<Item = Duration> {
     (0..RUNGS).map(|rung| SHORTEST * 2_u32.pow(rung))
 }
 
-/// The lowest that takes the wait.
+/// The longest wait of the lowest queue that takes a message for `after`.
 fn rung(after: Duration) -> Duration {
     let longest = SHORTEST * 2_u32.pow(RUNGS - 1);
     rungs().find(|&rung| after <= rung).unwrap_or(longest)
@@ -46,7 +46,8 @@ fn name(queue: Queue, rung: Duration, max_length: i64) -> String {
     format!("{queue}.delay.{}.max.{max_length}", rung.as_millis())
 }
 
-/// The queue where a message of `queue` waits for `after`.
+/// The name of the queue where a message of `queue` waits for `after`. It is made if it is
+/// not there.
 pub async fn queue(
     session: &Session,
     queue: Queue,
@@ -63,7 +64,7 @@ pub async fn queue(
     Ok(name)
 }
 
-/// How many messages of `queue` wait. In a session [aside](Session::aside).
+/// How many messages of `queue` wait. To be asked in a session [aside](Session::aside).
 pub async fn waiting(session: &Session, queue: Queue) -> Result<u64, BrokerError> {
     let lengths: Vec<_> = stream::iter(rungs())
         .map(|rung| length(session, name(queue, rung, session.max_length)))
@@ -74,7 +75,8 @@ pub async fn waiting(session: &Session, queue: Queue) -> Result<u64, BrokerError
 }
 
 async fn length(session: &Session, name: String) -> Result<u64, BrokerError> {
-    // A channel of its own: asked for a queue that does not exist, RabbitMQ closes it.
+    // This takes a channel of its own, because RabbitMQ closes the channel on which it was
+    // asked for a queue that does not exist.
     let channel = session.channel().await?;
     let look = QueueDeclareOptions::durable().passive();
     let looking = async {

@@ -1,5 +1,5 @@
-//! Keeps a [`Session`] open: when one is lost, makes the next, with the cluster's
-//! next node where there are several.
+//! Keeps a [`Session`] open. When one is lost it opens the next, with the cluster's next
+//! node where there are several.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
     session::Session,
     transport::Transport,
 };
-use crate::broker::BrokerError;
+use crate::broker::error::BrokerError;
 
 /// How long a caller waits for a connection.
 pub const LINK_LIMIT: Duration = Duration::from_secs(10);
@@ -21,6 +21,7 @@ pub const LINK_LIMIT: Duration = Duration::from_secs(10);
 /// that services that lost the same broker don't come back all at once.
 pub const RECONNECT: Backoff = Backoff::doubling(0.1, 10.0);
 
+/// A connection that is repaired when it is lost.
 pub struct Link {
     state: watch::Receiver<State>,
     stop: CancellationToken,
@@ -29,9 +30,10 @@ pub struct Link {
 
 #[derive(Clone)]
 enum State {
+    /// There is a session.
     Up(Arc<Session>),
-    /// With the last error.
-    Down(String),
+    /// There is none, for this reason.
+    Down(BrokerError),
     Closed,
 }
 
@@ -40,15 +42,15 @@ impl Link {
     pub async fn open(address: Address) -> Result<Self, BrokerError> {
         let mut cluster = Cluster::at(address)?;
         let session = Arc::new(cluster.connect().await?);
-        let (tell, state) = watch::channel(State::Up(session.clone()));
+        let (sender, state) = watch::channel(State::Up(session.clone()));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        tasks.spawn(supervise(cluster, session, tell, stop.clone()));
+        tasks.spawn(supervise(cluster, session, sender, stop.clone()));
         tasks.close();
         Ok(Self { state, stop, tasks })
     }
 
-    /// The session, waited for if need be.
+    /// The session. Waits a while for one if there is none.
     pub async fn session(&self) -> Result<Arc<Session>, BrokerError> {
         let mut state = self.state.clone();
         let usable = |state: &State| match state {
@@ -68,14 +70,14 @@ impl Link {
     /// The session, if there is one now that the broker listens to.
     pub fn current(&self) -> Result<Arc<Session>, BrokerError> {
         match &*self.state.borrow() {
-            State::Up(session) if session.is_lost() => Err(BrokerError::Unavailable(
-                "the connection to RabbitMQ was just lost".to_owned(),
+            State::Up(session) if session.is_lost() => Err(BrokerError::unavailable(
+                "the connection to RabbitMQ was just lost",
             )),
-            State::Up(session) if session.is_blocked() => Err(BrokerError::Unavailable(
-                "RabbitMQ takes no messages now: its memory or disk is short".to_owned(),
+            State::Up(session) if session.is_blocked() => Err(BrokerError::unavailable(
+                "RabbitMQ takes no messages now: its memory or disk is short",
             )),
             State::Up(session) => Ok(session.clone()),
-            State::Down(error) => Err(BrokerError::Unavailable(error.clone())),
+            State::Down(error) => Err(error.clone()),
             State::Closed => Err(closed()),
         }
     }
@@ -103,7 +105,7 @@ impl Drop for Link {
 }
 
 fn closed() -> BrokerError {
-    BrokerError::Unavailable("the connection to RabbitMQ was closed".to_owned())
+    BrokerError::unavailable("the connection to RabbitMQ was closed")
 }
 
 /// The nodes that can be connected to, each in its turn.
@@ -114,12 +116,12 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Begins with any node: so replicas spread over all.
+    /// Begins with any node, so that replicas spread over all.
     fn at(address: Address) -> Result<Self, BrokerError> {
         let transport = match &address.security {
             Security::Plain => Transport::tcp(),
             Security::Tls { authorities } => Transport::tls(authorities.as_deref())
-                .map_err(|error| BrokerError::Misconfigured(error.to_string()))?,
+                .map_err(|error| BrokerError::misconfigured(error.to_string()))?,
         };
         let next = rand::random_range(0..address.nodes.len());
         Ok(Self {
@@ -129,63 +131,74 @@ impl Cluster {
         })
     }
 
-    /// A session with the first node that takes one, each asked once. What is wrong
-    /// with the address is wrong for all.
+    /// Opens a session with the first node that takes one. Each is asked once. An address
+    /// that is wrong is wrong for all.
     async fn connect(&mut self) -> Result<Session, BrokerError> {
         let mut failures = vec![];
         for _ in 0..self.address.nodes.len() {
             let node = &self.address.nodes[self.next];
             self.next = (self.next + 1) % self.address.nodes.len();
             match Session::open(node, &self.transport, self.address.max_length).await {
-                Err(BrokerError::Unavailable(why)) => failures.push(why),
+                Err(failure @ BrokerError::Unavailable { .. }) => failures.push(failure),
                 opened => return opened,
             }
         }
-        Err(BrokerError::Unavailable(failures.join("; ")))
+        Err(none_takes(failures))
     }
+}
+
+/// No node takes a session. That of a single node is told as it is.
+fn none_takes(mut failures: Vec<BrokerError>) -> BrokerError {
+    if failures.len() == 1 {
+        return failures.remove(0);
+    }
+    let problems: Vec<_> = failures.iter().map(BrokerError::problem).collect();
+    BrokerError::unavailable(problems.join("; "))
 }
 
 async fn supervise(
     mut cluster: Cluster,
     mut session: Arc<Session>,
-    tell: watch::Sender<State>,
+    sender: watch::Sender<State>,
     stop: CancellationToken,
 ) {
     loop {
-        let Some(reason) = stop.run_until_cancelled(session.lost()).await else {
+        let Some(loss) = stop.run_until_cancelled(session.lost()).await else {
             break;
         };
         let node = session.node();
+        let reason = format!("{loss:#}");
         tracing::warn!(
             node,
             reason,
             "the connection to RabbitMQ is lost: connecting again"
         );
-        tell.send_replace(State::Down(reason));
-        // It may hang, and nobody needs to wait.
+        sender.send_replace(State::Down(loss));
+        // Closing may hang, and nobody needs to wait for it.
         tokio::spawn(async move { session.close().await });
-        let reconnecting = stop.run_until_cancelled(reconnect(&mut cluster, &tell));
+        let reconnecting = stop.run_until_cancelled(reconnect(&mut cluster, &sender));
         let Some(connected) = reconnecting.await else {
-            tell.send_replace(State::Closed);
+            sender.send_replace(State::Closed);
             return;
         };
         tracing::info!(node = connected.node(), "connected to RabbitMQ again");
         session = connected;
-        tell.send_replace(State::Up(session.clone()));
+        sender.send_replace(State::Up(session.clone()));
     }
-    tell.send_replace(State::Closed);
+    sender.send_replace(State::Closed);
     session.close().await;
 }
 
-async fn reconnect(cluster: &mut Cluster, tell: &watch::Sender<State>) -> Arc<Session> {
+async fn reconnect(cluster: &mut Cluster, sender: &watch::Sender<State>) -> Arc<Session> {
     let mut backoff = RECONNECT;
     loop {
         backoff.wait().await;
         match cluster.connect().await {
             Ok(session) => return Arc::new(session),
             Err(error) => {
-                tracing::warn!(%error, "can't connect to RabbitMQ yet");
-                tell.send_replace(State::Down(error.to_string()));
+                let reason = format!("{error:#}");
+                tracing::warn!(reason, "can't connect to RabbitMQ yet");
+                sender.send_replace(State::Down(error));
             }
         }
     }

@@ -1,25 +1,21 @@
 //! One connection, from the handshake until the first thing that goes wrong.
 
 use std::{
-    collections::BTreeSet,
-    fmt, io,
-    path::Path,
-    pin::pin,
-    sync::{OnceLock, PoisonError},
-    time::Duration,
+    collections::BTreeSet, error::Error, io, path::Path, pin::pin, sync::OnceLock, time::Duration,
 };
 
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties, uri::AMQPUri};
+use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     address::Node,
+    channels::PublishingChannels,
     errors::explain,
-    publish::Publishers,
     topology,
     transport::{self, Transport},
 };
-use crate::{broker::BrokerError, telemetry};
+use crate::{broker::error::BrokerError, instance::instance};
 
 /// How long the network and the handshake may take, and then the declarations:
 /// new quorum queues need a moment each.
@@ -35,21 +31,22 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// How often a connection is looked at while nothing comes from it.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
-/// A connection with everything declared.
+/// A connection on which everything is declared.
 ///
 /// lapin's own recovery is not used: it was seen to hang. Whoever meets an error
 /// [loses](Self::lose) the whole session; the [link](super::link::Link) makes
 /// the next.
 pub struct Session {
     pub connection: Connection,
-    pub publishers: Publishers,
+    pub publishing: PublishingChannels,
     /// Messages that each queue may hold.
     pub max_length: i64,
     node: Node,
     transport: Transport,
-    delays: std::sync::Mutex<BTreeSet<String>>,
+    /// The queues of delayed messages that this session knows to exist.
+    delays: Mutex<BTreeSet<String>>,
     lost: CancellationToken,
-    reason: OnceLock<String>,
+    loss: OnceLock<BrokerError>,
 }
 
 impl Session {
@@ -59,11 +56,11 @@ impl Session {
         max_length: i64,
     ) -> Result<Self, BrokerError> {
         let late =
-            |what: &str| BrokerError::Unavailable(format!("RabbitMQ at {node} {what}: is it one?"));
+            |what: &str| BrokerError::unavailable(format!("RabbitMQ at {node} {what}: is it one?"));
         let connection = tokio::time::timeout(CONNECT_LIMIT, connect(node, transport))
             .await
             .map_err(|_| late("does not answer"))?
-            .map_err(|error| explain(&error, node))?;
+            .map_err(|error| explain(error, node))?;
         let declare = async {
             let channel = connection.create_channel().await?;
             topology::declare(&channel, max_length).await
@@ -71,16 +68,16 @@ impl Session {
         tokio::time::timeout(DECLARE_LIMIT, declare)
             .await
             .map_err(|_| late("does not declare its queues"))?
-            .map_err(|error| explain(&error, node))?;
+            .map_err(|error| explain(error, node))?;
         Ok(Self {
             connection,
-            publishers: Publishers::default(),
+            publishing: PublishingChannels::default(),
             max_length,
             node: node.clone(),
             transport: transport.clone(),
-            delays: std::sync::Mutex::default(),
+            delays: Mutex::default(),
             lost: CancellationToken::new(),
-            reason: OnceLock::new(),
+            loss: OnceLock::new(),
         })
     }
 
@@ -88,24 +85,25 @@ impl Session {
         self.answer(self.connection.create_channel()).await
     }
 
-    /// The node that it is with, for messages.
+    /// The node that it is connected to, for log lines.
     pub fn node(&self) -> String {
         self.node.to_string()
     }
 
     /// Host and port of the node.
     pub fn server(&self) -> (String, u16) {
-        let at = &self.node.uri.authority;
-        (at.host.clone(), at.port)
+        let authority = &self.node.uri.authority;
+        (authority.host.clone(), authority.port)
     }
 
-    /// Another session with the same node, for questions that close the channel on which
-    /// they are asked: lapin never uses the number of such a channel again, and has 2,047.
+    /// Opens another session with the same node, for questions that close the channel on
+    /// which they are asked. lapin never uses the number of such a channel again, and has
+    /// 2,047.
     pub async fn aside(&self) -> Result<Self, BrokerError> {
         Self::open(&self.node, &self.transport, self.max_length).await
     }
 
-    /// The broker's answer. Without one, or with an error, the session is lost.
+    /// Waits for the broker's answer. Without one, or with an error, the session is lost.
     pub async fn answer<T>(
         &self,
         asked: impl Future<Output = lapin::Result<T>>,
@@ -146,11 +144,14 @@ impl Session {
         self.lose(format!("no answer within {} s", ANSWER_LIMIT.as_secs()))
     }
 
-    /// Gives the whole connection up; all that is unsettled will be delivered again.
-    pub fn lose(&self, reason: impl fmt::Display) -> BrokerError {
-        let reason = self.reason.get_or_init(|| reason.to_string());
+    /// Gives the whole connection up. All that is unsettled will be delivered again. The first
+    /// cause is the one that everybody is told.
+    pub fn lose(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> BrokerError {
+        let loss = self.loss.get_or_init(|| {
+            BrokerError::unavailable("the connection to RabbitMQ is lost").caused_by(cause)
+        });
         self.lost.cancel();
-        BrokerError::Unavailable(format!("the connection to RabbitMQ is lost: {reason}"))
+        loss.clone()
     }
 
     pub fn is_lost(&self) -> bool {
@@ -158,14 +159,14 @@ impl Session {
     }
 
     /// Waits until the connection is of no more use. Returns why.
-    pub async fn lost(&self) -> String {
-        // Who uses it notices first. This is for a time when nobody does.
+    pub async fn lost(&self) -> BrokerError {
+        // Whoever uses the connection notices first. This is for a time when nobody does.
         let disconnected = async {
             let mut blocked = false;
             while self.connection.status().connected() {
                 if self.is_blocked() != blocked {
                     blocked = !blocked;
-                    self.tell_blocked(blocked);
+                    self.log_blocked(blocked);
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
@@ -176,10 +177,11 @@ impl Session {
                 self.lose("the broker closed the connection");
             }
         }
-        self.reason.get().cloned().unwrap_or_default()
+        let closed = || BrokerError::unavailable("the connection to RabbitMQ was closed");
+        self.loss.get().cloned().unwrap_or_else(closed)
     }
 
-    fn tell_blocked(&self, blocked: bool) {
+    fn log_blocked(&self, blocked: bool) {
         let node = self.node();
         match blocked {
             true => tracing::warn!(
@@ -206,15 +208,11 @@ impl Session {
 
     /// Whether this session knows that a queue of delayed messages exists.
     pub fn has_delay(&self, name: &str) -> bool {
-        self.delays().contains(name)
+        self.delays.lock().contains(name)
     }
 
     pub fn note_delay(&self, name: String) {
-        self.delays().insert(name);
-    }
-
-    fn delays(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.delays.lock().unwrap_or_else(PoisonError::into_inner)
+        self.delays.lock().insert(name);
     }
 }
 
@@ -223,7 +221,7 @@ async fn connect(node: &Node, transport: &Transport) -> lapin::Result<Connection
     Connection::connector(
         node.uri.clone(),
         transport::runtime(),
-        // A silent host would be waited for as long as the system does.
+        // Without a limit the system's own would apply to a silent host, which is minutes.
         async move |uri: AMQPUri, _| {
             let connecting = transport.connect(&uri.authority.host, uri.authority.port);
             let connected = tokio::time::timeout(CONNECT_LIMIT, connecting).await;
@@ -239,5 +237,5 @@ async fn connect(node: &Node, transport: &Transport) -> lapin::Result<Connection
 fn name() -> String {
     let program = std::env::args_os().next().unwrap_or_default();
     let program = Path::new(&program).file_stem().unwrap_or_default();
-    format!("{} {}", program.display(), telemetry::instance())
+    format!("{} {}", program.display(), instance())
 }

@@ -1,4 +1,4 @@
-//! Bytes to a broker and back: TCP, or TLS over it.
+//! Bytes to a broker and back, over TCP or over TLS.
 //!
 //! lapin takes a stream of any kind from a runtime whose reactor makes such. Ours
 //! makes both kinds; lapin's own TLS would bring a second set of libraries for it.
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
-/// A connected stream, whichever it is.
+/// A connected stream of either kind.
 pub type Stream = Compat<Box<dyn Bytes>>;
 
 pub trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -32,7 +32,7 @@ fn stream(bytes: impl Bytes + 'static) -> Stream {
     bytes.compat()
 }
 
-/// Makes streams.
+/// Connects to hosts, with or without TLS.
 #[derive(Clone)]
 pub struct Transport {
     tls: Option<TlsConnector>,
@@ -43,17 +43,17 @@ impl Transport {
         Self { tls: None }
     }
 
-    /// Trusts the authorities in the PEM file, or those of [`tls::client`].
+    /// TLS that trusts the authorities in the PEM file, or those of [`tls::client`].
     pub fn tls(authorities: Option<&Path>) -> Result<Self, TlsError> {
         Ok(Self {
             tls: Some(tls::client(authorities)?.into()),
         })
     }
 
-    /// Connected to the host, which has shown with TLS that it is this host.
+    /// Connects to the host. With TLS the host has shown that it is this one.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
         let tcp = TcpStream::connect((host, port)).await?;
-        // What waits for an answer must not wait for more to send.
+        // A request must not wait for more to send.
         tcp.set_nodelay(true)?;
         let Some(tls) = &self.tls else {
             return Ok(stream(tcp));
@@ -69,7 +69,7 @@ pub fn runtime() -> Runtime<RuntimeParts<Tokio, Streams>> {
     Runtime::new(RuntimeParts::new(tokio.clone(), Streams(tokio)))
 }
 
-/// tokio's reactor but for the type of its streams.
+/// tokio's reactor with another type of streams.
 #[derive(Clone, Debug)]
 pub struct Streams(Tokio);
 
@@ -77,7 +77,7 @@ impl Reactor for Streams {
     type TcpStream = Stream;
     type Sleep = <Tokio as Reactor>::Sleep;
 
-    /// Nobody asks for it: a connection's stream comes from [`Transport::connect`].
+    /// Nobody calls this, because a connection's stream comes from [`Transport::connect`].
     fn register<H: Read + Write + Send + 'static>(
         &self,
         _: H,

@@ -1,4 +1,4 @@
-//! Where one test's broker lives, and what all tests need.
+//! The broker of one test, and what all tests need.
 
 use std::{
     collections::BTreeSet,
@@ -17,14 +17,14 @@ use maskline_runtime::{
 };
 use uuid::Uuid;
 
-/// Where most tests send to, and the key that leads there.
+/// The queue that most tests send to, and the key that leads there.
 pub const QUEUE: Queue = Queue::ScraperCandidates;
 pub const KEY: &str = "candidate.found";
 
-/// Says to a test's child process that it is one, and where the broker is.
+/// Tells a test's child process that it is one, and where the broker is.
 pub const CHILD: &str = "MASKLINE_TEST_CHILD";
 
-/// Long enough for the slowest machine: reached only by what hangs.
+/// Long enough for the slowest machine. Only what hangs takes longer.
 const HANGS: Duration = Duration::from_secs(90);
 
 pub async fn within<T>(awaited: impl Future<Output = T>) -> T {
@@ -32,7 +32,7 @@ pub async fn within<T>(awaited: impl Future<Output = T>) -> T {
     result.expect("what is waited for does not come")
 }
 
-/// Looks until it is so: a broker's counts are of a moment ago.
+/// Looks until it finds what is expected, since a broker's counts are of a moment ago.
 pub async fn becomes<T: PartialEq + Debug>(expected: T, look: impl AsyncFn() -> T) {
     let mut looked = look().await;
     let start = Instant::now();
@@ -43,19 +43,19 @@ pub async fn becomes<T: PartialEq + Debug>(expected: T, look: impl AsyncFn() -> 
     }
 }
 
-/// Where one test's broker lives.
-pub struct Place {
+/// The broker of one test.
+pub struct Environment {
     pub url: String,
-    /// The module of the tests at such places.
+    /// The module of the tests in such environments.
     pub module: &'static str,
     _folder: Option<tempfile::TempDir>,
     management: Option<Management>,
 }
 
-/// Runs a test and removes its place, whatever comes of it.
-pub async fn run(place: Place, test: impl AsyncFnOnce(&Place)) {
-    let outcome = AssertUnwindSafe(test(&place)).catch_unwind().await;
-    if let Some(management) = &place.management {
+/// Runs a test and removes its environment, even if the test panics.
+pub async fn run(environment: Environment, test: impl AsyncFnOnce(&Environment)) {
+    let outcome = AssertUnwindSafe(test(&environment)).catch_unwind().await;
+    if let Some(management) = &environment.management {
         management.delete_vhost().await;
     }
     if let Err(panic) = outcome {
@@ -63,7 +63,7 @@ pub async fn run(place: Place, test: impl AsyncFnOnce(&Place)) {
     }
 }
 
-impl Place {
+impl Environment {
     pub fn embedded() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         Self {

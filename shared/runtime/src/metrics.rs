@@ -1,7 +1,9 @@
-//! What `/metrics` counts. One recorder serves all stages of the process.
+//! The metrics of `/metrics`. One recorder serves all stages of the process.
+//!
+//! Those of the process itself (memory, processor, files) come from `metrics-process`, under
+//! Prometheus' own names.
 
 mod lengths;
-mod process;
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -9,8 +11,9 @@ use maskline_messages::{Message, Queue};
 use metrics::{Counter, Gauge, Histogram, counter, describe_counter, describe_gauge};
 use metrics::{describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
 
-use crate::broker::WhyKind;
+use crate::broker::DeadLetterKind;
 
 pub use lengths::QueueLengths;
 
@@ -38,13 +41,14 @@ const HANDLING: [f64; 14] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0,
 ];
 
-/// Of [`WAITED`]: an idle stage takes a message at once, a full queue holds it for hours.
+/// Upper bounds in seconds of [`WAITED`]: an idle stage takes a message at once, a full queue
+/// holds it for hours.
 const WAITING: [f64; 12] = [
     0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0,
 ];
 
-/// Of [`WORK_SECONDS`]: a small dataset is frozen in a second, a network may train
-/// for a day.
+/// Upper bounds in seconds of [`WORK_SECONDS`]: a small dataset is frozen in a second, a
+/// network may train for a day.
 const WORKING: [f64; 10] = [
     0.1, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0, 7200.0, 28_800.0, 86_400.0,
 ];
@@ -52,11 +56,11 @@ const WORKING: [f64; 10] = [
 /// The process's metrics as Prometheus text.
 pub fn render() -> String {
     let recorder = recorder();
-    process::measure();
+    Collector::default().collect();
     recorder.render()
 }
 
-/// How often [`upkeep`] is due: samples wait in memory until then.
+/// How often [`upkeep`] is due. Samples wait in memory until then.
 pub const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// Folds the samples taken since the last time into the histograms, so that
@@ -84,7 +88,7 @@ fn recorder() -> &'static PrometheusHandle {
             tracing::warn!("another metrics recorder is installed: /metrics stays empty");
         }
         describe();
-        process::describe();
+        Collector::default().describe();
         gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         handle
     })
@@ -133,8 +137,8 @@ pub struct QueueMetrics {
 }
 
 impl QueueMetrics {
-    /// All start at zero, so that a rate can be taken from the first message on.
-    /// `concurrency`: how many messages may be handled at a time.
+    /// Makes the metrics of a queue, of which `concurrency` messages may be handled at a time.
+    /// All counters start at zero, so that a rate can be taken from the first message on.
     pub fn new(stage: &'static str, queue: Queue, concurrency: usize) -> Self {
         recorder();
         let labels = [("stage", stage), ("queue", queue.name())];
@@ -149,8 +153,8 @@ impl QueueMetrics {
             waited: histogram!(WAITED, &labels),
         };
         gauge!(CONCURRENCY, &labels).set(concurrency as f64);
-        for kind in [WhyKind::Poison, WhyKind::RetriesExhausted] {
-            metrics.dead(kind).increment(0);
+        for kind in [DeadLetterKind::Poison, DeadLetterKind::RetriesExhausted] {
+            metrics.dead_lettered(kind).increment(0);
         }
         for counter in [&metrics.handled, &metrics.retried, &metrics.released] {
             counter.increment(0);
@@ -159,9 +163,9 @@ impl QueueMetrics {
         metrics
     }
 
-    pub fn dead(&self, kind: WhyKind) -> Counter {
+    pub fn dead_lettered(&self, kind: DeadLetterKind) -> Counter {
         let (stage, queue) = (self.stage, self.queue.name());
-        counter!(DEAD, "stage" => stage, "queue" => queue, "kind" => kind_name(kind))
+        counter!(DEAD, "stage" => stage, "queue" => queue, "kind" => kind.name())
     }
 
     /// Counts those of a handled message's follow-ups that reject an image.
@@ -181,7 +185,7 @@ impl QueueMetrics {
 pub struct WorkerMetrics {
     pub done: Counter,
     pub failed: Counter,
-    /// Of work that was done.
+    /// Seconds that work took which was done.
     pub seconds: Histogram,
 }
 
@@ -199,14 +203,14 @@ impl WorkerMetrics {
     }
 }
 
-/// The metrics of the spans' way to the collector.
+/// The metrics of the spans that go to the collector.
 #[derive(Clone)]
 pub struct SpanMetrics {
     pub ended: Counter,
     pub exported: Counter,
-    /// There was no room to wait in.
+    /// Spans that were dropped because too many waited.
     pub queue_full: Counter,
-    /// The collector was away, or refused them.
+    /// Spans that were dropped because the collector was away, or refused them.
     pub export_failed: Counter,
 }
 
@@ -228,13 +232,5 @@ impl SpanMetrics {
             counter.increment(0);
         }
         metrics
-    }
-}
-
-/// As in metrics, spans and headers.
-pub fn kind_name(kind: WhyKind) -> &'static str {
-    match kind {
-        WhyKind::RetriesExhausted => "retries_exhausted",
-        WhyKind::Poison => "poison",
     }
 }

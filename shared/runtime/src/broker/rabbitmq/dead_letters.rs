@@ -9,42 +9,47 @@ use lapin::{
 };
 use maskline_messages::topology::DEAD_LETTERS;
 
-use super::{link::Link, publish::send, session::Session, wire::Received};
-use crate::broker::{BrokerError, DeadLetter, DeadLetterId};
+use super::{link::Link, publish::send, received::Received, session::Session};
+use crate::broker::{
+    dead_letter::{DeadLetter, DeadLetterId},
+    error::BrokerError,
+};
 
-/// Letters replayed or dropped together. Of the acknowledgements for a quorum
-/// queue RabbitMQ holds back those beyond 32, and a channel that is closed loses
-/// what was held back: the letter would lie there again.
+/// Dead letters that are replayed or dropped together. RabbitMQ holds back the
+/// acknowledgements for a quorum queue beyond 32, and a channel that is closed loses what
+/// was held back. Those dead letters would be there again.
 const TOGETHER: usize = 16;
 
+/// What is to become of a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
-    Replayed,
-    Dropped,
+pub enum Disposition {
+    Replay,
+    Drop,
 }
 
-/// The oldest `most`. They lie there again when this returns, whatever comes of it.
-pub async fn list(link: &Link, most: usize) -> Result<Vec<DeadLetter>, BrokerError> {
+/// The oldest `limit` dead letters. They are in their queue again when this returns, even
+/// with an error.
+pub async fn list(link: &Link, limit: usize) -> Result<Vec<DeadLetter>, BrokerError> {
     let session = link.session().await?;
     let mut reader = Reader::open(&session).await?;
-    let mut letters = vec![];
-    while letters.len() < most
-        && let Some((letter, _)) = reader.next().await?
+    let mut listed = vec![];
+    while listed.len() < limit
+        && let Some((message, _)) = reader.next().await?
     {
-        letters.push(letter.dead_letter());
+        listed.push(message.dead_letter());
     }
     reader.close().await?;
     // Those that were looked at before may come in another order.
-    letters.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
-    Ok(letters)
+    listed.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    Ok(listed)
 }
 
-/// Replays or drops the letters of these ids; `None` means all that are there
-/// now. Returns how many. A letter goes only after its replay is confirmed.
+/// Replays or drops the dead letters of these ids. `None` means all that are there now.
+/// Returns how many. A dead letter goes only after its replay is confirmed.
 pub async fn settle(
     link: &Link,
     ids: Option<&[DeadLetterId]>,
-    fate: Fate,
+    disposition: Disposition,
 ) -> Result<usize, BrokerError> {
     let session = link.session().await?;
     let mut reader = Reader::open(&session).await?;
@@ -58,17 +63,20 @@ pub async fn settle(
                 at_the_end = true;
                 break;
             }
-            let Some(letter) = reader.next().await? else {
+            let Some(taken) = reader.next().await? else {
                 at_the_end = true;
                 break;
             };
-            let id = letter.0.id();
+            let id = taken.0.id();
             if missing.as_mut().is_none_or(|missing| missing.remove(&id)) {
-                chosen.push(letter);
+                chosen.push(taken);
             }
         }
-        if fate == Fate::Replayed {
-            let outgoing = chosen.iter().map(|(letter, _)| letter.replay()).collect();
+        if disposition == Disposition::Replay {
+            let outgoing = chosen
+                .iter()
+                .map(|(message, _)| message.replayed())
+                .collect();
             if let Err(error) = send(link, outgoing).await {
                 reader.close().await?;
                 return Err(error);
@@ -87,13 +95,13 @@ pub async fn settle(
     Ok(settled)
 }
 
-/// Takes letters one by one and, when it is closed or dropped, gives back those
-/// that were not acknowledged.
+/// Takes dead letters one by one. When it is closed or dropped, those that were not
+/// acknowledged go back.
 struct Reader<'a> {
     session: &'a Session,
     channel: Channel,
-    /// Letters that were there at the first look and are not read yet. What is
-    /// buried meanwhile (a replayed one, perhaps) is for the next reader.
+    /// Dead letters that were there at the first look and are not read yet. What is
+    /// dead-lettered meanwhile (a replayed message, perhaps) is for the next reader.
     left: Option<u32>,
 }
 
@@ -118,12 +126,12 @@ impl<'a> Reader<'a> {
         };
         let behind = taken.message_count;
         self.left = Some(self.left.map_or(behind, |left| left - 1));
-        let letter = Received::new(
+        let message = Received::new(
             taken.routing_key.clone(),
             std::mem::take(&mut taken.properties),
             std::mem::take(&mut taken.data),
         );
-        Ok(Some((letter, taken)))
+        Ok(Some((message, taken)))
     }
 
     async fn close(self) -> Result<(), BrokerError> {
@@ -131,7 +139,7 @@ impl<'a> Reader<'a> {
             multiple: true,
             requeue: true,
         };
-        // The tag zero: all that are unsettled.
+        // The tag zero means all that are unsettled.
         self.session.answer(self.channel.basic_nack(0, all)).await?;
         let closing = self.channel.close(200, "OK".into());
         self.session.answer(closing).await

@@ -1,4 +1,4 @@
-//! Messages as AMQP carries them.
+//! Messages as they come from RabbitMQ.
 //!
 //! Beside the sender's own headers a message has ours (how often it was tried,
 //! why it failed) and the broker's. A consumer sees the sender's only.
@@ -10,129 +10,25 @@ use lapin::{
     BasicProperties,
     types::{AMQPValue, FieldTable, ShortString},
 };
+use maskline_foundation::{text::first_bytes, time::unix_millis};
 use maskline_messages::{
     Queue,
-    topology::{DEAD_LETTERS, EXCHANGE, headers},
+    topology::{DEAD_LETTERS, headers},
 };
 use uuid::Uuid;
 
-use crate::{
-    broker::{
-        BrokerError, DeadLetter, DeadLetterId, Envelope, Headers, MAX_BODY, Why, WhyKind,
-        rabbitmq::topology::DELIVERY_LIMIT, unix_millis,
-    },
-    counters::kind_name,
+use super::{
+    headers::{insert, is_senders, text},
+    outgoing::Outgoing,
+    topology::DELIVERY_LIMIT,
 };
-
-/// The most bytes of all headers: they must fit in one frame, which has 128 KiB.
-const MAX_HEADERS: usize = 64 * 1024;
+use crate::broker::{
+    dead_letter::{DeadLetter, DeadLetterId, DeadLetterKind, DeadLetterReason},
+    envelope::Envelope,
+};
 
 /// The most bytes of an error that stay with a message.
 const MAX_ERROR: usize = 16 * 1024;
-
-/// The most bytes of a routing key or a header's name, by the protocol.
-const MAX_NAME: usize = 255;
-
-const PERSISTENT: u8 = 2;
-
-/// The headers that we add to a sender's.
-const OURS: [&str; 7] = [
-    headers::ATTEMPTS,
-    headers::ERROR,
-    headers::ORIGINAL_QUEUE,
-    headers::ORIGINAL_KEY,
-    headers::KIND,
-    headers::STAGE,
-    headers::DEAD_AT,
-];
-
-/// Headers that RabbitMQ adds when it delivers again or dead-letters.
-const BROKERS: [&str; 5] = [
-    "x-death",
-    "x-first-death-",
-    "x-last-death-",
-    "x-delivery-count",
-    "x-acquired-count",
-];
-
-/// A message on its way to the broker.
-pub struct Outgoing {
-    pub exchange: &'static str,
-    pub key: String,
-    pub properties: BasicProperties,
-    pub body: Bytes,
-}
-
-impl Outgoing {
-    /// A sender's message, to whichever queue takes its key.
-    pub fn new(envelope: Envelope) -> Result<Self, BrokerError> {
-        let Envelope { key, headers, body } = envelope;
-        if body.len() > MAX_BODY {
-            return Err(BrokerError::TooLarge {
-                bytes: body.len(),
-                most: MAX_BODY,
-            });
-        }
-        if key.len() > MAX_NAME {
-            return Err(BrokerError::Unroutable(key));
-        }
-        let id = headers.get(headers::MESSAGE_ID).cloned();
-        Ok(Self {
-            exchange: EXCHANGE,
-            key,
-            properties: properties(table(headers)?, id),
-            body,
-        })
-    }
-
-    /// To the queue of that name.
-    fn to(queue: &str, headers: FieldTable, id: Option<String>, body: Bytes) -> Self {
-        Self {
-            // The default exchange.
-            exchange: "",
-            key: queue.to_owned(),
-            properties: properties(headers, id),
-            body,
-        }
-    }
-
-    /// The name of the queue that it is for, as far as this program knows.
-    pub fn queue(&self) -> &str {
-        match Queue::of_key(&self.key) {
-            Some(queue) if self.exchange == EXCHANGE => queue.name(),
-            _ => &self.key,
-        }
-    }
-}
-
-fn table(headers: Headers) -> Result<FieldTable, BrokerError> {
-    let bytes: usize = headers
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum();
-    if bytes > MAX_HEADERS {
-        let most = MAX_HEADERS;
-        return Err(BrokerError::TooLarge { bytes, most });
-    }
-    let mut table = FieldTable::default();
-    for (name, value) in headers {
-        let name = ShortString::try_new(name)
-            .map_err(|error| BrokerError::Misconfigured(format!("a header's name: {error}")))?;
-        table.insert(name, AMQPValue::LongString(value.into()));
-    }
-    Ok(table)
-}
-
-fn properties(headers: FieldTable, id: Option<String>) -> BasicProperties {
-    let properties = BasicProperties::default()
-        .with_content_type("application/json".into())
-        .with_delivery_mode(PERSISTENT)
-        .with_headers(headers);
-    match id.map(ShortString::try_new) {
-        Some(Ok(id)) => properties.with_message_id(id),
-        _ => properties,
-    }
-}
 
 /// A message as it came from a queue.
 pub struct Received {
@@ -150,7 +46,7 @@ impl Received {
         }
     }
 
-    /// As its sender made it. What a header's value can't be as text is left out.
+    /// The message as its sender made it. Headers whose values are no text are left out.
     pub fn envelope(&self) -> Envelope {
         let headers = self.headers().filter(|(name, _)| is_senders(name));
         let headers = headers
@@ -175,56 +71,60 @@ impl Received {
         count.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
-    /// The key that its sender gave it: on its way through another queue it gets
-    /// that queue's name for one.
+    /// The key that its sender gave it. On its way through another queue a message gets
+    /// that queue's name for a key.
     fn key(&self) -> String {
         let original = self.header(headers::ORIGINAL_KEY);
         let original = original.or_else(|| self.death()?.key);
         original.unwrap_or_else(|| self.routing_key.to_string())
     }
 
-    /// To `delayed`, from where it comes back to its queue after the wait.
-    pub fn retry(&self, delayed: &str, after: Duration, error: &str) -> Outgoing {
+    /// The message on its way to the queue `delayed`, from where it comes back to its own
+    /// queue after the wait.
+    pub fn retried(&self, delayed: &str, after: Duration, error: &str) -> Outgoing {
         let mut headers = self.senders_headers();
         insert(&mut headers, headers::ATTEMPTS, &self.tried().to_string());
         insert(&mut headers, headers::ORIGINAL_KEY, &self.key());
-        insert(&mut headers, headers::ERROR, shortened(error));
-        let mut outgoing = Outgoing::to(delayed, headers, self.message_id(), self.body.clone());
+        insert(&mut headers, headers::ERROR, first_bytes(error, MAX_ERROR));
+        let mut outgoing =
+            Outgoing::to_queue(delayed, headers, self.message_id(), self.body.clone());
         let wait = after.as_millis().to_string();
         outgoing.properties = outgoing.properties.with_expiration(wait.into());
         outgoing
     }
 
-    /// To the dead letters, under an id of its own.
-    pub fn bury(&self, queue: Queue, why: &Why) -> Outgoing {
+    /// The message on its way to the dead letters, under an id of its own.
+    pub fn dead_lettered(&self, queue: Queue, reason: &DeadLetterReason) -> Outgoing {
         let mut headers = self.senders_headers();
         insert(&mut headers, headers::ATTEMPTS, &self.tried().to_string());
         insert(&mut headers, headers::ORIGINAL_QUEUE, queue.name());
         insert(&mut headers, headers::ORIGINAL_KEY, &self.key());
-        insert(&mut headers, headers::ERROR, shortened(&why.error));
-        insert(&mut headers, headers::KIND, kind_name(why.kind));
-        insert(&mut headers, headers::STAGE, &why.stage);
+        insert(
+            &mut headers,
+            headers::ERROR,
+            first_bytes(&reason.error, MAX_ERROR),
+        );
+        insert(&mut headers, headers::KIND, reason.kind.name());
+        insert(&mut headers, headers::STAGE, &reason.stage);
         insert(&mut headers, headers::DEAD_AT, &unix_millis().to_string());
         let id = Uuid::now_v7().to_string();
-        Outgoing::to(DEAD_LETTERS, headers, Some(id), self.body.clone())
+        Outgoing::to_queue(DEAD_LETTERS, headers, Some(id), self.body.clone())
     }
 
-    /// Back to the queue that it came from, as its sender made it.
-    pub fn replay(&self) -> Outgoing {
-        Outgoing {
-            exchange: EXCHANGE,
-            key: self.key(),
-            properties: properties(self.senders_headers(), self.header(headers::MESSAGE_ID)),
-            body: self.body.clone(),
-        }
+    /// The message on its way back to the queue that it came from, as its sender made it.
+    pub fn replayed(&self) -> Outgoing {
+        let (headers, id) = (self.senders_headers(), self.header(headers::MESSAGE_ID));
+        Outgoing::to_exchange(self.key(), headers, id, self.body.clone())
     }
 
-    /// What lies in the dead letters: buried by us, or by RabbitMQ itself.
+    /// What it says as a dead letter, whether we made it one or RabbitMQ did.
     pub fn dead_letter(&self) -> DeadLetter {
         let death = self.death();
         let kind = match self.header(headers::KIND).as_deref() {
-            Some(kind) if kind == kind_name(WhyKind::RetriesExhausted) => WhyKind::RetriesExhausted,
-            _ => WhyKind::Poison,
+            Some(kind) if kind == DeadLetterKind::RetriesExhausted.name() => {
+                DeadLetterKind::RetriesExhausted
+            }
+            _ => DeadLetterKind::Poison,
         };
         let at = self.header(headers::DEAD_AT);
         let at = at.and_then(|text| text.parse().ok());
@@ -244,7 +144,7 @@ impl Received {
     }
 
     fn error(&self, death: Option<&Death>) -> String {
-        // An error beside a death is that of an earlier attempt.
+        // An error beside a death is that of an earlier attempt, unless we gave the message up.
         match (death, self.header(headers::ERROR)) {
             (_, Some(error)) if self.header(headers::KIND).is_some() => error,
             (Some(death), _) if death.reason == DELIVERY_LIMITED => format!(
@@ -256,8 +156,8 @@ impl Received {
         }
     }
 
-    /// What names it among the dead letters. Those that RabbitMQ buried have the
-    /// message's own id or, from another program, one made of what they carry.
+    /// What names it among the dead letters. One that RabbitMQ dead-lettered has the
+    /// message's own id. One of another program has an id that is made of what it carries.
     pub fn id(&self) -> DeadLetterId {
         DeadLetterId(self.message_id().unwrap_or_else(|| {
             let content = [self.key().as_bytes(), &self.body].join(&0);
@@ -283,7 +183,7 @@ impl Received {
         table.inner().get(name).and_then(text)
     }
 
-    /// With values of any type, as they came.
+    /// The sender's headers with values of any type, as they came.
     fn senders_headers(&self) -> FieldTable {
         let mut table = FieldTable::default();
         for (name, value) in self.headers().filter(|(name, _)| is_senders(name)) {
@@ -292,8 +192,7 @@ impl Received {
         table
     }
 
-    /// The latest of RabbitMQ's notes on why it moved the message that is not
-    /// about a wait being over.
+    /// Why RabbitMQ moved the message the last time, other than because a wait was over.
     fn death(&self) -> Option<Death> {
         let table = self.properties.headers().as_ref()?;
         let deaths = table.inner().get("x-death")?.as_array()?.as_slice();
@@ -304,9 +203,10 @@ impl Received {
     }
 }
 
+/// The reason that RabbitMQ gives for a message that was delivered too often.
 const DELIVERY_LIMITED: &str = "delivery_limit";
 
-/// Of RabbitMQ's `x-death` header.
+/// An entry of RabbitMQ's `x-death` header: why it moved the message once.
 struct Death {
     reason: String,
     queue: Option<String>,
@@ -329,47 +229,12 @@ impl Death {
     }
 }
 
-fn is_senders(name: &str) -> bool {
-    !OURS.contains(&name) && !BROKERS.iter().any(|prefix| name.starts_with(prefix))
-}
-
-fn insert(headers: &mut FieldTable, name: &str, value: &str) {
-    headers.insert(name.into(), AMQPValue::LongString(value.into()));
-}
-
-/// A header's value as text, where it has one.
-fn text(value: &AMQPValue) -> Option<String> {
-    Some(match value {
-        AMQPValue::LongString(text) => text.to_string(),
-        AMQPValue::ShortString(text) => text.to_string(),
-        AMQPValue::Boolean(value) => value.to_string(),
-        AMQPValue::ShortShortInt(number) => number.to_string(),
-        AMQPValue::ShortShortUInt(number) => number.to_string(),
-        AMQPValue::ShortInt(number) => number.to_string(),
-        AMQPValue::ShortUInt(number) => number.to_string(),
-        AMQPValue::LongInt(number) => number.to_string(),
-        AMQPValue::LongUInt(number) => number.to_string(),
-        AMQPValue::LongLongInt(number) => number.to_string(),
-        AMQPValue::Timestamp(seconds) => seconds.to_string(),
-        AMQPValue::Float(number) => number.to_string(),
-        AMQPValue::Double(number) => number.to_string(),
-        AMQPValue::DecimalValue(_)
-        | AMQPValue::FieldArray(_)
-        | AMQPValue::FieldTable(_)
-        | AMQPValue::ByteArray(_)
-        | AMQPValue::Void => return None,
-    })
-}
-
-fn shortened(error: &str) -> &str {
-    &error[..error.floor_char_boundary(MAX_ERROR)]
-}
-
 #[cfg(test)]
 mod tests {
     use lapin::types::{ByteArray, FieldArray};
 
     use super::*;
+    use crate::broker::envelope::Headers;
 
     fn received(headers: &[(&str, AMQPValue)]) -> Received {
         let mut table = FieldTable::default();
@@ -416,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rabbitmq_buried_is_poison_of_its_last_queue() {
+    fn what_rabbitmq_dead_lettered_is_poison_of_its_last_queue() {
         let death = |queue: &str, reason: &str| {
             let mut death = FieldTable::default();
             let keys = FieldArray::from(vec![long("image.fetched")]);
@@ -437,7 +302,7 @@ mod tests {
         .dead_letter();
         assert_eq!(letter.queue, "validator.images");
         assert_eq!(letter.envelope.key, "image.fetched");
-        assert_eq!(letter.kind, WhyKind::Poison);
+        assert_eq!(letter.kind, DeadLetterKind::Poison);
         assert_eq!(letter.at, 5000);
         assert!(letter.error.contains("never settled"), "{}", letter.error);
     }
@@ -452,7 +317,21 @@ mod tests {
     #[test]
     fn a_long_error_is_cut_between_characters() {
         let error = "é".repeat(MAX_ERROR);
-        assert!(shortened(&error).len() <= MAX_ERROR);
-        assert_eq!(shortened("short"), "short");
+        let retried = received(&[]).retried("q", Duration::from_secs(1), &error);
+        let table = retried.properties.headers().as_ref().expect("it has some");
+        let kept = table
+            .inner()
+            .get(headers::ERROR)
+            .and_then(text)
+            .expect("text");
+        assert!(
+            kept.len() <= MAX_ERROR && error.starts_with(&kept),
+            "cut in a character"
+        );
+        assert_eq!(
+            kept.len(),
+            MAX_ERROR,
+            "MAX_ERROR is even, as is each character"
+        );
     }
 }

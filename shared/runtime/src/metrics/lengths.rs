@@ -1,4 +1,5 @@
-//! How long the queues are that the process takes from, asked when somebody reads.
+//! How long the queues are that the process takes from. The broker is asked whenever
+//! somebody reads the metrics.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -6,20 +7,20 @@ use maskline_messages::{Queue, topology::DEAD_LETTERS};
 use metrics::gauge;
 
 use super::QUEUED;
-use crate::broker::Broker;
+use crate::broker::BrokerAdmin;
 
-/// A broker that takes longer is not waited for.
+/// The wait for the broker's answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
 /// The queues of the process's stages, and the dead letters.
 #[derive(Clone)]
 pub struct QueueLengths {
-    broker: Arc<dyn Broker>,
+    broker: Arc<dyn BrokerAdmin>,
     queues: BTreeSet<&'static str>,
 }
 
 impl QueueLengths {
-    pub fn new(broker: Arc<dyn Broker>, queues: impl IntoIterator<Item = Queue>) -> Self {
+    pub fn new(broker: Arc<dyn BrokerAdmin>, queues: impl IntoIterator<Item = Queue>) -> Self {
         let queues = queues.into_iter().map(Queue::name);
         Self {
             broker,
@@ -27,7 +28,8 @@ impl QueueLengths {
         }
     }
 
-    /// Asks the broker. What it doesn't say now is no number, rather than the last.
+    /// Asks the broker. A length that it does not tell now becomes NaN, rather than staying at
+    /// the last number.
     pub async fn measure(&self) {
         let asked = tokio::time::timeout(LIMIT, self.broker.lengths()).await;
         let lengths = asked.ok().and_then(Result::ok).unwrap_or_default();

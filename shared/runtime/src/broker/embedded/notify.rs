@@ -1,8 +1,8 @@
-//! Wakes consumers, in this process and the others, when a queue has something.
+//! Notifies consumers, in this process and the others, when a queue has something.
 //!
 //! Each queue has an empty file beside the database. Whoever publishes changes
 //! the file's time of change, and the kernel tells all processes that watch the
-//! folder: nobody looks in vain.
+//! folder. So nobody looks in vain.
 
 use std::{
     collections::BTreeMap,
@@ -17,29 +17,31 @@ use maskline_messages::Queue;
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-pub struct Wake {
-    bells: Arc<Bells>,
+/// Notifies, and is notified by the other processes.
+pub struct Notifier {
+    notices: Arc<Notices>,
     files: BTreeMap<Queue, File>,
-    // Watches as long as it lives; none where the system has no watches left.
+    // It watches as long as it lives. There is none where the system has no watches left.
     _watcher: Option<notify::RecommendedWatcher>,
 }
 
-struct Bells(BTreeMap<Queue, Arc<Notify>>);
+/// What the consumers of this process wait for.
+struct Notices(BTreeMap<Queue, Arc<Notify>>);
 
-impl Bells {
-    fn ring(&self, queue: Queue) {
+impl Notices {
+    fn notify(&self, queue: Queue) {
         self.0[&queue].notify_waiters();
     }
 
-    fn ring_all(&self) {
-        self.0.values().for_each(|bell| bell.notify_waiters());
+    fn notify_all(&self) {
+        self.0.values().for_each(|notice| notice.notify_waiters());
     }
 
-    fn heard(&self, event: notify::Result<notify::Event>) {
+    fn changed(&self, event: notify::Result<notify::Event>) {
         match event {
-            // A lost event could be any.
-            Err(_) => self.ring_all(),
-            Ok(event) if event.need_rescan() => self.ring_all(),
+            // A lost event could be about any queue.
+            Err(_) => self.notify_all(),
+            Ok(event) if event.need_rescan() => self.notify_all(),
             Ok(event) if matches!(event.kind, EventKind::Modify(_)) => {
                 let names = event
                     .paths
@@ -47,14 +49,14 @@ impl Bells {
                     .filter_map(|path| path.file_name()?.to_str());
                 names
                     .filter_map(|name| name.parse().ok())
-                    .for_each(|queue| self.ring(queue));
+                    .for_each(|queue| self.notify(queue));
             }
             Ok(_) => {}
         }
     }
 }
 
-impl Wake {
+impl Notifier {
     /// `folder` is the same for all processes that share the queue.
     pub fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
@@ -67,33 +69,34 @@ impl Wake {
             .into_iter()
             .map(file)
             .collect::<io::Result<_>>()?;
-        let bells = Queue::ALL.into_iter().map(|queue| (queue, Arc::default()));
-        let bells = Arc::new(Bells(bells.collect()));
-        let watcher = watch(folder, bells.clone()).inspect_err(|error| {
+        let notices = Queue::ALL.into_iter().map(|queue| (queue, Arc::default()));
+        let notices = Arc::new(Notices(notices.collect()));
+        let watcher = watch(folder, notices.clone()).inspect_err(|error| {
             tracing::warn!(%error, "other processes' messages are seen only every second: \
                 raise fs.inotify.max_user_instances");
         });
         Ok(Self {
-            bells,
+            notices,
             files,
             _watcher: watcher.ok(),
         })
     }
 
-    /// Tells everybody that `queue` has something.
-    pub fn ring(&self, queue: Queue) {
-        self.bells.ring(queue);
-        // Should it fail, the others look by themselves within a second.
+    /// Notifies everybody who waits for messages of `queue`.
+    pub fn notify(&self, queue: Queue) {
+        self.notices.notify(queue);
+        // If this fails, the others look by themselves within a second.
         let _ = self.files[&queue].set_modified(SystemTime::now());
     }
 
-    pub fn bell(&self, queue: Queue) -> Arc<Notify> {
-        self.bells.0[&queue].clone()
+    /// What a consumer of `queue` waits for.
+    pub fn notice(&self, queue: Queue) -> Arc<Notify> {
+        self.notices.0[&queue].clone()
     }
 }
 
-fn watch(folder: &Path, bells: Arc<Bells>) -> notify::Result<notify::RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event| bells.heard(event))?;
+fn watch(folder: &Path, notices: Arc<Notices>) -> notify::Result<notify::RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event| notices.changed(event))?;
     watcher.watch(folder, RecursiveMode::NonRecursive)?;
     Ok(watcher)
 }

@@ -9,7 +9,7 @@ mod export;
 mod logs;
 mod spans;
 
-use std::{env, sync::OnceLock};
+use std::env;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
@@ -18,36 +18,31 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer, Registry, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
 };
-use uuid::Uuid;
 
-pub use spans::{JOB_ID, current_trace_id, current_traceparent, given_up, in_span_from, span_from};
+use crate::instance::instance;
+pub use maskline_foundation::telemetry_names::attribute::JOB_ID;
 pub(crate) use spans::{Processing, Sending};
+pub use spans::{current_trace_id, current_traceparent, given_up, in_span_from, span_from};
 
-/// Who speaks, and how loud.
+/// The name of the process in traces, and which log lines it writes.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `service.name`, unless `OTEL_SERVICE_NAME` says another.
     pub service: String,
-    /// The least level of our own log lines where `RUST_LOG` says nothing:
-    /// `info` for a service, `warn` for a command that a person types.
+    /// The level of our own log lines where `RUST_LOG` says nothing: `info` for a service,
+    /// `warn` for a command that a person types.
     pub default_level: &'static str,
 }
 
-/// This process, unique among all: `service.instance.id`, and the owner of leases.
-pub fn instance() -> &'static str {
-    static INSTANCE: OnceLock<String> = OnceLock::new();
-    INSTANCE.get_or_init(|| Uuid::new_v4().to_string())
-}
-
-/// The running telemetry. To be [`shut down`](Self::shutdown) at the end, or the last
-/// spans are lost.
+/// The running telemetry. Without a [`shutdown`](Self::shutdown) at the end the last spans
+/// are lost.
 #[must_use]
 pub struct Telemetry {
     provider: SdkTracerProvider,
 }
 
 impl Telemetry {
-    /// Starts logs and traces for the whole process. Within a tokio runtime,
+    /// Starts logs and traces for the whole process. To be called within a tokio runtime,
     /// which the gRPC exporter works on.
     pub fn start(settings: &Settings) -> anyhow::Result<Self> {
         let provider = provider(&settings.service)?;

@@ -16,10 +16,14 @@ use super::{
     delays,
     link::{Link, RECONNECT},
     publish::send,
+    received::Received,
     session::Session,
-    wire::Received,
 };
-use crate::broker::{BrokerError, Consumer, Delivery, Settle, Why};
+use crate::broker::{
+    dead_letter::DeadLetterReason,
+    delivery::{Consumer, Delivery, Settle},
+    error::BrokerError,
+};
 
 const REQUEUE: BasicNackOptions = BasicNackOptions {
     multiple: false,
@@ -31,32 +35,32 @@ pub struct Subscription {
     link: Arc<Link>,
     queue: Queue,
     prefetch: u16,
-    intake: Option<Intake>,
+    consumer: Option<ChannelConsumer>,
     backoff: Backoff,
     closed: bool,
 }
 
-/// A consumer on one connection.
-struct Intake {
-    line: Arc<Line>,
+/// A consumer on one channel of one connection.
+struct ChannelConsumer {
+    source: Arc<DeliveryChannel>,
     deliveries: lapin::Consumer,
 }
 
-/// The channel that deliveries came on, and must be settled on. Closed with the
-/// last of them.
-struct Line {
+/// The channel that deliveries came on, and must be settled on. It is closed when the last
+/// of them is gone.
+struct DeliveryChannel {
     session: Arc<Session>,
     channel: Channel,
 }
 
 impl Subscription {
     pub async fn open(link: Arc<Link>, queue: Queue, prefetch: u16) -> Result<Self, BrokerError> {
-        let intake = Intake::open(&link, queue, prefetch).await?;
+        let consumer = ChannelConsumer::open(&link, queue, prefetch).await?;
         Ok(Self {
             link,
             queue,
             prefetch,
-            intake: Some(intake),
+            consumer: Some(consumer),
             backoff: RECONNECT,
             closed: false,
         })
@@ -64,19 +68,24 @@ impl Subscription {
 
     /// The next delivery on this connection.
     async fn take(&mut self) -> Result<Delivery, BrokerError> {
-        if self.intake.is_none() {
-            let intake = Intake::open(&self.link, self.queue, self.prefetch).await?;
-            self.intake = Some(intake);
+        if self.consumer.is_none() {
+            let consumer = ChannelConsumer::open(&self.link, self.queue, self.prefetch).await?;
+            self.consumer = Some(consumer);
         }
-        let intake = self.intake.as_mut().expect("just made");
-        let lost = match intake.deliveries.next().await {
+        let consumer = self.consumer.as_mut().expect("just made");
+        let lost = match consumer.deliveries.next().await {
             Some(Ok(delivery)) => {
-                return Ok(in_hand(delivery, self.queue, &self.link, &intake.line));
+                return Ok(self::delivery(
+                    delivery,
+                    self.queue,
+                    &self.link,
+                    &consumer.source,
+                ));
             }
-            Some(Err(error)) => intake.line.session.lose(error),
-            None => intake.line.session.lose("RabbitMQ ended a consumer"),
+            Some(Err(error)) => consumer.source.session.lose(error),
+            None => consumer.source.session.lose("RabbitMQ ended a consumer"),
         };
-        self.intake = None;
+        self.consumer = None;
         Err(lost)
     }
 }
@@ -98,7 +107,8 @@ impl Consumer for Subscription {
                 }
                 Err(error) => {
                     let wait = self.backoff.next_wait();
-                    tracing::debug!(%error, queue = %self.queue, ?wait, "consuming again");
+                    let error = format!("{error:#}");
+                    tracing::debug!(error, queue = %self.queue, ?wait, "consuming again");
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}
                         () = link.closed() => break,
@@ -111,27 +121,27 @@ impl Consumer for Subscription {
 
     async fn close(&mut self) {
         self.closed = true;
-        if let Some(intake) = self.intake.take() {
-            intake.close().await;
+        if let Some(consumer) = self.consumer.take() {
+            consumer.close().await;
         }
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        // Without a runtime the connection has ended, too.
-        if let (Some(intake), Ok(runtime)) = (self.intake.take(), Handle::try_current()) {
-            runtime.spawn(intake.close());
+        // Without a runtime the connection has ended as well.
+        if let (Some(consumer), Ok(runtime)) = (self.consumer.take(), Handle::try_current()) {
+            runtime.spawn(consumer.close());
         }
     }
 }
 
-impl Intake {
+impl ChannelConsumer {
     async fn open(link: &Link, queue: Queue, prefetch: u16) -> Result<Self, BrokerError> {
         let session = link.session().await?;
         let channel = session.channel().await?;
         let opening = async {
-            // Zero would be without a bound.
+            // Zero would mean no bound.
             let prefetch = prefetch.max(1);
             channel
                 .basic_qos(prefetch, BasicQosOptions::default())
@@ -142,13 +152,13 @@ impl Intake {
                 .await
         };
         let deliveries = session.answer(opening).await?;
-        let line = Arc::new(Line { session, channel });
-        Ok(Self { line, deliveries })
+        let source = Arc::new(DeliveryChannel { session, channel });
+        Ok(Self { source, deliveries })
     }
 
-    /// Takes no more, and gives back what came and was not asked for.
+    /// Takes no more, and gives back what was delivered and not asked for.
     async fn close(mut self) {
-        let Line { session, channel } = &*self.line;
+        let DeliveryChannel { session, channel } = &*self.source;
         let cancel = channel.basic_cancel(self.deliveries.tag(), BasicCancelOptions::default());
         let cancelled = session.answer(cancel).await;
         let mut unasked = vec![];
@@ -161,11 +171,12 @@ impl Intake {
     }
 }
 
-fn in_hand(
+/// A message in hand, as the runner takes it.
+fn delivery(
     delivery: lapin::message::Delivery,
     queue: Queue,
     link: &Arc<Link>,
-    line: &Arc<Line>,
+    source: &Arc<DeliveryChannel>,
 ) -> Delivery {
     let message = Received::new(delivery.routing_key, delivery.properties, delivery.data);
     Delivery {
@@ -178,7 +189,7 @@ fn in_hand(
             acker: delivery.acker,
             queue,
             link: link.clone(),
-            line: line.clone(),
+            source: source.clone(),
         }),
     }
 }
@@ -189,24 +200,24 @@ struct Claim {
     acker: Acker,
     queue: Queue,
     link: Arc<Link>,
-    line: Arc<Line>,
+    source: Arc<DeliveryChannel>,
 }
 
 impl Claim {
-    /// RabbitMQ does not confirm it: should the connection end in this moment,
-    /// the message comes again although this was `Ok`.
+    /// Settles the message. RabbitMQ does not confirm that: if the connection ends in this
+    /// moment, the message comes again although this was `Ok`.
     async fn settle(
         &self,
         settling: impl Future<Output = lapin::Result<bool>>,
     ) -> Result<(), BrokerError> {
-        match self.line.session.answer(settling).await {
+        match self.source.session.answer(settling).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(BrokerError::Stale),
         }
     }
 
     fn check_ours(&self) -> Result<(), BrokerError> {
-        if self.acker.usable() && !self.line.session.is_lost() {
+        if self.acker.usable() && !self.source.session.is_lost() {
             Ok(())
         } else {
             Err(BrokerError::Stale)
@@ -221,7 +232,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // Asked at the first poll; the answer is of no interest.
+        // The first poll asks for it. Nobody needs the answer.
         if self.acker.usable() {
             let _ = self.acker.nack(REQUEUE).now_or_never();
         }
@@ -234,18 +245,18 @@ impl Settle for Claim {
         self.forget().await
     }
 
-    /// Published where it waits, then acknowledged: in between it is there twice,
-    /// never not at all. Where no room is to wait it is held until there is: given
-    /// back, it would be handled again at once.
+    /// The message is published where it waits, and then acknowledged. In between it is there
+    /// twice, but never not at all. While there is no room where it would wait, this holds the
+    /// delivery: if it were given back, it would be handled again at once.
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
-        // RabbitMQ takes a wait of nothing for one that is over before it began.
+        // RabbitMQ drops a message with a wait of zero, as if the wait had been over before.
         let after = after.max(Duration::from_millis(1));
         let mut backoff = RECONNECT;
         loop {
             self.check_ours()?;
             let session = self.link.session().await?;
             let delayed = delays::queue(&session, self.queue, after).await?;
-            let outgoing = self.message.retry(&delayed, after, error);
+            let outgoing = self.message.retried(&delayed, after, error);
             match send(&self.link, vec![outgoing]).await {
                 Err(BrokerError::Full(_)) => backoff.wait().await,
                 sent => {
@@ -257,9 +268,9 @@ impl Settle for Claim {
         self.forget().await
     }
 
-    async fn dead_letter(self: Box<Self>, why: &Why) -> Result<(), BrokerError> {
+    async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError> {
         self.check_ours()?;
-        let outgoing = self.message.bury(self.queue, why);
+        let outgoing = self.message.dead_lettered(self.queue, reason);
         send(&self.link, vec![outgoing]).await?;
         self.forget().await
     }

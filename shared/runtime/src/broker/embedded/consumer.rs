@@ -1,0 +1,244 @@
+//! Consuming from the file, and settling what was taken.
+
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use maskline_messages::Queue;
+use tokio::sync::Notify;
+
+use super::{
+    messages::{self, Taken},
+    shared::Shared,
+};
+use crate::broker::{
+    dead_letter::DeadLetterReason,
+    delivery::{Consumer, Delivery, Settle},
+    error::BrokerError,
+};
+
+/// A waiting consumer looks by itself this often, in case the kernel has no watches left.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Messages taken from the file at a time.
+const TAKE: usize = 64;
+
+/// A consumer.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    /// Told when the queue has something.
+    notice: Arc<Notify>,
+    queue: Queue,
+    prefetch: usize,
+    in_hand: Arc<InHand>,
+    /// Taken from the file and not yet asked for.
+    taken: VecDeque<Delivery>,
+    closed: bool,
+}
+
+/// How many deliveries of one consumer are unsettled.
+#[derive(Default)]
+struct InHand {
+    count: AtomicUsize,
+    fewer: Notify,
+}
+
+#[async_trait]
+impl Consumer for Subscription {
+    async fn next(&mut self) -> Option<Delivery> {
+        loop {
+            // This comes first, since what was taken went back when the broker was closed.
+            if self.closed || self.shared.is_closed() {
+                return None;
+            }
+            if let Some(delivery) = self.taken.pop_front() {
+                return Some(delivery);
+            }
+            self.take_or_wait().await;
+        }
+    }
+
+    async fn close(&mut self) {
+        self.closed = true;
+        // Each goes back to the queue as it is dropped.
+        self.taken.clear();
+    }
+}
+
+impl Subscription {
+    pub fn new(shared: Arc<Shared>, queue: Queue, prefetch: u16) -> Self {
+        Self {
+            notice: shared.notifier.notice(queue),
+            shared,
+            queue,
+            prefetch: usize::from(prefetch.max(1)),
+            in_hand: Arc::default(),
+            taken: VecDeque::new(),
+            closed: false,
+        }
+    }
+
+    /// Takes what there is, or waits for a reason to look again.
+    async fn take_or_wait(&mut self) {
+        let in_hand = self.in_hand.clone();
+        // Listening before looking: what happens in between is not missed.
+        let notice = self.notice.clone();
+        let (mut notified, mut fewer) = (pin!(notice.notified()), pin!(in_hand.fewer.notified()));
+        notified.as_mut().enable();
+        fewer.as_mut().enable();
+        let room = self
+            .prefetch
+            .saturating_sub(in_hand.count.load(Ordering::SeqCst));
+        if room == 0 {
+            fewer.await;
+            return;
+        }
+        let again = match self.take(room.min(TAKE)).await {
+            Ok(_) if !self.taken.is_empty() => return,
+            Ok(next_due) => next_due.unwrap_or(LOOK_EVERY).min(LOOK_EVERY),
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, queue = self.queue.name(), "can't take messages");
+                LOOK_EVERY
+            }
+        };
+        tokio::select! {
+            () = notified => {}
+            () = tokio::time::sleep(again) => {}
+        }
+    }
+
+    /// Takes at most `limit` messages. Returns how long the next message that waits for its
+    /// retry still waits.
+    async fn take(&mut self, limit: usize) -> Result<Option<Duration>, BrokerError> {
+        let (queue, owner) = (self.queue, self.shared.process.name.clone());
+        let (shared, in_hand) = (self.shared.clone(), self.in_hand.clone());
+        let (taken, next_due) = self
+            .shared
+            .file
+            .write(move |connection| {
+                let (rows, next_due) = messages::take(connection, queue, &owner, limit)?;
+                // Made here, so that they go back if nobody waits for them any more.
+                let delivery = |taken| delivery(taken, queue, &shared, &in_hand);
+                let taken: Vec<Delivery> = rows.into_iter().map(delivery).collect();
+                Ok((taken, next_due))
+            })
+            .await?;
+        self.taken.extend(taken);
+        Ok(next_due)
+    }
+}
+
+fn delivery(taken: Taken, queue: Queue, shared: &Arc<Shared>, in_hand: &Arc<InHand>) -> Delivery {
+    in_hand.count.fetch_add(1, Ordering::SeqCst);
+    Delivery {
+        queue,
+        envelope: taken.envelope,
+        attempts: taken.attempts,
+        redelivered: taken.redelivered,
+        settle: Box::new(Claim {
+            id: taken.id,
+            claim: taken.claim,
+            queue,
+            shared: shared.clone(),
+            in_hand: in_hand.clone(),
+            settled: false,
+        }),
+    }
+}
+
+/// A message in hand.
+struct Claim {
+    id: i64,
+    claim: i64,
+    queue: Queue,
+    shared: Arc<Shared>,
+    in_hand: Arc<InHand>,
+    settled: bool,
+}
+
+impl Claim {
+    /// Settles it in the file; `work` returns whether it was still ours.
+    async fn settle(
+        mut self: Box<Self>,
+        work: impl FnOnce(&rusqlite::Connection, &str, i64, i64) -> rusqlite::Result<bool>
+        + Send
+        + 'static,
+    ) -> Result<(), BrokerError> {
+        let (id, claim, owner) = (self.id, self.claim, self.shared.process.name.clone());
+        let ours = self
+            .shared
+            .file
+            .write(move |connection| work(connection, &owner, id, claim))
+            .await?;
+        // Only now: if this was cut off or failed, the drop gives the message back. If it was
+        // settled after all, giving it back changes nothing.
+        self.settled = true;
+        if ours {
+            Ok(())
+        } else {
+            Err(BrokerError::Stale)
+        }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.in_hand.count.fetch_sub(1, Ordering::SeqCst);
+        self.in_hand.fewer.notify_waiters();
+        if self.settled {
+            return;
+        }
+        let (id, claim, shared, queue) = (self.id, self.claim, self.shared.clone(), self.queue);
+        self.shared.file.write_soon(move |connection| {
+            if messages::release(connection, &shared.process.name, id, claim)? {
+                shared.notifier.notify(queue);
+            }
+            Ok(())
+        });
+    }
+}
+
+#[async_trait]
+impl Settle for Claim {
+    async fn ack(self: Box<Self>) -> Result<(), BrokerError> {
+        let queue = self.queue;
+        self.settle(move |connection, owner, id, claim| {
+            messages::ack(connection, queue, owner, id, claim)
+        })
+        .await
+    }
+
+    async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
+        let (error, shared, queue) = (error.to_owned(), self.shared.clone(), self.queue);
+        self.settle(move |connection, owner, id, claim| {
+            messages::retry(connection, owner, id, claim, after, &error)
+        })
+        .await?;
+        // Consumers that wait must learn how long it is until this message is due.
+        shared.notifier.notify(queue);
+        Ok(())
+    }
+
+    async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError> {
+        let (reason, queue) = (reason.clone(), self.queue);
+        self.settle(move |connection, owner, id, claim| {
+            messages::dead_letter(connection, queue, owner, id, claim, &reason)
+        })
+        .await
+    }
+
+    async fn release(self: Box<Self>) -> Result<(), BrokerError> {
+        let (shared, queue) = (self.shared.clone(), self.queue);
+        self.settle(messages::release).await?;
+        shared.notifier.notify(queue);
+        Ok(())
+    }
+}

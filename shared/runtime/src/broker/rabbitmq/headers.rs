@@ -1,0 +1,58 @@
+//! The headers of AMQP messages: whose they are, and what they say as text.
+
+use lapin::types::{AMQPValue, FieldTable};
+use maskline_messages::topology::headers;
+
+/// The headers that we add to a sender's.
+const OURS: [&str; 7] = [
+    headers::ATTEMPTS,
+    headers::ERROR,
+    headers::ORIGINAL_QUEUE,
+    headers::ORIGINAL_KEY,
+    headers::KIND,
+    headers::STAGE,
+    headers::DEAD_AT,
+];
+
+/// How the headers begin that RabbitMQ adds when it delivers again or dead-letters.
+const BROKERS: [&str; 5] = [
+    "x-death",
+    "x-first-death-",
+    "x-last-death-",
+    "x-delivery-count",
+    "x-acquired-count",
+];
+
+/// Whether a header came from the sender of the message, and not from us or RabbitMQ.
+pub fn is_senders(name: &str) -> bool {
+    !OURS.contains(&name) && !BROKERS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Adds a header of text.
+pub fn insert(headers: &mut FieldTable, name: &str, value: &str) {
+    headers.insert(name.into(), AMQPValue::LongString(value.into()));
+}
+
+/// A header's value as text, where it has one.
+pub fn text(value: &AMQPValue) -> Option<String> {
+    Some(match value {
+        AMQPValue::LongString(text) => text.to_string(),
+        AMQPValue::ShortString(text) => text.to_string(),
+        AMQPValue::Boolean(value) => value.to_string(),
+        AMQPValue::ShortShortInt(number) => number.to_string(),
+        AMQPValue::ShortShortUInt(number) => number.to_string(),
+        AMQPValue::ShortInt(number) => number.to_string(),
+        AMQPValue::ShortUInt(number) => number.to_string(),
+        AMQPValue::LongInt(number) => number.to_string(),
+        AMQPValue::LongUInt(number) => number.to_string(),
+        AMQPValue::LongLongInt(number) => number.to_string(),
+        AMQPValue::Timestamp(seconds) => seconds.to_string(),
+        AMQPValue::Float(number) => number.to_string(),
+        AMQPValue::Double(number) => number.to_string(),
+        AMQPValue::DecimalValue(_)
+        | AMQPValue::FieldArray(_)
+        | AMQPValue::FieldTable(_)
+        | AMQPValue::ByteArray(_)
+        | AMQPValue::Void => return None,
+    })
+}
