@@ -12,7 +12,7 @@ use crate::pictures::{self, blank, blurred, cut_short, face, jpeg, mirrored, png
 /// The side of the drawn pictures, in pixels.
 const SIDE: u32 = 120;
 
-/// One environment where an image is said to be.
+/// One address at which a source promises an image.
 #[derive(Debug, Clone)]
 pub struct Entry {
     /// A relative path whose folder is named after the class.

@@ -159,6 +159,10 @@ fn text(log: &Mutex<String>) -> String {
     log.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+/// Every service once. All are needed: the messages for a service that is missing stay in
+/// its queue.
+pub const SERVICES: [&str; 5] = ["scraper", "validator", "labeler", "storer", "trainer"];
+
 /// Several services.
 pub struct Pipeline(Vec<Process>);
 

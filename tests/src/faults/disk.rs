@@ -8,9 +8,10 @@ use tempfile::TempDir;
 use super::{
     checks::check_and_remove,
     job_under_test::{JobUnderTest, until},
-    replicas::{ONE_OF_EACH, Replicas},
+    replicas::Replicas,
     trial::Trial,
 };
+use crate::process::SERVICES;
 
 /// The size of the disk, which is several times that of a job's objects.
 const SIZE: &str = "512m";
@@ -28,7 +29,7 @@ pub async fn full(trial: &mut Trial) {
             Err(why) => return trial.skip(why),
         };
         environment.keep_objects_in(&disk.folder.path().join("objects"));
-        let replicas = Replicas::start(&environment, &ONE_OF_EACH).await;
+        let replicas = Replicas::start(&environment, &SERVICES).await;
         let job = JobUnderTest::enqueue(trial, environment, replicas).await;
         trial.random_pause(0.0..1.0).await;
         let in_flight = job.in_flight().await;

@@ -8,10 +8,6 @@ use maskline_test_support::{
 
 use crate::process::Process;
 
-/// Every service once. All are needed: the messages for a service that is missing stay in
-/// its queue.
-pub const ONE_OF_EACH: [&str; 5] = ["scraper", "validator", "labeler", "storer", "trainer"];
-
 /// Every service twice.
 pub const TWO_OF_EACH: [&str; 10] = [
     "scraper",

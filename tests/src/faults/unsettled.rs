@@ -16,9 +16,10 @@ use super::{
     checks::check_and_remove,
     frame_filter::{FrameFilter, Withheld},
     job_under_test::JobUnderTest,
-    replicas::{ONE_OF_EACH, Replicas},
+    replicas::Replicas,
     trial::Trial,
 };
+use crate::process::SERVICES;
 
 /// A service, and the frame before which it is killed.
 type Kill = (&'static str, Withheld);
@@ -69,7 +70,7 @@ pub async fn at_every_hop(trial: &mut Trial) {
 async fn one_job(trial: &mut Trial, kills: &[Kill]) {
     let environment = Environment::servers().await;
     let is_killed = |service: &str| kills.iter().any(|(killed, _)| *killed == service);
-    let others = ONE_OF_EACH.into_iter();
+    let others = SERVICES.into_iter();
     let others: Vec<&str> = others.filter(|service| !is_killed(service)).collect();
     let mut replicas = Replicas::start(&environment, &others).await;
     let mut filters = vec![];

@@ -12,7 +12,7 @@ use super::{
     memory::memory,
     report::Report,
 };
-use crate::{faults::replicas::ONE_OF_EACH, process::Process};
+use crate::process::{Process, SERVICES};
 
 /// After this many candidates every service has all the memory that it will ever need.
 const WARM: u64 = 10_000;
@@ -30,7 +30,7 @@ const LOG_EVERY: u32 = 30;
 pub async fn run(report: &mut Report, count: u64) {
     let environment = Environment::servers().await;
     let services = join_all(
-        ONE_OF_EACH
+        SERVICES
             .iter()
             .map(|name| Process::start(&environment, name)),
     )

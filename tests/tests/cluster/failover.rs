@@ -7,14 +7,12 @@ use maskline_test_support::wait::within;
 use maskline_tests::{
     collection::{Collection, counts_of},
     dataset::FrozenDataset,
-    process::Process,
+    process::{Process, SERVICES},
     site::{Behaviour, Site},
 };
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Node, at_work};
-
-const SERVICES: [&str; 5] = ["scraper", "validator", "labeler", "storer", "trainer"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_survives_the_node_that_leads_its_queues() {

@@ -10,8 +10,9 @@ use maskline_tests::{
         checks::{broker_problems, find_problems},
         expected::Expected,
         job_under_test::{JobUnderTest, until},
-        replicas::{ONE_OF_EACH, Replicas},
+        replicas::Replicas,
     },
+    process::SERVICES,
     site::{Behaviour, Site},
 };
 
@@ -58,7 +59,7 @@ async fn every_difference_from_the_undisturbed_run_is_found_and_nothing_else() {
 /// A job that has ended undisturbed.
 async fn undisturbed(expected: Expected) -> JobUnderTest {
     let environment = Environment::embedded();
-    let replicas = Replicas::start(&environment, &ONE_OF_EACH).await;
+    let replicas = Replicas::start(&environment, &SERVICES).await;
     let site = Site::serve(&expected.collection, Behaviour::default()).await;
     let job = JobUnderTest::enqueue_site(expected.into(), site, environment, replicas, &[]).await;
     assert!(until(async || job.is_over().await && job.is_quiet().await).await);

@@ -12,7 +12,7 @@ use maskline_test_support::{
 use maskline_tests::{
     collection::{Collection, EndState, class},
     pictures::{face, jpeg},
-    process::Pipeline,
+    process::{Pipeline, SERVICES},
     site::{Behaviour, Site},
 };
 use serde_json::{Value, json};
@@ -50,8 +50,7 @@ async fn the_traces_of_a_job_and_its_images_are_whole_and_show_what_happened() {
     let queue = Queue::ValidatorImages;
     let poison = publish::raw_in_new_trace(&*broker, queue, publish::UNREADABLE).await;
     broker.close().await;
-    let stages = [&Pipeline::STAGES[..], &["trainer"]].concat();
-    let pipeline = Pipeline::start(&environment, &stages).await;
+    let pipeline = Pipeline::start(&environment, &SERVICES).await;
     let list = site.list();
     let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
     let training = ["--train", "mobilenet_v3_small", "--pixels", "32"];

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use maskline_test_support::{collector::Collector, environment::Environment};
 use maskline_tests::{
     collection::{Collection, EndState, class},
-    process::Pipeline,
+    process::{Pipeline, SERVICES},
     site::{Behaviour, Site},
 };
 use serde_json::Value;
@@ -37,8 +37,7 @@ async fn served_after_a_job() -> Metrics {
     let site = Site::serve(&collection, Behaviour::default()).await;
     let collector = Collector::start().await;
     environment.trace_to(&collector);
-    let stages = [&Pipeline::STAGES[..], &["trainer"]].concat();
-    let pipeline = Pipeline::start(&environment, &stages).await;
+    let pipeline = Pipeline::start(&environment, &SERVICES).await;
     let list = site.list();
     let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
     environment.json(&args).await;
