@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::trace::v1::TracesData;
+use opentelemetry_proto::tonic::trace::v1::ResourceSpans;
 use serde::Deserialize;
 use tokio::time::Instant;
 
@@ -20,7 +20,15 @@ pub struct Jaeger {
 /// What `/api/v3/traces/ID` answers.
 #[derive(Deserialize)]
 struct Answer {
-    result: TracesData,
+    result: Traces,
+}
+
+/// OTLP's `TracesData`. The type of `opentelemetry-proto` can't be read where it is empty.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Traces {
+    #[serde(default)]
+    resource_spans: Vec<ResourceSpans>,
 }
 
 impl Jaeger {

@@ -78,8 +78,8 @@ async fn stops_during_an_alarm(cluster: &Cluster, scraper: &mut Process) {
     let list = site.list();
     let args = ["urls", &list, "--label-from", "column"];
     cluster.enqueue(&args).await;
-    let in_hand = async { while scraper.metric("maskline_messages_in_flight").await < 2.0 {} };
-    within("images in hand", in_hand).await;
+    let in_flight = async { while scraper.metric("maskline_messages_in_flight").await < 2.0 {} };
+    within("images in flight", in_flight).await;
     cluster.raise_alarm_at(LOW).await;
     site.release_held();
     within("the scraper to be blocked", blocked(scraper)).await;
