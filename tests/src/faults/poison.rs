@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use maskline_messages::{
-    DatasetId, JobId, Message, Queue, SourceExpanded, TrainingRequested, TrainingSettings,
+    DatasetId, JobId, Message, Queue, SCHEMA, SourceExpanded, TrainingRequested, TrainingSettings,
 };
 use maskline_test_support::{environment::Environment, publish};
 use serde_json::{Value, json};
@@ -20,32 +20,32 @@ struct Poison {
     what: &'static str,
     body: Vec<u8>,
     /// A part of the error that the dead letter must have.
-    error: &'static str,
+    error: String,
 }
 
 fn poisons(queue: Queue) -> [Poison; 4] {
-    let later = json!({ "schema": 2, "type": "image_found" });
-    let unknown = json!({ "schema": 1, "type": "image_dreamt" });
+    let later = json!({ "schema": SCHEMA + 1, "type": "image_found" });
+    let unknown = json!({ "schema": SCHEMA, "type": "image_dreamt" });
     [
         Poison {
             what: "no JSON",
             body: publish::UNREADABLE.to_vec(),
-            error: "can't be read",
+            error: "can't be read".to_owned(),
         },
         Poison {
             what: "another schema",
             body: later.to_string().into(),
-            error: "speaks schema 2",
+            error: format!("speaks schema {}", SCHEMA + 1),
         },
         Poison {
             what: "an unknown type",
             body: unknown.to_string().into(),
-            error: "can't be read",
+            error: "can't be read".to_owned(),
         },
         Poison {
             what: "another queue's message",
             body: misdirected(queue).to_json(),
-            error: "has no use for",
+            error: "has no use for".to_owned(),
         },
     ]
 }
@@ -105,7 +105,7 @@ async fn dead_letters(job: &JobUnderTest) -> Vec<Value> {
 /// Finds the body that the dead letter has, compares the two, and removes it from `sent`.
 fn check_letter(
     letter: &Value,
-    sent: &mut BTreeMap<String, (Queue, &'static str)>,
+    sent: &mut BTreeMap<String, (Queue, String)>,
 ) -> Result<(), String> {
     let traceparent = letter["trace"].as_str().ok_or("it has no trace")?;
     let trace = traceparent.split('-').nth(1).unwrap_or_default();
@@ -117,7 +117,7 @@ fn check_letter(
         return Err("its kind is not poison".to_owned());
     }
     let found = letter["error"].as_str().unwrap_or_default();
-    match found.contains(error) {
+    match found.contains(&error) {
         true => Ok(()),
         false => Err(format!("its error does not contain {error:?}")),
     }
