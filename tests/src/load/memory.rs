@@ -1,18 +1,17 @@
-//! What a process takes, as Linux counts it.
+//! The memory of a process, as Linux counts it.
 
 use std::fs;
 
 use crate::process::Process;
 
-/// Megabytes of a process in memory.
+/// The resident memory of a process in megabytes, which are 10⁶ bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Memory {
     pub now: f64,
-    /// The most since it began.
+    /// The largest value since the process started.
     pub peak: f64,
 }
 
-/// Megabytes are 10⁶ bytes.
 pub fn memory(process: &Process) -> Memory {
     let path = format!("/proc/{}/status", process.id());
     let status = fs::read_to_string(path).expect("the process runs, on Linux");

@@ -1,4 +1,4 @@
-//! What a person types: `maskline …`.
+//! Runs of the command `maskline`, with the addresses of a test's environment.
 
 use std::process::Stdio;
 
@@ -6,24 +6,24 @@ use maskline_messages::JobId;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::{inherited, place::Place, program, within};
+use crate::{environment::Environment, program, wait::within};
 
-/// How a command ended.
+/// What a command printed, and whether it succeeded.
 #[derive(Debug)]
-pub struct Ended {
-    pub well: bool,
-    pub out: String,
-    pub err: String,
+pub struct Output {
+    pub success: bool,
+    pub stdout: String,
+    pub stderr: String,
 }
 
-impl Place {
-    /// Runs `maskline ARGS…` with variables that go before the place's own.
-    pub async fn run(&self, args: &[&str], variables: &[(String, String)]) -> Ended {
-        let run = Command::new(program("maskline"))
+impl Environment {
+    /// Runs `maskline ARGS…`. `variables` go before the environment's own.
+    pub async fn run(&self, args: &[&str], variables: &[(String, String)]) -> Output {
+        let run = Command::new(program::path("maskline"))
             .args(args)
             .env_clear()
-            .envs(inherited())
-            .envs(self.environment())
+            .envs(program::inherited())
+            .envs(self.variables())
             .envs(variables.iter().cloned())
             .current_dir(self.folder())
             .stdin(Stdio::null())
@@ -31,30 +31,31 @@ impl Place {
             .output();
         let what = format!("maskline {}", args.join(" "));
         let output = within(&what, run).await.expect("the command starts");
-        Ended {
-            well: output.status.success(),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
+        Output {
+            success: output.status.success(),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
         }
     }
 
-    /// Runs `maskline ARGS…`, which must succeed, and returns what it printed.
+    /// Runs `maskline ARGS…`, which must succeed. Returns what it printed.
     pub async fn maskline(&self, args: &[&str]) -> String {
         self.maskline_with(args, &[]).await
     }
 
     async fn maskline_with(&self, args: &[&str], variables: &[(String, String)]) -> String {
-        let Ended { well, out, err } = self.run(args, variables).await;
-        assert!(well, "maskline {} failed:\n{out}{err}", args.join(" "));
-        out
+        let output = self.run(args, variables).await;
+        assert!(output.success, "maskline {}: {output:#?}", args.join(" "));
+        output.stdout
     }
 
-    /// The same with `--json`: the objects that it printed, one a line.
+    /// Runs `maskline ARGS… --json`, which must succeed. Returns the objects that it
+    /// printed, one per line.
     pub async fn json(&self, args: &[&str]) -> Vec<Value> {
         self.json_with(args, &[]).await
     }
 
-    /// The same with variables that go before the place's own.
+    /// Like [`json`](Self::json), with variables that go before the environment's own.
     pub async fn json_with(&self, args: &[&str], variables: &[(String, String)]) -> Vec<Value> {
         let json = [args, &["--json"]].concat();
         let out = self.maskline_with(&json, variables).await;
@@ -63,14 +64,14 @@ impl Place {
         parsed.unwrap_or_else(|error| panic!("{args:?}: {error} in:\n{out}"))
     }
 
-    /// `maskline enqueue ARGS…`: the job's id.
+    /// Runs `maskline enqueue ARGS…`. Returns the job's id.
     pub async fn enqueue(&self, args: &[&str]) -> JobId {
         let printed = self.json(&[&["enqueue"], args].concat()).await;
         let id = printed[0]["id"].as_str().expect("it prints the job's id");
         id.parse().expect("a job id")
     }
 
-    /// The job as `maskline status` shows it when it has ended.
+    /// Waits until the job has ended. Returns the job as `maskline status` shows it then.
     pub async fn ended(&self, job: JobId) -> Value {
         let args = ["status", &job.to_string(), "--watch"];
         self.json(&args).await.pop().expect("it prints the job")

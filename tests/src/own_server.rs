@@ -1,4 +1,4 @@
-//! Servers of a test's own, which it may break.
+//! Servers that belong to one test, which may break them.
 
 use std::{
     collections::BTreeMap,
@@ -9,21 +9,22 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use url::Url;
 
-/// What a script of `tests/servers` started. Ended with it.
-pub struct Started {
+/// A server that a script of `tests/servers` started. It is stopped when it is dropped.
+pub struct OwnServer {
     folder: TempDir,
     files: PathBuf,
-    told: BTreeMap<String, String>,
+    /// The addresses and other variables that the script wrote.
+    variables: BTreeMap<String, String>,
 }
 
-impl Started {
-    /// By `tests/servers/NAME/start`. Panics with what the script says where that fails.
-    pub async fn new(name: &str) -> Self {
+impl OwnServer {
+    /// Runs `tests/servers/NAME/start`. Panics with the script's own words where it fails.
+    pub async fn start(name: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let files = folder.path().join(name);
         std::fs::create_dir(&files).expect("a temporary folder takes folders");
         let mut start = Command::new(scripts().join(name).join("start"));
-        // Else it would only name the one that there is.
+        // With these variables the script would name the present server and start none.
         for given in ["MASKLINE_TEST_RABBITMQ", "MASKLINE_TEST_RABBITMQ_HTTP"] {
             start.env_remove(given);
         }
@@ -31,14 +32,14 @@ impl Started {
         let mut started = Self {
             folder,
             files,
-            told: BTreeMap::new(),
+            variables: BTreeMap::new(),
         };
         if !output.status.success() {
             let why = String::from_utf8_lossy(&output.stderr);
             panic!("{name} does not start: {}", why.trim());
         }
         let lines = read(&started.files.join("env"));
-        started.told = lines
+        started.variables = lines
             .lines()
             .filter_map(|line| {
                 let (name, value) = line.split_once('=')?;
@@ -48,25 +49,25 @@ impl Started {
         started
     }
 
-    /// Where its files are.
+    /// The folder of its files.
     pub fn files(&self) -> &Path {
         &self.files
     }
 
-    /// What the script says of it under a variable's name.
-    pub fn told(&self, variable: &str) -> &str {
-        let told = self.told.get(variable);
-        told.unwrap_or_else(|| panic!("the script says no {variable}"))
+    /// The value of a variable that the script wrote.
+    pub fn variable(&self, name: &str) -> &str {
+        let value = self.variables.get(name);
+        value.unwrap_or_else(|| panic!("the script wrote no {name}"))
     }
 
-    /// The same where it is an address.
-    pub fn address(&self, variable: &str) -> Url {
-        let address = self.told(variable).parse();
+    /// The value of a variable that is an address.
+    pub fn address(&self, name: &str) -> Url {
+        let address = self.variable(name).parse();
         address.expect("the script writes addresses")
     }
 }
 
-impl Drop for Started {
+impl Drop for OwnServer {
     fn drop(&mut self) {
         let stop = std::process::Command::new(scripts().join("stop"))
             .arg(self.folder.path())
@@ -78,12 +79,12 @@ impl Drop for Started {
     }
 }
 
-/// `tests/servers`.
+/// The folder `tests/servers`.
 pub fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("servers")
 }
 
-/// A file that a script wrote.
+/// The content of a file that a script wrote.
 pub fn read(file: &Path) -> String {
     let text = std::fs::read_to_string(file);
     text.unwrap_or_else(|error| panic!("{}: {error}", file.display()))

@@ -1,4 +1,4 @@
-//! A site on loopback of as many pictures as are asked for, none of which is kept.
+//! A web site on loopback with any number of pictures, each drawn when it is asked for.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -22,29 +22,29 @@ use crate::{
 /// The side of the pictures, in pixels.
 const SIDE: u32 = 64;
 
-/// Lines of a list that are written at a time.
+/// How many lines of a list are written at a time.
 const LINES: u64 = 1_000;
 
-/// What lies at the addresses of a list.
+/// What is at the addresses of a list.
 #[derive(Debug, Clone, Copy)]
 pub enum Pictures {
-    /// Faces, each another.
+    /// A different face at each address.
     Drawn,
-    /// Nothing: each address answers 404 at once.
+    /// Nothing. Each address answers 404 at once.
     Missing,
 }
 
-/// Serves until it is dropped.
-pub struct Web {
+/// A web site that serves until it is dropped.
+pub struct GeneratedSite {
     address: SocketAddr,
     serving: AbortHandle,
 }
 
-impl Web {
+impl GeneratedSite {
     pub async fn serve(pictures: Pictures) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the port is bound");
         let list = move |Path(count): Path<u64>| async move { list(address, count) };
         let router = Router::new().route("/lists/{count}", get(list));
         let router = match pictures {
@@ -58,13 +58,13 @@ impl Web {
         }
     }
 
-    /// The address of a CSV with so many lines, half of them of each class.
+    /// The address of a CSV list with `count` lines, half of them of each class.
     pub fn list(&self, count: u64) -> String {
         format!("http://{}/lists/{count}", self.address)
     }
 }
 
-impl Drop for Web {
+impl Drop for GeneratedSite {
     fn drop(&mut self) {
         self.serving.abort();
     }
@@ -85,9 +85,9 @@ fn list(address: SocketAddr, count: u64) -> Response {
     ([(header::CONTENT_TYPE, "text/csv")], body).into_response()
 }
 
-async fn picture(Path((class_, number)): Path<(String, u64)>) -> Response {
+async fn picture(Path((folder, number)): Path<(String, u64)>) -> Response {
     let masked = number.is_multiple_of(2);
-    if class_ != class(masked) {
+    if folder != class(masked) {
         return StatusCode::NOT_FOUND.into_response();
     }
     let drawn: Bytes = jpeg(&face(number, masked, SIDE));

@@ -1,27 +1,29 @@
-//! Promise 2: the books balance, and what they say is what was enqueued.
+//! The counts add up, and they are those of the images that were enqueued.
 
 use image::GenericImageView;
+use maskline_test_support::environment::Environment;
 use maskline_tests::{
-    collection::{Collection, books_of},
-    dataset::Frozen,
-    place::Place,
+    collection::{Collection, counts_of},
+    dataset::FrozenDataset,
     process::Pipeline,
-    site::{Manners, Site},
+    site::{Behaviour, Site},
 };
 use serde_json::{Value, json};
 
-pub async fn a_list_of_urls_ends_in_books_a_dataset_and_a_model_that_learnt(place: &mut Place) {
+pub async fn a_list_of_urls_becomes_a_dataset_and_a_model_and_the_counts_are_right(
+    environment: &mut Environment,
+) {
     let collection = Collection::faces(1, 80)
-        .with_likes(1_000)
-        .with_dirt(2_000)
+        .with_look_alikes(1_000)
+        .with_rejects(2_000)
         .with_dead_links();
-    let manners = Manners {
+    let behaviour = Behaviour {
         busy_once: ["with_mask/face-7.jpg".to_owned()].into(),
-        ..Manners::default()
+        ..Behaviour::default()
     };
-    let site = Site::serve(&collection, manners).await;
-    let pipeline = Pipeline::start(place, &Pipeline::STAGES).await;
-    let trainer = Pipeline::start(place, &["trainer"]).await;
+    let site = Site::serve(&collection, behaviour).await;
+    let pipeline = Pipeline::start(environment, &Pipeline::STAGES).await;
+    let trainer = Pipeline::start(environment, &["trainer"]).await;
     for service in pipeline.processes().iter().chain(trainer.processes()) {
         assert_eq!(service.get("/readyz").await.0, 200);
     }
@@ -30,25 +32,27 @@ pub async fn a_list_of_urls_ends_in_books_a_dataset_and_a_model_that_learnt(plac
     let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
     let training = ["--train", "mobilenet_v3_small", "--pixels", "64"];
     let settings = ["--epochs", "10", "--batch", "16"];
-    let job = place
+    let job = environment
         .json(&[&args[..], &training, &settings].concat())
         .await;
 
     assert_eq!(job[0]["state"], "done", "{job:#?}");
-    assert_eq!(books_of(&job[0]), collection.books());
-    is_as_expected(&frozen(place, &job[0]).await, &collection);
-    has_learnt(place, &job[0]).await;
+    assert_eq!(counts_of(&job[0]), collection.counts());
+    assert_as_expected(&frozen(environment, &job[0]).await, &collection);
+    assert_learnt(environment, &job[0]).await;
     pipeline.stop().await;
     trainer.stop().await;
 }
 
-pub async fn a_folder_of_classes_ends_in_books_and_a_dataset(place: &mut Place) {
+pub async fn a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right(
+    environment: &mut Environment,
+) {
     let collection = Collection::faces(5_000, 10)
-        .with_likes(6_000)
-        .with_dirt(7_000);
-    let photos = place.folder().join("photos");
+        .with_look_alikes(6_000)
+        .with_rejects(7_000);
+    let photos = environment.folder().join("photos");
     collection.write(&photos);
-    let pipeline = Pipeline::start(place, &Pipeline::STAGES).await;
+    let pipeline = Pipeline::start(environment, &Pipeline::STAGES).await;
 
     let photos = photos.to_str().expect("a plain path");
     let args = [
@@ -59,23 +63,23 @@ pub async fn a_folder_of_classes_ends_in_books_and_a_dataset(place: &mut Place) 
         "folder",
         "--wait",
     ];
-    let job = place.json(&args).await;
+    let job = environment.json(&args).await;
 
     assert_eq!(job[0]["state"], "frozen", "{job:#?}");
-    assert_eq!(books_of(&job[0]), collection.books());
-    is_as_expected(&frozen(place, &job[0]).await, &collection);
+    assert_eq!(counts_of(&job[0]), collection.counts());
+    assert_as_expected(&frozen(environment, &job[0]).await, &collection);
     pipeline.stop().await;
 }
 
-async fn frozen(place: &Place, job: &Value) -> Frozen {
+async fn frozen(environment: &Environment, job: &Value) -> FrozenDataset {
     let dataset = job["dataset"].as_str().expect("the job has a dataset");
-    Frozen::read(place, dataset.parse().expect("a dataset id")).await
+    FrozenDataset::read(environment, dataset.parse().expect("a dataset id")).await
 }
 
-/// Every image with its label, in both splits, and no two that look the same on
-/// different sides.
-fn is_as_expected(frozen: &Frozen, collection: &Collection) {
-    assert_eq!(frozen.labels(), collection.dataset());
+/// Every image must be there with its label, and every class in both splits. Images that look
+/// the same must be in the same split.
+fn assert_as_expected(frozen: &FrozenDataset, collection: &Collection) {
+    assert_eq!(frozen.labels(), collection.dataset_labels());
     assert_eq!(frozen.manifest["set_aside"], collection.set_aside.len());
     let splits = &frozen.manifest["splits"];
     for split in ["train", "validation"] {
@@ -94,29 +98,29 @@ fn is_as_expected(frozen: &Frozen, collection: &Collection) {
     }
 }
 
-/// The run that the job asked for is a model with its report.
-async fn has_learnt(place: &Place, job: &Value) {
+/// The run that the job asked for must have made an accurate model with a report.
+async fn assert_learnt(environment: &Environment, job: &Value) {
     let [run] = job["runs"].as_array().expect("a list").as_slice() else {
-        panic!("one run: {job}");
+        panic!("there must be one run: {job}");
     };
     assert_eq!(run["state"], "done");
-    let accuracy = run["accuracy"].as_f64().expect("it was evaluated");
+    let accuracy = run["accuracy"].as_f64().expect("the model was evaluated");
     assert!(accuracy > 0.9, "the model learnt nothing: {run}");
 
-    let models = place.json(&["models"]).await;
+    let models = environment.json(&["models"]).await;
     assert_eq!(models.len(), 1);
     assert_eq!(models[0]["id"], run["id"]);
     assert_eq!(models[0]["dataset"], job["dataset"]);
     assert_eq!(models[0]["classes"], json!(["with_mask", "without_mask"]));
 
     let id = run["id"].as_str().expect("a run has an id");
-    let report = place.maskline(&["report", id, "--json"]).await;
+    let report = environment.maskline(&["report", id, "--json"]).await;
     let report: Value = serde_json::from_str(&report).expect("the report is JSON");
     assert!(report.is_object(), "{report}");
-    let page = place.folder().join("report.html");
+    let page = environment.folder().join("report.html");
     let out = page.to_str().expect("a plain path");
-    place.maskline(&["report", id, "--out", out]).await;
+    environment.maskline(&["report", id, "--out", out]).await;
     let page = std::fs::read_to_string(page).expect("the page was written");
     assert!(page.starts_with("<!DOCTYPE html>"), "{page:.100}");
-    assert!(page.contains(id), "the page is of another run");
+    assert!(page.contains(id), "the page is about another run");
 }

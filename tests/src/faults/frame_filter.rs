@@ -1,8 +1,10 @@
-//! A way to RabbitMQ that lets through all but one frame: what was to happen before it
-//! has happened, what was to happen after it never does.
+//! A proxy in front of RabbitMQ that withholds one frame and everything after it. A test
+//! uses it to stop a service between two steps: everything before the frame has happened,
+//! and nothing after it happens.
 //!
-//! A frame of AMQP 0-9-1 is a type, a channel, a size, so many bytes and an end; a
-//! method begins with the numbers of its class and of itself (specification 2.3.5).
+//! A frame of AMQP 0-9-1 consists of a type, a channel, a size, as many bytes as the size
+//! says, and an end byte. A method frame begins with the numbers of its class and of its
+//! method (specification 2.3.5).
 
 use std::{
     collections::BTreeMap,
@@ -18,157 +20,162 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// What a service says before it says its first frame: `AMQP` and the version.
-const GREETING: usize = 8;
-const HEADER: usize = 7;
+/// The length of `AMQP` and the version, which a client sends before its first frame.
+const PROTOCOL_HEADER: usize = 8;
+/// The length of a frame's type, channel and size.
+const FRAME_HEADER: usize = 7;
+/// The type of a method frame.
 const METHOD: u8 = 1;
 
+/// The class `basic`, and four of its methods.
 const BASIC: u16 = 60;
 const CONSUME: u16 = 20;
 const PUBLISH: u16 = 40;
 const ACK: u16 = 80;
 
-/// What does not come through.
+/// The frame that is withheld.
 #[derive(Debug, Clone, Copy)]
 pub enum Withheld {
-    /// The service's acknowledgement of its `nth` delivery from a queue, counted from
-    /// 1, and all that the service says after it. By then what follows from the
-    /// delivery is confirmed.
+    /// The service's acknowledgement of its `nth` delivery from a queue, counted from 1,
+    /// and everything that the service sends after it. By then the messages that the
+    /// delivery caused are confirmed.
     Acknowledgement { queue: Queue, nth: u32 },
-    /// RabbitMQ's confirmation of a message with this key, and all that it says after
-    /// it. By then the message is in its queue.
+    /// RabbitMQ's confirmation of a message with this key, and everything that RabbitMQ
+    /// sends after it. By then the message is in its queue.
     Confirmation { key: &'static str },
 }
 
-/// Lets through what is not withheld; ends with its connections when it is dropped.
-pub struct Gate {
-    /// Where it listens.
+/// Forwards every frame but the withheld ones. It stops listening when it is dropped.
+pub struct FrameFilter {
+    /// The address on which it listens.
     pub address: SocketAddr,
-    shut: watch::Receiver<bool>,
+    has_withheld: watch::Receiver<bool>,
     listening: AbortHandle,
 }
 
-impl Gate {
-    /// To the RabbitMQ at `HOST:PORT`.
+impl FrameFilter {
+    /// A filter in front of the RabbitMQ at `HOST:PORT`.
     pub async fn to(server: String, withheld: Withheld) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let (shut, is_shut) = watch::channel(false);
-        let shut = Arc::new(shut);
+        let address = listener.local_addr().expect("the port is bound");
+        let (report, has_withheld) = watch::channel(false);
+        let report = Arc::new(report);
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(&server).await.expect("it listens");
-                let watched = Arc::new(Watched {
+                let server = TcpStream::connect(&server).await.expect("RabbitMQ listens");
+                let connection = Arc::new(Connection {
                     withheld,
                     seen: Mutex::default(),
-                    shut: shut.clone(),
+                    report: report.clone(),
                 });
-                pass_on(client, server, watched);
+                forward(client, server, connection);
             }
         });
         Self {
             address,
-            shut: is_shut,
+            has_withheld,
             listening: listening.abort_handle(),
         }
     }
 
-    /// Waits until what is to be withheld has come, and was.
-    pub async fn shut(&self) {
-        let shut = self.shut.clone().wait_for(|shut| *shut).await.map(drop);
-        shut.expect("the gate watches for as long as it is there");
+    /// Waits until the frame has come and was withheld.
+    pub async fn withheld(&self) {
+        let mut has_withheld = self.has_withheld.clone();
+        let withheld = has_withheld.wait_for(|withheld| *withheld).await;
+        withheld.expect("the filter reports for as long as it is there");
     }
 }
 
-impl Drop for Gate {
+impl Drop for FrameFilter {
     fn drop(&mut self) {
         self.listening.abort();
     }
 }
 
-/// One connection's conversation.
-struct Watched {
+/// What is known about one connection.
+struct Connection {
     withheld: Withheld,
     seen: Mutex<Seen>,
-    shut: Arc<watch::Sender<bool>>,
+    report: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Default)]
 struct Seen {
-    /// The queue that each channel takes from.
+    /// The queue that each channel consumes.
     consumers: BTreeMap<u16, Vec<u8>>,
     acknowledgements: u32,
     /// The channel on which the message was published whose confirmation is withheld.
     published: Option<u16>,
 }
 
-fn pass_on(client: TcpStream, server: TcpStream, watched: Arc<Watched>) {
+fn forward(client: TcpStream, server: TcpStream, connection: Arc<Connection>) {
     for socket in [&client, &server] {
         socket.set_nodelay(true).expect("a socket that is open");
     }
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let watching = watched.clone();
+    let of_client = connection.clone();
     tokio::spawn(async move {
-        // An error is the end of the connection, which its ends see.
-        let _ = frames(from_client, to_server, GREETING, |frame| {
-            watching.withholds_of_service(frame)
+        // An error is the end of the connection, which both of its ends see.
+        let _ = forward_frames(from_client, to_server, PROTOCOL_HEADER, |frame| {
+            of_client.withholds_from_service(frame)
         })
         .await;
     });
     tokio::spawn(async move {
-        let _ = frames(from_server, to_client, 0, |frame| {
-            watched.withholds_of_rabbitmq(frame)
+        let _ = forward_frames(from_server, to_client, 0, |frame| {
+            connection.withholds_from_rabbitmq(frame)
         })
         .await;
     });
 }
 
-/// Passes on frames until one is withheld, and then nothing more for as long as the
-/// connection is open.
-async fn frames(
+/// Forwards frames until one is withheld. After that it forwards nothing more, and keeps the
+/// connection open. `protocol_header` is the number of bytes before the first frame.
+async fn forward_frames(
     from: impl AsyncReadExt + Unpin,
     to: impl AsyncWriteExt + Unpin,
-    greeting: usize,
+    protocol_header: usize,
     is_withheld: impl Fn(&[u8]) -> bool,
 ) -> std::io::Result<()> {
     let (mut from, mut to) = (BufReader::new(from), BufWriter::new(to));
-    let mut frame = vec![0; greeting];
+    let mut frame = vec![0; protocol_header];
     from.read_exact(&mut frame).await?;
     loop {
         to.write_all(&frame).await?;
         if from.buffer().is_empty() {
             to.flush().await?;
         }
-        frame.resize(HEADER, 0);
+        frame.resize(FRAME_HEADER, 0);
         from.read_exact(&mut frame).await?;
         let size = u32::from_be_bytes([frame[3], frame[4], frame[5], frame[6]]);
-        let whole = HEADER + size as usize + 1;
+        let whole = FRAME_HEADER + size as usize + 1;
         frame.resize(whole, 0);
-        from.read_exact(&mut frame[HEADER..]).await?;
+        from.read_exact(&mut frame[FRAME_HEADER..]).await?;
         if is_withheld(&frame) {
             to.flush().await?;
-            let mut unheard = vec![0; 4096];
-            while from.read(&mut unheard).await? > 0 {}
+            let mut dropped = vec![0; 4096];
+            while from.read(&mut dropped).await? > 0 {}
             return Ok(());
         }
     }
 }
 
-impl Watched {
+impl Connection {
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn withholds_of_service(&self, frame: &[u8]) -> bool {
+    /// Whether a frame that the service sends is withheld.
+    fn withholds_from_service(&self, frame: &[u8]) -> bool {
         let Some((channel, method, arguments)) = basic(frame) else {
             return false;
         };
         let mut seen = self.seen();
         match (self.withheld, method) {
             (Withheld::Acknowledgement { .. }, CONSUME) => {
-                // Two reserved bytes before the name.
+                // The name comes after two reserved bytes.
                 let queue = short_text(&arguments[2..]).to_vec();
                 seen.consumers.insert(channel, queue);
                 false
@@ -180,7 +187,7 @@ impl Watched {
                 }
                 let withheld = seen.acknowledgements >= nth;
                 if withheld {
-                    self.shut.send_replace(true);
+                    self.report.send_replace(true);
                 }
                 withheld
             }
@@ -196,25 +203,31 @@ impl Watched {
         }
     }
 
-    fn withholds_of_rabbitmq(&self, frame: &[u8]) -> bool {
+    /// Whether a frame that RabbitMQ sends is withheld.
+    fn withholds_from_rabbitmq(&self, frame: &[u8]) -> bool {
         let is_confirmation = matches!(self.withheld, Withheld::Confirmation { .. })
             && matches!(basic(frame), Some((channel, ACK, _)) if Some(channel) == self.seen().published);
         if is_confirmation {
-            self.shut.send_replace(true);
+            self.report.send_replace(true);
         }
         is_confirmation
     }
 }
 
-/// Channel, method and arguments of a frame that is a method of the class `basic`.
+/// The channel, the method and the arguments of a frame, where it is a method of the class
+/// `basic`.
 fn basic(frame: &[u8]) -> Option<(u16, u16, &[u8])> {
     let number = |at: usize| Some(u16::from_be_bytes([*frame.get(at)?, *frame.get(at + 1)?]));
-    let is_basic = frame[0] == METHOD && number(HEADER)? == BASIC;
+    let is_basic = frame[0] == METHOD && number(FRAME_HEADER)? == BASIC;
     is_basic.then_some(())?;
-    Some((number(1)?, number(HEADER + 2)?, frame.get(HEADER + 4..)?))
+    Some((
+        number(1)?,
+        number(FRAME_HEADER + 2)?,
+        frame.get(FRAME_HEADER + 4..)?,
+    ))
 }
 
-/// A text with its length in the first byte.
+/// The text whose length is in the first byte.
 fn short_text(bytes: &[u8]) -> &[u8] {
     let length = bytes.first().copied().unwrap_or_default();
     bytes.get(1..=usize::from(length)).unwrap_or_default()
