@@ -69,7 +69,7 @@ impl FrozenDataset {
 }
 
 async fn object(objects: &dyn ObjectStore, dataset: &DatasetId, file: &str) -> Bytes {
-    let key = ObjectKey::dataset(dataset, file).expect("a plain name");
+    let key = ObjectKey::dataset_file(dataset, file).expect("a plain name");
     objects.get(&key).await.expect("a frozen dataset is whole")
 }
 

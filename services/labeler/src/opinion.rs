@@ -84,8 +84,7 @@ impl Adviser {
     }
 
     async fn load(&self, model: RunId) -> Result<Classifier> {
-        let weights = ObjectKey::model(model, "model.safetensors")?;
-        let weights = self.objects.get(&weights).await?;
+        let weights = self.objects.get(&ObjectKey::model_weights(model)).await?;
         let loading = tokio::task::spawn_blocking(move || {
             let compute = device::choose(Choice::Cpu)?;
             Classifier::load(&weights, &compute.device)

@@ -4,12 +4,10 @@
 //! * [`books`]: the stage, what became of each candidate.
 //! * [`freeze`]: the worker that makes a dataset of a complete job.
 //! * `plan` and `near_duplicates`: which image goes to which split, as pure functions.
-//! * [`manifest`]: what a dataset holds and where.
 
 mod args;
 pub mod books;
 pub mod freeze;
-pub mod manifest;
 mod near_duplicates;
 mod plan;
 

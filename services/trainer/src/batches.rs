@@ -15,7 +15,7 @@ use rayon::{
 };
 
 use crate::{
-    examples::Split,
+    examples::ExampleSet,
     random::{Purpose, stream},
 };
 
@@ -62,7 +62,7 @@ pub fn training_batches(order: &[usize], batch: usize) -> Vec<Vec<usize>> {
 pub fn prepare<'scope>(
     scope: &'scope Scope<'scope, '_>,
     threads: &'scope ThreadPool,
-    split: &'scope Split,
+    split: &'scope ExampleSet,
     batches: Vec<Vec<usize>>,
     side: u32,
     preparation: Preparation,
@@ -79,7 +79,12 @@ pub fn prepare<'scope>(
     receiver
 }
 
-fn assemble(split: &Split, images: &[usize], side: u32, preparation: Preparation) -> Result<Batch> {
+fn assemble(
+    split: &ExampleSet,
+    images: &[usize],
+    side: u32,
+    preparation: Preparation,
+) -> Result<Batch> {
     let each = 3 * (side as usize).pow(2);
     let mut prepared = vec![0.0; each * images.len()];
     prepared

@@ -11,19 +11,14 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use maskline_messages::{ObjectKey, RunId};
+use maskline_messages::{CheckpointPart, ObjectKey, RunId};
 use maskline_storage::{ObjectStore, StorageError};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::session::{Progress, Snapshot};
 
 /// The version of the checkpoints' layout.
 const VERSION: u32 = 1;
-
-/// What an index's name begins with; then come epochs and steps, so that the
-/// last name is the latest.
-const INDEX: &str = "checkpoint-";
 
 /// Keys that are asked for at a time.
 const PAGE: usize = 1000;
@@ -51,49 +46,40 @@ impl Index {
 /// Writes a checkpoint, and then removes the run's earlier ones.
 pub async fn save(objects: &Arc<dyn ObjectStore>, run: RunId, snapshot: &Snapshot) -> Result<()> {
     let best = match &snapshot.best {
-        Some(best) => Some(put(objects, run, "best-", "safetensors", best.clone()).await?),
+        Some(best) => Some(put(objects, run, CheckpointPart::BestNetwork, best).await?),
         None => None,
     };
     let index = Index {
         version: VERSION,
-        network: put(objects, run, "network-", "bpk", snapshot.network.clone()).await?,
-        optimizer: put(
-            objects,
-            run,
-            "optimizer-",
-            "safetensors",
-            snapshot.optimizer.clone(),
-        )
-        .await?,
+        network: put(objects, run, CheckpointPart::Network, &snapshot.network).await?,
+        optimizer: put(objects, run, CheckpointPart::Optimizer, &snapshot.optimizer).await?,
         best,
         progress: snapshot.progress.clone(),
     };
-    let progress = &index.progress;
-    let when = format!("{INDEX}{:06}-{:09}-", progress.epochs.len(), progress.step);
+    let part = CheckpointPart::Index {
+        epochs: index.progress.epochs.len(),
+        steps: index.progress.step,
+    };
     let json = Bytes::from(serde_json::to_vec(&index)?);
-    let written = put(objects, run, &when, "json", json).await?;
+    let written = put(objects, run, part, &json).await?;
     remove(objects, run, |key| *key != written && !index.names(key)).await
 }
 
-/// Puts an object of the run under a name with enough of its own SHA-256 to
-/// tell it from others of its kind.
 async fn put(
     objects: &Arc<dyn ObjectStore>,
     run: RunId,
-    kind: &str,
-    ending: &str,
-    bytes: Bytes,
-) -> Result<ObjectKey> {
-    let digest = hex::encode(&Sha256::digest(&bytes)[..8]);
-    let key = ObjectKey::run(run, &format!("{kind}{digest}.{ending}"))?;
-    objects.put(&key, bytes).await?;
+    part: CheckpointPart,
+    content: &Bytes,
+) -> Result<ObjectKey, StorageError> {
+    let key = ObjectKey::checkpoint(run, part, content);
+    objects.put(&key, content.clone()).await?;
     Ok(key)
 }
 
 /// The run's latest whole checkpoint.
 pub async fn load(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Option<Snapshot>> {
     let keys = keys(objects, run).await?;
-    for key in keys.iter().rev().filter(|key| is_index(key)) {
+    for key in keys.iter().rev().filter(|key| key.is_checkpoint_index()) {
         match read(objects, key).await {
             Ok(Some(snapshot)) => return Ok(Some(snapshot)),
             Ok(None) => tracing::warn!(%key, "a checkpoint of another version is passed over"),
@@ -145,7 +131,7 @@ async fn remove(
         .into_iter()
         .filter(unwanted)
         .collect();
-    unwanted.sort_by_key(|key| !is_index(key));
+    unwanted.sort_by_key(|key| !key.is_checkpoint_index());
     for key in unwanted {
         objects.delete(&key).await?;
     }
@@ -155,20 +141,14 @@ async fn remove(
 async fn keys(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Vec<ObjectKey>, StorageError> {
     let mut keys: Vec<ObjectKey> = vec![];
     loop {
-        let page = objects
-            .list(&format!("runs/{run}"), keys.last(), PAGE)
-            .await?;
+        let folder = ObjectKey::checkpoints(run);
+        let page = objects.list(&folder, keys.last(), PAGE).await?;
         let last = page.len() < PAGE;
         keys.extend(page);
         if last {
             return Ok(keys);
         }
     }
-}
-
-fn is_index(key: &ObjectKey) -> bool {
-    let name = key.as_str().rsplit('/').next();
-    name.is_some_and(|name| name.starts_with(INDEX))
 }
 
 #[cfg(test)]
@@ -237,7 +217,7 @@ mod tests {
         let whole = snapshot(1, 0, "whole");
         save(&store.objects, run(), &whole).await.unwrap();
         // The objects of the next are there, its index is not.
-        let half = ObjectKey::run(run(), "network-0123.bpk").unwrap();
+        let half = ObjectKey::checkpoint(run(), CheckpointPart::Network, b"half");
         store
             .objects
             .put(&half, Bytes::from_static(b"half"))
@@ -255,7 +235,7 @@ mod tests {
         let store = Store::new().await;
         let whole = snapshot(1, 0, "whole");
         save(&store.objects, run(), &whole).await.unwrap();
-        let missing = ObjectKey::run(run(), "network-gone.bpk").unwrap();
+        let missing = ObjectKey::checkpoint(run(), CheckpointPart::Network, b"gone");
         let index = Index {
             version: VERSION,
             network: missing.clone(),
@@ -264,17 +244,12 @@ mod tests {
             progress: Progress::default(),
         };
         let later = [
-            (
-                "checkpoint-000002-000000000-a.json",
-                serde_json::to_vec(&index).unwrap(),
-            ),
-            (
-                "checkpoint-000003-000000000-a.json",
-                br#"{"version":2}"#.to_vec(),
-            ),
+            (2, serde_json::to_vec(&index).unwrap()),
+            (3, br#"{"version":2}"#.to_vec()),
         ];
-        for (name, json) in later {
-            let key = ObjectKey::run(run(), name).unwrap();
+        for (epochs, json) in later {
+            let part = CheckpointPart::Index { epochs, steps: 0 };
+            let key = ObjectKey::checkpoint(run(), part, &json);
             store.objects.put(&key, json.into()).await.unwrap();
         }
         assert_eq!(load(&store.objects, run()).await.unwrap(), Some(whole));

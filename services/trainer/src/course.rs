@@ -16,8 +16,7 @@ use tracing::{Instrument, Span, field::Empty, info_span};
 use crate::{
     checkpoint, evaluation,
     examples::Examples,
-    hopeless,
-    manifest::Manifest,
+    hopeless, manifest,
     report::{self, Report},
     session::{Advance, Session, Task},
 };
@@ -83,7 +82,7 @@ impl Course {
         hopeless::check(&self.run.settings)?;
         let (objects, pixels) = (&self.stores.objects, self.run.settings.pixels);
         let examples = handle.block_on(async {
-            let manifest = Manifest::read(objects, &self.run.dataset).await?;
+            let manifest = manifest::read(objects, &self.run.dataset).await?;
             Examples::load(objects, manifest, pixels, self.image_memory).await
         })?;
         self.run.device = Some(self.compute.name.clone());

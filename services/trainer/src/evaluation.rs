@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     batches::{self, Batch, Preparation},
     course::Halt,
-    examples::{Examples, Split},
+    examples::{ExampleSet, Examples},
 };
 
 /// What a network says about one image whose class is known.
@@ -133,7 +133,7 @@ pub fn confusion(predictions: &[Prediction], classes: usize) -> Vec<Vec<u64>> {
 pub fn evaluate(
     network: &Network,
     examples: &Examples,
-    split: &Split,
+    split: &ExampleSet,
     side: u32,
     batch: usize,
     device: &Device,

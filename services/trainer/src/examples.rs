@@ -8,7 +8,7 @@ use std::{borrow::Cow, fs::File, io, os::unix::fs::FileExt, sync::Arc, thread};
 
 use anyhow::{Context, Result};
 use image::RgbImage;
-use maskline_dataset::Row;
+use maskline_dataset::{Manifest, Row, Shard, Split};
 use maskline_messages::{DatasetId, ImageId};
 use maskline_storage::ObjectStore;
 use maskline_vision::{
@@ -21,17 +21,14 @@ use rayon::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{
-    hopeless::Hopeless,
-    manifest::{Manifest, Shard, TRAINING, VALIDATION},
-};
+use crate::hopeless::Hopeless;
 
 /// A dataset, ready to be trained on.
 pub struct Examples {
     pub manifest: Manifest,
-    pub training: Split,
+    pub training: ExampleSet,
     /// At the network's own size, prepared as for a prediction.
-    pub validation: Split,
+    pub validation: ExampleSet,
     /// The threads that prepare images: their own, so that the network's
     /// computing does not wait behind a picture.
     pub threads: ThreadPool,
@@ -55,12 +52,15 @@ impl Examples {
                 .thread_name(|index| format!("images-{index}"))
                 .build()?,
         };
-        let mut training = Split::empty(&manifest, training_side(pixels));
-        let mut validation = Split::empty(&manifest, pixels);
-        for (name, split) in [(TRAINING, &mut training), (VALIDATION, &mut validation)] {
-            for shard in manifest.split(name).map_or(&[][..], |split| &split.shards) {
+        let mut training = ExampleSet::empty(&manifest, training_side(pixels));
+        let mut validation = ExampleSet::empty(&manifest, pixels);
+        for (split, set) in [
+            (Split::Train, &mut training),
+            (Split::Validation, &mut validation),
+        ] {
+            for shard in manifest.split(split).map_or(&[][..], |split| &split.shards) {
                 let rows = fetch(objects, &manifest, shard).await?;
-                loader.add(split, rows)?;
+                loader.add(set, rows)?;
             }
         }
         Ok(Self {
@@ -92,7 +92,7 @@ async fn fetch(
         dataset: manifest.dataset,
         problem: format!("{}: {problem}", shard.file),
     };
-    let parquet = match objects.get(&manifest.key(shard)?).await {
+    let parquet = match objects.get(&manifest.shard_key(shard)?).await {
         Err(missing) if missing.is_not_found() => {
             return Err(damaged(missing.to_string()).into());
         }
@@ -108,7 +108,7 @@ async fn fetch(
 }
 
 /// The images of one side, all at one size.
-pub struct Split {
+pub struct ExampleSet {
     dataset: DatasetId,
     /// The side of its pictures, in pixels.
     side: u32,
@@ -131,7 +131,7 @@ enum Picture {
     Filed { at: u64, bytes: usize },
 }
 
-impl Split {
+impl ExampleSet {
     fn empty(manifest: &Manifest, side: u32) -> Self {
         Self {
             dataset: manifest.dataset,
@@ -201,7 +201,7 @@ struct Loader {
 }
 
 impl Loader {
-    fn add(&mut self, split: &mut Split, rows: Vec<Row>) -> Result<()> {
+    fn add(&mut self, split: &mut ExampleSet, rows: Vec<Row>) -> Result<()> {
         let each = 3 * u64::from(split.side).pow(2);
         let fitting = usize::try_from(self.memory / each).unwrap_or(usize::MAX);
         let (kept, filed) = rows.split_at(fitting.min(rows.len()));

@@ -1,5 +1,6 @@
 //! Why a run can't succeed, however often it is tried.
 
+use maskline_dataset::Split;
 use maskline_messages::{DatasetId, Label, TrainingSettings};
 use thiserror::Error;
 
@@ -24,7 +25,7 @@ pub enum Hopeless {
         "the dataset's {split} split has no images: enqueue a source with more, or with another \
          share for validation"
     )]
-    EmptySplit { split: &'static str },
+    EmptySplit { split: Split },
     #[error(
         "the loss is no number any more in epoch {epoch}, step {step}: train again with a lower \
          learning rate than {learning_rate}, or a longer warm-up"

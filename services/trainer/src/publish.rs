@@ -10,11 +10,6 @@ use maskline_storage::{
 
 use crate::course::Product;
 
-/// The files of a model, under `models/<run>/`.
-pub const WEIGHTS: &str = "model.safetensors";
-pub const REPORT_JSON: &str = "report.json";
-pub const REPORT_HTML: &str = "report.html";
-
 /// Publishes a run's model: its files, then its record, then the run's end, then
 /// the news. A trainer that dies in between leaves nothing that is not true, and
 /// whoever takes over does the rest again.
@@ -25,14 +20,14 @@ pub async fn publish(
     context: &WorkContext,
 ) -> Result<()> {
     let model = &product.model;
+    let page = ObjectKey::model_report_page(model.id);
     let files = [
-        (WEIGHTS, product.weights),
-        (REPORT_JSON, product.report_json),
-        (REPORT_HTML, product.report_html),
+        (&ObjectKey::model_weights(model.id), product.weights),
+        (&ObjectKey::model_report(model.id), product.report_json),
+        (&page, product.report_html),
     ];
-    for (file, bytes) in files {
-        let key = ObjectKey::model(model.id, file)?;
-        stores.objects.put(&key, bytes).await?;
+    for (key, bytes) in files {
+        stores.objects.put(key, bytes).await?;
     }
     stores.catalog.publish_model(model).await?;
     run.state = RunState::Done;
@@ -40,9 +35,7 @@ pub async fn publish(
     run.accuracy = Some(model.accuracy);
     run.loss = Some(model.loss);
     stores.catalog.update_run(run).await?;
-    let report = stores
-        .objects
-        .locate(&ObjectKey::model(model.id, REPORT_HTML)?);
+    let report = stores.objects.locate(&page);
     let (accuracy, seconds) = (model.accuracy, model.seconds.round());
     tracing::info!(run = %model.id, network = %model.network, accuracy, seconds, report, "published");
     announce(model, context).await

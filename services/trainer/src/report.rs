@@ -6,6 +6,7 @@ mod thumbnails;
 
 use std::collections::BTreeMap;
 
+use maskline_dataset::{Manifest, Split};
 use maskline_messages::{DatasetId, ImageId, JobId, Label, NetworkName, RunId, TrainingSettings};
 use maskline_models::{LayerRow, Network};
 use maskline_storage::records::Run;
@@ -14,14 +15,13 @@ use serde::Serialize;
 use crate::{
     evaluation::{self, Prediction, Tally},
     examples::Examples,
-    manifest::{Manifest, SplitManifest},
     session::{Epoch, Progress},
 };
 
 pub use page::page;
 pub use thumbnails::{Thumbnail, thumbnails};
 
-/// The version of `report.json`.
+/// The version of the report as JSON.
 const VERSION: u32 = 1;
 
 /// So many of the worst mistakes are shown.
@@ -66,7 +66,7 @@ pub struct Report {
 pub struct DatasetFacts {
     pub id: DatasetId,
     /// By split (`train`, `validation`) and class.
-    pub images: BTreeMap<String, BTreeMap<Label, u64>>,
+    pub images: BTreeMap<Split, BTreeMap<Label, u64>>,
     pub near_duplicate_groups: u64,
     /// Images in no split because their near-duplicates have other labels.
     pub set_aside: u64,
@@ -136,11 +136,12 @@ impl Report {
 
 impl DatasetFacts {
     fn of(manifest: &Manifest) -> Self {
-        let by_class =
-            |(name, split): (&String, &SplitManifest)| (name.clone(), split.by_class.clone());
+        let splits = manifest.splits.iter();
         Self {
             id: manifest.dataset,
-            images: manifest.splits.iter().map(by_class).collect(),
+            images: splits
+                .map(|(&split, manifest)| (split, manifest.by_class.clone()))
+                .collect(),
             near_duplicate_groups: manifest.near_duplicate_groups,
             set_aside: manifest.set_aside,
         }

@@ -210,8 +210,8 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
+    use maskline_dataset::Split;
     use maskline_messages::{DatasetId, JobId, Label, NetworkName, ObjectKey, TrainingSettings};
-    use maskline_models::weights;
     use maskline_storage::records::{Lease, now};
 
     use super::*;
@@ -260,17 +260,21 @@ mod tests {
     }
 
     async fn checkpoints(store: &Store, id: RunId) -> usize {
-        let keys = store.objects.list(&format!("runs/{id}"), None, 100).await;
+        let folder = ObjectKey::checkpoints(id);
+        let keys = store.objects.list(&folder, None, 100).await;
         keys.unwrap().len()
     }
 
-    async fn file(store: &Store, id: RunId, file: &str) -> Bytes {
-        let key = ObjectKey::model(id, file).unwrap();
+    async fn object(store: &Store, key: ObjectKey) -> Bytes {
         store.objects.get(&key).await.unwrap()
     }
 
+    async fn weights(store: &Store, id: RunId) -> Bytes {
+        object(store, ObjectKey::model_weights(id)).await
+    }
+
     async fn report(store: &Store, id: RunId) -> serde_json::Value {
-        serde_json::from_slice(&file(store, id, "report.json").await).unwrap()
+        serde_json::from_slice(&object(store, ObjectKey::model_report(id)).await).unwrap()
     }
 
     #[tokio::test]
@@ -289,7 +293,7 @@ mod tests {
         assert_eq!(run.accuracy, Some(model.accuracy));
         let labels: Vec<&str> = model.classes.iter().map(Label::as_str).collect();
         assert_eq!((labels, model.pixels), (vec!["blue", "red"], 32));
-        let card = weights::card(&file(&store, id, "model.safetensors").await).unwrap();
+        let card = maskline_models::weights::card(&weights(&store, id).await).unwrap();
         assert_eq!((card.network, card.classes), (model.network, model.classes));
 
         let report = report(&store, id).await;
@@ -326,7 +330,8 @@ mod tests {
         };
         let id = ask(&store, dataset, weak).await;
         trainer(&store).work(&store.context("one")).await.unwrap();
-        let page = String::from_utf8(file(&store, id, "report.html").await.into()).unwrap();
+        let page = object(&store, ObjectKey::model_report_page(id)).await;
+        let page = String::from_utf8(page.into()).unwrap();
         for part in [
             "Layers",
             "Parameters",
@@ -384,8 +389,8 @@ mod tests {
             .work(&straight.context("one"))
             .await
             .unwrap();
-        let interrupted = file(&store, id, "model.safetensors").await;
-        let undisturbed = file(&straight, id, "model.safetensors").await;
+        let interrupted = weights(&store, id).await;
+        let undisturbed = weights(&straight, id).await;
         assert!(interrupted == undisturbed, "not the same network");
     }
 
@@ -460,7 +465,8 @@ mod tests {
     async fn a_damaged_shard_is_named() {
         let store = Store::new().await;
         let dataset = store.dataset(&Drawing::default()).await;
-        let key = ObjectKey::dataset(&dataset, "data/train-00001.parquet").unwrap();
+        let file = Split::Train.shard_file(1, 3);
+        let key = ObjectKey::dataset_file(&dataset, &file).unwrap();
         store.objects.delete(&key).await.unwrap();
         store
             .objects
@@ -470,7 +476,7 @@ mod tests {
         let id = ask(&store, dataset, settings()).await;
         trainer(&store).work(&store.context("one")).await.unwrap();
         let error = run(&store, id).await.error.unwrap();
-        assert!(error.contains("data/train-00001.parquet"), "{error}");
+        assert!(error.contains(&file), "{error}");
         assert!(error.contains("SHA-256"), "{error}");
     }
 

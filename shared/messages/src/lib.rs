@@ -34,8 +34,8 @@ pub use message::{
     SourceExpanded, SourceRequested, TrainingRequested,
 };
 pub use network::NetworkName;
-pub use object_key::ObjectKey;
+pub use object_key::{CheckpointPart, ObjectKey};
 pub use reason::Reason;
-pub use settings::{Optimizer, TrainingSettings};
+pub use settings::{Optimizer, SplitSettings, TrainingSettings};
 pub use source::{Labeling, Source};
 pub use topology::Queue;

@@ -1,4 +1,4 @@
-//! What a training run is asked for.
+//! How a dataset is divided, and how a network is trained on it.
 
 use std::str::FromStr;
 
@@ -28,7 +28,29 @@ impl FromStr for Optimizer {
     }
 }
 
-/// What a training run is asked for. A run's id is derived from it.
+/// How a dataset is divided into a training and a validation split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SplitSettings {
+    /// The share of each class that goes to the validation split, 0 to 1.
+    pub validation: f64,
+    pub seed: u64,
+    /// Two images are near-duplicates, and stay in one split, if their perceptual
+    /// hashes, mirrored or not, differ in at most this many of 64 bits.
+    pub near_distance: u32,
+}
+
+impl Default for SplitSettings {
+    fn default() -> Self {
+        Self {
+            validation: 0.2,
+            seed: 42,
+            near_distance: 4,
+        }
+    }
+}
+
+/// How a network is trained. The id of a training run is derived from its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingSettings {

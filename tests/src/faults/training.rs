@@ -112,7 +112,7 @@ struct Published {
 async fn model(job: &JobUnderTest) -> Published {
     let run = run(job).await.expect("the job asked for a run");
     let file = async |name: &str| {
-        let key = ObjectKey::model(run.id, name).expect("the file's name is plain");
+        let key: ObjectKey = format!("models/{}/{name}", run.id).parse().expect("a key");
         let file = job.stores.objects.get(&key).await;
         file.expect("a published model is whole")
     };

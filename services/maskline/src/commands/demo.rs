@@ -106,7 +106,10 @@ impl Demo {
         self.print(format!(
             "Drew {candidates} files, good and bad, and serve them at {list}"
         ))?;
-        let stores = services.storage.open(&services.runtime.connection.data).await?;
+        let stores = services
+            .storage
+            .open(&services.runtime.connection.data)
+            .await?;
         let job = self.job(Location::Url(list));
         let job = self.run_job(&job, &services, &stores, stop).await?;
         let printed = match self.json {
@@ -236,7 +239,7 @@ async fn result(job: &JobView, stores: &Stores, began: Instant) -> Result<String
     let (summary, table) = (job_summary::summary(job), models::table(&models));
     let mut text = format!("\n{summary}\n\n{table}\n");
     for model in &models {
-        let report = ObjectKey::model(model.id, "report.html")?;
+        let report = ObjectKey::model_report_page(model.id);
         text += &format!("The report: {}\n", stores.objects.locate(&report));
     }
     let seconds = began.elapsed().as_secs_f64();

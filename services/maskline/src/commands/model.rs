@@ -52,7 +52,7 @@ impl ModelArgs {
             let ids = models.into_iter().map(|model| model.id);
             let id = lookup::by_prefix(&self.model, "model", "maskline models", ids)
                 .context("neither a safetensors file nor a published model")?;
-            let key = ObjectKey::model(id, "model.safetensors")?;
+            let key = ObjectKey::model_weights(id);
             stores.objects.get(&key).await?
         };
         let compute = device::choose(self.device)?;

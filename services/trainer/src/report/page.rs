@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use maskline_dataset::Split;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
 
@@ -10,10 +11,7 @@ use super::{
     Report, Thumbnail,
     curves::{self, Curve},
 };
-use crate::{
-    manifest::{TRAINING, VALIDATION},
-    session::Epoch,
-};
+use crate::session::Epoch;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -218,17 +216,17 @@ fn mistakes(report: &Report, thumbnails: &[Thumbnail]) -> Markup {
 
 fn dataset(report: &Report) -> Markup {
     let dataset = &report.dataset;
-    let images = |split: &str, label| {
-        let split = dataset.images.get(split);
+    let images = |split, label| {
+        let split = dataset.images.get(&split);
         split
             .and_then(|split| split.get(label))
             .copied()
             .unwrap_or_default()
     };
-    let all = |split: &str| {
+    let all = |split| {
         dataset
             .images
-            .get(split)
+            .get(&split)
             .map_or(0, |split| split.values().sum())
     };
     html! {
@@ -242,14 +240,14 @@ fn dataset(report: &Report) -> Markup {
                         @for class in &report.classes {
                             tr {
                                 td { (class.label) }
-                                td.number { (grouped(images(TRAINING, &class.label))) }
-                                td.number { (grouped(images(VALIDATION, &class.label))) }
+                                td.number { (grouped(images(Split::Train, &class.label))) }
+                                td.number { (grouped(images(Split::Validation, &class.label))) }
                             }
                         }
                         tr.sum {
                             td { "all" }
-                            td.number { (grouped(all(TRAINING))) }
-                            td.number { (grouped(all(VALIDATION))) }
+                            td.number { (grouped(all(Split::Train))) }
+                            td.number { (grouped(all(Split::Validation))) }
                         }
                     }
                 }
