@@ -7,10 +7,10 @@
 //! duplicates of it.
 //!
 //! * [`stage`]: the class, or why there is none.
-//! * [`opinion`]: what the newest model thinks.
+//! * [`model_check`]: what the newest model predicts.
 
 mod args;
-pub mod opinion;
+pub mod model_check;
 pub mod stage;
 
 pub use args::{Args, OpinionArgs, service};

@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::Result;
-use maskline_vision::{augment, planes, resize};
+use maskline_models::input;
+use maskline_vision::augment;
 use rand::seq::SliceRandom;
 use rayon::{
     ThreadPool,
@@ -85,21 +86,21 @@ fn assemble(
     side: u32,
     preparation: Preparation,
 ) -> Result<Batch> {
-    let each = 3 * (side as usize).pow(2);
+    let each = input::len(side);
     let mut prepared = vec![0.0; each * images.len()];
     prepared
         .par_chunks_exact_mut(each)
         .zip(images.par_iter())
         .try_for_each(|(out, &image)| {
             let picture = split.picture(image)?;
-            let view = match preparation {
+            match preparation {
                 Preparation::Augmented { seed, epoch } => {
-                    let mut chance = stream(seed, Purpose::Augmentation, epoch, image);
-                    augment::training(&picture, side, &mut chance)
+                    let mut random = stream(seed, Purpose::Augmentation, epoch, image);
+                    let view = augment::training(&picture, side, &mut random);
+                    input::write(&view, side, out);
                 }
-                Preparation::Plain => resize::square(&picture, side),
-            };
-            planes::write_chw(&view, out);
+                Preparation::Plain => input::write(&picture, side, out),
+            }
             anyhow::Ok(())
         })?;
     let class = |&image: &usize| split.example(image).class;

@@ -154,13 +154,10 @@ async fn keys(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Vec<ObjectKe
 #[cfg(test)]
 mod tests {
     use maskline_messages::{DatasetId, NetworkName};
+    use maskline_models::prediction::{Score, Tally};
 
     use super::*;
-    use crate::{
-        evaluation::{Score, Tally},
-        fixtures::Store,
-        session::Epoch,
-    };
+    use crate::{fixtures::Store, session::Epoch};
 
     fn run() -> RunId {
         RunId::of(&DatasetId::of(b"a dataset"), NetworkName::MobilenetV2, "{}")

@@ -70,11 +70,6 @@ impl Examples {
             threads: loader.threads,
         })
     }
-
-    /// The number of classes.
-    pub fn classes(&self) -> usize {
-        self.manifest.classes.len()
-    }
 }
 
 /// The side at which training images are kept: a crop of the network's size
@@ -148,6 +143,11 @@ impl ExampleSet {
 
     pub fn is_empty(&self) -> bool {
         self.examples.is_empty()
+    }
+
+    /// The class of each example, an index into the dataset's classes.
+    pub fn classes(&self) -> impl Iterator<Item = usize> {
+        self.examples.iter().map(|example| example.class)
     }
 
     pub fn example(&self, index: usize) -> &Example {

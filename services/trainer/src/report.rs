@@ -8,13 +8,16 @@ use std::collections::BTreeMap;
 
 use maskline_dataset::{Manifest, Split};
 use maskline_messages::{DatasetId, ImageId, JobId, Label, NetworkName, RunId, TrainingSettings};
-use maskline_models::{LayerRow, Network};
+use maskline_models::{
+    LayerRow, Network,
+    prediction::{Confusion, Prediction},
+};
 use maskline_storage::records::Run;
 use serde::Serialize;
 
 use crate::{
-    evaluation::{self, Prediction, Tally},
-    examples::Examples,
+    evaluation,
+    examples::{ExampleSet, Examples},
     session::{Epoch, Progress},
 };
 
@@ -56,7 +59,7 @@ pub struct Report {
     pub epochs: Vec<Epoch>,
     pub classes: Vec<ClassFacts>,
     /// Validation images of each class (row) by what they were taken for (column).
-    pub confusion: Vec<Vec<u64>>,
+    pub confusion: Confusion,
     /// Validation images that it is most wrong about, the worst first.
     pub mistakes: Vec<Mistake>,
     pub summary: Vec<LayerRow>,
@@ -108,8 +111,12 @@ impl Report {
         predictions: &[Prediction],
     ) -> Self {
         let manifest = &examples.manifest;
-        let score = Tally::from_iter([predictions]).score();
-        let confusion = evaluation::confusion(predictions, examples.classes());
+        let validation = &examples.validation;
+        let score = evaluation::tally(predictions, validation).score();
+        let mut confusion = Confusion::new(manifest.classes.len());
+        for (prediction, class) in predictions.iter().zip(validation.classes()) {
+            confusion.add(prediction, class);
+        }
         Self {
             version: VERSION,
             run: run.id,
@@ -128,7 +135,7 @@ impl Report {
             epochs: progress.epochs.clone(),
             classes: class_facts(&manifest.classes, &confusion),
             confusion,
-            mistakes: mistakes(predictions, examples),
+            mistakes: mistakes(predictions, validation, &manifest.classes),
             summary: network.summary(),
         }
     }
@@ -148,32 +155,26 @@ impl DatasetFacts {
     }
 }
 
-fn class_facts(labels: &[Label], confusion: &[Vec<u64>]) -> Vec<ClassFacts> {
-    let share = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
-    let facts = labels.iter().enumerate().map(|(class, label)| {
-        let right = confusion[class][class];
-        ClassFacts {
-            label: label.clone(),
-            precision: share(right, confusion.iter().map(|row| row[class]).sum()),
-            recall: share(right, confusion[class].iter().sum()),
-        }
+fn class_facts(labels: &[Label], confusion: &Confusion) -> Vec<ClassFacts> {
+    let facts = labels.iter().enumerate().map(|(class, label)| ClassFacts {
+        label: label.clone(),
+        precision: confusion.precision(class),
+        recall: confusion.recall(class),
     });
     facts.collect()
 }
 
-fn mistakes(predictions: &[Prediction], examples: &Examples) -> Vec<Mistake> {
-    let labels = &examples.manifest.classes;
-    let wrong = predictions
-        .iter()
-        .enumerate()
-        .filter(|(_, p)| !p.is_right());
+/// The images whose class was not predicted, the largest loss first.
+fn mistakes(predictions: &[Prediction], set: &ExampleSet, labels: &[Label]) -> Vec<Mistake> {
+    let labelled = predictions.iter().zip(set.classes()).enumerate();
+    let wrong = labelled.filter(|(_, (prediction, class))| prediction.class() != *class);
     let mut mistakes: Vec<Mistake> = wrong
-        .map(|(index, prediction)| Mistake {
-            image: examples.validation.example(index).image,
-            label: labels[prediction.class].clone(),
-            predicted: labels[prediction.predicted].clone(),
-            confidence: prediction.confidence,
-            loss: prediction.loss,
+        .map(|(index, (prediction, class))| Mistake {
+            image: set.example(index).image,
+            label: labels[class].clone(),
+            predicted: labels[prediction.class()].clone(),
+            confidence: prediction.confidence(),
+            loss: prediction.loss(class),
             index,
         })
         .collect();
@@ -203,21 +204,6 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn precision_and_recall_are_by_column_and_by_row() {
-        let labels: Vec<Label> = ["a", "b", "c"].map(|label| label.parse().unwrap()).into();
-        let facts = class_facts(&labels, &[vec![3, 1, 0], vec![0, 4, 0], vec![0, 0, 0]]);
-        assert_eq!(
-            (facts[0].precision, facts[0].recall),
-            (Some(1.0), Some(0.75))
-        );
-        assert_eq!(
-            (facts[1].precision, facts[1].recall),
-            (Some(0.8), Some(1.0))
-        );
-        assert_eq!((facts[2].precision, facts[2].recall), (None, None));
-    }
 
     #[test]
     fn the_median_of_speeds_is_no_outlier() {

@@ -8,12 +8,13 @@ use burn::{
     module::Module,
     optim::GradientsParams,
     store::ModuleRecord,
-    tensor::{Device, Tensor, TensorData, activation::log_softmax},
+    tensor::{Device, Tensor},
 };
 use bytes::Bytes;
 use maskline_messages::{Label, NetworkName, TrainingSettings};
 use maskline_models::{
-    Network,
+    Network, input,
+    prediction::{self, Prediction, Score, Tally},
     weights::{self, Card},
 };
 use rand::seq::SliceRandom;
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     batches::{self, Batch, Preparation},
     course::Halt,
-    evaluation::{self, Score, Tally},
+    evaluation,
     examples::Examples,
     hopeless::Hopeless,
     optimizer,
@@ -218,7 +219,7 @@ impl Session {
         let Some(predictions) = predictions else {
             return Ok(Advance::Halted);
         };
-        let validation = Tally::from_iter([&predictions[..]]).score();
+        let validation = evaluation::tally(&predictions, split).score();
         let best = self.progress.best().map(|epoch| epoch.validation);
         if best.is_none_or(|best| validation.is_better_than(&best)) {
             self.best = Some(weights::to_safetensors(&network, &self.task.card())?.into());
@@ -285,11 +286,9 @@ impl Session {
         self.device
             .seed(derived_seed(seed, Purpose::Dropout, epoch, step));
         let Batch { planes, classes } = batch;
-        let targets = self.targets(&classes);
-        let images = evaluation::images(planes, settings.pixels, &self.device);
+        let images = input::tensor(planes, settings.pixels, &self.device);
         let logits = self.network.forward(images);
-        let log_probabilities = log_softmax(logits.clone(), 1);
-        let loss = -(log_probabilities * targets).sum() / classes.len() as f64;
+        let loss = prediction::training_loss(logits.clone(), &classes, settings.label_smoothing);
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         self.network = self.optimizer.step(rate, self.network.clone(), gradients);
         Said {
@@ -298,39 +297,22 @@ impl Session {
         }
     }
 
-    /// Smoothed targets, `[images, classes]`, after Szegedy et al., "Rethinking
-    /// the Inception Architecture" (2015).
-    fn targets(&self, classes: &[usize]) -> Tensor<2> {
-        let width = self.task.classes.len();
-        let smoothing = self.task.settings.label_smoothing;
-        let other = smoothing / width as f32;
-        let mut targets = vec![other; classes.len() * width];
-        for (row, &class) in targets.chunks_exact_mut(width).zip(classes) {
-            row[class] += 1.0 - smoothing;
-        }
-        Tensor::from_data(
-            TensorData::new(targets, [classes.len(), width]),
-            &self.device,
-        )
-    }
-
     /// Takes down what was said in the last steps.
     fn look(&mut self, unread: Vec<Said>) -> Result<()> {
         let first = self.progress.step - unread.len();
         for (step, said) in (first..).zip(unread) {
-            let predictions = evaluation::predictions(said.logits, &said.classes)?;
-            if predictions
-                .iter()
-                .any(|prediction| !prediction.loss.is_finite())
-            {
-                return Err(Hopeless::Diverged {
-                    epoch: self.progress.epochs.len() + 1,
-                    step: step + 1,
-                    learning_rate: self.task.settings.learning_rate,
+            let predictions = Prediction::of_batch(said.logits)?;
+            for (prediction, class) in predictions.iter().zip(said.classes) {
+                if !prediction.loss(class).is_finite() {
+                    return Err(Hopeless::Diverged {
+                        epoch: self.progress.epochs.len() + 1,
+                        step: step + 1,
+                        learning_rate: self.task.settings.learning_rate,
+                    }
+                    .into());
                 }
-                .into());
+                self.progress.tally.add(prediction, class);
             }
-            self.progress.tally.add(&predictions);
         }
         Ok(())
     }
@@ -350,7 +332,7 @@ impl Session {
             let prepared = batches::prepare(scope, threads, split, plan, side, Preparation::Plain);
             let mut failure = None;
             let images = prepared.into_iter().map_while(|batch| match batch {
-                Ok(batch) => Some(evaluation::images(batch.planes, side, &self.task.device)),
+                Ok(batch) => Some(input::tensor(batch.planes, side, &self.task.device)),
                 Err(error) => {
                     failure = Some(error);
                     None

@@ -1,5 +1,7 @@
 //! What can go wrong with weights and devices.
 
+use std::error::Error;
+
 use maskline_messages::NetworkName;
 use thiserror::Error;
 
@@ -36,6 +38,8 @@ pub enum ModelError {
     Classes { network: usize, card: usize },
     #[error("{0:?} is no device: auto, gpu or cpu")]
     UnknownDevice(String),
+    #[error("the device can't give the network's output: {0}")]
+    Output(#[source] Box<dyn Error + Send + Sync>),
     /// A GPU was asked for and there is none.
     #[error("no GPU to compute on: {0}; use the device `cpu`, or `auto` to take what there is")]
     NoGpu(String),

@@ -7,18 +7,19 @@
 //! ([`ops`]). `names.rs` knows what torchvision calls each layer.
 
 mod block;
-pub mod classifier;
+mod classifier;
 pub mod device;
 mod error;
 mod init;
+pub mod input;
 mod layers;
 mod names;
 mod network;
 pub mod ops;
+pub mod prediction;
 mod table;
 pub mod weights;
 
-pub use classifier::Classifier;
-pub use device::{Choice, Compute};
+pub use classifier::{Classifier, Input};
 pub use error::ModelError;
 pub use network::{LayerRow, Network};

@@ -165,9 +165,9 @@ fn confusion(report: &Report) -> Markup {
                         @for (row, class) in report.classes.iter().enumerate() {
                             tr {
                                 th { (class.label) }
-                                @for (column, count) in report.confusion[row].iter().enumerate() {
+                                @for (column, count) in report.confusion.rows()[row].iter().enumerate() {
                                     td.number.right[row == column].wrong[row != column && *count > 0]
-                                        style=(shade(*count, total(&report.confusion[row]))) { (count) }
+                                        style=(shade(*count, total(&report.confusion.rows()[row]))) { (count) }
                                 }
                                 td.number { (share(class.recall)) }
                             }

@@ -1,6 +1,7 @@
 //! What the networks promise, in one program: linking Burn takes longer than the
 //! tests do.
 
+mod loss;
 mod networks;
 mod ops;
 mod torchvision;
