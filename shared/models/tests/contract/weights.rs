@@ -1,4 +1,5 @@
-//! Weights in files: what goes out comes in, and what doesn't fit is said plainly.
+//! Tests of weights in files: they are read as they were written, and a file that does not
+//! fit is refused with a plain error.
 
 use std::collections::HashMap;
 
@@ -47,7 +48,7 @@ fn pictures(count: usize) -> Vec<RgbImage> {
 
 type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
 
-/// The file, its tensors and metadata changed.
+/// The file with changed tensors or metadata.
 fn changed(change: impl FnOnce(&mut Tensors, &mut HashMap<String, String>)) -> Vec<u8> {
     let file = file();
     let (_, header) = SafeTensors::read_metadata(&file).unwrap();
@@ -76,7 +77,7 @@ fn refused(bytes: &[u8]) -> ModelError {
 }
 
 #[test]
-fn what_goes_out_comes_in() {
+fn weights_are_read_as_they_were_written() {
     let file = file();
     assert_eq!(weights::card(&file).unwrap(), card());
     let (again, read) = weights::from_safetensors(&file, &Device::flex()).unwrap();
@@ -95,7 +96,7 @@ fn a_card_names_every_class() {
 }
 
 #[test]
-fn a_file_that_is_cut_off_or_none_is_unreadable() {
+fn a_file_that_is_cut_off_or_of_another_kind_is_unreadable() {
     let file = file();
     for bytes in [
         &file[..0],
