@@ -1,4 +1,4 @@
-//! What a network predicts for a validation set.
+//! What a network predicts for the validation images.
 
 use std::thread;
 
@@ -11,40 +11,40 @@ use maskline_models::{
 
 use crate::{
     batches::{self, Preparation},
-    course::Halt,
     examples::{ExampleSet, Examples},
+    interrupt::Interrupt,
 };
 
-/// What the network, which does not learn here, says about every image of
-/// `split`, in its order. `None`: cut short by `halt`.
-pub fn evaluate(
+/// Returns the network's predictions for all validation images, in their order, or `None`
+/// if `interrupt` is requested meanwhile. `network` is one that infers, `side` the side of
+/// its input in pixels, and `batch` the number of images that are computed at a time.
+pub(crate) fn evaluate(
     network: &Network,
     examples: &Examples,
-    split: &ExampleSet,
     side: u32,
     batch: usize,
     device: &Device,
-    halt: &Halt,
+    interrupt: &Interrupt,
 ) -> Result<Option<Vec<Prediction>>> {
-    let indices: Vec<usize> = (0..split.len()).collect();
-    let plan = indices.chunks(batch).map(<[usize]>::to_vec).collect();
+    let (threads, set) = (&examples.threads, &examples.validation);
+    let indices: Vec<usize> = (0..set.len()).collect();
+    let batches = indices.chunks(batch).map(<[usize]>::to_vec).collect();
     thread::scope(|scope| {
-        let threads = &examples.threads;
-        let prepared = batches::prepare(scope, threads, split, plan, side, Preparation::Plain);
-        let mut all = Vec::with_capacity(split.len());
+        let prepared = batches::prepare(scope, threads, set, batches, side, Preparation::Plain);
+        let mut predictions = Vec::with_capacity(set.len());
         for batch in prepared {
-            if halt.is_asked() {
+            if interrupt.is_requested() {
                 return Ok(None);
             }
             let images = input::tensor(batch?.planes, side, device);
-            all.extend(Prediction::of_batch(network.forward(images))?);
+            predictions.extend(Prediction::of_batch(network.forward(images))?);
         }
-        Ok(Some(all))
+        Ok(Some(predictions))
     })
 }
 
 /// Adds up `predictions`, one for each image of `set`, in its order.
-pub fn tally(predictions: &[Prediction], set: &ExampleSet) -> Tally {
+pub(crate) fn tally(predictions: &[Prediction], set: &ExampleSet) -> Tally {
     let mut tally = Tally::default();
     for (prediction, class) in predictions.iter().zip(set.classes()) {
         tally.add(prediction, class);

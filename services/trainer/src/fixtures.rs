@@ -1,4 +1,4 @@
-//! What the tests train on: pictures drawn on the spot, in stores of their own.
+//! Datasets of drawn pictures for the tests, in stores of their own.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -24,29 +24,30 @@ use crate::{examples::Examples, manifest};
 /// The number of rows in a shard: few, so that a drawn dataset has several shards.
 const SHARD_ROWS: usize = 20;
 
-/// To be held while computing with chance: Burn has one generator a process.
-pub async fn alone() -> MutexGuard<'static, ()> {
+/// A guard to hold while Burn draws random numbers, because it has one generator for the
+/// whole process.
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
     COMPUTING.lock().await
 }
 
-/// The same, for tests that are not asynchronous.
-pub fn alone_blocking() -> MutexGuard<'static, ()> {
+/// The same guard for tests that are not asynchronous.
+pub(crate) fn alone_blocking() -> MutexGuard<'static, ()> {
     COMPUTING.blocking_lock()
 }
 
 static COMPUTING: Mutex<()> = Mutex::const_new(());
 
-pub fn compute() -> Compute {
+pub(crate) fn compute() -> Compute {
     device::choose(Choice::Cpu).expect("every machine has a CPU")
 }
 
 /// How many pictures are drawn of each class, and how hard they are to tell apart.
-pub struct Drawing {
-    pub classes: [&'static str; 2],
-    pub training: [usize; 2],
-    pub validation: [usize; 2],
-    /// Of a pixel's grey levels, to either side.
-    pub noise: u8,
+pub(crate) struct Drawing {
+    pub(crate) classes: [&'static str; 2],
+    pub(crate) training: [usize; 2],
+    pub(crate) validation: [usize; 2],
+    /// The largest change of a pixel's value, to either side.
+    pub(crate) noise: u8,
 }
 
 impl Default for Drawing {
@@ -67,15 +68,15 @@ impl Drawing {
 }
 
 /// An object store, a catalog and a broker in a folder of their own.
-pub struct Store {
-    pub objects: Arc<dyn ObjectStore>,
-    pub catalog: Arc<dyn Catalog>,
-    pub broker: Arc<dyn Broker>,
+pub(crate) struct Store {
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) broker: Arc<dyn Broker>,
     _folder: TempDir,
 }
 
 impl Store {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |kind: &str, name: &str| format!("{kind}:{}", folder.path().join(name).display());
         Self {
@@ -86,14 +87,14 @@ impl Store {
         }
     }
 
-    pub fn stores(&self) -> Stores {
+    pub(crate) fn stores(&self) -> Stores {
         Stores {
             objects: self.objects.clone(),
             catalog: self.catalog.clone(),
         }
     }
 
-    pub fn context(&self, instance: &str) -> WorkContext {
+    pub(crate) fn context(&self, instance: &str) -> WorkContext {
         WorkContext {
             instance: instance.to_owned(),
             stopping: CancellationToken::new(),
@@ -101,15 +102,15 @@ impl Store {
         }
     }
 
-    /// How many messages wait for the storer.
-    pub async fn news(&self) -> u64 {
+    /// The number of messages that wait for the storer.
+    pub(crate) async fn storer_messages(&self) -> u64 {
         let depths = self.broker.depths().await.unwrap();
         let depth = depths.get(Queue::StorerJobs.name());
         depth.copied().unwrap_or_default().ready
     }
 
     /// Draws a dataset and freezes it as the storer does.
-    pub async fn dataset(&self, drawing: &Drawing) -> DatasetId {
+    pub(crate) async fn dataset(&self, drawing: &Drawing) -> DatasetId {
         let mut random = StdRng::seed_from_u64(7);
         let mut splits = BTreeMap::new();
         let id =
@@ -168,7 +169,7 @@ impl Store {
         id
     }
 
-    pub async fn examples(&self, dataset: &DatasetId, pixels: u32, memory: u64) -> Examples {
+    pub(crate) async fn examples(&self, dataset: &DatasetId, pixels: u32, memory: u64) -> Examples {
         let manifest = manifest::read(&self.objects, dataset).await.unwrap();
         Examples::load(&self.objects, manifest, pixels, memory)
             .await

@@ -7,24 +7,24 @@ use maskline_dataset::{Manifest, Split};
 use maskline_messages::{DatasetId, ObjectKey};
 use maskline_storage::ObjectStore;
 
-use crate::hopeless::Hopeless;
+use crate::permanent_error::PermanentError;
 
 /// Reads the manifest of a dataset.
 ///
 /// # Errors
-/// [`Hopeless`] if there is no such dataset, if its manifest is damaged, or if no network
+/// [`PermanentError`] if there is no such dataset, if its manifest is damaged, or if no network
 /// can be trained on it.
-pub async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) -> Result<Manifest> {
+pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) -> Result<Manifest> {
     let key = ObjectKey::manifest(dataset);
     let json = match objects.get(&key).await {
         Err(missing) if missing.is_not_found() => {
             let place = objects.locate(&key);
             let dataset = *dataset;
-            return Err(Hopeless::NoDataset { dataset, place }.into());
+            return Err(PermanentError::NoDataset { dataset, place }.into());
         }
         json => json?,
     };
-    let manifest = Manifest::from_json(&json).map_err(|error| Hopeless::DamagedDataset {
+    let manifest = Manifest::from_json(&json).map_err(|error| PermanentError::DamagedDataset {
         dataset: *dataset,
         problem: error.to_string(),
     })?;
@@ -33,10 +33,10 @@ pub async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) -> Result
 }
 
 /// Refuses a dataset with an empty split or with only one class to learn.
-fn check_trainable(manifest: &Manifest) -> Result<(), Hopeless> {
+fn check_trainable(manifest: &Manifest) -> Result<(), PermanentError> {
     for split in Split::ALL {
         if manifest.split(split).is_none_or(|split| split.images == 0) {
-            return Err(Hopeless::EmptySplit { split });
+            return Err(PermanentError::EmptySplit { split });
         }
     }
     let training = manifest.split(Split::Train).into_iter();
@@ -44,7 +44,7 @@ fn check_trainable(manifest: &Manifest) -> Result<(), Hopeless> {
         .flat_map(|split| &split.by_class)
         .filter(|&(_, &images)| images > 0);
     match (present.next(), present.next()) {
-        (Some((class, _)), None) => Err(Hopeless::OneClass {
+        (Some((class, _)), None) => Err(PermanentError::OneClass {
             class: class.clone(),
         }),
         _ => Ok(()),
@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn a_dataset_that_cannot_be_trained_on_is_hopeless_and_says_why() {
+    fn a_dataset_that_cannot_be_trained_on_is_a_permanent_error() {
         let one_class = check_trainable(&manifest([4, 0], [1, 1])).unwrap_err();
         assert!(
-            matches!(&one_class, Hopeless::OneClass { class } if class.as_str() == "with_mask")
+            matches!(&one_class, PermanentError::OneClass { class } if class.as_str() == "with_mask")
         );
         let empty = check_trainable(&manifest([4, 4], [0, 0])).unwrap_err();
         let split = Split::Validation;
-        assert_eq!(empty, Hopeless::EmptySplit { split });
+        assert_eq!(empty, PermanentError::EmptySplit { split });
         assert!(empty.to_string().contains("validation"), "{empty}");
     }
 
@@ -113,8 +113,11 @@ mod tests {
             let key = ObjectKey::manifest(&dataset);
             store.objects.put(&key, json.into()).await.unwrap();
             let error = read(&store.objects, &dataset).await.unwrap_err();
-            let hopeless = error.downcast_ref::<Hopeless>();
-            assert!(matches!(hopeless, Some(Hopeless::DamagedDataset { .. })));
+            let permanent = error.downcast_ref::<PermanentError>();
+            assert!(matches!(
+                permanent,
+                Some(PermanentError::DamagedDataset { .. })
+            ));
             assert!(error.to_string().contains(expected), "{error}");
         }
     }

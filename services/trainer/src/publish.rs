@@ -1,6 +1,7 @@
-//! What a finished run leaves for others to find.
+//! Publishes what a run has trained.
 
 use anyhow::Result;
+use bytes::Bytes;
 use maskline_messages::{ModelTrained, ObjectKey};
 use maskline_runtime::WorkContext;
 use maskline_storage::{
@@ -8,41 +9,50 @@ use maskline_storage::{
     records::{Model, Run, RunState},
 };
 
-use crate::course::Product;
+/// The result of a run.
+pub(crate) struct TrainedModel {
+    pub(crate) record: Model,
+    /// The network of the best epoch, a safetensors file.
+    pub(crate) weights: Bytes,
+    /// The report for programs, JSON.
+    pub(crate) report: Bytes,
+    /// The report for people, an HTML page.
+    pub(crate) report_page: Bytes,
+}
 
-/// Publishes a run's model: its files, then its record, then the run's end, then
-/// the news. A trainer that dies in between leaves nothing that is not true, and
-/// whoever takes over does the rest again.
-pub async fn publish(
+/// Publishes a model: its files, then its record, then the end of the run, then the
+/// message. If the trainer dies in between, all that it has written is true, and the
+/// trainer that takes the run over repeats the rest.
+pub(crate) async fn publish(
     stores: &Stores,
     run: &mut Run,
-    product: Product,
+    model: TrainedModel,
     context: &WorkContext,
 ) -> Result<()> {
-    let model = &product.model;
-    let page = ObjectKey::model_report_page(model.id);
+    let record = &model.record;
+    let page = ObjectKey::model_report_page(record.id);
     let files = [
-        (&ObjectKey::model_weights(model.id), product.weights),
-        (&ObjectKey::model_report(model.id), product.report_json),
-        (&page, product.report_html),
+        (&ObjectKey::model_weights(record.id), model.weights),
+        (&ObjectKey::model_report(record.id), model.report),
+        (&page, model.report_page),
     ];
     for (key, bytes) in files {
         stores.objects.put(key, bytes).await?;
     }
-    stores.catalog.publish_model(model).await?;
+    stores.catalog.publish_model(record).await?;
     run.state = RunState::Done;
     run.error = None;
-    run.accuracy = Some(model.accuracy);
-    run.loss = Some(model.loss);
+    run.accuracy = Some(record.accuracy);
+    run.loss = Some(record.loss);
     stores.catalog.update_run(run).await?;
     let report = stores.objects.locate(&page);
-    let (accuracy, seconds) = (model.accuracy, model.seconds.round());
-    tracing::info!(run = %model.id, network = %model.network, accuracy, seconds, report, "published");
-    announce(model, context).await
+    let (accuracy, seconds) = (record.accuracy, record.seconds.round());
+    tracing::info!(run = %record.id, network = %record.network, accuracy, seconds, report, "published");
+    announce(record, context).await
 }
 
-/// Tells the others that there is a model.
-pub async fn announce(model: &Model, context: &WorkContext) -> Result<()> {
+/// Sends the message that there is a new model.
+pub(crate) async fn announce(model: &Model, context: &WorkContext) -> Result<()> {
     let trained = ModelTrained {
         dataset: model.dataset,
         run: model.id,

@@ -36,6 +36,6 @@ pub use message::{
 pub use network::NetworkName;
 pub use object_key::{CheckpointPart, ObjectKey};
 pub use reason::Reason;
-pub use settings::{Optimizer, SplitSettings, TrainingSettings};
+pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};
 pub use source::{Labeling, Source};
 pub use topology::Queue;

@@ -18,7 +18,7 @@ use crate::process::Pipeline;
 const TRAINERS: [&str; 2] = ["trainer"; 2];
 
 /// What a trainer logs that resumes a run from another trainer's checkpoint.
-const RESUMES: &str = "going on from a checkpoint";
+const RESUMES: &str = "resuming from a checkpoint";
 /// What a trainer logs that begins or resumes a run.
 const TRAINS: [&str; 2] = ["\"training\"", RESUMES];
 
