@@ -41,7 +41,7 @@ pub(crate) fn compute() -> Compute {
     device::choose(Choice::Cpu).expect("every machine has a CPU")
 }
 
-/// How many pictures are drawn of each class, and how hard they are to tell apart.
+/// The number of pictures to draw of each class, and how hard they are to tell apart.
 pub(crate) struct Drawing {
     pub(crate) classes: [&'static str; 2],
     pub(crate) training: [usize; 2],
@@ -180,7 +180,7 @@ impl Store {
 /// The side of the pictures, in pixels.
 const SIDE: u32 = 40;
 
-/// A noisy square, blue (class 0) or red, on noisy grey.
+/// Draws a noisy square, blue for class 0 and red for class 1, on a noisy grey ground.
 fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
     let color: [i16; 3] = if class == 0 {
         [90, 90, 160]
@@ -196,7 +196,7 @@ fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
     })
 }
 
-/// A complete shard.
+/// Writes rows into a complete shard.
 fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
     let examples = rows.iter().map(|row| Example {
         image: row.image,

@@ -29,9 +29,9 @@ const BATCH: usize = 32;
 /// The model, and the device that it computes on.
 #[derive(Debug, Args)]
 struct ModelArgs {
-    /// A model's id, or its beginning, or a safetensors file
+    /// The id of a model or its beginning, or a safetensors file
     model: String,
-    /// Where to compute: auto, gpu or cpu
+    /// The device to compute on: auto (a GPU if there is one), gpu or cpu
     #[arg(long, env = "MASKLINE_DEVICE", default_value_t = Choice::Auto)]
     device: Choice,
 }
@@ -49,8 +49,7 @@ impl ModelArgs {
             let ids = models.into_iter().map(|model| model.id);
             let id = lookup::by_prefix(&self.model, "model", "maskline models", ids)
                 .context("neither a safetensors file nor a published model")?;
-            let key = ObjectKey::model_weights(id);
-            stores.objects.get(&key).await?
+            stores.objects.get(&ObjectKey::model_weights(id)).await?
         };
         let compute = device::choose(self.device)?;
         let classifier = Classifier::load(&weights, &compute.device);
@@ -62,12 +61,12 @@ impl ModelArgs {
 #[command(
     after_help = "Example:\n  maskline evaluate 0195 photos/    (photos/with_mask/…, photos/without_mask/…)"
 )]
-pub struct Evaluate {
+pub(crate) struct Evaluate {
     #[command(flatten)]
     model: ModelArgs,
     /// A folder with one folder of images for each class
     dir: PathBuf,
-    /// Print one JSON object
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -89,6 +88,7 @@ struct Evaluation {
     skipped: Vec<Skipped>,
 }
 
+/// A file that was not classified.
 #[derive(Debug, Serialize)]
 struct Skipped {
     path: PathBuf,
@@ -96,7 +96,7 @@ struct Skipped {
 }
 
 impl Evaluate {
-    pub async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let classifier = self.model.load(&self.connection).await?;
         let files = files_by_class(&self.dir, &classifier.card().classes)?;
         let evaluation =
@@ -208,13 +208,13 @@ fn evaluate(classifier: &Classifier, files: &[(PathBuf, usize)]) -> Result<Evalu
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  maskline predict model.safetensors me.jpg you.png")]
-pub struct Predict {
+pub(crate) struct Predict {
     #[command(flatten)]
     model: ModelArgs,
-    /// Images
+    /// Image files
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// One JSON object a line, a line a file
+    /// Print each file's prediction as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
@@ -232,7 +232,7 @@ struct PredictedFile<'a> {
 }
 
 impl Predict {
-    pub async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let classifier = self.model.load(&self.connection).await?;
         let classes = &classifier.card().classes;
         let mut problems = 0;
