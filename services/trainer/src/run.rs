@@ -68,9 +68,9 @@ impl TrainingRun {
             );
             let advance = span.in_scope(|| learner.advance(&examples, &self.interrupt))?;
             self.interrupt.check_lease(self.record.id)?;
-            if advance == Advance::EpochDone {
-                let epoch = learner.progress().epochs.last();
-                span.in_scope(|| epoch.map(|epoch| self.record_epoch(epoch)));
+            let epoch = learner.progress().epochs.last();
+            if let (Advance::EpochDone, Some(epoch)) = (advance, epoch) {
+                span.in_scope(|| self.record_epoch(epoch));
             }
             runtime.block_on(self.save_checkpoint(&learner).instrument(span))?;
             if advance == Advance::Interrupted {
