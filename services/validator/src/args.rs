@@ -30,7 +30,10 @@ pub struct Args {
 
 /// The service, connected to the object store. It uses no catalog.
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
-    let objects = args.storage.open_objects(&args.runtime.connection.data).await?;
+    let objects = args
+        .storage
+        .open_objects(&args.runtime.connection.data)
+        .await?;
     let validator = Validator::new(objects.clone(), args.limits.clone());
     Ok(Service::new(validator).probe("objects", objects_answer(&objects)))
 }

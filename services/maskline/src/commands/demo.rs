@@ -106,7 +106,10 @@ impl Demo {
         self.print(format!(
             "Drew {candidates} files, good and bad, and serve them at {list}"
         ))?;
-        let stores = services.storage.open(&services.runtime.connection.data).await?;
+        let stores = services
+            .storage
+            .open(&services.runtime.connection.data)
+            .await?;
         let job = self.job(Location::Url(list));
         let job = self.run_job(&job, &services, &stores, stop).await?;
         let printed = match self.json {
