@@ -1,7 +1,7 @@
-// For mongosh: makes three replica sets of running mongods, two of them shards of one
-// cluster, and the collections that grow with the images sharded by hashed id. Every
-// write of maskline's names a document by its id, and so goes to one shard; no index
-// but that of the ids is unique.
+// A script for mongosh. It makes three replica sets of running mongods. Two of them become the shards
+// of one cluster. The collections that grow with the number of images are sharded by hashed id. Every
+// write of maskline names a document by its id, and so goes to one shard. No index is unique but that
+// of the ids.
 
 const SETS = {
   config: ["config-1:27017", "config-2:27017", "config-3:27017"],
@@ -22,7 +22,7 @@ function initiate(name, hosts) {
   } catch (error) {
     if (error.code !== ALREADY_INITIALIZED) throw error;
   }
-  // A connection to the whole set is there when it has a primary.
+  // A connection to the whole set succeeds when the set has a primary.
   new Mongo(`mongodb://${hosts.join(",")}/?replicaSet=${name}&serverSelectionTimeoutMS=60000`)
     .getDB("admin")
     .adminCommand({ ping: 1 });

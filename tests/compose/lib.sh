@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# What the scripts of this folder share.
+# Functions and variables that the scripts of this folder share.
 #
-#   $state             what lies outside the checkout: the engine with its images
-#   compose ARGUMENTS  docker compose with the project's files, on the engine found
+#   $state             the folder outside the checkout with the engine and its images
+#   compose ARGUMENTS  runs docker compose with the project's files, on the engine that was found
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 state=${MASKLINE_TEST_COMPOSE:-${XDG_CACHE_HOME:-$HOME/.cache}/maskline/compose}
@@ -11,14 +11,14 @@ source "$here/../servers/lib.sh" "$state"
 
 say() { echo "compose: $*" >&2; }
 
-# MongoDB's stand-in is no replica set.
+# stands_in: whether stand-ins run in place of the servers' images. MongoDB's is not a replica set.
 stands_in() { [[ -e $state/stands-in ]]; }
-# Whether the engine is the one of engine/start, with nothing of anybody else.
+# own_engine: whether the engine is the one that engine/start started, which nobody else uses.
 own_engine() { [[ -S $state/docker.sock ]]; }
 
 ! own_engine || export DOCKER_HOST=unix://$state/docker.sock
 [[ ! -d $state/config ]] || export DOCKER_CONFIG=$state/config
-# What compose.yaml reads of the environment, or of a file .env, names a user's own servers.
+# The environment and a file .env may name a user's own servers, which compose.yaml would use.
 settings_unset
 unset COMPOSE_FILE COMPOSE_PROFILES COMPOSE_PROJECT_NAME COMPOSE_ENV_FILES
 export COMPOSE_DISABLE_ENV_FILE=true COMPOSE_MENU=false COMPOSE_BAKE=false

@@ -1,13 +1,14 @@
 # shellcheck shell=bash
-# What the checks and the bench look at.
+# Functions for the checks and the bench.
 # shellcheck source=tests/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 built=${CARGO_TARGET_DIR:-$root/target}/release
 services=(scraper validator labeler storer trainer)
 
-# found WHAT VALUE WANTED: a line of the table.
+# found WHAT VALUE WANTED: prints a line of the table.
 found() { printf '%s\t%s\t%s\n' "$@"; }
-# wanted WHAT VALUE WANTED COMMAND…: the same, and the check fails unless the command succeeds.
+# wanted WHAT VALUE WANTED COMMAND…: prints a line of the table. The check fails unless the command
+# succeeds.
 wanted() {
   local line=("$1" "$2" "$3")
   shift 3
@@ -16,25 +17,26 @@ wanted() {
 wrong=0
 end() { exit "$wrong"; }
 
-# drawn NAME FACES PIXELS SEED: draws that folder of images, and prints the books
-# that a job of it ends with.
+# drawn NAME FACES PIXELS SEED: draws a folder of images, and prints the counts that a job of it
+# must end with.
 drawn() {
   [[ -x $built/draw ]] || fail "$built/draw is missing: cargo build --release --package maskline-tests --bin draw"
   mkdir -p "$MASKLINE_IMAGES"
   "$built/draw" "$MASKLINE_IMAGES/$1" "$2" "$3" "$4"
 }
 
-# maskline ARGUMENTS…: the command, inside the network.
+# maskline ARGUMENTS…: runs the command inside the network.
 maskline() { compose run --rm --no-deps --quiet-pull maskline "$@" 2>>"$dir/log"; }
-# enqueued NAME [ARGUMENT…]: the folder that was drawn, as a job; prints its id or,
-# with --wait, its end.
+# enqueued NAME [ARGUMENT…]: enqueues a drawn folder. Prints the job, which has ended with
+# --wait.
 enqueued() {
   local name=$1
   shift
   maskline enqueue folder "/images/$name" --label-from folder --json "$@"
 }
 
-# scaled SERVICE N [FILE…]: N healthy replicas of it, with these override files too.
+# scaled SERVICE N [FILE…]: starts or stops replicas until there are N healthy ones. The FILEs are
+# further Compose files.
 scaled() {
   local service=$1 replicas=$2 file overrides=()
   shift 2
@@ -42,14 +44,14 @@ scaled() {
   compose "${overrides[@]}" up --detach --wait --no-deps --scale "$service=$replicas" "$service" 2>>"$dir/log"
 }
 
-# replicas SERVICE: the address of each in the network.
+# replicas SERVICE: prints the address of each replica in the network.
 replicas() {
   local id
   for id in $(compose ps --quiet "$1"); do
     docker inspect --format '{{.Name}} {{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' "$id"
   done | sort | sed 's/.* //'
 }
-# handled SERVICE: what each replica counts in its own /metrics.
+# handled SERVICE: prints how many messages each replica has handled, from its /metrics.
 handled() {
   local address
   for address in $(replicas "$1"); do
@@ -59,7 +61,8 @@ handled() {
 }
 total() { awk '{ sum += $1 } END { print sum + 0 }'; }
 
-# queue NAME FIELD: of RabbitMQ's own account, such as .messages.
+# queue NAME FIELD: prints a field of what RabbitMQ's management API says about a queue, such as
+# .messages.
 queue() {
   curl --silent --fail --user maskline:maskline "http://127.0.0.1:15672/api/queues/%2f/$1" | jq "$2 // 0"
 }

@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What the start scripts of the servers share; their argument is a folder DIR, to
-# which they write:
-#   env        the addresses, NAME='value'
+# Functions that the start scripts of the servers share. The argument of each script is a
+# folder DIR, to which it writes:
+#   env        the addresses, as NAME='value'
 #   container  the container to remove, or
-#   pids       the processes to end, in this order
+#   pids       the processes to stop, in this order
 set -euo pipefail
 dir=$1
 servers=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -15,8 +15,8 @@ fail() {
   exit 1
 }
 
-# settings_unset: takes the product's own variables out of the environment, which would
-# lead it to other servers than those of the tests.
+# settings_unset: removes the product's own variables from the environment, because they
+# would lead it to other servers than those of the tests.
 settings_unset() {
   local name
   for name in $(compgen -e | grep -E '^(MASKLINE|OTEL)_' | grep -vE '^MASKLINE_(TEST|BENCH)_'); do
@@ -30,8 +30,8 @@ publish() {
   for pair; do printf "%s='%s'\n" "${pair%%=*}" "${pair#*=}"; done >>"$dir/env"
 }
 
-# given WHAT NAME…: whether the environment has an address, the first NAME; the
-# others must be there too then. All are published.
+# given WHAT NAME…: whether the environment has an address in the first NAME. Then the other
+# NAMEs must be set, too, and all of them are published.
 given() {
   local what=$1 first=$2 name
   shift
@@ -43,7 +43,8 @@ given() {
   say "$what: the one at the address in $first"
 }
 
-# image NAME: the image of that name in compose.yaml, where Docker has it or can pull it.
+# image NAME: prints the image of that name in compose.yaml. Fails where Docker neither has it
+# nor can pull it.
 image() {
   docker info >/dev/null 2>&1 || return 1
   local image
@@ -53,7 +54,8 @@ image() {
   echo "$image"
 }
 
-# container ARGUMENTS…: docker run; DIR/container names it.
+# container ARGUMENTS…: starts a container with docker run, and writes its id to
+# DIR/container.
 container() { docker run --detach --rm "$@" >"$dir/container"; }
 
 # within SECONDS COMMAND…: repeats the command until it succeeds.
@@ -71,8 +73,8 @@ port_of() { docker port "$(<"$dir/container")" "$1" | sed -n '1s/.*://p'; }
 
 listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
-# free_ports N: that many ports of loopback where nothing listens. Below those
-# that the system gives out itself.
+# free_ports N: prints N ports of loopback where nothing listens. They are below the ports
+# that the system hands out itself.
 free_ports() {
   local port left=$1
   for port in $(shuf -i 20000-31999 -n 200); do
@@ -82,14 +84,14 @@ free_ports() {
   done
 }
 
-# spawn COMMAND…: runs it out of reach of the terminal's Ctrl-C, so that who
-# started it stops it; its output is in DIR/log.
+# spawn COMMAND…: runs the command in the background with its output in DIR/log. A Ctrl-C in
+# the terminal does not reach it, so that the script that started it can stop it in order.
 spawn() {
   setsid "$@" >>"$dir/log" 2>&1 </dev/null &
   echo $! >>"$dir/pids"
 }
 
-# listening WHAT PORT: waits until the last process spawned does.
+# listening WHAT PORT: waits until the last spawned process listens on the port.
 listening() {
   local pid end=$((SECONDS + 120))
   pid=$(tail -n 1 "$dir/pids")
@@ -102,8 +104,8 @@ listening() {
   done
 }
 
-# once NAME COMMAND…: runs the command once a machine, with the folder or file to
-# make as its last argument; prints where it is then.
+# once NAME COMMAND…: runs the command once on each machine. The last argument of the command
+# is the folder or file that it has to make. Prints the path of the result.
 once() {
   local made=$cache/$1
   shift
@@ -119,5 +121,5 @@ once() {
   echo "$made"
 }
 
-# version_of FILE…: names their content, so that a change is built anew.
+# version_of FILE…: prints a hash of their content, so that a change is built anew.
 version_of() { cat "$@" | sha256sum | cut -c 1-12; }

@@ -1,4 +1,4 @@
-//! Images, good and bad, of which is known how each must end.
+//! Images, good and bad, each with the state in which the pipeline must leave it.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,86 +12,94 @@ use crate::pictures::{self, blank, blurred, cut_short, face, jpeg, mirrored, png
 /// The side of the drawn pictures, in pixels.
 const SIDE: u32 = 120;
 
-/// One place where an image is said to be.
+/// One address at which a source promises an image.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Relative, its folder named for the class.
+    /// A relative path whose folder is named after the class.
     pub path: String,
     pub label: &'static str,
-    /// `None`: there is nothing.
+    /// `None` where there is no file at the address.
     pub file: Option<Bytes>,
-    pub end: End,
+    pub end_state: EndState,
 }
 
-/// How a candidate must end.
+/// The state in which a candidate must end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum EndState {
     Stored,
-    /// With the reason's code.
+    /// The text is the code of the reason.
     Rejected(&'static str),
 }
 
+/// The class of a face with or without a mask.
 pub fn class(masked: bool) -> &'static str {
     if masked { "with_mask" } else { "without_mask" }
 }
 
-/// What a job is made of.
+/// The images of a job.
 #[derive(Debug, Clone, Default)]
 pub struct Collection {
     pub entries: Vec<Entry>,
-    /// Images that look the same as another and must stay on its side of the split.
+    /// Pairs of images that look the same. Both must be in the same split.
     pub near_duplicates: Vec<(ImageId, ImageId)>,
-    /// Lines of the list that name no image, with the reason's code.
-    pub lines: Vec<(&'static str, &'static str)>,
-    /// Stored images that must be in no split, because their like has another label.
+    /// Lines of the list that name no image, each with the code of the reason.
+    pub bad_lines: Vec<(&'static str, &'static str)>,
+    /// Stored images that must be in no split, because an image that looks the same has
+    /// another label.
     pub set_aside: Vec<ImageId>,
 }
 
 impl Collection {
-    /// `faces` of each class, drawn from `seed` on.
+    /// Draws `faces` faces of each class. The first has the number `seed`.
     pub fn faces(seed: u64, faces: u64) -> Self {
         Self::faces_of_side(seed, faces, SIDE)
     }
 
-    /// The same with so many pixels a side.
+    /// Like [`faces`](Self::faces), with pictures of `side` pixels in height and width.
     pub fn faces_of_side(seed: u64, faces: u64, side: u32) -> Self {
         let mut collection = Self::default();
         for n in 0..faces {
             for masked in [true, false] {
                 let file = jpeg(&face(seed + n, masked, side));
                 let label = class(masked);
-                collection.add(format!("{label}/face-{n}.jpg"), label, file, End::Stored);
+                collection.add(
+                    format!("{label}/face-{n}.jpg"),
+                    label,
+                    file,
+                    EndState::Stored,
+                );
             }
         }
         collection
     }
 
-    /// `faces` of each class and the dirt that comes with them, in an order of its own.
-    pub fn of_the_web(seed: u64, faces: u64) -> Self {
-        // Numbers that no other of its pictures is drawn from.
-        let (likes, dirt) = (seed + 10_000_000, seed + 20_000_000);
-        let mut collection = Self::faces(seed, faces).with_likes(likes);
-        for heap in 0..faces.div_ceil(20) {
-            collection = collection.with_dirt(dirt + 10 * heap);
+    /// `faces` faces of each class, with the duplicates, files to reject and dead links
+    /// that a list from the web has, in a random order.
+    pub fn like_the_web(seed: u64, faces: u64) -> Self {
+        // No other picture of the collection is drawn from these numbers.
+        let (look_alikes, rejects) = (seed + 10_000_000, seed + 20_000_000);
+        let mut collection = Self::faces(seed, faces).with_look_alikes(look_alikes);
+        for batch in 0..faces.div_ceil(20) {
+            collection = collection.with_rejects(rejects + 10 * batch);
         }
         collection.with_dead_links().shuffled(seed)
     }
 
-    /// Adds a file of a class that lies in the class's folder.
-    pub fn add(&mut self, path: String, label: &'static str, file: Bytes, end: End) {
+    /// Adds a file with the label of its class.
+    pub fn add(&mut self, path: String, label: &'static str, file: Bytes, end_state: EndState) {
         self.entries.push(Entry {
             path,
             label,
             file: Some(file),
-            end,
+            end_state,
         });
     }
 
-    /// Adds the images that are good but not simply to be stored: copies, look-alikes,
-    /// and such with two labels.
-    pub fn with_likes(mut self, seed: u64) -> Self {
-        let stored = End::Stored;
-        let copied = End::Rejected("exact_duplicate");
+    /// Adds sound images that look like others: exact copies, mirrored copies, and images
+    /// with two labels.
+    pub fn with_look_alikes(mut self, seed: u64) -> Self {
+        let stored = EndState::Stored;
+        let copied = EndState::Rejected("exact_duplicate");
         let originals: Vec<Entry> = self.entries.iter().take(4).cloned().collect();
         for (n, original) in originals.into_iter().enumerate() {
             let (label, file) = (original.label, original.file.expect("a face"));
@@ -107,7 +115,7 @@ impl Collection {
             self.set_aside.push(ImageId::of(&file));
             self.add(format!("{label}/disputed.img"), label, file, stored);
         }
-        // Which of the two is the copy is decided by who comes first.
+        // Whichever of the two comes later is the copy.
         let file = jpeg(&face(seed + 2, true, SIDE));
         self.set_aside.push(ImageId::of(&file));
         for (label, end) in [(class(true), stored), (class(false), copied)] {
@@ -116,9 +124,9 @@ impl Collection {
         self
     }
 
-    /// Adds images of every kind that must be rejected, wherever they lie; another
-    /// seed's have other names.
-    pub fn with_dirt(mut self, seed: u64) -> Self {
+    /// Adds a file for every reason to reject one, whatever its source. Other seeds give
+    /// other names.
+    pub fn with_rejects(mut self, seed: u64) -> Self {
         let picture = face(seed, true, SIDE);
         let page = "<!DOCTYPE html><html><body>This picture has moved</body></html>";
         let noise: Vec<u8> = (0..2000u32).map(|n| (n * n / 7 % 251) as u8).collect();
@@ -133,50 +141,56 @@ impl Collection {
             ("empty.jpg", Bytes::new(), "empty"),
         ] {
             let label = class(true);
-            let end = End::Rejected(code);
-            self.add(format!("{label}/{seed}-{name}"), label, file, end);
+            let end_state = EndState::Rejected(code);
+            let path = format!("{label}/{seed}-{name}");
+            self.add(path, label, file, end_state);
         }
         let hat = jpeg(&pictures::face(seed + 2, false, SIDE));
-        let end = End::Rejected("unknown_label");
-        self.add(format!("with_hat/{seed}-hat.jpg"), "with_hat", hat, end);
+        let unknown = EndState::Rejected("unknown_label");
+        self.add(format!("with_hat/{seed}-hat.jpg"), "with_hat", hat, unknown);
         self
     }
 
-    /// Adds what only a list of URLs can have: what is not there, and broken lines.
+    /// Adds what only a list of URLs can have: an address without a file, and lines
+    /// without an address.
     pub fn with_dead_links(mut self) -> Self {
         self.entries.push(Entry {
             path: "with_mask/gone.jpg".to_owned(),
             label: class(true),
             file: None,
-            end: End::Rejected("http_status"),
+            end_state: EndState::Rejected("http_status"),
         });
-        self.lines = vec![
+        self.bad_lines = vec![
             ("no address at all,with_mask", "bad_source_line"),
             ("ftp://127.0.0.1/face.jpg,with_mask", "refused_address"),
         ];
         self
     }
 
-    /// The same in an order drawn from `seed`.
+    /// The same images in a random order, which depends on `seed`.
     pub fn shuffled(mut self, seed: u64) -> Self {
         self.entries.shuffle(&mut StdRng::seed_from_u64(seed));
         self
     }
 
+    /// How many entries are `wanted`.
     pub fn count(&self, wanted: impl Fn(&Entry) -> bool) -> usize {
         self.entries.iter().filter(|entry| wanted(entry)).count()
     }
 
-    /// The books that `maskline status --json` must show in the end.
-    pub fn books(&self) -> Value {
-        let stored = self.count(|entry| entry.end == End::Stored);
-        let found = self.entries.len() + self.lines.len();
-        let entries = self.entries.iter().filter_map(|entry| match entry.end {
-            End::Stored => None,
-            End::Rejected(code) => Some(code),
-        });
+    /// The counts that `maskline status --json` must show in the end.
+    pub fn counts(&self) -> Value {
+        let stored = self.count(|entry| entry.end_state == EndState::Stored);
+        let found = self.entries.len() + self.bad_lines.len();
+        let entries = self
+            .entries
+            .iter()
+            .filter_map(|entry| match entry.end_state {
+                EndState::Stored => None,
+                EndState::Rejected(code) => Some(code),
+            });
         let mut by_reason = BTreeMap::new();
-        for code in entries.chain(self.lines.iter().map(|(_, code)| *code)) {
+        for code in entries.chain(self.bad_lines.iter().map(|(_, code)| *code)) {
             *by_reason.entry(code).or_insert(0) += 1;
         }
         json!({
@@ -190,32 +204,36 @@ impl Collection {
     }
 
     /// The label of every image that must be in the dataset.
-    pub fn dataset(&self) -> BTreeMap<ImageId, &'static str> {
-        let stored = self.entries.iter().filter(|entry| entry.end == End::Stored);
+    pub fn dataset_labels(&self) -> BTreeMap<ImageId, &'static str> {
+        let stored = self
+            .entries
+            .iter()
+            .filter(|entry| entry.end_state == EndState::Stored);
         let named = stored.map(|entry| {
-            let file = entry.file.as_ref().expect("what is stored was there");
+            let file = entry.file.as_ref().expect("a stored image has a file");
             (ImageId::of(file), entry.label)
         });
-        let split = |(image, _): &(ImageId, _)| !self.set_aside.contains(image);
-        named.filter(split).collect()
+        let is_in_split = |(image, _): &(ImageId, _)| !self.set_aside.contains(image);
+        named.filter(is_in_split).collect()
     }
 
-    /// Writes the files that there are.
+    /// Writes the files into `folder`.
     pub fn write(&self, folder: &Path) {
         for entry in &self.entries {
             let Some(file) = &entry.file else { continue };
             let path = folder.join(&entry.path);
-            let parent = path.parent().expect("it is in the folder");
+            let parent = path.parent().expect("the path begins with the folder");
             std::fs::create_dir_all(parent).expect("a temporary folder takes folders");
-            std::fs::write(path, file).expect("and files");
+            std::fs::write(path, file).expect("a temporary folder takes files");
         }
     }
 }
 
-/// Of a job's view, what [`Collection::books`] says.
-pub fn books_of(job: &Value) -> Value {
+/// The counts of a job as `maskline status --json` shows it, in the form of
+/// [`Collection::counts`].
+pub fn counts_of(job: &Value) -> Value {
     let fields = job.as_object().expect("a job is an object").iter();
-    let books = [
+    let counts = [
         "found",
         "stored",
         "rejected",
@@ -223,8 +241,8 @@ pub fn books_of(job: &Value) -> Value {
         "in_flight",
         "rejected_by_reason",
     ];
-    let books = fields.filter(|(name, _)| books.contains(&name.as_str()));
-    books
+    let counts = fields.filter(|(name, _)| counts.contains(&name.as_str()));
+    counts
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect()
 }

@@ -1,4 +1,5 @@
-//! A frozen dataset, read back as another program would: manifest and Parquet shards.
+//! A frozen dataset, read back as another program would read it, from its manifest and
+//! its Parquet shards.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +8,13 @@ use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use maskline_messages::{DatasetId, ImageId, ObjectKey};
 use maskline_storage::ObjectStore;
+use maskline_test_support::environment::Environment;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::place::Place;
-
-/// The rows of a dataset by image.
-pub struct Frozen {
+/// A dataset's manifest, and its rows by image.
+pub struct FrozenDataset {
     pub manifest: Value,
     pub rows: BTreeMap<ImageId, Row>,
 }
@@ -24,14 +24,14 @@ pub struct Row {
     /// `train` or `validation`.
     pub split: String,
     pub label: String,
-    /// The normalized image.
+    /// The file of the normalized image.
     pub jpeg: Bytes,
 }
 
-impl Frozen {
-    /// Reads every shard, which must be as the manifest says.
-    pub async fn read(place: &Place, dataset: DatasetId) -> Self {
-        let objects = place.stores().await.objects;
+impl FrozenDataset {
+    /// Reads every shard. Panics where one differs from the manifest.
+    pub async fn read(environment: &Environment, dataset: DatasetId) -> Self {
+        let objects = environment.stores().await.objects;
         let manifest = object(&*objects, &dataset, "manifest.json").await;
         let manifest: Value = serde_json::from_slice(&manifest).expect("JSON");
         let mut rows = BTreeMap::new();
@@ -46,7 +46,7 @@ impl Frozen {
                 for (image, row) in read {
                     assert!(
                         rows.insert(image, row).is_none(),
-                        "{image:?} is there twice"
+                        "{image:?} is in the dataset twice"
                     );
                 }
             }
@@ -62,13 +62,14 @@ impl Frozen {
             .collect()
     }
 
+    /// The name of the split that has the image.
     pub fn split(&self, image: &ImageId) -> &str {
         &self.rows[image].split
     }
 }
 
 async fn object(objects: &dyn ObjectStore, dataset: &DatasetId, file: &str) -> Bytes {
-    let key = ObjectKey::dataset(dataset, file).expect("a plain name");
+    let key = ObjectKey::dataset_file(dataset, file).expect("a plain name");
     objects.get(&key).await.expect("a frozen dataset is whole")
 }
 

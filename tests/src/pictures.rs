@@ -1,4 +1,4 @@
-//! Faces drawn with and without a mask, and files that are no good.
+//! Drawn faces with and without a mask, and files that are no sound images.
 
 use std::io::Cursor;
 
@@ -6,8 +6,8 @@ use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, imageops};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-/// A face on a motley background; a mask is a coloured band over its lower half.
-/// The same seed draws the same picture.
+/// Draws a face of `side` pixels in height and width on a background of rectangles. A
+/// mask is a coloured band over its lower half. The same seed draws the same picture.
 pub fn face(seed: u64, masked: bool, side: u32) -> RgbImage {
     let random = &mut StdRng::seed_from_u64(seed * 2 + u64::from(masked));
     let mut picture = background(side, random);
@@ -43,7 +43,7 @@ pub fn face(seed: u64, masked: bool, side: u32) -> RgbImage {
     picture
 }
 
-/// Rectangles in all colours: no two pictures look alike to a perceptual hash.
+/// Rectangles in random colours, so that no two pictures have similar perceptual hashes.
 fn background(side: u32, random: &mut StdRng) -> RgbImage {
     let mut picture = RgbImage::from_pixel(side, side, tone(random, 40..220));
     for _ in 0..12 {
@@ -66,7 +66,7 @@ fn tone(random: &mut StdRng, range: std::ops::Range<u8>) -> Rgb<u8> {
     Rgb(std::array::from_fn(|_| random.random_range(range.clone())))
 }
 
-/// The noise of a camera.
+/// Adds noise like a camera's.
 fn grain(picture: &mut RgbImage, random: &mut StdRng) {
     for channel in picture.iter_mut() {
         *channel = channel.saturating_add_signed(random.random_range(-12..=12));
@@ -85,7 +85,7 @@ pub fn blank(side: u32) -> RgbImage {
     RgbImage::from_pixel(side, side, Rgb([128, 120, 110]))
 }
 
-/// Twelve times as wide as high.
+/// The picture at twelve times its height in width.
 pub fn strip(picture: &RgbImage) -> RgbImage {
     imageops::resize(picture, 1200, 100, imageops::FilterType::Triangle)
 }

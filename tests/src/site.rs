@@ -1,4 +1,4 @@
-//! A small web site on loopback that serves a collection and its list.
+//! A small web site on loopback that serves a collection and the list of its URLs.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,20 +21,20 @@ use crate::collection::{Collection, Entry};
 /// The path of the list.
 pub const LIST: &str = "list.csv";
 
-/// Serves until it is dropped.
+/// A web site that serves until it is dropped.
 pub struct Site {
     address: SocketAddr,
-    open: watch::Sender<bool>,
+    release: watch::Sender<bool>,
     content: Arc<Content>,
     serving: AbortHandle,
 }
 
 /// How the site misbehaves.
 #[derive(Default)]
-pub struct Manners {
-    /// Paths that answer 503 once, before they answer properly.
+pub struct Behaviour {
+    /// Paths that answer 503 to their first request.
     pub busy_once: BTreeSet<String>,
-    /// Paths that answer nothing until [`Site::open`].
+    /// Paths that answer nothing until [`Site::release_held`].
     pub held: BTreeSet<String>,
 }
 
@@ -43,30 +43,35 @@ struct Content {
     held: BTreeSet<String>,
     busy_once: Mutex<BTreeSet<String>>,
     busy: Mutex<BTreeSet<String>>,
-    open: watch::Receiver<bool>,
+    released: watch::Receiver<bool>,
 }
 
 impl Site {
     /// Serves the files of `collection`, and a CSV list of it at [`Site::list`].
-    pub async fn serve(collection: &Collection, manners: Manners) -> Self {
+    pub async fn serve(collection: &Collection, behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the port is bound");
         let with_file = |entry: &Entry| Some((entry.path.clone(), entry.file.clone()?));
         let mut files: BTreeMap<_, _> = collection.entries.iter().filter_map(with_file).collect();
         let mut list = "url,label\n".to_owned();
         for entry in &collection.entries {
             list += &format!("http://{address}/{},{}\n", entry.path, entry.label);
         }
-        list.extend(collection.lines.iter().map(|(line, _)| format!("{line}\n")));
+        list.extend(
+            collection
+                .bad_lines
+                .iter()
+                .map(|(line, _)| format!("{line}\n")),
+        );
         files.insert(LIST.to_owned(), list.into());
-        let (open, opened) = watch::channel(false);
+        let (release, released) = watch::channel(false);
         let content = Arc::new(Content {
             files,
-            held: manners.held,
-            busy_once: Mutex::new(manners.busy_once),
+            held: behaviour.held,
+            busy_once: Mutex::new(behaviour.busy_once),
             busy: Mutex::default(),
-            open: opened,
+            released,
         });
         let router = Router::new()
             .route("/{*path}", get(file))
@@ -74,7 +79,7 @@ impl Site {
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
         Self {
             address,
-            open,
+            release,
             content,
             serving: serving.abort_handle(),
         }
@@ -88,13 +93,15 @@ impl Site {
     /// From now on these paths answer 503, and no others.
     pub fn set_busy(&self, paths: impl IntoIterator<Item = String>) {
         let mut busy = self.content.busy.lock();
-        let busy = busy.as_deref_mut().expect("nobody panics with it in hand");
+        let busy = busy
+            .as_deref_mut()
+            .expect("nobody panics while holding the lock");
         *busy = paths.into_iter().collect();
     }
 
-    /// From now on the held files are served too.
-    pub fn open(&self) {
-        self.open.send_replace(true);
+    /// From now on the held files are served, too.
+    pub fn release_held(&self) {
+        self.release.send_replace(true);
     }
 }
 
@@ -117,8 +124,12 @@ async fn file(Path(path): Path<String>, State(content): State<Arc<Content>>) -> 
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
     if content.held.contains(&path) {
-        // Never opened: the site is gone, and who asks is answered all the same.
-        let _ = content.open.clone().wait_for(|open| *open).await;
+        // An error means that the site is dropped. The request is answered all the same.
+        let _ = content
+            .released
+            .clone()
+            .wait_for(|released| *released)
+            .await;
     }
     let Some(file) = content.files.get(&path) else {
         return (StatusCode::NOT_FOUND, "no such picture").into_response();

@@ -1,4 +1,5 @@
-//! Certificates of an authority of our own, and TLS before servers that don't speak it.
+//! Certificates of a certificate authority that the test makes, and TLS in front of
+//! servers that do not speak it.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -22,14 +23,16 @@ use tokio_rustls::{
     },
 };
 
-/// An authority that nobody trusts of himself, with a server's certificate from it.
+/// A certificate authority that no system trusts by default, with a certificate that it
+/// has issued to a server.
 pub struct Authority {
     folder: TempDir,
 }
 
 impl Authority {
-    /// The server's is for these names, such as `IP:127.0.0.1,DNS:host`.
-    pub fn certifies(names: &str) -> Self {
+    /// Makes an authority and a server's certificate for names such as
+    /// `IP:127.0.0.1,DNS:host`.
+    pub fn with_server_names(names: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("servers/certificates");
         let made = Command::new(script).arg(folder.path()).arg(names).status();
@@ -37,7 +40,7 @@ impl Authority {
         Self { folder }
     }
 
-    /// The PEM file for whoever is to trust it.
+    /// The PEM file for clients that are to trust the authority.
     pub fn file(&self) -> PathBuf {
         self.folder.path().join("authority.pem")
     }
@@ -54,27 +57,29 @@ impl Authority {
                 vec![certificate.expect("the script makes one")],
                 key.expect("the script makes one"),
             );
-        Arc::new(config.expect("they fit each other")).into()
+        Arc::new(config.expect("the key belongs to the certificate")).into()
     }
 }
 
-/// Takes connections with TLS, and passes on to a server what comes through them.
-pub struct Front {
+/// Takes connections with TLS and forwards what comes through them to a server that speaks
+/// none.
+pub struct TlsProxy {
     pub address: SocketAddr,
     listening: AbortHandle,
 }
 
-impl Front {
-    /// Before the server at `HOST:PORT`, with the authority's certificate.
-    pub async fn before(server: String, authority: &Authority) -> Self {
+impl TlsProxy {
+    /// A proxy in front of the server at `HOST:PORT`, with the certificate that the
+    /// authority has issued.
+    pub async fn to(server: String, authority: &Authority) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
+        let address = listener.local_addr().expect("the port is bound");
         let tls = authority.server();
         let listening = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (tls, server) = (tls.clone(), server.clone());
-                // What fails is the connection, and who is at its ends sees it.
+                // An error is the end of the connection, which both of its ends see.
                 tokio::spawn(async move {
                     client.set_nodelay(true)?;
                     let mut client = tls.accept(client).await?;
@@ -91,7 +96,7 @@ impl Front {
     }
 }
 
-impl Drop for Front {
+impl Drop for TlsProxy {
     fn drop(&mut self) {
         self.listening.abort();
     }

@@ -3,7 +3,7 @@
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::{StorageArgs, catalog_answers, objects_answer};
 
-use crate::{NAME, opinion::Adviser, stage::Labeler};
+use crate::{NAME, model_check::ModelCheck, stage::Labeler};
 
 /// Gives each validated image the label that its source says, and rejects copies.
 ///
@@ -40,10 +40,10 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         false => Some(args.storage.open_objects(data).await?),
         true => None,
     };
-    let adviser = objects
+    let model_check = objects
         .clone()
-        .map(|objects| Adviser::new(objects, catalog.clone()));
-    let labeler = Labeler::new(catalog.clone(), catalog.clone(), adviser);
+        .map(|objects| ModelCheck::new(objects, catalog.clone()));
+    let labeler = Labeler::new(catalog.clone(), catalog.clone(), model_check);
     let service = Service::new(NAME)
         .handler(labeler)
         .probe("catalog", catalog_answers(&catalog));

@@ -6,10 +6,10 @@
 //! stands for the image, and the others are rejected as exact duplicates of it.
 //!
 //! * [`stage`]: the label of an image, or why it has none.
-//! * [`opinion`]: what the newest model thinks.
+//! * [`model_check`]: what the newest model predicts.
 
 mod args;
-pub mod opinion;
+pub mod model_check;
 pub mod stage;
 
 pub use args::{Args, OpinionArgs, service};

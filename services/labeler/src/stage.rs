@@ -11,7 +11,7 @@ use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::catalog::{Images, Jobs};
 use parking_lot::Mutex;
 
-use crate::{NAME, opinion::Adviser};
+use crate::{NAME, model_check::ModelCheck};
 
 /// How many images are labelled at a time, unless `--concurrency` says otherwise.
 const IMAGES: usize = 8;
@@ -23,18 +23,22 @@ const JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 pub struct Labeler {
     jobs: Arc<dyn Jobs>,
     images: Arc<dyn Images>,
-    /// `None`: no model is asked.
-    adviser: Option<Adviser>,
+    /// `None` if no model is to be asked.
+    model_check: Option<ModelCheck>,
     /// A job's classes never change.
     classes: Mutex<LruCache<JobId, Arc<[Label]>>>,
 }
 
 impl Labeler {
-    pub fn new(jobs: Arc<dyn Jobs>, images: Arc<dyn Images>, adviser: Option<Adviser>) -> Self {
+    pub fn new(
+        jobs: Arc<dyn Jobs>,
+        images: Arc<dyn Images>,
+        model_check: Option<ModelCheck>,
+    ) -> Self {
         Self {
             jobs,
             images,
-            adviser,
+            model_check,
             classes: Mutex::new(LruCache::new(JOBS)),
         }
     }
@@ -86,8 +90,8 @@ impl Handler for Labeler {
             let reason = Reason::ExactDuplicate { of: first };
             return Ok(Outcome::send(validated.header.reject(NAME, reason)));
         }
-        let prediction = match &self.adviser {
-            Some(adviser) => adviser.opinion(&validated, &label).await,
+        let prediction = match &self.model_check {
+            Some(model_check) => model_check.predict(&validated, &label).await,
             None => None,
         };
         Ok(Outcome::send(ImageLabeled {

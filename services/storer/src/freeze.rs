@@ -174,7 +174,7 @@ impl Freezer {
         let images: BTreeMap<String, BTreeMap<Label, u64>> = manifest
             .splits
             .iter()
-            .map(|(name, split)| (name.clone(), split.by_class.clone()))
+            .map(|(split, manifest)| (split.name().to_owned(), manifest.by_class.clone()))
             .collect();
         let dataset = Dataset {
             id: plan.id,

@@ -4,11 +4,9 @@
 //! * [`stage`]: records how each candidate ended.
 //! * [`freeze`]: the worker that makes a dataset of a complete job.
 //! * `plan` and `near_duplicates`: which image goes to which split, as pure functions.
-//! * [`manifest`]: what a dataset holds and where.
 
 mod args;
 pub mod freeze;
-pub mod manifest;
 mod near_duplicates;
 mod plan;
 pub mod stage;

@@ -3,27 +3,26 @@
 //! * [`images`]: what is known of each image.
 //! * [`groups`]: images that look the same go to one split together.
 //! * [`draw`]: orders that are random and yet always the same.
-//! * [`split`]: the names of the splits.
 
 mod draw;
 mod groups;
 mod images;
-mod split;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+use maskline_dataset::{LAYOUT_VERSION, Split};
 use maskline_messages::{DatasetId, ImageId, Label};
 use maskline_storage::records::SplitSettings;
 use sha2::{Digest, Sha256};
 
-use crate::{manifest, near_duplicates};
+use crate::near_duplicates;
 use draw::sort_by_draw;
 use groups::{assign_splits, groups};
 use images::{CONFLICTING, Image};
 
-pub(crate) use {images::Images, split::Split};
+pub(crate) use images::Images;
 
 /// What a dataset will hold.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,8 +136,7 @@ fn content_hash(
 ) -> DatasetId {
     let mut hash = Sha256::new();
     hash.update(format!(
-        "maskline dataset {}\nseed {}\n",
-        manifest::VERSION,
+        "maskline dataset {LAYOUT_VERSION}\nseed {}\n",
         settings.seed
     ));
     for (split, rows) in rows {

@@ -1,4 +1,4 @@
-//! What the network sees: batches of images, prepared a few ahead of it.
+//! Batches of images for the network, prepared while it computes.
 
 use std::{
     sync::mpsc::{Receiver, sync_channel},
@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::Result;
-use maskline_vision::{augment, planes, resize};
+use maskline_models::input;
+use maskline_vision::augment;
 use rand::seq::SliceRandom;
 use rayon::{
     ThreadPool,
@@ -15,54 +16,55 @@ use rayon::{
 };
 
 use crate::{
-    examples::Split,
+    examples::ExampleSet,
     random::{Purpose, stream},
 };
 
-/// Batches that wait prepared while the network computes.
+/// The number of prepared batches that wait for the network.
 const AHEAD: usize = 2;
 
-/// Images and their classes, ready for a network.
+/// Images as the input of a network, with their classes.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Batch {
-    /// `[images, 3, side, side]`, RGB, 0–1.
-    pub planes: Vec<f32>,
-    /// Of each image, an index into the dataset's classes.
-    pub classes: Vec<usize>,
+pub(crate) struct Batch {
+    /// The values of all images, see [`input::write`].
+    pub(crate) planes: Vec<f32>,
+    /// The class of each image, an index into the dataset's classes.
+    pub(crate) classes: Vec<usize>,
 }
 
-/// What is done to an image before the network sees it.
+/// How images are prepared for the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Preparation {
-    /// Chance, and a new one in every epoch.
+pub(crate) enum Preparation {
+    /// With random augmentation, which differs from epoch to epoch.
     Augmented { seed: u64, epoch: usize },
-    /// As for a prediction: the whole picture, stretched to a square.
+    /// The whole picture, as for a prediction.
     Plain,
 }
 
-/// A random order of `images` images, another in every epoch.
-pub fn order(seed: u64, epoch: usize, images: usize) -> Vec<usize> {
+/// Returns a random order of `images` images, which differs from epoch to epoch.
+pub(crate) fn order(seed: u64, epoch: usize, images: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..images).collect();
     order.shuffle(&mut stream(seed, Purpose::Order, epoch, 0));
     order
 }
 
-/// The batches of an epoch. What is left over at the end is left out, because a
-/// small batch has poor statistics, unless there is nothing else.
-pub fn training_batches(order: &[usize], batch: usize) -> Vec<Vec<usize>> {
+/// Divides an epoch into batches. Images that do not fill the last batch are left out,
+/// because batch norm has poor statistics over a few images. If there are fewer images than
+/// one batch, they are the only batch.
+pub(crate) fn training_batches(order: &[usize], batch: usize) -> Vec<Vec<usize>> {
     if order.len() < batch {
         return vec![order.to_vec()];
     }
     order.chunks_exact(batch).map(<[usize]>::to_vec).collect()
 }
 
-/// Prepares `batches` of the images of `split`, one after another, on threads of
-/// their own. What is prepared does not depend on the number of threads. Ends
-/// early when the receiver is dropped.
-pub fn prepare<'scope>(
+/// Prepares `batches`, which are indices into `set`, one after another on `threads`. What is
+/// prepared does not depend on the number of threads. The preparation ends early if the
+/// receiver is dropped.
+pub(crate) fn prepare<'scope>(
     scope: &'scope Scope<'scope, '_>,
     threads: &'scope ThreadPool,
-    split: &'scope Split,
+    set: &'scope ExampleSet,
     batches: Vec<Vec<usize>>,
     side: u32,
     preparation: Preparation,
@@ -70,7 +72,7 @@ pub fn prepare<'scope>(
     let (sender, receiver) = sync_channel(AHEAD);
     scope.spawn(move || {
         for images in batches {
-            let batch = threads.install(|| assemble(split, &images, side, preparation));
+            let batch = threads.install(|| assemble(set, &images, side, preparation));
             if sender.send(batch).is_err() {
                 break;
             }
@@ -79,25 +81,30 @@ pub fn prepare<'scope>(
     receiver
 }
 
-fn assemble(split: &Split, images: &[usize], side: u32, preparation: Preparation) -> Result<Batch> {
-    let each = 3 * (side as usize).pow(2);
+fn assemble(
+    set: &ExampleSet,
+    images: &[usize],
+    side: u32,
+    preparation: Preparation,
+) -> Result<Batch> {
+    let each = input::len(side);
     let mut prepared = vec![0.0; each * images.len()];
     prepared
         .par_chunks_exact_mut(each)
         .zip(images.par_iter())
         .try_for_each(|(out, &image)| {
-            let picture = split.picture(image)?;
-            let view = match preparation {
+            let picture = set.picture(image)?;
+            match preparation {
                 Preparation::Augmented { seed, epoch } => {
-                    let mut chance = stream(seed, Purpose::Augmentation, epoch, image);
-                    augment::training(&picture, side, &mut chance)
+                    let mut random = stream(seed, Purpose::Augmentation, epoch, image);
+                    let view = augment::training(&picture, side, &mut random);
+                    input::write(&view, side, out);
                 }
-                Preparation::Plain => resize::square(&picture, side),
-            };
-            planes::write_chw(&view, out);
+                Preparation::Plain => input::write(&picture, side, out),
+            }
             anyhow::Ok(())
         })?;
-    let class = |&image: &usize| split.example(image).class;
+    let class = |&image: &usize| set.example(image).class;
     Ok(Batch {
         planes: prepared,
         classes: images.iter().map(class).collect(),
@@ -114,7 +121,7 @@ mod tests {
     use crate::fixtures;
 
     #[test]
-    fn every_epoch_has_an_order_of_its_own_and_always_the_same() {
+    fn an_epoch_always_has_the_same_order_and_another_epoch_another() {
         let first = order(42, 0, 100);
         assert_eq!(first, order(42, 0, 100));
         assert_ne!(first, order(42, 1, 100));
@@ -125,19 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_over_is_left_out_unless_there_is_nothing_else() {
+    fn images_that_do_not_fill_a_batch_are_left_out_unless_there_are_no_others() {
         assert_eq!(training_batches(&[4, 1, 3, 0, 2], 2), [[4, 1], [3, 0]]);
         assert_eq!(training_batches(&[1, 0], 2), [[1, 0]]);
         assert_eq!(training_batches(&[1, 0], 3), [[1, 0]]);
     }
 
     #[tokio::test]
-    async fn batches_depend_on_the_seed_and_the_epoch_but_not_on_threads_memory_or_company() {
+    async fn an_image_depends_on_seed_and_epoch_but_not_on_threads_memory_or_the_batch() {
         let store = fixtures::Store::new().await;
         let dataset = store.dataset(&fixtures::Drawing::default()).await;
         let (ample, none) = (1 << 30, 0);
         let decoded = store.examples(&dataset, 32, ample).await;
-        let filed = store.examples(&dataset, 32, none).await;
+        let spilled = store.examples(&dataset, 32, none).await;
         let batch =
             |examples: &crate::examples::Examples, threads, images: &[usize], preparation| {
                 let threads = ThreadPoolBuilder::new()
@@ -151,18 +158,18 @@ mod tests {
         let augmented = |seed, epoch| Preparation::Augmented { seed, epoch };
         let one = batch(&decoded, 1, &[3, 1, 2], augmented(42, 1));
         assert_eq!(one, batch(&decoded, 3, &[3, 1, 2], augmented(42, 1)));
-        assert_eq!(one, batch(&filed, 2, &[3, 1, 2], augmented(42, 1)));
+        assert_eq!(one, batch(&spilled, 2, &[3, 1, 2], augmented(42, 1)));
         assert_ne!(one, batch(&decoded, 1, &[3, 1, 2], augmented(42, 2)));
         assert_ne!(one, batch(&decoded, 1, &[3, 1, 2], augmented(41, 1)));
         let alone = batch(&decoded, 1, &[1], augmented(42, 1));
         assert_eq!(alone.planes[..], one.planes[3 * 32 * 32..2 * 3 * 32 * 32]);
         let plain = batch(&decoded, 1, &[3, 1, 2], Preparation::Plain);
-        assert_eq!(plain, batch(&filed, 1, &[3, 1, 2], Preparation::Plain));
+        assert_eq!(plain, batch(&spilled, 1, &[3, 1, 2], Preparation::Plain));
         assert!(plain.planes.iter().all(|value| (0.0..=1.0).contains(value)));
     }
 
     #[tokio::test]
-    async fn batches_come_in_order_and_their_making_ends_with_their_taking() {
+    async fn batches_come_in_order_and_preparation_ends_with_the_receiver() {
         let store = fixtures::Store::new().await;
         let dataset = store.dataset(&fixtures::Drawing::default()).await;
         let examples = store.examples(&dataset, 32, 1 << 30).await;
@@ -177,7 +184,7 @@ mod tests {
                 32,
                 Preparation::Plain,
             );
-            // The scope would wait for ever for a maker that did not end.
+            // The scope would wait for ever for a preparation that did not end.
             prepared
                 .iter()
                 .take(3)

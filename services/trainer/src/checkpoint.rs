@@ -1,40 +1,36 @@
-//! What a run goes on from after its trainer stopped, was killed or lost its lease.
+//! Checkpoints, from which a run is resumed after its trainer stopped, died or lost its
+//! lease.
 //!
-//! A checkpoint is a few objects under `runs/<run>/`, each named after its own
-//! content: the network, the optimizer, the best network so far, and last an
-//! index that names them and holds the progress. So a trainer that is killed
-//! while writing leaves the checkpoint before, whole, and two trainers of one
-//! run (one of them has lost its lease and does not know it yet) never write
-//! over each other.
+//! A checkpoint is a few objects: the network, the optimizer, the best network so far, and
+//! an index, which names the others and holds the progress. Each is named after its own
+//! content, and the index is written last. So a trainer that dies while it writes leaves
+//! the checkpoint before intact. And two trainers of the same run, one of which does not
+//! know yet that it has lost its lease, never write over each other.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
-use maskline_messages::{ObjectKey, RunId};
+use maskline_messages::{CheckpointPart, ObjectKey, RunId};
 use maskline_storage::{ObjectStore, StorageError};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
-use crate::session::{Progress, Snapshot};
+use crate::{learner::Snapshot, metrics::TrainingProgress};
 
-/// The version of the checkpoints' layout.
+/// The version of the layout of checkpoints.
 const VERSION: u32 = 1;
 
-/// What an index's name begins with; then come epochs and steps, so that the
-/// last name is the latest.
-const INDEX: &str = "checkpoint-";
-
-/// Keys that are asked for at a time.
+/// The number of keys that are listed at a time.
 const PAGE: usize = 1000;
 
+/// What a checkpoint consists of.
 #[derive(Debug, Serialize, Deserialize)]
 struct Index {
     version: u32,
     network: ObjectKey,
     optimizer: ObjectKey,
     best: Option<ObjectKey>,
-    progress: Progress,
+    progress: TrainingProgress,
 }
 
 impl Index {
@@ -48,58 +44,53 @@ impl Index {
     }
 }
 
-/// Writes a checkpoint, and then removes the run's earlier ones.
-pub async fn save(objects: &Arc<dyn ObjectStore>, run: RunId, snapshot: &Snapshot) -> Result<()> {
+/// Saves a checkpoint, and then removes the earlier ones of the run.
+pub(crate) async fn save(
+    objects: &Arc<dyn ObjectStore>,
+    run: RunId,
+    snapshot: &Snapshot,
+) -> Result<()> {
     let best = match &snapshot.best {
-        Some(best) => Some(put(objects, run, "best-", "safetensors", best.clone()).await?),
+        Some(best) => Some(put(objects, run, CheckpointPart::BestNetwork, best).await?),
         None => None,
     };
     let index = Index {
         version: VERSION,
-        network: put(objects, run, "network-", "bpk", snapshot.network.clone()).await?,
-        optimizer: put(
-            objects,
-            run,
-            "optimizer-",
-            "safetensors",
-            snapshot.optimizer.clone(),
-        )
-        .await?,
+        network: put(objects, run, CheckpointPart::Network, &snapshot.network).await?,
+        optimizer: put(objects, run, CheckpointPart::Optimizer, &snapshot.optimizer).await?,
         best,
         progress: snapshot.progress.clone(),
     };
-    let progress = &index.progress;
-    let when = format!("{INDEX}{:06}-{:09}-", progress.epochs.len(), progress.step);
+    let part = CheckpointPart::Index {
+        epochs: index.progress.epochs.len(),
+        steps: index.progress.step,
+    };
     let json = Bytes::from(serde_json::to_vec(&index)?);
-    let written = put(objects, run, &when, "json", json).await?;
+    let written = put(objects, run, part, &json).await?;
     remove(objects, run, |key| *key != written && !index.names(key)).await
 }
 
-/// Puts an object of the run under a name with enough of its own SHA-256 to
-/// tell it from others of its kind.
 async fn put(
     objects: &Arc<dyn ObjectStore>,
     run: RunId,
-    kind: &str,
-    ending: &str,
-    bytes: Bytes,
-) -> Result<ObjectKey> {
-    let digest = hex::encode(&Sha256::digest(&bytes)[..8]);
-    let key = ObjectKey::run(run, &format!("{kind}{digest}.{ending}"))?;
-    objects.put(&key, bytes).await?;
+    part: CheckpointPart,
+    content: &Bytes,
+) -> Result<ObjectKey, StorageError> {
+    let key = ObjectKey::checkpoint(run, part, content);
+    objects.put(&key, content.clone()).await?;
     Ok(key)
 }
 
-/// The run's latest whole checkpoint.
-pub async fn load(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Option<Snapshot>> {
+/// Loads the latest complete checkpoint of a run.
+pub(crate) async fn load(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Option<Snapshot>> {
     let keys = keys(objects, run).await?;
-    for key in keys.iter().rev().filter(|key| is_index(key)) {
+    for key in keys.iter().rev().filter(|key| key.is_checkpoint_index()) {
         match read(objects, key).await {
             Ok(Some(snapshot)) => return Ok(Some(snapshot)),
-            Ok(None) => tracing::warn!(%key, "a checkpoint of another version is passed over"),
-            // Another trainer of this run has removed part of it.
+            Ok(None) => tracing::warn!(%key, "a checkpoint of another version is skipped"),
+            // Another trainer of the run has removed a part of it.
             Err(missing) if missing.is_not_found() => {
-                tracing::warn!(%key, %missing, "a checkpoint that is not whole is passed over");
+                tracing::warn!(%key, %missing, "an incomplete checkpoint is skipped");
             }
             Err(error) => return Err(error.into()),
         }
@@ -107,6 +98,7 @@ pub async fn load(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Option<S
     Ok(None)
 }
 
+/// Returns `None` if the checkpoint is of another version.
 async fn read(
     objects: &Arc<dyn ObjectStore>,
     key: &ObjectKey,
@@ -129,12 +121,13 @@ async fn read(
     }))
 }
 
-/// Removes all checkpoints of a run that needs none any more.
-pub async fn clear(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<()> {
+/// Removes all checkpoints of a run that has ended.
+pub(crate) async fn clear(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<()> {
     remove(objects, run, |_| true).await
 }
 
-/// Indexes first: what is left at any moment is whole.
+/// Removes the unwanted objects of a run. Indexes go first, so that every index that is left
+/// names objects that exist.
 async fn remove(
     objects: &Arc<dyn ObjectStore>,
     run: RunId,
@@ -145,7 +138,7 @@ async fn remove(
         .into_iter()
         .filter(unwanted)
         .collect();
-    unwanted.sort_by_key(|key| !is_index(key));
+    unwanted.sort_by_key(|key| !key.is_checkpoint_index());
     for key in unwanted {
         objects.delete(&key).await?;
     }
@@ -155,9 +148,8 @@ async fn remove(
 async fn keys(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Vec<ObjectKey>, StorageError> {
     let mut keys: Vec<ObjectKey> = vec![];
     loop {
-        let page = objects
-            .list(&format!("runs/{run}"), keys.last(), PAGE)
-            .await?;
+        let folder = ObjectKey::checkpoints(run);
+        let page = objects.list(&folder, keys.last(), PAGE).await?;
         let last = page.len() < PAGE;
         keys.extend(page);
         if last {
@@ -166,117 +158,5 @@ async fn keys(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<Vec<ObjectKe
     }
 }
 
-fn is_index(key: &ObjectKey) -> bool {
-    let name = key.as_str().rsplit('/').next();
-    name.is_some_and(|name| name.starts_with(INDEX))
-}
-
 #[cfg(test)]
-mod tests {
-    use maskline_messages::{DatasetId, NetworkName};
-
-    use super::*;
-    use crate::{
-        evaluation::{Score, Tally},
-        fixtures::Store,
-        session::Epoch,
-    };
-
-    fn run() -> RunId {
-        RunId::of(&DatasetId::of(b"a dataset"), NetworkName::MobilenetV2, "{}")
-    }
-
-    fn snapshot(epochs: usize, step: usize, content: &str) -> Snapshot {
-        let score = |loss| Score {
-            accuracy: 0.1 + 0.2,
-            loss,
-        };
-        let epoch = |index| Epoch {
-            epoch: index + 1,
-            learning_rate: 1.0 / 3.0,
-            training: score(1.0 / 3.0),
-            validation: score(f32::MIN_POSITIVE),
-            images_per_second: 130.5,
-            device: "cpu".to_owned(),
-        };
-        Snapshot {
-            progress: Progress {
-                epochs: (0..epochs).map(epoch).collect(),
-                step,
-                tally: Tally {
-                    images: 3,
-                    right: 2,
-                    loss: 0.5,
-                },
-                training_seconds: 0.25,
-                seconds: 2.5,
-            },
-            network: Bytes::from(format!("network {content}")),
-            optimizer: Bytes::from(format!("optimizer {content}")),
-            best: (epochs > 0).then(|| Bytes::from(format!("best {content}"))),
-        }
-    }
-
-    #[tokio::test]
-    async fn the_latest_is_found_as_it_was_saved_and_earlier_ones_are_gone() {
-        let store = Store::new().await;
-        assert_eq!(load(&store.objects, run()).await.unwrap(), None);
-        for (epochs, step) in [(0, 5), (1, 0), (1, 12), (2, 0), (10, 0)] {
-            let saved = snapshot(epochs, step, &format!("{epochs} {step}"));
-            save(&store.objects, run(), &saved).await.unwrap();
-            assert_eq!(load(&store.objects, run()).await.unwrap(), Some(saved));
-        }
-        assert_eq!(keys(&store.objects, run()).await.unwrap().len(), 4);
-        clear(&store.objects, run()).await.unwrap();
-        assert!(keys(&store.objects, run()).await.unwrap().is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_trainer_that_was_killed_while_writing_leaves_the_checkpoint_before() {
-        let store = Store::new().await;
-        let whole = snapshot(1, 0, "whole");
-        save(&store.objects, run(), &whole).await.unwrap();
-        // The objects of the next are there, its index is not.
-        let half = ObjectKey::run(run(), "network-0123.bpk").unwrap();
-        store
-            .objects
-            .put(&half, Bytes::from_static(b"half"))
-            .await
-            .unwrap();
-        assert_eq!(load(&store.objects, run()).await.unwrap(), Some(whole));
-        save(&store.objects, run(), &snapshot(2, 0, "next"))
-            .await
-            .unwrap();
-        assert_eq!(store.objects.size(&half).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn what_is_not_whole_or_not_ours_is_passed_over() {
-        let store = Store::new().await;
-        let whole = snapshot(1, 0, "whole");
-        save(&store.objects, run(), &whole).await.unwrap();
-        let missing = ObjectKey::run(run(), "network-gone.bpk").unwrap();
-        let index = Index {
-            version: VERSION,
-            network: missing.clone(),
-            optimizer: missing,
-            best: None,
-            progress: Progress::default(),
-        };
-        let later = [
-            (
-                "checkpoint-000002-000000000-a.json",
-                serde_json::to_vec(&index).unwrap(),
-            ),
-            (
-                "checkpoint-000003-000000000-a.json",
-                br#"{"version":2}"#.to_vec(),
-            ),
-        ];
-        for (name, json) in later {
-            let key = ObjectKey::run(run(), name).unwrap();
-            store.objects.put(&key, json.into()).await.unwrap();
-        }
-        assert_eq!(load(&store.objects, run()).await.unwrap(), Some(whole));
-    }
-}
+mod tests;

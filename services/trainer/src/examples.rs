@@ -1,14 +1,14 @@
-//! The images of a dataset, at hand for every epoch.
+//! The images of a dataset, held ready for every epoch.
 //!
-//! Decoding a JPEG takes longer than everything else that is done to an image,
-//! so it is done once, and the pixels are kept at the size that training needs.
-//! What does not fit in the memory allowed stays a JPEG, in a temporary file.
+//! Decoding a JPEG takes longer than all other preparation, so each is decoded once and its
+//! pixels are kept at the size that training needs. Images that do not fit into the memory
+//! for them stay JPEGs, in a temporary file.
 
 use std::{borrow::Cow, fs::File, io, os::unix::fs::FileExt, sync::Arc, thread};
 
 use anyhow::{Context, Result};
 use image::RgbImage;
-use maskline_dataset::Row;
+use maskline_dataset::{Manifest, Row, Shard, Split};
 use maskline_messages::{DatasetId, ImageId};
 use maskline_storage::ObjectStore;
 use maskline_vision::{
@@ -21,27 +21,26 @@ use rayon::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::{
-    hopeless::Hopeless,
-    manifest::{Manifest, Shard, TRAINING, VALIDATION},
-};
+use crate::permanent_error::PermanentError;
 
-/// A dataset, ready to be trained on.
-pub struct Examples {
-    pub manifest: Manifest,
-    pub training: Split,
-    /// At the network's own size, prepared as for a prediction.
-    pub validation: Split,
-    /// The threads that prepare images: their own, so that the network's
-    /// computing does not wait behind a picture.
-    pub threads: ThreadPool,
+/// The images of a dataset, ready for training.
+pub(crate) struct Examples {
+    pub(crate) manifest: Manifest,
+    pub(crate) training: ExampleSet,
+    /// These are kept at the size of the network's input.
+    pub(crate) validation: ExampleSet,
+    /// The threads that prepare images. They are not those that compute the network, which
+    /// would have to wait for pictures otherwise.
+    pub(crate) threads: ThreadPool,
 }
 
 impl Examples {
-    /// Fetches and decodes all shards, which blocks the thread that it runs on.
-    /// `pixels` is the side of the network's input, `memory` what decoded images
-    /// may take, in bytes.
-    pub async fn load(
+    /// Fetches and decodes all shards, which blocks the thread that it runs on. `pixels` is
+    /// the side of the network's input, and `memory` the bytes that decoded images may take.
+    ///
+    /// # Errors
+    /// [`PermanentError::DamagedDataset`] if a shard is missing or damaged.
+    pub(crate) async fn load(
         objects: &Arc<dyn ObjectStore>,
         manifest: Manifest,
         pixels: u32,
@@ -55,12 +54,15 @@ impl Examples {
                 .thread_name(|index| format!("images-{index}"))
                 .build()?,
         };
-        let mut training = Split::empty(&manifest, training_side(pixels));
-        let mut validation = Split::empty(&manifest, pixels);
-        for (name, split) in [(TRAINING, &mut training), (VALIDATION, &mut validation)] {
-            for shard in manifest.split(name).map_or(&[][..], |split| &split.shards) {
+        let mut training = ExampleSet::empty(&manifest, training_side(pixels));
+        let mut validation = ExampleSet::empty(&manifest, pixels);
+        for (split, set) in [
+            (Split::Train, &mut training),
+            (Split::Validation, &mut validation),
+        ] {
+            for shard in manifest.split(split).map_or(&[][..], |split| &split.shards) {
                 let rows = fetch(objects, &manifest, shard).await?;
-                loader.add(split, rows)?;
+                loader.add(set, rows)?;
             }
         }
         Ok(Self {
@@ -70,29 +72,25 @@ impl Examples {
             threads: loader.threads,
         })
     }
-
-    /// The number of classes.
-    pub fn classes(&self) -> usize {
-        self.manifest.classes.len()
-    }
 }
 
-/// The side at which training images are kept: a crop of the network's size
-/// still has its own pixels.
+/// The side at which training images are kept. It is larger than the network's input, so
+/// that a random crop of that size is not enlarged.
 fn training_side(pixels: u32) -> u32 {
     (pixels * 8).div_ceil(7)
 }
 
+/// Fetches a shard and checks its SHA-256.
 async fn fetch(
     objects: &Arc<dyn ObjectStore>,
     manifest: &Manifest,
     shard: &Shard,
 ) -> Result<Vec<Row>> {
-    let damaged = |problem: String| Hopeless::DamagedDataset {
+    let damaged = |problem: String| PermanentError::DamagedDataset {
         dataset: manifest.dataset,
         problem: format!("{}: {problem}", shard.file),
     };
-    let parquet = match objects.get(&manifest.key(shard)?).await {
+    let parquet = match objects.get(&manifest.shard_key(shard)?).await {
         Err(missing) if missing.is_not_found() => {
             return Err(damaged(missing.to_string()).into());
         }
@@ -107,113 +105,120 @@ async fn fetch(
     Ok(read.await?.map_err(|error| damaged(format!("{error:#}")))?)
 }
 
-/// The images of one side, all at one size.
-pub struct Split {
+/// The images of one split, all at the same size.
+pub(crate) struct ExampleSet {
     dataset: DatasetId,
-    /// The side of its pictures, in pixels.
+    /// The side of the pictures, in pixels.
     side: u32,
     examples: Vec<Example>,
-    /// The JPEGs that are decoded when they are needed.
-    filed: Option<File>,
-    filed_bytes: u64,
+    /// The temporary file with the JPEGs that are decoded whenever they are needed.
+    spill: Option<File>,
+    spilled_bytes: u64,
 }
 
 /// One image and its class.
-pub struct Example {
-    pub image: ImageId,
-    /// Index into the dataset's classes.
-    pub class: usize,
+pub(crate) struct Example {
+    pub(crate) image: ImageId,
+    /// An index into the dataset's classes.
+    pub(crate) class: usize,
     picture: Picture,
 }
 
 enum Picture {
     Decoded(RgbImage),
-    Filed { at: u64, bytes: usize },
+    /// A JPEG in the temporary file.
+    Spilled {
+        offset: u64,
+        bytes: usize,
+    },
 }
 
-impl Split {
+impl ExampleSet {
     fn empty(manifest: &Manifest, side: u32) -> Self {
         Self {
             dataset: manifest.dataset,
             side,
             examples: vec![],
-            filed: None,
-            filed_bytes: 0,
+            spill: None,
+            spilled_bytes: 0,
         }
     }
 
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.examples.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.examples.is_empty()
+    /// The class of each example, an index into the dataset's classes.
+    pub(crate) fn classes(&self) -> impl Iterator<Item = usize> {
+        self.examples.iter().map(|example| example.class)
     }
 
-    pub fn example(&self, index: usize) -> &Example {
+    pub(crate) fn example(&self, index: usize) -> &Example {
         &self.examples[index]
     }
 
     /// The picture of the example at `index`, a square.
-    pub fn picture(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
+    pub(crate) fn picture(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
         let example = &self.examples[index];
         match &example.picture {
             Picture::Decoded(picture) => Ok(Cow::Borrowed(picture)),
-            &Picture::Filed { at, bytes } => {
-                let file = self.filed.as_ref();
-                let file = file.context("an image is filed, but there is no file")?;
+            &Picture::Spilled { offset, bytes } => {
+                let file = self.spill.as_ref();
+                let file = file.context("there is no temporary file with this image")?;
                 let mut jpeg = vec![0; bytes];
-                file.read_exact_at(&mut jpeg, at)
+                file.read_exact_at(&mut jpeg, offset)
                     .context("the temporary file with the images can't be read")?;
                 Ok(Cow::Owned(self.decode(&example.image, &jpeg)?))
             }
         }
     }
 
-    fn decode(&self, image: &ImageId, jpeg: &[u8]) -> Result<RgbImage, Hopeless> {
+    fn decode(&self, image: &ImageId, jpeg: &[u8]) -> Result<RgbImage, PermanentError> {
         match decode::decode(jpeg, &Limits::default()) {
             Ok(decoded) => Ok(resize::square(&decoded.picture, self.side)),
-            Err(reason) => Err(Hopeless::DamagedDataset {
+            Err(reason) => Err(PermanentError::DamagedDataset {
                 dataset: self.dataset,
                 problem: format!("image {image} can't be decoded: {reason}"),
             }),
         }
     }
 
-    fn file(&mut self, jpeg: &[u8]) -> io::Result<Picture> {
-        if self.filed.is_none() {
-            self.filed = Some(tempfile::tempfile()?);
+    /// Writes a JPEG to the temporary file.
+    fn spill(&mut self, jpeg: &[u8]) -> io::Result<Picture> {
+        if self.spill.is_none() {
+            self.spill = Some(tempfile::tempfile()?);
         }
-        let at = self.filed_bytes;
-        if let Some(file) = &self.filed {
-            file.write_all_at(jpeg, at)?;
+        let offset = self.spilled_bytes;
+        if let Some(file) = &self.spill {
+            file.write_all_at(jpeg, offset)?;
         }
-        self.filed_bytes += jpeg.len() as u64;
+        self.spilled_bytes += jpeg.len() as u64;
         let bytes = jpeg.len();
-        Ok(Picture::Filed { at, bytes })
+        Ok(Picture::Spilled { offset, bytes })
     }
 }
 
 struct Loader {
-    /// Bytes that decoded images may still take.
+    /// The bytes that decoded images may still take.
     memory: u64,
     threads: ThreadPool,
 }
 
 impl Loader {
-    fn add(&mut self, split: &mut Split, rows: Vec<Row>) -> Result<()> {
-        let each = 3 * u64::from(split.side).pow(2);
+    /// Adds the rows of a shard: as many as fit into the memory decoded, the others as JPEGs.
+    fn add(&mut self, set: &mut ExampleSet, rows: Vec<Row>) -> Result<()> {
+        let each = 3 * u64::from(set.side).pow(2);
         let fitting = usize::try_from(self.memory / each).unwrap_or(usize::MAX);
-        let (kept, filed) = rows.split_at(fitting.min(rows.len()));
+        let (kept, spilled) = rows.split_at(fitting.min(rows.len()));
         self.memory -= each * kept.len() as u64;
-        let decode = |row: &Row| split.decode(&row.image, &row.jpeg);
+        let decode = |row: &Row| set.decode(&row.image, &row.jpeg);
         let decoded: Result<Vec<_>, _> = self
             .threads
             .install(|| kept.par_iter().map(decode).collect());
         let mut pictures: Vec<Picture> = decoded?.into_iter().map(Picture::Decoded).collect();
-        for row in filed {
-            let picture = split
-                .file(&row.jpeg)
+        for row in spilled {
+            let picture = set
+                .spill(&row.jpeg)
                 .context("the images don't fit in memory, and a temporary file can't be written")?;
             pictures.push(picture);
         }
@@ -222,7 +227,7 @@ impl Loader {
             class: row.class,
             picture,
         });
-        split.examples.extend(examples);
+        set.examples.extend(examples);
         Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! What the tests train on: pictures drawn on the spot, in stores of their own.
+//! Datasets of drawn pictures for the tests, in stores of their own.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
-use maskline_dataset::{Example, Row};
-use maskline_messages::{DatasetId, ImageId, ObjectKey, Queue};
+use maskline_dataset::{Example, LAYOUT_VERSION, Manifest, Row, Shard, Split, SplitManifest};
+use maskline_messages::{DatasetId, ImageId, Label, ObjectKey, Queue, SplitSettings};
 use maskline_models::device::{self, Choice, Compute};
 use maskline_runtime::{
     Sender, WorkContext,
@@ -14,40 +14,40 @@ use maskline_runtime::{
 use maskline_storage::{Catalog, ObjectStore, Stores, catalog, objects};
 use maskline_vision::encode;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde_json::json;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    examples::Examples,
-    manifest::{Manifest, TRAINING, VALIDATION},
-};
+use crate::{examples::Examples, manifest};
 
-/// To be held while computing with chance: Burn has one generator a process.
-pub async fn alone() -> MutexGuard<'static, ()> {
+/// The number of rows in a shard: few, so that a drawn dataset has several shards.
+const SHARD_ROWS: usize = 20;
+
+/// A guard to hold while Burn draws random numbers, because it has one generator for the
+/// whole process.
+pub(crate) async fn alone() -> MutexGuard<'static, ()> {
     COMPUTING.lock().await
 }
 
-/// The same, for tests that are not asynchronous.
-pub fn alone_blocking() -> MutexGuard<'static, ()> {
+/// The same guard for tests that are not asynchronous.
+pub(crate) fn alone_blocking() -> MutexGuard<'static, ()> {
     COMPUTING.blocking_lock()
 }
 
 static COMPUTING: Mutex<()> = Mutex::const_new(());
 
-pub fn compute() -> Compute {
+pub(crate) fn compute() -> Compute {
     device::choose(Choice::Cpu).expect("every machine has a CPU")
 }
 
-/// How many pictures are drawn of each class, and how hard they are to tell apart.
-pub struct Drawing {
-    pub classes: [&'static str; 2],
-    pub training: [usize; 2],
-    pub validation: [usize; 2],
-    /// Of a pixel's grey levels, to either side.
-    pub noise: u8,
+/// The number of pictures to draw of each class, and how hard they are to tell apart.
+pub(crate) struct Drawing {
+    pub(crate) classes: [&'static str; 2],
+    pub(crate) training: [usize; 2],
+    pub(crate) validation: [usize; 2],
+    /// The largest change of a pixel's value, to either side.
+    pub(crate) noise: u8,
 }
 
 impl Default for Drawing {
@@ -61,16 +61,22 @@ impl Default for Drawing {
     }
 }
 
+impl Drawing {
+    fn classes(&self) -> [Label; 2] {
+        self.classes.map(|class| class.parse().unwrap())
+    }
+}
+
 /// An object store, a catalog and a broker in a folder of their own.
-pub struct Store {
-    pub objects: Arc<dyn ObjectStore>,
-    pub catalog: Arc<dyn Catalog>,
-    pub broker: Arc<dyn Broker>,
+pub(crate) struct Store {
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) broker: Arc<dyn Broker>,
     _folder: TempDir,
 }
 
 impl Store {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let at = |kind: &str, name: &str| format!("{kind}:{}", folder.path().join(name).display());
         Self {
@@ -81,14 +87,14 @@ impl Store {
         }
     }
 
-    pub fn stores(&self) -> Stores {
+    pub(crate) fn stores(&self) -> Stores {
         Stores {
             objects: self.objects.clone(),
             catalog: self.catalog.clone(),
         }
     }
 
-    pub fn context(&self, instance: &str) -> WorkContext {
+    pub(crate) fn context(&self, instance: &str) -> WorkContext {
         WorkContext {
             instance: instance.to_owned(),
             stopping: CancellationToken::new(),
@@ -96,22 +102,22 @@ impl Store {
         }
     }
 
-    /// How many messages wait for the storer.
-    pub async fn news(&self) -> u64 {
+    /// The number of messages that wait for the storer.
+    pub(crate) async fn storer_messages(&self) -> u64 {
         let depths = self.broker.depths().await.unwrap();
         let depth = depths.get(Queue::StorerJobs.name());
         depth.copied().unwrap_or_default().ready
     }
 
     /// Draws a dataset and freezes it as the storer does.
-    pub async fn dataset(&self, drawing: &Drawing) -> DatasetId {
+    pub(crate) async fn dataset(&self, drawing: &Drawing) -> DatasetId {
         let mut random = StdRng::seed_from_u64(7);
-        let mut splits = serde_json::Map::new();
+        let mut splits = BTreeMap::new();
         let id =
             DatasetId::of(format!("{:?} {:?}", drawing.training, drawing.validation).as_bytes());
         for (split, counts) in [
-            (TRAINING, drawing.training),
-            (VALIDATION, drawing.validation),
+            (Split::Train, drawing.training),
+            (Split::Validation, drawing.validation),
         ] {
             let mut rows = vec![];
             for index in 0..counts[0].max(counts[1]) {
@@ -127,36 +133,44 @@ impl Store {
                 }
             }
             let mut shards = vec![];
-            for (index, rows) in rows.chunks(20).enumerate() {
-                let shard = parquet(rows, drawing.classes);
-                let file = format!("data/{split}-{index:05}.parquet");
-                let sha256 = hex::encode(Sha256::digest(&shard));
-                let key = ObjectKey::dataset(&id, &file).unwrap();
-                self.objects.put(&key, shard).await.unwrap();
-                shards.push(json!({ "file": file, "rows": rows.len(), "sha256": sha256 }));
+            let count = rows.len().div_ceil(SHARD_ROWS);
+            for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
+                let parquet = parquet(rows, &drawing.classes());
+                let file = split.shard_file(index, count);
+                let key = ObjectKey::dataset_file(&id, &file).unwrap();
+                shards.push(Shard {
+                    file,
+                    rows: rows.len() as u64,
+                    bytes: parquet.len() as u64,
+                    sha256: hex::encode(Sha256::digest(&parquet)),
+                });
+                self.objects.put(&key, parquet).await.unwrap();
             }
-            let by_class: HashMap<_, _> = drawing.classes.into_iter().zip(counts).collect();
-            let entry = json!({ "images": rows.len(), "by_class": by_class, "shards": shards });
-            splits.insert(split.to_owned(), entry);
+            let by_class = drawing.classes().into_iter();
+            let manifest = SplitManifest {
+                images: rows.len() as u64,
+                by_class: by_class.zip(counts.map(|count| count as u64)).collect(),
+                shards,
+            };
+            splits.insert(split, manifest);
         }
-        let manifest = json!({
-            "version": 1,
-            "dataset": id,
-            "classes": drawing.classes,
-            "splits": splits,
-            "near_duplicate_groups": 3,
-            "set_aside": 1,
-        });
-        let key = ObjectKey::dataset(&id, "manifest.json").unwrap();
-        self.objects
-            .put(&key, manifest.to_string().into())
-            .await
-            .unwrap();
+        let manifest = Manifest {
+            version: LAYOUT_VERSION,
+            dataset: id,
+            classes: drawing.classes().to_vec(),
+            splits,
+            split_settings: SplitSettings::default(),
+            near_duplicate_groups: 3,
+            set_aside: 1,
+        };
+        let key = ObjectKey::manifest(&id);
+        let json = manifest.to_json().into();
+        self.objects.put(&key, json).await.unwrap();
         id
     }
 
-    pub async fn examples(&self, dataset: &DatasetId, pixels: u32, memory: u64) -> Examples {
-        let manifest = Manifest::read(&self.objects, dataset).await.unwrap();
+    pub(crate) async fn examples(&self, dataset: &DatasetId, pixels: u32, memory: u64) -> Examples {
+        let manifest = manifest::read(&self.objects, dataset).await.unwrap();
         Examples::load(&self.objects, manifest, pixels, memory)
             .await
             .unwrap()
@@ -166,7 +180,7 @@ impl Store {
 /// The side of the pictures, in pixels.
 const SIDE: u32 = 40;
 
-/// A noisy square, blue (class 0) or red, on noisy grey.
+/// Draws a noisy square, blue for class 0 and red for class 1, on a noisy grey ground.
 fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
     let color: [i16; 3] = if class == 0 {
         [90, 90, 160]
@@ -182,9 +196,8 @@ fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
     })
 }
 
-/// A shard in the datasets' layout.
-fn parquet(rows: &[Row], classes: [&str; 2]) -> Bytes {
-    let classes = classes.map(|class| class.parse().unwrap());
+/// Writes rows into a complete shard.
+fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
     let examples = rows.iter().map(|row| Example {
         image: row.image,
         class: row.class,
@@ -192,5 +205,5 @@ fn parquet(rows: &[Row], classes: [&str; 2]) -> Bytes {
         width: SIDE,
         height: SIDE,
     });
-    maskline_dataset::shard(&classes, &examples.collect::<Vec<_>>()).unwrap()
+    maskline_dataset::shard(classes, &examples.collect::<Vec<_>>()).unwrap()
 }

@@ -1,39 +1,43 @@
-//! The trainer: a frozen dataset becomes a published network.
+//! The trainer: trains networks on frozen datasets and publishes them with a report.
+//!
+//! Each module knows only those below it:
 //!
 //! ```text
-//! stage ─────Work::Train──▶ worker ─▶ course ─▶ session ─▶ evaluation
-//!                             │         │ │        ▲
-//!                             ▼         │ └─▶ checkpoint
-//!                          publish      └─▶ examples ─▶ batches
+//! stage      records a run for every requested network
+//! worker     claims one run at a time, and decides what an error means
+//! run        one run, from its dataset to a trained model
+//! publish    publishes the trained model
+//! report     the report, for programs and for people
+//! checkpoint what a run is resumed from
+//! learner    the network in training, without any I/O
+//! evaluation what the network predicts for the validation images
+//! metrics    the scores of every epoch
+//! batches    batches of prepared images
+//! examples   the images of the dataset
+//! manifest   the dataset's manifest
+//! optimizer, schedule, random, interrupt, permanent_error
 //! ```
-//!
-//! * [`stage`]: records a run of every network asked for.
-//! * [`worker`]: claims one run at a time, and decides what an error means.
-//! * [`course`]: one run from its dataset to its last epoch.
-//! * [`session`]: the network in training, step by step; no I/O.
-//! * [`examples`], [`manifest`]: the dataset, as the object store has it.
-//! * [`batches`], [`random`]: what the network sees, in which order, by which chance.
-//! * [`schedule`], [`optimizer`], [`evaluation`]: how far a step goes, where to, how good it is.
-//! * [`checkpoint`]: what a run goes on from; [`report`] and [`publish`]: what it leaves.
 
 mod args;
-pub mod batches;
-pub mod checkpoint;
-pub mod course;
-pub mod evaluation;
-pub mod examples;
+mod batches;
+mod checkpoint;
+mod evaluation;
+mod examples;
 #[cfg(test)]
 mod fixtures;
-pub mod hopeless;
-pub mod manifest;
-pub mod optimizer;
-pub mod publish;
-pub mod random;
-pub mod report;
-pub mod schedule;
-pub mod session;
-pub mod stage;
-pub mod worker;
+mod interrupt;
+mod learner;
+mod manifest;
+mod metrics;
+mod optimizer;
+mod permanent_error;
+mod publish;
+mod random;
+mod report;
+mod run;
+mod schedule;
+mod stage;
+mod worker;
 
 pub use args::{Args, TrainerArgs, service};
 

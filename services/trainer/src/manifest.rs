@@ -1,161 +1,124 @@
-//! `manifest.json`: what a dataset holds and where, as far as training needs it.
+//! The manifest of the dataset that a run trains on, and whether it can.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use anyhow::Result;
-use maskline_messages::{DatasetId, InvalidId, Label, ObjectKey};
+use maskline_dataset::{Manifest, Split};
+use maskline_messages::{DatasetId, ObjectKey};
 use maskline_storage::ObjectStore;
-use serde::Deserialize;
 
-use crate::hopeless::Hopeless;
+use crate::permanent_error::PermanentError;
 
-/// The version of the datasets' layout that this build reads.
-const VERSION: u32 = 1;
-
-const FILE: &str = "manifest.json";
-
-/// What a network learns from.
-pub const TRAINING: &str = "train";
-/// What it is measured on.
-pub const VALIDATION: &str = "validation";
-
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Manifest {
-    version: u32,
-    pub dataset: DatasetId,
-    /// A row's `label` is an index into these.
-    pub classes: Vec<Label>,
-    /// By name: [`TRAINING`], [`VALIDATION`].
-    pub splits: BTreeMap<String, SplitManifest>,
-    pub near_duplicate_groups: u64,
-    /// Images in no split because their near-duplicates have other labels.
-    pub set_aside: u64,
+/// Reads the manifest of a dataset.
+///
+/// # Errors
+/// [`PermanentError`] if there is no such dataset, if its manifest is damaged, or if no network
+/// can be trained on it.
+pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) -> Result<Manifest> {
+    let key = ObjectKey::manifest(dataset);
+    let json = match objects.get(&key).await {
+        Err(missing) if missing.is_not_found() => {
+            let place = objects.locate(&key);
+            let dataset = *dataset;
+            return Err(PermanentError::NoDataset { dataset, place }.into());
+        }
+        json => json?,
+    };
+    let manifest = Manifest::from_json(&json).map_err(|error| PermanentError::DamagedDataset {
+        dataset: *dataset,
+        problem: error.to_string(),
+    })?;
+    check_trainable(&manifest)?;
+    Ok(manifest)
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
-pub struct SplitManifest {
-    pub images: u64,
-    pub by_class: BTreeMap<Label, u64>,
-    pub shards: Vec<Shard>,
-}
-
-/// One Parquet file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Shard {
-    /// Relative to the manifest.
-    pub file: String,
-    /// In hexadecimal, of the whole file.
-    pub sha256: String,
-}
-
-impl Manifest {
-    /// The dataset's manifest, if a network can be trained on it. [`Hopeless`]
-    /// says why not.
-    pub async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) -> Result<Self> {
-        let key = ObjectKey::dataset(dataset, FILE)?;
-        let json = match objects.get(&key).await {
-            Err(missing) if missing.is_not_found() => {
-                let place = objects.locate(&key);
-                let dataset = *dataset;
-                return Err(Hopeless::NoDataset { dataset, place }.into());
-            }
-            json => json?,
-        };
-        Ok(Self::parse(dataset, &json)?)
-    }
-
-    fn parse(dataset: &DatasetId, json: &[u8]) -> Result<Self, Hopeless> {
-        let damaged = |problem: String| Hopeless::DamagedDataset {
-            dataset: *dataset,
-            problem,
-        };
-        let manifest: Self = serde_json::from_slice(json)
-            .map_err(|error| damaged(format!("its {FILE} is no manifest: {error}")))?;
-        if manifest.version != VERSION {
-            let found = manifest.version;
-            return Err(damaged(format!(
-                "its layout is version {found}, this trainer reads {VERSION}"
-            )));
-        }
-        manifest.check_trainable()?;
-        Ok(manifest)
-    }
-
-    fn check_trainable(&self) -> Result<(), Hopeless> {
-        for split in [TRAINING, VALIDATION] {
-            if self.split(split).is_none_or(|split| split.images == 0) {
-                return Err(Hopeless::EmptySplit { split });
-            }
-        }
-        let training = self.split(TRAINING).into_iter();
-        let mut present = training
-            .flat_map(|split| &split.by_class)
-            .filter(|&(_, &images)| images > 0);
-        match (present.next(), present.next()) {
-            (Some((class, _)), None) => Err(Hopeless::OneClass {
-                class: class.clone(),
-            }),
-            _ => Ok(()),
+/// Refuses a dataset with an empty split or with only one class to learn.
+fn check_trainable(manifest: &Manifest) -> Result<(), PermanentError> {
+    for split in Split::ALL {
+        if manifest.split(split).is_none_or(|split| split.images == 0) {
+            return Err(PermanentError::EmptySplit { split });
         }
     }
-
-    pub fn split(&self, name: &str) -> Option<&SplitManifest> {
-        self.splits.get(name)
-    }
-
-    pub fn key(&self, shard: &Shard) -> Result<ObjectKey, InvalidId> {
-        ObjectKey::dataset(&self.dataset, &shard.file)
+    let training = manifest.split(Split::Train).into_iter();
+    let mut present = training
+        .flat_map(|split| &split.by_class)
+        .filter(|&(_, &images)| images > 0);
+    match (present.next(), present.next()) {
+        (Some((class, _)), None) => Err(PermanentError::OneClass {
+            class: class.clone(),
+        }),
+        _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use maskline_dataset::{LAYOUT_VERSION, SplitManifest};
+    use maskline_messages::{Label, SplitSettings};
 
     use super::*;
+    use crate::fixtures::Store;
 
-    fn parse(version: u32, train: [u64; 2], validation: [u64; 2]) -> Result<Manifest, Hopeless> {
-        let dataset = DatasetId::of(b"a dataset");
-        let split = |images: [u64; 2]| {
-            json!({
-                "images": images.iter().sum::<u64>(),
-                "by_class": { "with_mask": images[0], "without_mask": images[1] },
-                "shards": [],
-            })
+    fn manifest(train: [u64; 2], validation: [u64; 2]) -> Manifest {
+        let classes = ["with_mask", "without_mask"].map(|class| class.parse::<Label>().unwrap());
+        let split = |images: [u64; 2]| SplitManifest {
+            images: images.iter().sum(),
+            by_class: classes.clone().into_iter().zip(images).collect(),
+            shards: vec![],
         };
-        let json = json!({
-            "version": version,
-            "dataset": dataset,
-            "classes": ["with_mask", "without_mask"],
-            "splits": { "train": split(train), "validation": split(validation) },
-            "near_duplicate_groups": 0,
-            "set_aside": 0,
-            "what_a_later_version_adds": true,
-        });
-        Manifest::parse(&dataset, json.to_string().as_bytes())
+        Manifest {
+            version: LAYOUT_VERSION,
+            dataset: DatasetId::of(b"a dataset"),
+            splits: [
+                (Split::Train, split(train)),
+                (Split::Validation, split(validation)),
+            ]
+            .into(),
+            classes: classes.to_vec(),
+            split_settings: SplitSettings::default(),
+            near_duplicate_groups: 0,
+            set_aside: 0,
+        }
     }
 
     #[test]
-    fn two_classes_on_both_sides_can_be_trained_on() {
-        assert_eq!(parse(1, [4, 4], [1, 1]).unwrap().classes.len(), 2);
+    fn two_classes_in_both_splits_can_be_trained_on() {
+        check_trainable(&manifest([4, 4], [1, 1])).unwrap();
     }
 
     #[test]
-    fn what_can_not_be_trained_on_is_hopeless_and_says_why() {
-        let one_class = parse(1, [4, 0], [1, 1]).unwrap_err();
+    fn a_dataset_that_cannot_be_trained_on_is_a_permanent_error() {
+        let one_class = check_trainable(&manifest([4, 0], [1, 1])).unwrap_err();
         assert!(
-            matches!(&one_class, Hopeless::OneClass { class } if class.as_str() == "with_mask")
+            matches!(&one_class, PermanentError::OneClass { class } if class.as_str() == "with_mask")
         );
-        let empty = parse(1, [4, 4], [0, 0]).unwrap_err();
-        assert_eq!(
-            empty,
-            Hopeless::EmptySplit {
-                split: "validation"
-            }
-        );
-        let other = parse(2, [4, 4], [1, 1]).unwrap_err();
-        assert!(other.to_string().contains("version 2"), "{other}");
-        let broken = Manifest::parse(&DatasetId::of(b""), b"{").unwrap_err();
-        assert!(matches!(broken, Hopeless::DamagedDataset { .. }));
+        let empty = check_trainable(&manifest([4, 4], [0, 0])).unwrap_err();
+        let split = Split::Validation;
+        assert_eq!(empty, PermanentError::EmptySplit { split });
+        assert!(empty.to_string().contains("validation"), "{empty}");
+    }
+
+    #[tokio::test]
+    async fn a_manifest_of_another_version_or_of_none_is_a_damaged_dataset() {
+        let store = Store::new().await;
+        let cases = [
+            (
+                DatasetId::of(b"later"),
+                &br#"{"version":2}"#[..],
+                "version 2",
+            ),
+            (DatasetId::of(b"broken"), b"{", "manifest"),
+        ];
+        for (dataset, json, expected) in cases {
+            let key = ObjectKey::manifest(&dataset);
+            store.objects.put(&key, json.into()).await.unwrap();
+            let error = read(&store.objects, &dataset).await.unwrap_err();
+            let permanent = error.downcast_ref::<PermanentError>();
+            assert!(matches!(
+                permanent,
+                Some(PermanentError::DamagedDataset { .. })
+            ));
+            assert!(error.to_string().contains(expected), "{error}");
+        }
     }
 }

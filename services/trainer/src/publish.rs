@@ -1,6 +1,7 @@
-//! What a finished run leaves for others to find.
+//! Publishes what a run has trained.
 
 use anyhow::Result;
+use bytes::Bytes;
 use maskline_messages::{ModelTrained, ObjectKey};
 use maskline_runtime::WorkContext;
 use maskline_storage::{
@@ -8,48 +9,50 @@ use maskline_storage::{
     records::{Model, Run, RunState},
 };
 
-use crate::course::Product;
-
-/// The files of a model, under `models/<run>/`.
-pub const WEIGHTS: &str = "model.safetensors";
-pub const REPORT_JSON: &str = "report.json";
-pub const REPORT_HTML: &str = "report.html";
-
-/// Publishes a run's model: its files, then its record, then the run's end, then
-/// the news. A trainer that dies in between leaves nothing that is not true, and
-/// whoever takes over does the rest again.
-pub async fn publish(
-    stores: &Stores,
-    run: &mut Run,
-    product: Product,
-    context: &WorkContext,
-) -> Result<()> {
-    let model = &product.model;
-    let files = [
-        (WEIGHTS, product.weights),
-        (REPORT_JSON, product.report_json),
-        (REPORT_HTML, product.report_html),
-    ];
-    for (file, bytes) in files {
-        let key = ObjectKey::model(model.id, file)?;
-        stores.objects.put(&key, bytes).await?;
-    }
-    stores.catalog.publish_model(model).await?;
-    run.state = RunState::Done;
-    run.error = None;
-    run.accuracy = Some(model.accuracy);
-    run.loss = Some(model.loss);
-    stores.catalog.update_run(run).await?;
-    let report = stores
-        .objects
-        .locate(&ObjectKey::model(model.id, REPORT_HTML)?);
-    let (accuracy, seconds) = (model.accuracy, model.seconds.round());
-    tracing::info!(run = %model.id, network = %model.network, accuracy, seconds, report, "published");
-    announce(model, context).await
+/// The result of a run.
+pub(crate) struct TrainedModel {
+    pub(crate) record: Model,
+    /// The network of the best epoch, a safetensors file.
+    pub(crate) weights: Bytes,
+    /// The report for programs, JSON.
+    pub(crate) report: Bytes,
+    /// The report for people, an HTML page.
+    pub(crate) report_page: Bytes,
 }
 
-/// Tells the others that there is a model.
-pub async fn announce(model: &Model, context: &WorkContext) -> Result<()> {
+/// Publishes a model: its files, then its record, then the end of the run, then the
+/// message. If the trainer dies in between, all that it has written is true, and the
+/// trainer that takes the run over repeats the rest.
+pub(crate) async fn publish(
+    stores: &Stores,
+    run: &mut Run,
+    model: TrainedModel,
+    context: &WorkContext,
+) -> Result<()> {
+    let record = &model.record;
+    let page = ObjectKey::model_report_page(record.id);
+    let files = [
+        (&ObjectKey::model_weights(record.id), model.weights),
+        (&ObjectKey::model_report(record.id), model.report),
+        (&page, model.report_page),
+    ];
+    for (key, bytes) in files {
+        stores.objects.put(key, bytes).await?;
+    }
+    stores.catalog.publish_model(record).await?;
+    run.state = RunState::Done;
+    run.error = None;
+    run.accuracy = Some(record.accuracy);
+    run.loss = Some(record.loss);
+    stores.catalog.update_run(run).await?;
+    let report = stores.objects.locate(&page);
+    let (accuracy, seconds) = (record.accuracy, record.seconds.round());
+    tracing::info!(run = %record.id, network = %record.network, accuracy, seconds, report, "published");
+    announce(record, context).await
+}
+
+/// Sends the message that there is a new model.
+pub(crate) async fn announce(model: &Model, context: &WorkContext) -> Result<()> {
     let trained = ModelTrained {
         dataset: model.dataset,
         run: model.id,

@@ -1,23 +1,24 @@
-//! Chance that is the same on every machine, thread and attempt: each use has a
-//! generator of its own, made from what it is for and nothing else.
+//! Random numbers that are the same on every machine, thread and attempt. Each use has a
+//! generator of its own, whose seed depends on the use and on nothing else.
 
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// What chance decides.
+/// What random numbers are used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// The order of an epoch's images.
     Order,
-    /// How one image looks in one epoch.
+    /// The augmentation of one image in one epoch.
     Augmentation,
-    /// What a step drops.
+    /// The values that a step drops.
     Dropout,
-    /// Which images the batch norms' statistics are computed over.
+    /// The choice of the images that the statistics of the batch norms are computed over.
     Statistics,
 }
 
-/// The generator for `purpose` in an epoch; `index` is the image's or the step's.
-pub fn stream(seed: u64, purpose: Purpose, epoch: usize, index: usize) -> StdRng {
+/// Returns the generator for a purpose in an epoch. `index` is that of the image or the
+/// step.
+pub(crate) fn stream(seed: u64, purpose: Purpose, epoch: usize, index: usize) -> StdRng {
     let parts = [seed, purpose as u64, epoch as u64, index as u64];
     let mut key = [0; 32];
     for (bytes, part) in key.chunks_exact_mut(8).zip(parts) {
@@ -26,8 +27,8 @@ pub fn stream(seed: u64, purpose: Purpose, epoch: usize, index: usize) -> StdRng
     StdRng::from_seed(key)
 }
 
-/// For what takes a seed instead of a generator.
-pub fn derived_seed(seed: u64, purpose: Purpose, epoch: usize, index: usize) -> u64 {
+/// Returns a seed for the same, where a generator cannot be passed.
+pub(crate) fn derived_seed(seed: u64, purpose: Purpose, epoch: usize, index: usize) -> u64 {
     stream(seed, purpose, epoch, index).next_u64()
 }
 
@@ -38,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_use_has_chance_of_its_own_and_always_the_same() {
+    fn each_use_always_has_the_same_numbers_and_another_use_others() {
         let uses = [
             (1, Purpose::Order, 0, 0),
             (2, Purpose::Order, 0, 0),

@@ -1,7 +1,7 @@
-//! How far a step goes: linear warm-up, then a half cosine down to nothing.
+//! The learning rate: a linear warm-up, then half a cosine down to zero.
 //!
-//! After Loshchilov and Hutter, "SGDR" (2017), without restarts, and Goyal et
-//! al., "Accurate, Large Minibatch SGD" (2017), for the warm-up.
+//! The cosine is that of Loshchilov and Hutter, "SGDR" (2017), without restarts. The warm-up
+//! is that of Goyal et al., "Accurate, Large Minibatch SGD" (2017).
 
 use std::f64::consts::PI;
 
@@ -9,14 +9,14 @@ use maskline_messages::TrainingSettings;
 
 /// The learning rate of every step of a run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Schedule {
+pub(crate) struct Schedule {
     peak: f64,
     warmup_steps: f64,
     steps: f64,
 }
 
 impl Schedule {
-    pub fn new(settings: &TrainingSettings, steps_per_epoch: usize) -> Self {
+    pub(crate) fn new(settings: &TrainingSettings, steps_per_epoch: usize) -> Self {
         let steps_per_epoch = steps_per_epoch as f64;
         let steps = f64::from(settings.epochs) * steps_per_epoch;
         let warmup_steps = f64::from(settings.warmup_epochs) * steps_per_epoch;
@@ -27,8 +27,8 @@ impl Schedule {
         }
     }
 
-    /// The learning rate of the run's step `step`, counted from 0.
-    pub fn at(&self, step: usize) -> f64 {
+    /// The learning rate of a step, counted from 0 over the whole run.
+    pub(crate) fn at(&self, step: usize) -> f64 {
         let step = step as f64;
         if step < self.warmup_steps {
             return self.peak * (step + 1.0) / (self.warmup_steps + 1.0);
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn rises_in_equal_steps_to_its_peak_and_falls_to_nearly_nothing() {
+    fn the_rate_rises_linearly_to_its_peak_and_falls_to_nearly_zero() {
         let schedule = schedule(10, 1.0, 4);
         let rates: Vec<f64> = (0..40).map(|step| schedule.at(step)).collect();
         for (step, expected) in [0.2, 0.4, 0.6, 0.8, 1.0].into_iter().enumerate() {
@@ -63,19 +63,19 @@ mod tests {
             rates[4..].windows(2).all(|pair| pair[1] < pair[0]),
             "{rates:?}"
         );
-        // In the middle of the cosine, half of the peak.
+        // In the middle of the cosine the rate is half of the peak.
         assert!((rates[22] - 0.5).abs() < 1e-6, "{}", rates[22]);
         assert!((0.0..0.01).contains(&rates[39]), "{}", rates[39]);
     }
 
     #[test]
-    fn a_warm_up_of_a_fraction_of_an_epoch_or_of_none() {
+    fn a_warm_up_may_take_a_fraction_of_an_epoch_or_none() {
         assert!((schedule(2, 0.5, 4).at(2) - 1.0).abs() < 1e-6);
         assert!((schedule(2, 0.0, 4).at(0) - 1.0).abs() < 1e-6);
     }
 
     #[test]
-    fn every_step_of_every_run_moves_forwards() {
+    fn the_rate_is_never_zero() {
         for (epochs, warmup, steps) in [(1, 0.0, 1), (1, 1.0, 1), (1, 5.0, 3), (3, 1.0, 1)] {
             let schedule = schedule(epochs, warmup, steps);
             for step in 0..epochs as usize * steps {

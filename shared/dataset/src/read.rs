@@ -1,4 +1,4 @@
-//! Rows out of a shard.
+//! Reads the rows of a shard.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,25 +10,29 @@ use bytes::Bytes;
 use maskline_messages::ImageId;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::ShardError;
+use crate::error::ShardError;
 
-/// Rows that are read at a time.
+/// The number of rows that are read at a time.
 const ROWS: usize = 256;
 
-/// One image as it is stored.
+/// One image of a shard.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
     pub image: ImageId,
-    /// Index into the dataset's classes.
+    /// An index into the dataset's classes.
     pub class: usize,
     /// The normalized image.
     pub jpeg: Bytes,
 }
 
-/// Every row of a shard, of a dataset of `classes` classes. An error says what
-/// is wrong with the file.
+/// Reads every row of a shard of a dataset that has `classes` classes.
+///
+/// # Errors
+/// If the file is damaged, is not in the layout of a shard, or has a label that is not
+/// one of the classes.
 pub fn read(parquet: Bytes, classes: usize) -> Result<Vec<Row>, ShardError> {
-    // The library asserts some of what a file says of itself, such as offsets.
+    // The library panics at some contradictions in a damaged file, such as offsets
+    // that lie outside it.
     let reading = AssertUnwindSafe(|| read_all(parquet, classes));
     catch_unwind(reading).unwrap_or(Err(ShardError::Contradictory))
 }
@@ -76,7 +80,7 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Example, ShardWriter};
+    use crate::write::{Example, ShardWriter};
 
     fn example(class: usize, jpeg: &'static [u8]) -> Example {
         Example {
@@ -91,7 +95,7 @@ mod tests {
     fn shard(examples: &[Example]) -> Bytes {
         let classes = ["with_mask", "without_mask"].map(|class| class.parse().unwrap());
         let mut writer = ShardWriter::new(&classes).unwrap();
-        // Two rows a group, so that a file has several pieces.
+        // Two rows a group make several groups.
         let groups = examples.chunks(2).map(|group| writer.write(group).unwrap());
         let groups: Vec<Bytes> = groups.collect();
         [groups.concat(), writer.finish().unwrap().to_vec()]
@@ -100,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn rows_are_read_as_they_were_written() {
         let examples = [example(0, b"one"), example(1, b"two"), example(0, b"three")];
         let rows = examples.iter().map(|example| Row {
             image: example.image,
@@ -112,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_no_class_and_a_file_that_is_none_are_refused() {
+    fn a_label_that_is_not_a_class_and_a_file_that_is_not_parquet_are_refused() {
         let refused = read(shard(&[example(2, b"")]), 2).unwrap_err();
         assert!(refused.to_string().contains("label 2"), "{refused}");
         assert!(read(Bytes::from_static(b"PAR1 not"), 2).is_err());
@@ -128,6 +132,6 @@ mod tests {
             let read = read(damaged.into(), 2);
             contradictory += u32::from(matches!(read, Err(ShardError::Contradictory)));
         }
-        assert!(contradictory > 0, "the library asserts nothing any more");
+        assert!(contradictory > 0, "the library panics at nothing any more");
     }
 }

@@ -1,4 +1,4 @@
-//! Images into a shard.
+//! Writes images into a shard.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -15,42 +15,44 @@ use parquet::{
     file::{metadata::KeyValue, properties::WriterProperties},
 };
 
-use crate::ShardError;
+use crate::error::ShardError;
 
-/// The most rows of a shard.
+/// The largest number of rows in a shard.
 pub const SHARD_ROWS: usize = 2_000;
 
-/// Rows that are in memory at a time, and of one row group.
+/// The number of rows in a row group, which are in memory at the same time.
 pub const GROUP_ROWS: usize = 250;
 
-/// One image as it is written.
+/// One image for a shard.
 #[derive(Debug, Clone)]
 pub struct Example {
     pub image: ImageId,
-    /// Index into the dataset's classes.
+    /// An index into the dataset's classes.
     pub class: usize,
-    /// The normalized image, a JPEG, and its size in pixels.
+    /// The normalized image, a JPEG.
     pub jpeg: Bytes,
+    /// The size of the normalized image in pixels.
     pub width: u32,
     pub height: u32,
 }
 
-/// Writes one shard, a row group at a time, in pieces which, one after the other, are the
-/// file.
+/// Writes one shard, a row group at a time. The file is the concatenation of the pieces
+/// that [`ShardWriter::write`] and [`ShardWriter::finish`] return.
 pub struct ShardWriter {
-    /// Holds what is in no piece yet.
+    /// Its buffer holds the bytes that were not yet returned as a piece.
     writer: ArrowWriter<Vec<u8>>,
     schema: Arc<Schema>,
 }
 
 impl ShardWriter {
+    /// A shard of a dataset that has these classes.
     pub fn new(classes: &[Label]) -> Result<Self, ShardError> {
         let features = features(classes);
         let metadata = HashMap::from([("huggingface".to_owned(), features.clone())]);
         let schema = Arc::new(Schema::new_with_metadata(fields(), metadata));
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
-            // JPEGs don't get smaller, only slower.
+            // JPEGs are compressed already: trying again costs time and saves nothing.
             .set_column_compression("image.bytes".into(), Compression::UNCOMPRESSED)
             .set_dictionary_enabled(false)
             .set_statistics_enabled(parquet::file::properties::EnabledStatistics::None)
@@ -63,7 +65,7 @@ impl ShardWriter {
         Ok(Self { writer, schema })
     }
 
-    /// The next piece: `examples` as one row group.
+    /// Writes `examples` as one row group and returns the next piece of the file.
     pub fn write(&mut self, examples: &[Example]) -> Result<Bytes, ShardError> {
         let paths = examples.iter().map(|e| format!("{}.jpg", e.image));
         let image = StructArray::new(
@@ -98,13 +100,13 @@ impl ShardWriter {
         Ok(std::mem::take(self.writer.inner_mut()).into())
     }
 
-    /// The last piece.
+    /// Returns the last piece of the file.
     pub fn finish(self) -> Result<Bytes, ShardError> {
         Ok(self.writer.into_inner()?.into())
     }
 }
 
-/// A whole shard of one row group.
+/// Returns a complete shard with one row group.
 pub fn shard(classes: &[Label], examples: &[Example]) -> Result<Bytes, ShardError> {
     let mut writer = ShardWriter::new(classes)?;
     let group = writer.write(examples)?;
@@ -128,8 +130,8 @@ fn fields() -> Vec<Field> {
     ]
 }
 
-/// What Hugging Face `datasets` reads from a file's metadata to make an `Image`
-/// and a `ClassLabel` of the columns.
+/// The metadata from which Hugging Face `datasets` learns that one column is an `Image`
+/// and another a `ClassLabel`.
 fn features(classes: &[Label]) -> String {
     let value = |dtype: &str| serde_json::json!({ "dtype": dtype, "_type": "Value" });
     serde_json::json!({ "info": { "features": {

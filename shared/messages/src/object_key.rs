@@ -1,47 +1,123 @@
-//! Where an object lies in the object store. Every key that maskline writes has a
-//! constructor here, so that the layout of the store is in one place.
+//! Where each object lies in the object store. Every key that maskline writes has a
+//! constructor here, so that the layout of the store is written down once:
+//!
+//! | key | object |
+//! |---|---|
+//! | `raw/ab/<image>` | the bytes of an image as they were fetched |
+//! | `normalized/ab/<image>.jpg` | the bounded RGB image that the validator makes of them |
+//! | `datasets/<dataset>/manifest.json` | the manifest of a dataset, written after its shards |
+//! | `datasets/<dataset>/<file>` | a shard; the manifest names the file |
+//! | `runs/<run>/…` | the checkpoints of a training run |
+//! | `models/<run>/model.safetensors` | the weights of a published model |
+//! | `models/<run>/report.json`, `report.html` | its report, for programs and for people |
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::{
     ids::{DatasetId, ImageId, RunId},
     invalid::InvalidId,
 };
 
-/// Where an object lies in the object store: a relative path of plain segments.
+/// The prefix of the names of checkpoint indexes.
+const CHECKPOINT_INDEX: &str = "checkpoint-";
+
+/// The key of an object in the object store: a relative path of plain segments.
 ///
-/// A key can't leave its store: no empty, `.` or `..` segment, no backslash, only
-/// letters, digits and `. _ - =` between the slashes, 512 bytes at most.
+/// A key cannot leave its store: it has no empty, `.` or `..` segment and no
+/// backslash. Between the slashes there are only letters, digits and `. _ - =`,
+/// and the whole key has at most 512 bytes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ObjectKey(String);
 
+/// The objects that a checkpoint of a training run consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckpointPart {
+    /// The weights and the running statistics of the network.
+    Network,
+    /// The state of the optimizer.
+    Optimizer,
+    /// The network of the best epoch so far.
+    BestNetwork,
+    /// The index, which names the other objects. Indexes sort by epochs and steps,
+    /// so that the last key is the latest.
+    Index { epochs: usize, steps: usize },
+}
+
 impl ObjectKey {
-    /// Raw bytes as fetched.
+    /// The bytes of an image as they were fetched.
     pub fn raw(image: &ImageId) -> Self {
         Self::by_content("raw", image, "")
     }
 
-    /// The bounded RGB image that the validator made of it, a JPEG.
+    /// The bounded RGB image that the validator makes of the raw bytes, a JPEG.
     pub fn normalized(image: &ImageId) -> Self {
         Self::by_content("normalized", image, ".jpg")
     }
 
-    pub fn dataset(dataset: &DatasetId, file: &str) -> Result<Self, InvalidId> {
+    /// The manifest of a dataset.
+    pub fn manifest(dataset: &DatasetId) -> Self {
+        Self(format!("datasets/{dataset}/manifest.json"))
+    }
+
+    /// A file of a dataset; `file` is its path relative to the manifest.
+    ///
+    /// # Errors
+    /// If `file` is not a path of plain segments.
+    pub fn dataset_file(dataset: &DatasetId, file: &str) -> Result<Self, InvalidId> {
         format!("datasets/{dataset}/{file}").parse()
     }
 
-    pub fn run(run: RunId, file: &str) -> Result<Self, InvalidId> {
-        format!("runs/{run}/{file}").parse()
+    /// The weights of a published model, a safetensors file. A model has the id of
+    /// the run that trained it.
+    pub fn model_weights(model: RunId) -> Self {
+        Self::model(model, "model.safetensors")
     }
 
-    pub fn model(model: RunId, file: &str) -> Result<Self, InvalidId> {
-        format!("models/{model}/{file}").parse()
+    /// The report of a published model for programs, JSON.
+    pub fn model_report(model: RunId) -> Self {
+        Self::model(model, "report.json")
     }
 
-    // Two levels, so that no folder of a million files comes about.
+    /// The report of a published model for people, an HTML page.
+    pub fn model_report_page(model: RunId) -> Self {
+        Self::model(model, "report.html")
+    }
+
+    fn model(model: RunId, file: &str) -> Self {
+        Self(format!("models/{model}/{file}"))
+    }
+
+    /// One object of a checkpoint. Its name holds the beginning of the SHA-256 of
+    /// its `content`, so that two checkpoints never write over each other.
+    pub fn checkpoint(run: RunId, part: CheckpointPart, content: &[u8]) -> Self {
+        let folder = Self::checkpoints(run);
+        let digest = hex::encode(&Sha256::digest(content)[..8]);
+        Self(match part {
+            CheckpointPart::Network => format!("{folder}/network-{digest}.bpk"),
+            CheckpointPart::Optimizer => format!("{folder}/optimizer-{digest}.safetensors"),
+            CheckpointPart::BestNetwork => format!("{folder}/best-{digest}.safetensors"),
+            CheckpointPart::Index { epochs, steps } => {
+                format!("{folder}/{CHECKPOINT_INDEX}{epochs:06}-{steps:09}-{digest}.json")
+            }
+        })
+    }
+
+    /// Whether the key is that of a [`CheckpointPart::Index`].
+    pub fn is_checkpoint_index(&self) -> bool {
+        let name = self.0.rsplit('/').next();
+        self.0.starts_with("runs/") && name.is_some_and(|name| name.starts_with(CHECKPOINT_INDEX))
+    }
+
+    /// The folder of all checkpoints of a run, to list what is below it.
+    pub fn checkpoints(run: RunId) -> String {
+        format!("runs/{run}")
+    }
+
+    // Two levels keep any one folder from holding millions of files.
     fn by_content(kind: &str, image: &ImageId, suffix: &str) -> Self {
         let hex = image.to_string();
         Self(format!("{kind}/{}/{hex}{suffix}", &hex[..2]))
@@ -84,5 +160,75 @@ impl TryFrom<String> for ObjectKey {
 impl From<ObjectKey> for String {
     fn from(key: ObjectKey) -> Self {
         key.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::network::NetworkName;
+
+    #[test]
+    fn every_key_lies_where_earlier_versions_wrote_it() {
+        let image = ImageId::of(b"an image");
+        let dataset = DatasetId::of(b"a dataset");
+        let run = RunId::of(&dataset, NetworkName::MobilenetV2, "{}");
+        let (hex, folder) = (image.to_string(), &image.to_string()[..2]);
+        let checkpoint = |part| ObjectKey::checkpoint(run, part, b"content");
+        let digest = "ed7002b439e9ac84";
+        let index = CheckpointPart::Index {
+            epochs: 3,
+            steps: 17,
+        };
+        let cases = [
+            (ObjectKey::raw(&image), format!("raw/{folder}/{hex}")),
+            (
+                ObjectKey::normalized(&image),
+                format!("normalized/{folder}/{hex}.jpg"),
+            ),
+            (
+                ObjectKey::manifest(&dataset),
+                format!("datasets/{dataset}/manifest.json"),
+            ),
+            (
+                ObjectKey::dataset_file(&dataset, "data/a.parquet").unwrap(),
+                format!("datasets/{dataset}/data/a.parquet"),
+            ),
+            (
+                ObjectKey::model_weights(run),
+                format!("models/{run}/model.safetensors"),
+            ),
+            (
+                ObjectKey::model_report(run),
+                format!("models/{run}/report.json"),
+            ),
+            (
+                ObjectKey::model_report_page(run),
+                format!("models/{run}/report.html"),
+            ),
+            (
+                checkpoint(CheckpointPart::Network),
+                format!("runs/{run}/network-{digest}.bpk"),
+            ),
+            (
+                checkpoint(CheckpointPart::Optimizer),
+                format!("runs/{run}/optimizer-{digest}.safetensors"),
+            ),
+            (
+                checkpoint(CheckpointPart::BestNetwork),
+                format!("runs/{run}/best-{digest}.safetensors"),
+            ),
+            (
+                checkpoint(index),
+                format!("runs/{run}/checkpoint-000003-000000017-{digest}.json"),
+            ),
+        ];
+        for (key, expected) in cases {
+            assert_eq!(key.as_str(), expected);
+            assert_eq!(expected.parse(), Ok(key), "the key is a plain path");
+        }
+        assert!(checkpoint(index).is_checkpoint_index());
+        assert!(!checkpoint(CheckpointPart::Network).is_checkpoint_index());
+        assert!(ObjectKey::dataset_file(&dataset, "../elsewhere").is_err());
     }
 }

@@ -1,11 +1,14 @@
-//! The settings of a training run.
+//! How a dataset is divided, and how a network is trained on it.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, VariantNames};
+use thiserror::Error;
 
 use crate::invalid::UnknownName;
 
-/// The rule by which a training step changes the weights.
+/// The rule by which a training step moves the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumString, VariantNames)]
 #[serde(rename_all = "snake_case")]
 #[strum(
@@ -22,21 +25,49 @@ fn unknown_optimizer(text: &str) -> UnknownName {
     UnknownName::new::<Optimizer>(text, "an optimizer")
 }
 
-/// The settings of a training run. The run's id is derived from them.
+/// How a dataset is divided into a training and a validation split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SplitSettings {
+    /// The share of each class that goes to the validation split, 0 to 1.
+    pub validation: f64,
+    pub seed: u64,
+    /// Two images are near-duplicates, and stay in one split, if their perceptual
+    /// hashes, mirrored or not, differ in at most this many of 64 bits.
+    pub near_distance: u32,
+}
+
+impl Default for SplitSettings {
+    fn default() -> Self {
+        Self {
+            validation: 0.2,
+            seed: 42,
+            near_distance: 4,
+        }
+    }
+}
+
+/// How a network is trained. The id of a training run is derived from its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingSettings {
+    /// How often the network sees each training image.
     pub epochs: u32,
+    /// The number of images in a step.
     pub batch: u32,
-    /// The side of the square network input, in pixels.
+    /// The side of the network's square input, in pixels.
     pub pixels: u32,
     pub optimizer: Optimizer,
     /// The learning rate at the peak of the cosine schedule.
     pub learning_rate: f32,
+    /// How strongly the weights are drawn to zero.
     pub weight_decay: f32,
+    /// The share of each target that is spread evenly over all classes, 0 to 1.
     pub label_smoothing: f32,
-    /// Epochs of linear warm-up. It need not be a whole number.
+    /// The epochs in which the learning rate rises to its peak. This need not be a whole
+    /// number.
     pub warmup_epochs: f32,
+    /// The seed of all random numbers: weights, order, augmentation and dropout.
     pub seed: u64,
 }
 
@@ -56,9 +87,129 @@ impl Default for TrainingSettings {
     }
 }
 
+/// A setting with which no network can be trained.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{setting} can't be {value}: give {wanted}")]
+pub struct InvalidSetting {
+    pub setting: &'static str,
+    pub value: String,
+    /// The values that are allowed, in words.
+    pub wanted: &'static str,
+}
+
 impl TrainingSettings {
-    /// The canonical JSON from which a run's id is derived.
+    /// The canonical JSON from which the id of a run is derived.
     pub fn canonical(&self) -> String {
         serde_json::to_string(self).expect("plain numbers")
+    }
+
+    /// Checks that a network can be trained with these settings.
+    ///
+    /// # Errors
+    /// Names the first setting with which none can.
+    pub fn validate(&self) -> Result<(), InvalidSetting> {
+        // The networks halve their input five times.
+        let pixels = 32..=1024;
+        let is_positive = |value: f32| value.is_finite() && value > 0.0;
+        let is_not_negative = |value: f32| value.is_finite() && value >= 0.0;
+        let Self {
+            epochs,
+            batch,
+            pixels: side,
+            optimizer: _,
+            learning_rate,
+            weight_decay,
+            label_smoothing,
+            warmup_epochs,
+            seed,
+        } = self;
+        let rules: [(bool, &str, &dyn fmt::Display, &str); 8] = [
+            (
+                (1..=100_000).contains(epochs),
+                "epochs",
+                epochs,
+                "1 to 100,000",
+            ),
+            (
+                (1..=4096).contains(batch),
+                "batch",
+                batch,
+                "1 to 4096 images",
+            ),
+            (pixels.contains(side), "pixels", side, "32 to 1024"),
+            (
+                is_positive(*learning_rate),
+                "the learning rate",
+                learning_rate,
+                "a number above 0",
+            ),
+            (
+                is_not_negative(*weight_decay),
+                "the weight decay",
+                weight_decay,
+                "a number from 0 on",
+            ),
+            (
+                (0.0..1.0).contains(label_smoothing),
+                "the label smoothing",
+                label_smoothing,
+                "from 0 to below 1",
+            ),
+            (
+                is_not_negative(*warmup_epochs),
+                "the warm-up",
+                warmup_epochs,
+                "a number of epochs from 0 on",
+            ),
+            (
+                i64::try_from(*seed).is_ok(),
+                "the seed",
+                seed,
+                "0 to 9223372036854775807, the largest number that MongoDB can store",
+            ),
+        ];
+        match rules.iter().find(|(holds, ..)| !holds) {
+            None => Ok(()),
+            Some((_, setting, value, wanted)) => Err(InvalidSetting {
+                setting,
+                value: value.to_string(),
+                wanted,
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_settings_are_valid() {
+        TrainingSettings::default().validate().unwrap();
+    }
+
+    #[test]
+    fn an_invalid_setting_is_named_with_what_is_wanted() {
+        type Change = fn(&mut TrainingSettings);
+        let cases: [(Change, &str); 9] = [
+            (|s| s.epochs = 0, "epochs can't be 0"),
+            (|s| s.batch = 0, "batch can't be 0"),
+            (|s| s.pixels = 31, "32 to 1024"),
+            (|s| s.learning_rate = f32::NAN, "learning rate can't be NaN"),
+            (|s| s.learning_rate = 0.0, "above 0"),
+            (|s| s.weight_decay = -0.1, "weight decay can't be -0.1"),
+            (|s| s.label_smoothing = 1.0, "below 1"),
+            (|s| s.warmup_epochs = f32::INFINITY, "warm-up can't be inf"),
+            (
+                |s| s.seed = 1 << 63,
+                "the seed can't be 9223372036854775808: give 0 to",
+            ),
+        ];
+        for (change, expected) in cases {
+            let mut settings = TrainingSettings::default();
+            change(&mut settings);
+            let refused = settings.validate().unwrap_err().to_string();
+            assert!(refused.contains(expected), "{refused}");
+        }
     }
 }

@@ -1,10 +1,10 @@
-//! The inverted residual: expand, filter each channel, weigh the channels, project.
-//! All four networks are made of it.
+//! The inverted residual block, which all four networks are made of: it expands the
+//! channels, filters each of them, weighs them and projects them.
 
 use burn::{module::Module, tensor::Tensor};
 
 use crate::{
-    ModelError,
+    error::ModelError,
     init::Builder,
     layers::{ConvNorm, ConvNormConfig, Pass, SqueezeExcite, StochasticDepth},
     names::BlockNames,
@@ -19,16 +19,16 @@ pub struct InvertedResidual {
     pub squeeze: Option<SqueezeExcite>,
     pub project: ConvNorm,
     skip: StochasticDepth,
-    /// What comes in is added to what comes out.
+    /// The block adds its input to its output.
     has_shortcut: bool,
 }
 
-/// Where a block stands.
-pub struct Place {
-    /// Channels of its input.
+/// What blocks of the same stage differ in.
+pub struct BlockConfig {
+    /// The channels of the input.
     pub channels: usize,
     pub stride: usize,
-    /// Probability that training skips it.
+    /// The probability that an image skips the block in training.
     pub skip: f64,
 }
 
@@ -38,9 +38,9 @@ impl InvertedResidual {
         mut names: BlockNames,
         table: &Table,
         stage: &Stage,
-        place: Place,
+        config: BlockConfig,
     ) -> Result<Self, ModelError> {
-        let expanded = stage.expansion.of(place.channels);
+        let expanded = stage.expansion.of(config.channels);
         let pointwise = |channels, filters, activation| ConvNormConfig {
             channels,
             filters,
@@ -50,17 +50,17 @@ impl InvertedResidual {
             activation,
             epsilon: table.epsilon,
         };
-        let expand = if expanded == place.channels {
+        let expand = if expanded == config.channels {
             None
         } else {
-            let config = pointwise(place.channels, expanded, stage.activation);
-            Some(ConvNorm::new(builder, names.convolution(), config)?)
+            let expand = pointwise(config.channels, expanded, stage.activation);
+            Some(ConvNorm::new(builder, names.convolution(), expand)?)
         };
         let depthwise = ConvNormConfig {
             channels: expanded,
             filters: expanded,
             kernel: stage.kernel,
-            stride: place.stride,
+            stride: config.stride,
             groups: expanded,
             activation: stage.activation,
             epsilon: table.epsilon,
@@ -71,7 +71,7 @@ impl InvertedResidual {
                 builder,
                 names.squeeze(),
                 expanded,
-                squeeze.width(place.channels, expanded),
+                squeeze.width(config.channels, expanded),
                 squeeze.activation,
                 squeeze.gate,
             )?),
@@ -83,8 +83,8 @@ impl InvertedResidual {
             depthwise,
             squeeze,
             project: ConvNorm::new(builder, names.projection(), project)?,
-            skip: StochasticDepth::new(place.skip),
-            has_shortcut: place.stride == 1 && place.channels == stage.channels,
+            skip: StochasticDepth::new(config.skip),
+            has_shortcut: config.stride == 1 && config.channels == stage.channels,
         })
     }
 

@@ -1,16 +1,20 @@
-//! A trained network, to ask what images show.
+//! A trained network that classifies images.
 
-use burn::{
-    module::Module,
-    tensor::{Device, Tensor, TensorData, activation::softmax},
-};
+use burn::{module::Module, tensor::Device};
+use image::RgbImage;
 
 use crate::{
-    ModelError, Network,
+    error::ModelError,
+    input,
+    network::Network,
+    prediction::Prediction,
     weights::{self, Card},
 };
 
-/// Inference only. Any number of threads may ask at once.
+/// The number of images that are computed at once: more would only take memory.
+const BATCH: usize = 32;
+
+/// A trained network. Any number of threads may use it at the same time.
 #[derive(Debug)]
 pub struct Classifier {
     network: Network,
@@ -18,11 +22,15 @@ pub struct Classifier {
     device: Device,
 }
 
-/// Images computed at once: more would only take memory.
-const BATCH: usize = 32;
+/// One picture as the input of a classifier, see [`Classifier::input`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Input(Vec<f32>);
 
 impl Classifier {
-    /// From a file of [`weights::to_safetensors`].
+    /// Reads a file of [`weights::to_safetensors`].
+    ///
+    /// # Errors
+    /// See [`weights::from_safetensors`].
     pub fn load(safetensors: &[u8], device: &Device) -> Result<Self, ModelError> {
         let device = device.clone().without_autodiff();
         let (network, card) = weights::from_safetensors(safetensors, &device)?;
@@ -37,29 +45,31 @@ impl Classifier {
         &self.card
     }
 
-    /// For each image the probabilities by class, in the card's order.
+    /// Prepares a picture of any size.
+    pub fn input(&self, picture: &RgbImage) -> Input {
+        let mut values = vec![0.0; input::len(self.card.pixels)];
+        input::write(picture, self.card.pixels, &mut values);
+        Input(values)
+    }
+
+    /// A prediction for each input, in their order. Class indexes are into the card's
+    /// classes.
     ///
-    /// `planes` holds `images` × 3 × pixels × pixels values: RGB, 0–1, the card's
-    /// pixels.
+    /// # Errors
+    /// [`ModelError::Output`] if the device fails.
     ///
     /// # Panics
-    /// If `planes` is of another length.
-    pub fn probabilities(&self, planes: Vec<f32>, images: usize) -> Vec<Vec<f32>> {
-        let side = self.card.pixels as usize;
-        let image = 3 * side * side;
-        assert_eq!(
-            planes.len(),
-            images * image,
-            "the planes of {images} images"
-        );
-        let mut probabilities = Vec::with_capacity(images);
-        for batch in planes.chunks(BATCH * image) {
-            let shape = [batch.len() / image, 3, side, side];
-            let batch = Tensor::from_data(TensorData::new(batch.to_vec(), shape), &self.device);
-            let of_batch = softmax(self.network.forward(batch), 1).into_data();
-            let values: Vec<f32> = of_batch.iter::<f32>().collect();
-            probabilities.extend(values.chunks(self.network.classes()).map(<[f32]>::to_vec));
+    /// If an input was prepared by a classifier of another size.
+    pub fn predict<'a>(
+        &self,
+        inputs: impl IntoIterator<Item = &'a Input>,
+    ) -> Result<Vec<Prediction>, ModelError> {
+        let inputs: Vec<&[f32]> = inputs.into_iter().map(|input| &input.0[..]).collect();
+        let mut predictions = Vec::with_capacity(inputs.len());
+        for batch in inputs.chunks(BATCH) {
+            let batch = input::tensor(batch.concat(), self.card.pixels, &self.device);
+            predictions.extend(Prediction::of_batch(self.network.forward(batch))?);
         }
-        probabilities
+        Ok(predictions)
     }
 }

@@ -1,15 +1,15 @@
-//! Where to compute: on a GPU through wgpu, or on the CPU.
+//! The device that networks are computed on: a GPU through wgpu, or the CPU.
 
 use std::{fmt, str::FromStr};
 
 use burn::tensor::Device;
 
-use crate::ModelError;
+use crate::error::ModelError;
 
-/// What a person asks for.
+/// The kind of device that a person asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Choice {
-    /// A GPU where there is one, else the CPU.
+    /// A GPU if there is one, and the CPU otherwise.
     #[default]
     Auto,
     Gpu,
@@ -43,21 +43,21 @@ impl FromStr for Choice {
     }
 }
 
-/// A device, and what it is to a person.
+/// An opened device and its description.
 #[derive(Debug, Clone)]
 pub struct Compute {
     pub device: Device,
-    /// `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`
+    /// For people: `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`.
     pub name: String,
     pub is_gpu: bool,
 }
 
-/// A device to compute on, opened.
+/// Opens a device to compute on.
 ///
 /// # Errors
-/// [`ModelError::NoGpu`] if a GPU was asked for and none can be used: this program
-/// was built without the feature `gpu`, there is no driver, or the only renderer
-/// is software, which is slower than our own CPU path.
+/// [`ModelError::NoGpu`] if a GPU was asked for and none can be used. Either this program
+/// was built without the feature `gpu`, or there is no driver, or the only renderer is
+/// software, which is slower than this crate's operations on the CPU.
 pub fn choose(choice: Choice) -> Result<Compute, ModelError> {
     match choice {
         Choice::Gpu => gpu(),
@@ -83,7 +83,7 @@ fn gpu() -> Result<Compute, ModelError> {
         .map_err(|error| ModelError::NoGpu(error.to_string()))?;
     let identity = device.identity();
     let identity = identity.ok_or_else(|| ModelError::NoGpu("it has no name".into()))?;
-    // Only a card has a physical identity.
+    // Only hardware has a physical identity.
     if identity.physical.is_none() {
         let renderer = format!("{} renders in software", identity.name);
         return Err(ModelError::NoGpu(renderer));

@@ -1,4 +1,4 @@
-//! Where a new network's values come from: chance, or a file.
+//! Where the values of a new network's tensors come from: random numbers, or a file.
 
 use burn::{
     module::Param,
@@ -6,24 +6,24 @@ use burn::{
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::ModelError;
+use crate::error::ModelError;
 
-/// How a tensor begins, after torchvision.
+/// The distribution of a tensor's initial values, as torchvision has it.
 #[derive(Debug, Clone, Copy)]
 pub enum Init {
     Constant(f32),
     Normal {
         deviation: f64,
     },
-    /// Within ± the bound.
+    /// Uniform from −`bound` to `bound`.
     Uniform {
         bound: f64,
     },
 }
 
 impl Init {
-    /// He et al., 2015, by the fan out as PyTorch reckons it: all filters, even of a
-    /// depthwise convolution.
+    /// The initialization of He et al. (2015) for the weights of a convolution. As in
+    /// PyTorch the fan out counts all filters, even those of a depthwise convolution.
     pub fn kaiming([filters, _, height, width]: [usize; 4]) -> Self {
         let fan_out = (filters * height * width) as f64;
         Self::Normal {
@@ -32,14 +32,16 @@ impl Init {
     }
 }
 
-/// Gives each tensor of a network its values, by torchvision's name.
-pub trait Source {
+/// Provides the values of a network's tensors.
+pub trait TensorSource {
+    /// Returns the values of the tensor with this name in torchvision's state dict. A
+    /// source that has none of its own draws them as `init` says.
     fn values(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError>;
 }
 
-/// What a network is built of, and where.
+/// What a network is built from, and the device that it is built on.
 pub struct Builder<'a> {
-    pub source: &'a mut dyn Source,
+    pub source: &'a mut dyn TensorSource,
     pub device: &'a Device,
 }
 
@@ -67,22 +69,22 @@ impl Builder<'_> {
     }
 }
 
-/// Random values; the same seed gives the same on every device and machine.
-pub struct Chance(StdRng);
+/// Random values. The same seed gives the same values on every device and machine.
+pub struct RandomValues(StdRng);
 
-impl Chance {
+impl RandomValues {
     pub fn new(seed: u64) -> Self {
         Self(StdRng::seed_from_u64(seed))
     }
 
-    /// Standard normal, by Box and Muller.
+    /// A number of the standard normal distribution, by the method of Box and Muller.
     fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.0.random::<f64>()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.0.random::<f64>()).cos()
     }
 }
 
-impl Source for Chance {
+impl TensorSource for RandomValues {
     fn values(&mut self, _: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError> {
         let value = |_| match init {
             Init::Constant(value) => value,

@@ -1,24 +1,30 @@
-//! The networks: MobileNetV2, MobileNetV3-small, MnasNet-1.0 and EfficientNet-B0,
-//! after torchvision, and their weights in and out.
+//! The networks: MobileNetV2, MobileNetV3-small, MnasNet-1.0 and EfficientNet-B0, with
+//! the structure and the names that torchvision gives them.
 //!
-//! They differ only in a table (`table.rs`): every one is a stem, a row of
-//! inverted-residual blocks (`block.rs`), a head and a classifier (`network.rs`).
-//! Layers compute with Burn's operations on a GPU, and with our own on the CPU
-//! ([`ops`]). `names.rs` knows what torchvision calls each layer.
+//! * [`Network`] is a stem, a row of inverted-residual blocks (`block.rs`), a head and a
+//!   classifier. The four networks differ only in a table (`table.rs`).
+//! * [`ops`] are this crate's operations on the CPU. On a GPU the layers use Burn's.
+//! * [`input`] turns pictures into the input of a network, and [`prediction`] its output
+//!   into predictions, scores and the loss.
+//! * [`weights`] writes and reads safetensors files. `names.rs` knows the name of each layer
+//!   in torchvision's state dict.
+//! * [`Classifier`] predicts the classes of pictures with a trained network.
+//! * [`device`] opens a GPU or the CPU.
 
 mod block;
-pub mod classifier;
+mod classifier;
 pub mod device;
 mod error;
 mod init;
+pub mod input;
 mod layers;
 mod names;
 mod network;
 pub mod ops;
+pub mod prediction;
 mod table;
 pub mod weights;
 
-pub use classifier::Classifier;
-pub use device::{Choice, Compute};
+pub use classifier::{Classifier, Input};
 pub use error::ModelError;
 pub use network::{LayerRow, Network};

@@ -1,8 +1,8 @@
-//! What torchvision calls the layers in its state dict.
+//! The names of the layers in torchvision's state dict.
 //!
-//! Every network nests its modules in its own way. A [`Layout`] gives, for a place
-//! in the table, the names of the modules there; tensors add `.weight`, `.bias`,
-//! `.running_mean` and so on.
+//! Every network of torchvision nests its modules in its own way. A [`Layout`] gives the
+//! names of the modules at each position of a table. The names of tensors add `.weight`,
+//! `.bias`, `.running_mean` and so on.
 
 /// How a network nests its modules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl Layout {
         }
     }
 
-    /// `stages` and `blocks`: how many the network has.
+    /// `stages` and `blocks` are the numbers that the network has of them.
     pub fn head(self, stages: usize, blocks: usize) -> Pair {
         match self {
             Self::MobilenetV2 | Self::MobilenetV3 => pair(&format!("features.{}", blocks + 1), 0),
@@ -34,12 +34,13 @@ impl Layout {
         }
     }
 
-    /// The hidden layer of the classifier, where there is one.
+    /// The hidden layer of a classifier that has one.
     pub fn hidden(self) -> String {
         "classifier.0".into()
     }
 
-    /// The last layer comes after a dropout and, with a hidden layer, its activation.
+    /// The last layer. torchvision counts the dropout before it and, if there is a hidden
+    /// layer, the activation of that as layers, too.
     pub fn classifier(self) -> String {
         match self {
             Self::MobilenetV3 => "classifier.3".into(),
@@ -47,54 +48,57 @@ impl Layout {
         }
     }
 
-    /// The `index`-th block of a stage, the `block`-th of the network, from 0.
+    /// The block with this `index` in its stage, and the number `block` in the network.
+    /// All count from 0.
     pub fn block(self, stage: usize, index: usize, block: usize) -> BlockNames {
-        let (prefix, step) = match (self, stage) {
+        let (prefix, next) = match (self, stage) {
             (Self::MobilenetV2, _) => (format!("features.{}.conv", block + 1), 0),
             (Self::MobilenetV3, _) => (format!("features.{}.block", block + 1), 0),
             (Self::Efficientnet, _) => (format!("features.{}.{index}.block", stage + 1), 0),
-            // The first is no block to torchvision: its layers follow the stem's.
+            // The first stage is not a block in torchvision: its layers follow those of
+            // the stem.
             (Self::Mnasnet, 0) => ("layers".into(), 1),
             (Self::Mnasnet, _) => (format!("layers.{}.{index}.layers", stage + 7), 0),
         };
         BlockNames {
             layout: self,
             prefix,
-            step,
+            next,
         }
     }
 }
 
-/// Names the steps of a block, one after the other.
+/// Names the layers of a block in their order.
 pub struct BlockNames {
     layout: Layout,
     prefix: String,
-    step: usize,
+    /// The number of the next layer.
+    next: usize,
 }
 
 impl BlockNames {
     /// A convolution with batch norm and activation.
     pub fn convolution(&mut self) -> Pair {
-        let (prefix, step) = (&self.prefix, self.step);
-        self.step += 1;
+        let (prefix, number) = (&self.prefix, self.next);
+        self.next += 1;
         match self.layout {
-            // Convolution, norm and activation lie flat.
-            Layout::Mnasnet => pair(prefix, 3 * step),
-            _ => pair(&format!("{prefix}.{step}"), 0),
+            // Convolution, norm and activation are not nested in a module of their own.
+            Layout::Mnasnet => pair(prefix, 3 * number),
+            _ => pair(&format!("{prefix}.{number}"), 0),
         }
     }
 
     /// The two layers of squeeze-and-excitation.
     pub fn squeeze(&mut self) -> (String, String) {
-        let name = format!("{}.{}", self.prefix, self.step);
-        self.step += 1;
+        let name = format!("{}.{}", self.prefix, self.next);
+        self.next += 1;
         (format!("{name}.fc1"), format!("{name}.fc2"))
     }
 
     /// The convolution that ends the block, without an activation.
     pub fn projection(mut self) -> Pair {
         match self.layout {
-            Layout::MobilenetV2 => pair(&self.prefix, self.step),
+            Layout::MobilenetV2 => pair(&self.prefix, self.next),
             _ => self.convolution(),
         }
     }

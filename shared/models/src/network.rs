@@ -1,4 +1,4 @@
-//! A network: the stem, the blocks of a table, the head, the classifier.
+//! A network: a stem, the blocks of its table, a head and a classifier.
 
 use burn::{
     module::Module,
@@ -9,24 +9,24 @@ use maskline_messages::NetworkName;
 use serde::Serialize;
 
 use crate::{
-    ModelError,
-    block::{InvertedResidual, Place},
-    init::{Builder, Chance, Init},
+    block::{BlockConfig, InvertedResidual},
+    error::ModelError,
+    init::{Builder, Init, RandomValues},
     layers::{ConvNorm, ConvNormConfig, Convolution, Linear, Norm, Pass},
     ops::{Activation, Kernels},
-    table::{Start, Table, table},
+    table::{ClassifierInit, Table, table},
 };
 
-/// Mean and deviation of ImageNet's pixels by channel: what the networks' published
-/// weights expect to be taken out.
+/// The mean and the standard deviation of ImageNet's pixels by channel. The published
+/// weights of the networks expect inputs that are standardized with them.
 const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// One of the four, a Burn module.
+/// One of the four networks, as a Burn module.
 ///
-/// It trains where its parameters and its input are on an autodiff device: batch
-/// norm takes the batch's statistics, dropout and stochastic depth drop. As
-/// `valid()` gives it, or on a plain device, it infers.
+/// It trains if its parameters and its input are on an autodiff device: then batch norm
+/// takes the statistics of the batch, and dropout and stochastic depth drop values. What
+/// `valid()` returns, or a network on a device without autodiff, infers.
 #[derive(Module, Debug)]
 pub struct Network {
     stem: ConvNorm,
@@ -40,24 +40,24 @@ pub struct Network {
     #[module(skip)]
     name: NetworkName,
     classes: usize,
-    /// Burn's operations even where there are our own: to test and to compare.
+    /// Burn's operations are used even where this crate has its own, to compare them.
     burn_only: bool,
 }
 
-/// A layer of the report's table.
+/// A layer in the report's table of layers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LayerRow {
-    /// torchvision's name.
+    /// The name in torchvision's state dict.
     pub name: String,
-    /// `convolution 3 × 3`, `depthwise 5 × 5`, `batch norm`, `linear`
+    /// For people: `convolution 3 × 3`, `depthwise 5 × 5`, `batch norm`, `linear`.
     pub kind: String,
-    /// Channels or features of its output.
+    /// The channels or features of its output.
     pub channels: usize,
-    /// Trainable.
+    /// The number of trainable parameters.
     pub parameters: u64,
 }
 
-/// A layer with tensors of its own.
+/// A layer that has tensors.
 pub(crate) enum Layer<'a> {
     Convolution(&'a Convolution),
     Norm(&'a Norm),
@@ -65,17 +65,18 @@ pub(crate) enum Layer<'a> {
 }
 
 impl Network {
-    /// Randomly initialized after torchvision's rules. The same seed gives the same
-    /// weights on every device.
+    /// A network with random weights, drawn by torchvision's rules. The same seed gives the
+    /// same weights on every device.
     pub fn new(name: NetworkName, classes: usize, seed: u64, device: &Device) -> Self {
-        let mut source = Chance::new(seed);
+        let mut source = RandomValues::new(seed);
         let builder = Builder {
             source: &mut source,
             device,
         };
-        Self::build(builder, name, classes).expect("chance has values for every tensor")
+        Self::build(builder, name, classes).expect("random values are drawn for every tensor")
     }
 
+    /// A network with the values that the builder's source has.
     pub(crate) fn build(
         mut builder: Builder,
         name: NetworkName,
@@ -99,12 +100,12 @@ impl Network {
         for (at, stage) in table.stages.iter().enumerate() {
             for index in 0..stage.blocks {
                 let names = table.layout.block(at, index, blocks.len());
-                let place = Place {
+                let config = BlockConfig {
                     channels,
                     stride: if index == 0 { stage.stride } else { 1 },
                     skip: table.stochastic_depth * blocks.len() as f64 / total as f64,
                 };
-                let block = InvertedResidual::new(builder, names, table, stage, place)?;
+                let block = InvertedResidual::new(builder, names, table, stage, config)?;
                 blocks.push(block);
                 channels = stage.channels;
             }
@@ -135,15 +136,15 @@ impl Network {
         })
     }
 
-    /// The hidden layer, where the table has one, and the last.
+    /// The hidden layer, if the table has one, and the last layer.
     fn classifier(
         builder: &mut Builder,
         table: &Table,
         classes: usize,
     ) -> Result<(Option<Linear>, Linear), ModelError> {
         let init = match table.classifier {
-            Start::Normal => Init::Normal { deviation: 0.01 },
-            Start::Uniform { bound } => Init::Uniform {
+            ClassifierInit::Normal => Init::Normal { deviation: 0.01 },
+            ClassifierInit::Uniform { bound } => Init::Uniform {
                 bound: (bound / classes as f64).sqrt(),
             },
         };
@@ -167,25 +168,25 @@ impl Network {
         self.classes
     }
 
-    /// `[batch, 3, side, side]`, RGB, 0–1 → logits `[batch, classes]`.
+    /// Returns logits `[batch, classes]` for images `[batch, 3, side, side]`, RGB, 0–1, as
+    /// [`input`](crate::input) makes them.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
         self.pass(images, None)
     }
 
-    /// The network as `valid()` gives it, but with batch norm's running statistics
-    /// recomputed: the mean, over these batches, of each batch's mean and unbiased
-    /// variance. Nothing is dropped meanwhile.
+    /// Returns the network as `valid()` does, with the running statistics of its batch norms
+    /// computed anew: as the mean, over `batches`, of each batch's mean and unbiased
+    /// variance. Dropout and stochastic depth drop nothing meanwhile.
     ///
-    /// The statistics that training leaves trail behind the weights by some ten
-    /// steps; these belong to the weights as they are. The batches are as for
-    /// [`Self::forward`], on a device without autodiff. Of no batches, the statistics
-    /// stay.
+    /// The statistics that training leaves behind belong to the weights of about ten steps
+    /// ago. These belong to the weights as they are. The batches are the same as for
+    /// [`Self::forward`], on a device without autodiff. Without batches the statistics stay.
     pub fn recalibrated(&self, batches: impl IntoIterator<Item = Tensor<4>>) -> Self {
         let network = self.valid();
         for (before, images) in batches.into_iter().enumerate() {
             network.pass(images, Some(1.0 / (before + 1) as f64));
         }
-        // Settles the last update, too.
+        // Brings the last update into the statistics that are read.
         network.valid()
     }
 
@@ -209,7 +210,7 @@ impl Network {
         self.classifier.forward(self.dropout.forward(features))
     }
 
-    /// The same network, computing with Burn's operations everywhere.
+    /// The same network, which uses Burn's operations everywhere.
     pub fn with_burn_kernels(self) -> Self {
         Self {
             burn_only: true,
@@ -217,12 +218,12 @@ impl Network {
         }
     }
 
-    /// Trainable parameters, as torchvision counts them.
+    /// The number of trainable parameters, as torchvision counts them.
     pub fn parameters(&self) -> u64 {
         self.summary().iter().map(|row| row.parameters).sum()
     }
 
-    /// Convolutions and linear layers.
+    /// The number of convolutions and linear layers.
     pub fn layers(&self) -> u64 {
         let weighted = |layer: &Layer| !matches!(layer, Layer::Norm(_));
         self.each_layer().into_iter().filter(weighted).count() as u64
@@ -233,7 +234,7 @@ impl Network {
         self.each_layer().iter().map(Layer::row).collect()
     }
 
-    /// In the order of torchvision's state dict.
+    /// Every layer with tensors, in the order of torchvision's state dict.
     pub(crate) fn each_layer(&self) -> Vec<Layer<'_>> {
         let mut layers = Vec::new();
         push(&mut layers, &self.stem);

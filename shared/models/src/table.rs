@@ -1,4 +1,4 @@
-//! The four networks as their papers' tables, with torchvision's settings.
+//! The four networks as the tables of their papers, with torchvision's settings.
 //!
 //! | network | paper |
 //! |---|---|
@@ -20,26 +20,27 @@ use crate::{
 /// A network: a stem, stages of inverted-residual blocks, a head, a classifier.
 pub struct Table {
     pub layout: Layout,
-    /// Channels of the first convolution, 3 × 3, stride 2.
+    /// The channels of the first convolution, which is 3 × 3 with stride 2.
     pub stem: usize,
     pub stages: &'static [Stage],
-    /// Channels of the last convolution, 1 × 1.
+    /// The channels of the last convolution, which is 1 × 1.
     pub head: usize,
-    /// Features of the classifier's hidden layer, if it has one.
+    /// The features of the classifier's hidden layer, if it has one.
     pub hidden: Option<usize>,
-    /// After the stem, the head and the hidden layer.
+    /// The activation after the stem, the head and the hidden layer.
     pub activation: Activation,
     pub squeeze: Option<Squeeze>,
-    /// Batch norm's ε.
+    /// The ε of batch norm.
     pub epsilon: f64,
-    /// Probability that a feature is dropped before the last layer.
+    /// The probability that a feature is dropped before the last layer.
     pub dropout: f64,
-    /// Probability that the last block is skipped; it grows from 0 at the first.
+    /// The probability that the last block is skipped. It grows evenly from 0 at the first.
     pub stochastic_depth: f64,
-    pub classifier: Start,
+    pub classifier: ClassifierInit,
 }
 
-/// Blocks alike: the first has the stride, the others keep their shape.
+/// A row of equal blocks. The first has the stride and changes the number of channels, the
+/// others keep the shape.
 pub struct Stage {
     pub expansion: Expansion,
     pub kernel: usize,
@@ -50,15 +51,15 @@ pub struct Stage {
     pub activation: Activation,
 }
 
-/// How wide a block is inside.
+/// The number of channels inside a block.
 pub enum Expansion {
-    /// So many times its input.
+    /// A multiple of the channels of its input.
     Times(usize),
-    /// So many channels.
+    /// A number of channels.
     To(usize),
 }
 
-/// Squeeze-and-excitation: its width is a quarter of something.
+/// Squeeze-and-excitation. Its width is a quarter of another number of channels.
 pub struct Squeeze {
     pub quarter_of: QuarterOf,
     pub activation: Activation,
@@ -66,23 +67,23 @@ pub struct Squeeze {
 }
 
 pub enum QuarterOf {
-    /// The block's expanded channels, to a multiple of eight.
+    /// The block's expanded channels, rounded to a multiple of eight.
     Expanded,
     /// The block's input channels.
     Input,
 }
 
-/// How the classifier's weights begin; its biases are zero.
+/// The distribution of the classifier's initial weights. Its biases are zero.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Start {
-    /// Normal, of deviation 0.01.
+pub enum ClassifierInit {
+    /// Normal with a standard deviation of 0.01.
     Normal,
-    /// Uniform within ± √(bound / classes).
+    /// Uniform between ± √(bound / classes).
     Uniform { bound: f64 },
 }
 
-/// A stage without squeeze-and-excitation, its expansion a factor, in the order of
-/// the papers' columns: t, k, c, n, s.
+/// A stage without squeeze-and-excitation. The arguments are in the order of the papers'
+/// columns: t (the factor of the expansion), k, c, n, s.
 const fn stage(
     times: usize,
     kernel: usize,
@@ -102,7 +103,8 @@ const fn stage(
     }
 }
 
-/// A block of MobileNetV3's table: k, exp size, out, SE, NL, s.
+/// A block of MobileNetV3. The arguments are in the order of the paper's columns: k, exp
+/// size, out, SE, NL, s.
 const fn bneck(
     kernel: usize,
     expanded: usize,
@@ -148,7 +150,7 @@ static MOBILENET_V2: Table = Table {
     epsilon: 1e-5,
     dropout: 0.2,
     stochastic_depth: 0.0,
-    classifier: Start::Normal,
+    classifier: ClassifierInit::Normal,
 };
 
 static MOBILENET_V3_SMALL: Table = Table {
@@ -178,7 +180,7 @@ static MOBILENET_V3_SMALL: Table = Table {
     epsilon: 1e-3,
     dropout: 0.2,
     stochastic_depth: 0.0,
-    classifier: Start::Normal,
+    classifier: ClassifierInit::Normal,
 };
 
 static MNASNET1_0: Table = Table {
@@ -200,7 +202,7 @@ static MNASNET1_0: Table = Table {
     epsilon: 1e-5,
     dropout: 0.2,
     stochastic_depth: 0.0,
-    classifier: Start::Uniform { bound: 3.0 },
+    classifier: ClassifierInit::Uniform { bound: 3.0 },
 };
 
 static EFFICIENTNET_B0: Table = Table {
@@ -226,9 +228,10 @@ static EFFICIENTNET_B0: Table = Table {
     epsilon: 1e-5,
     dropout: 0.2,
     stochastic_depth: 0.2,
-    classifier: Start::Uniform { bound: 1.0 },
+    classifier: ClassifierInit::Uniform { bound: 1.0 },
 };
 
+/// The table of a network.
 pub fn table(network: NetworkName) -> &'static Table {
     match network {
         NetworkName::MobilenetV2 => &MOBILENET_V2,
@@ -239,6 +242,7 @@ pub fn table(network: NetworkName) -> &'static Table {
 }
 
 impl Expansion {
+    /// The channels inside a block whose input has `input` channels.
     pub fn of(&self, input: usize) -> usize {
         match self {
             Self::Times(factor) => input * factor,
@@ -248,7 +252,7 @@ impl Expansion {
 }
 
 impl Squeeze {
-    /// The small network's width.
+    /// The channels between the two layers of squeeze-and-excitation.
     pub fn width(&self, input: usize, expanded: usize) -> usize {
         match self.quarter_of {
             QuarterOf::Expanded => multiple_of_eight(expanded / 4),
@@ -257,7 +261,8 @@ impl Squeeze {
     }
 }
 
-/// The nearest multiple of eight, or the next if that is less than nine tenths.
+/// The nearest multiple of eight. If that is less than nine tenths of `width`, it is the
+/// next larger one.
 fn multiple_of_eight(width: usize) -> usize {
     let nearest = ((width + 4) / 8 * 8).max(8);
     if 10 * nearest < 9 * width {

@@ -1,6 +1,8 @@
-//! Weights in and out: safetensors, with the names of torchvision's state dict, so
-//! that `safetensors.torch.load_file` gives what `load_state_dict` takes, and what
-//! `save_file` writes comes in.
+//! Weights as safetensors files, with the names of torchvision's state dict.
+//!
+//! `load_state_dict` of torchvision takes what `safetensors.torch.load_file` reads from a
+//! file written here, and the files that `safetensors.torch.save_file` writes can be read
+//! here.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -10,32 +12,33 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ModelError, Network,
-    init::{Builder, Init, Source},
-    network::Layer,
+    error::ModelError,
+    init::{Builder, Init, TensorSource},
+    network::{Layer, Network},
 };
 
-/// What batch norm counts in PyTorch: the batches seen. Nothing here needs it.
+/// The tensor in which PyTorch's batch norm counts its batches. Nothing here needs it.
 const BATCHES: &str = "num_batches_tracked";
 
-/// Where in the file's metadata the card lies, as JSON. One entry, since several
-/// would be written in any order, and the same weights are to give the same file.
+/// The entry of the file's metadata that holds the card, as JSON. There is only one entry,
+/// because several would be written in a random order, and the same weights must give the
+/// same file.
 const CARD: &str = "maskline";
 
-/// What one must know to use the weights.
+/// What a program must know to use the weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Card {
     pub network: NetworkName,
-    /// By index of the logits.
+    /// The name of each class, in the order of the logits.
     pub classes: Vec<Label>,
-    /// Width and height of the images it was trained on.
+    /// The width and the height of the images that the network was trained on.
     pub pixels: u32,
 }
 
-/// The network's weights and running statistics, little-endian `f32`.
+/// Writes the network's weights and running statistics, as little-endian `f32`.
 ///
 /// # Errors
-/// [`ModelError::Classes`] if the card doesn't name every class.
+/// [`ModelError::Classes`] if the card does not name every class.
 pub fn to_safetensors(network: &Network, card: &Card) -> Result<Vec<u8>, ModelError> {
     if card.classes.len() != network.classes() {
         return Err(ModelError::Classes {
@@ -101,7 +104,10 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Stored {
     }
 }
 
-/// What the file says of itself.
+/// Reads the card of a file.
+///
+/// # Errors
+/// If the file is not a safetensors file, or has no usable card.
 pub fn card(bytes: &[u8]) -> Result<Card, ModelError> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref();
@@ -109,27 +115,28 @@ pub fn card(bytes: &[u8]) -> Result<Card, ModelError> {
     serde_json::from_str(card.ok_or(ModelError::NoCard)?).map_err(ModelError::BadCard)
 }
 
-/// A network and its card, as [`to_safetensors`] wrote them.
+/// Reads a network and its card, as [`to_safetensors`] wrote them.
 ///
 /// # Errors
-/// If the metadata lacks the card, or as [`from_state_dict`].
+/// See [`card`] and [`from_state_dict`].
 pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<(Network, Card), ModelError> {
     let card = card(bytes)?;
     let network = from_state_dict(bytes, card.network, card.classes.len(), device)?;
     Ok((network, card))
 }
 
-/// A network from the state dict of torchvision's, without our metadata.
+/// Reads a network from the state dict of torchvision's network, which has no card.
 ///
 /// # Errors
-/// If a tensor is missing, left over, of another shape or no `f32`.
+/// If the file is not a safetensors file, or if a tensor is missing, is unknown, has another
+/// shape or is not of `f32`.
 pub fn from_state_dict(
     bytes: &[u8],
     network: NetworkName,
     classes: usize,
     device: &Device,
 ) -> Result<Network, ModelError> {
-    let mut source = File {
+    let mut source = StateDict {
         network,
         tensors: SafeTensors::deserialize(bytes)?,
         taken: HashSet::new(),
@@ -143,13 +150,15 @@ pub fn from_state_dict(
     Ok(built)
 }
 
-struct File<'a> {
+/// The tensors of a file.
+struct StateDict<'a> {
     network: NetworkName,
     tensors: SafeTensors<'a>,
+    /// The names of the tensors that the network took.
     taken: HashSet<String>,
 }
 
-impl Source for File<'_> {
+impl TensorSource for StateDict<'_> {
     fn values(&mut self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>, ModelError> {
         let network = self.network;
         let tensor = self.tensors.tensor(name).map_err(|_| ModelError::Missing {
@@ -176,7 +185,8 @@ impl Source for File<'_> {
     }
 }
 
-impl File<'_> {
+impl StateDict<'_> {
+    /// Refuses a file with tensors that the network did not take.
     fn finish(self) -> Result<(), ModelError> {
         let names = self.tensors.names();
         let left: Vec<&str> = names

@@ -29,7 +29,6 @@ const WAITED: &str = "maskline_wait_seconds";
 const WORKED: &str = "maskline_work_done_total";
 const WORK_FAILED: &str = "maskline_work_failed_total";
 const WORK_SECONDS: &str = "maskline_work_seconds";
-const QUEUED: &str = "maskline_queue_messages";
 const SPANS_ENDED: &str = "maskline_spans_ended_total";
 const SPANS_EXPORTED: &str = "maskline_spans_exported_total";
 const SPANS_DROPPED: &str = "maskline_spans_dropped_total";
@@ -113,7 +112,7 @@ fn describe() {
     describe_counter!(WORKED, "Pieces of leased work done");
     describe_counter!(WORK_FAILED, "Pieces of leased work that failed");
     describe_histogram!(WORK_SECONDS, "Seconds that a piece of leased work took");
-    describe_gauge!(QUEUED, "Messages that wait in a queue");
+    lengths::describe();
     describe_counter!(SPANS_ENDED, "Spans made for the collector of traces");
     describe_counter!(SPANS_EXPORTED, "Spans that the collector took");
     describe_counter!(

@@ -3,10 +3,10 @@
 //!
 //!     tests/bench reading
 //!
-//! Always from a folder and from SQLite; from S3 and MongoDB where MASKLINE_TEST_S3
-//! and MASKLINE_TEST_MONGODB name servers. Shards are read in order, whole, as the
-//! trainer does; objects and documents in a drawn order, 16 objects at a time and 64
-//! documents in a query. What counts is the median of a few epochs.
+//! The images are read from a folder and from SQLite, and from S3 and MongoDB if
+//! MASKLINE_TEST_S3 and MASKLINE_TEST_MONGODB name servers. Shards are read whole and in
+//! order, as the trainer does. Objects and documents are read in a random order, 16 objects
+//! at a time and 64 documents in a query. The result is the median of a few epochs.
 
 use std::{
     env,
@@ -34,7 +34,7 @@ use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use url::Url;
 
 const IMAGES: usize = 2_000;
-/// Bytes of one image: those of a normalized face of 224 pixels.
+/// The bytes of one image, as a normalized face of 224 pixels has them.
 const SIZES: std::ops::Range<usize> = 10_000..20_000;
 const SHARD_ROWS: usize = 1_000;
 const GROUP_ROWS: usize = 250;
@@ -168,7 +168,7 @@ async fn put_shards(store: &dyn ObjectStore, pictures: &[Picture]) -> Result<Vec
     Ok(keys)
 }
 
-/// As the storer writes them: JPEGs stay as they are.
+/// Writes the shards as the storer does: JPEGs stay as they are.
 fn shard(rows: &[Picture]) -> Result<Bytes> {
     let schema = Arc::new(Schema::new(vec![
         Field::new("bytes", DataType::Binary, false),

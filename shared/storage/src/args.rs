@@ -5,7 +5,11 @@ use std::{path::Path, sync::Arc};
 use clap::Args;
 use maskline_foundation::Address;
 
-use crate::{Catalog, ObjectStore, StorageError, catalog, objects};
+use crate::{
+    catalog::{self, Catalog},
+    error::StorageError,
+    objects::{self, ObjectStore},
+};
 
 const OBJECTS: &str = "file:";
 const CATALOG: &str = "sqlite:";
@@ -24,8 +28,8 @@ pub struct StorageArgs {
     )]
     pub objects: String,
     /// The catalog: mongodb://USER:PASSWORD@HOST:PORT/DATABASE, or sqlite:[FILE]
-    /// (default file: catalog.db in the data folder). One with a password only by the
-    /// environment, or in a file that MASKLINE_CATALOG_FILE names
+    /// (default file: catalog.db in the data folder). An address with a password must come
+    /// from the environment, or from a file that MASKLINE_CATALOG_FILE names
     #[arg(
         long,
         env = "MASKLINE_CATALOG",
@@ -87,7 +91,7 @@ pub struct Stores {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StorageErrorKind;
+    use crate::error::StorageErrorKind;
 
     #[tokio::test]
     async fn without_addresses_everything_lies_in_the_data_folder() {

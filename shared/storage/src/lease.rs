@@ -143,7 +143,7 @@ pub struct HeldLease {
     work: Work,
     lost: CancellationToken,
     progress: LeaseProgress,
-    /// Ends the renewal. Dropped unused, it ends it as [`WorkOutcome::Unfinished`].
+    /// Ends the renewal. If it is dropped unused, the work counts as unfinished.
     outcome: Option<oneshot::Sender<WorkOutcome>>,
     renewal: JoinHandle<Result<(), StorageError>>,
 }
@@ -218,7 +218,8 @@ impl HeldLease {
         self.lost.clone()
     }
 
-    /// Marks the work as done. [`StorageErrorKind::Unavailable`](crate::StorageErrorKind::Unavailable) if the lease was lost: then
+    /// Marks the work as done. The error is
+    /// [`Unavailable`](crate::StorageErrorKind::Unavailable) if the lease was lost: then
     /// another process does the work, or will.
     pub async fn finish(mut self) -> Result<(), StorageError> {
         self.end(WorkOutcome::Finished).await?;
@@ -273,7 +274,7 @@ impl Holder {
         loop {
             let pause = (self.time_to_live / 3).saturating_sub(tried.elapsed());
             tokio::select! {
-                // Progress first: a failure after it is the first in a row.
+                // Progress comes first, so that a failure after it is the first in a row.
                 biased;
                 () = self.progress.0.reported.notified() => {
                     if lease.failures == 0 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
-use crate::{Catalog, ObjectStore, StorageError};
+use crate::{catalog::Catalog, error::StorageError, objects::ObjectStore};
 
 /// A check for a readiness probe: each call asks the object store whether it answers.
 pub fn objects_answer<E: From<StorageError>>(

@@ -13,11 +13,11 @@ mod run;
 
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
 pub use counts::Counts;
-pub use dataset::{Dataset, SplitSettings};
+pub use dataset::Dataset;
 pub use image::{ImageDocument, ImageFacts};
 pub use job::{Job, Settled};
 pub use lease::{Lease, Work};
 pub use maskline_foundation::time::unix_millis as now;
-pub use maskline_messages::{CandidateState, JobState};
+pub use maskline_messages::{CandidateState, JobState, SplitSettings};
 pub use model::Model;
 pub use run::{Run, RunState};

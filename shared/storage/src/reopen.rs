@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use maskline_messages::{CandidateId, JobId, JobState, Message, lifecycle::Ended};
 
 use crate::{
-    StorageError,
     catalog::{Candidates, Jobs},
+    error::StorageError,
 };
 
 /// A dead letter, as far as the catalog needs to know it.
@@ -54,16 +54,16 @@ pub async fn reopen<'a>(
     let mut failed: BTreeMap<JobId, Vec<CandidateId>> = BTreeMap::new();
     for dead in letters {
         match dead.ended() {
-            Some(Ended::Expansion { job }) => {
-                if !reopen_expansion(catalog, job, dead.letter).await? {
-                    reopened.early.insert(job);
-                    continue;
-                }
+            Some(Ended::Expansion { job })
+                if !reopen_expansion(catalog, job, dead.letter).await? =>
+            {
+                reopened.early.insert(job);
+                continue;
             }
             Some(Ended::Candidate { job, candidate }) => {
                 failed.entry(job).or_default().push(candidate);
             }
-            None => {}
+            _ => {}
         }
         reopened.ready.push(dead.letter);
     }
@@ -110,7 +110,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Catalog, catalog,
+        catalog::{self, Catalog},
         records::{
             CandidateOutcome, CandidateState, Job, NewCandidate, OutcomeKind, SplitSettings, Work,
         },

@@ -2,7 +2,7 @@
 
 use maskline_foundation::Failure;
 
-use crate::{StorageError, StorageErrorKind};
+use crate::error::{StorageError, StorageErrorKind};
 
 /// The runner waits for a store that is away, or that refuses everybody until a person
 /// repairs its configuration: no message is to blame. Other errors are for a person to

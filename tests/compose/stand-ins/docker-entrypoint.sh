@@ -1,5 +1,5 @@
 #!/bin/bash
-# RabbitMQ with the first user that the environment names, as the official image.
+# Starts RabbitMQ with the first user that the environment names, like the official image.
 cat >/etc/rabbitmq/rabbitmq.conf <<CONF
 default_user = $RABBITMQ_DEFAULT_USER
 default_pass = $RABBITMQ_DEFAULT_PASS

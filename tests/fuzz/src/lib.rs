@@ -1,7 +1,7 @@
-//! The parsers of what comes from outside, each with what must hold for any bytes.
+//! The parsers of foreign data, each with the conditions that must hold for any bytes.
 //!
-//! `tests/fuzz/run` makes bytes up by what they reach (libFuzzer); the tests here give
-//! each parser what was found to reach much: its seeds, and the files in `corpus`.
+//! `tests/fuzz/run` fuzzes them with libFuzzer. The tests here give each parser its seeds and
+//! the files in `corpus`, which were found to cover much of it.
 
 mod seeds;
 
@@ -28,9 +28,9 @@ use url::Url;
 /// A parser.
 pub struct Target {
     pub name: &'static str,
-    /// Panics where something does not hold.
+    /// Parses the bytes. Panics where a condition does not hold.
     pub run: fn(&[u8]),
-    /// Bytes to begin with.
+    /// The inputs with which fuzzing begins.
     pub seeds: fn() -> Vec<Vec<u8>>,
 }
 
@@ -77,20 +77,20 @@ pub const TARGETS: [Target; 8] = [
     },
 ];
 
-/// A message's body. What is one can be sent on as it came.
+/// The body of a message. A message must stay the same when it is written and read again.
 fn message(bytes: &[u8]) {
     let Ok(message) = Message::from_json(bytes) else {
         return;
     };
     let again = Message::from_json(&message.to_json());
-    assert_eq!(again.expect("we wrote it"), message);
+    assert_eq!(again.expect("a written message can be read"), message);
     let failure = message.failure("stage", "error", 3);
     let failure = failure.map(|failure| Message::from_json(&failure.to_json()));
     assert!(failure.is_none_or(|failure| failure.is_ok()));
 }
 
-/// Ids, labels and object keys. Whatever is one can be a file's name and leads nowhere
-/// but into its folder.
+/// Ids, labels and object keys. Each must be safe as a file's name, and must not lead out of
+/// its folder.
 fn name(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -114,9 +114,9 @@ fn name(bytes: &[u8]) {
     }
 }
 
-/// A list of URLs: the first byte says whether it is a CSV and what labels it, the others
-/// are the list. It comes to an end, and each line of a plain one that is neither blank nor
-/// a comment is in the books once.
+/// A list of URLs. The first byte says whether the list is a CSV and where its labels are, and
+/// the others are the list. Its expansion must end. Each line of a plain list that is neither
+/// blank nor a comment must be found once.
 fn url_list(bytes: &[u8]) {
     let Some((how, content)) = bytes.split_first() else {
         return;
@@ -131,7 +131,7 @@ fn url_list(bytes: &[u8]) {
     let file = file.as_mut().expect("a temporary file");
     file.write_all(content).expect("it takes bytes");
     let plain = how & 1 == 0 && is_plain(content);
-    let lines = plain.then(|| telling_lines(content));
+    let lines = plain.then(|| lines_with_urls(content));
     let Ok(local) = LocalList::from_file(file.path()) else {
         return;
     };
@@ -143,7 +143,7 @@ fn url_list(bytes: &[u8]) {
         for _ in 0..=content.len() {
             let step = list::step(local.clone(), &list, labeling.as_ref(), cursor.as_deref());
             let Ok(step) = step.await else {
-                // Without a line it is no list.
+                // A list without a line is refused.
                 assert!(lines.is_none_or(|lines| lines == 0), "of {lines:?} lines");
                 return;
             };
@@ -161,14 +161,14 @@ fn url_list(bytes: &[u8]) {
                 return;
             }
         }
-        panic!("it does not come to its end");
+        panic!("the expansion does not end");
     });
 }
 
-/// Whether it can't be taken for a CSV, which has a column `url` in its first line, and
-/// all of each line is read.
+/// Whether the list is certainly plain, and each of its lines is read whole. A CSV has a column
+/// `url` in its first line.
 fn is_plain(list: &[u8]) -> bool {
-    /// Of a longer line only the beginning counts.
+    /// The expansion reads only the beginning of a longer line.
     const READ_WHOLE: usize = 8 << 10;
     let first = list.split(|byte| *byte == b'\n').next();
     let first = first.unwrap_or_default().to_ascii_lowercase();
@@ -176,23 +176,24 @@ fn is_plain(list: &[u8]) -> bool {
 }
 
 /// The lines of a plain list that are neither blank nor a comment.
-fn telling_lines(list: &[u8]) -> usize {
+fn lines_with_urls(list: &[u8]) -> usize {
     let lines = list.split(|byte| *byte == b'\n');
-    let telling = lines.filter(|line| {
+    let with_urls = lines.filter(|line| {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_start_matches('\u{feff}').trim();
         !text.is_empty() && !text.starts_with('#')
     });
-    telling.count()
+    with_urls.count()
 }
 
-/// More than there are lines, where each ends with two.
+/// How many bytes may end a line. There are more of them than lines where a line ends with two.
 fn line_ends(list: &[u8]) -> usize {
     let ends = list.iter().filter(|byte| matches!(byte, b'\n' | b'\r'));
     ends.count()
 }
 
-/// A page's HTML. What comes out can be asked for, and once.
+/// The HTML of a page. The images that are found must have different addresses that can be
+/// fetched.
 fn html(bytes: &[u8]) {
     let base = Url::parse("https://example.org/people/page.html").expect("a URL");
     let images = page::images(bytes, &base);
@@ -212,7 +213,7 @@ fn robots(bytes: &[u8]) {
     }
 }
 
-/// A picture's file. It takes no more than it may.
+/// The file of a picture. Its memory and its size must stay within the limits.
 fn picture(bytes: &[u8]) {
     let limits = Limits {
         bytes: 1 << 20,
@@ -228,14 +229,14 @@ fn picture(bytes: &[u8]) {
     assert!(u64::from(decoded.width) * u64::from(decoded.height) <= limits.pixels);
 }
 
-/// Weights in safetensors: those of no network are refused.
+/// Weights in safetensors. Weights without a network's card must be refused.
 fn weights(bytes: &[u8]) {
     let card = maskline_models::weights::card(bytes);
     let network = maskline_models::weights::from_safetensors(bytes, &Device::flex());
     assert!(card.is_ok() || network.is_err());
 }
 
-/// A shard of a dataset, in Parquet. Each row's class is one of them.
+/// A shard of a dataset, in Parquet. The class of each row must be one of the dataset's.
 fn shard(bytes: &[u8]) {
     const CLASSES: usize = 2;
     let rows = maskline_dataset::read(Bytes::copy_from_slice(bytes), CLASSES);
@@ -257,12 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_to_reach_much_holds() {
+    fn every_condition_holds_for_seeds_corpus_and_damaged_copies_of_them() {
         for target in &TARGETS {
             let all = (target.seeds)().into_iter().chain(corpus(target));
             for bytes in all {
                 (target.run)(&bytes);
-                // Cut short and with a byte changed, as on a bad line.
+                // The copies are damaged as on a bad line: cut short, or with a changed byte.
                 (target.run)(&bytes[..bytes.len() / 2]);
                 if let Some(middle) = bytes.len().checked_sub(1).map(|last| last / 2) {
                     let mut changed = bytes.clone();
@@ -274,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_are_what_the_parsers_take() {
+    fn the_parsers_accept_their_seeds() {
         assert!(
             (seeds::messages)()
                 .iter()

@@ -1,5 +1,5 @@
-//! Gives one of the parsers what libFuzzer makes up. `MASKLINE_FUZZ` names it;
-//! `MASKLINE_FUZZ_SEEDS` is a folder that its seeds are written into first.
+//! Gives one of the parsers the inputs that libFuzzer makes up. `MASKLINE_FUZZ` names the parser.
+//! `MASKLINE_FUZZ_SEEDS` names a folder, into which the parser's seeds are written first.
 
 #![no_main]
 
@@ -16,14 +16,14 @@ use maskline_fuzz::{TARGETS, Target};
 
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
 
-/// What the last panic said, and where.
+/// The message and the place of the last panic.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
 fuzz_target!(init: begin(), |bytes: &[u8]| {
-    let target = TARGET.get().expect("begun");
+    let target = TARGET.get().expect("libFuzzer has called begin");
     if catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))).is_err() {
         eprintln!("{}", PANIC.lock().unwrap_or_else(PoisonError::into_inner));
-        // libFuzzer keeps the bytes.
+        // libFuzzer saves the bytes then.
         abort();
     }
 });
@@ -32,8 +32,8 @@ fn begin() {
     let name = env::var("MASKLINE_FUZZ").unwrap_or_default();
     let target = TARGETS.iter().find(|target| target.name == name);
     let target = TARGET.get_or_init(|| target.expect("MASKLINE_FUZZ names a parser"));
-    // libFuzzer's own ends the process at any panic. One that the product catches is no
-    // harm, and not worth a word.
+    // libFuzzer's own hook ends the process at any panic. A panic that the product catches is
+    // harmless, and is not printed.
     set_hook(Box::new(|panic| {
         *PANIC.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
     }));

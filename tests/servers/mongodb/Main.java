@@ -24,16 +24,16 @@ import java.util.Map;
 import java.util.stream.Stream;
 
 /**
- * Speaks MongoDB's wire protocol, documents in memory: java -cp 'lib/*' Main.java PORT [ADDRESS].
- * The address is loopback unless told.
+ * A server that speaks MongoDB's wire protocol and keeps all documents in memory: java -cp 'lib/*'
+ * Main.java PORT [ADDRESS]. The address is loopback by default.
  *
- * <p>The library looks at all documents unless a query names the keys of a unique index and
- * nothing else. Here an index also narrows queries that name more than its keys, and those that
- * are not unique narrow by their first keys, as MongoDB's do. What is found so is held against
- * the whole query in any case.
+ * <p>The library looks at all documents, unless a query names the keys of a unique index and
+ * nothing else. Here an index also narrows queries that name more than its keys. An index that is
+ * not unique narrows by its first keys, as in MongoDB. The documents that are found are compared
+ * with the whole query in any case.
  */
 class Main {
-  /** By default it reports wire version 8, which today's drivers refuse. */
+  /** The library reports wire version 8 by default, which today's drivers refuse. */
   static final MongoVersion VERSION =
       new MongoVersion() {
         @Override
@@ -98,14 +98,14 @@ class Main {
   }
 
   static class Matched extends MemoryCollection {
-    /** What the pipeline that is being run asks for first, by the name of its collection. */
+    /** The first stage of the pipeline that is being run, by the name of its collection. */
     static final ThreadLocal<Map<String, Document>> FIRST = ThreadLocal.withInitial(Map::of);
 
     Matched(Indexed database, String name, CollectionOptions options, CursorRegistry cursors) {
       super(database, name, options, cursors);
     }
 
-    /** What a pipeline begins with; it matches again. */
+    /** The documents with which a pipeline begins. The pipeline's first stage matches again. */
     @Override
     public Stream<Document> queryAllAsStream() {
       var match = FIRST.get().get(getCollectionName());
@@ -135,9 +135,9 @@ class Main {
     }
   }
 
-  /** Where the documents are that share the values of the first key, and of the first two. */
+  /** Finds the documents that share the value of the first key, or the values of the first two. */
   static class Several extends Index<Integer> {
-    /** By values, then by the documents' ids. */
+    /** The positions by values, then by the documents' ids. */
     private final Map<List<Object>, Map<Object, Integer>> positions = new HashMap<>();
 
     Several(String name, List<IndexKey> keys, boolean sparse) {
@@ -153,7 +153,7 @@ class Main {
       return values;
     }
 
-    /** Those that a query asks for; null: it does not say. */
+    /** The values that a query asks for. It is null where the query names none. */
     private List<List<Object>> valuesAskedFor(Document query) {
       var asked = new ArrayList<List<Object>>();
       for (var first : constants(query.get(keys().get(0)))) {

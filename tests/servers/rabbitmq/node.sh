@@ -1,8 +1,9 @@
 # shellcheck shell=bash
-# Nodes of Debian's RabbitMQ, for the start scripts here. After lib.sh.
+# Functions for nodes of Debian's RabbitMQ. Scripts source this file after lib.sh.
 
-# sbin: where the scripts of RabbitMQ are; installs it where that can be done. The
-# scripts themselves: Debian's in /usr/sbin change to the user rabbitmq.
+# sbin: prints the folder of RabbitMQ's own scripts, and installs RabbitMQ first where it is
+# missing. Debian's scripts in /usr/sbin are not used, because they change to the user
+# rabbitmq.
 sbin() {
   local found
   found=$(compgen -G '/usr/lib/rabbitmq/lib/rabbitmq_server-*/sbin' | tail -n 1) || true
@@ -21,16 +22,17 @@ sbin() {
   echo "$found"
 }
 
-# name_server PORT: starts Erlang's, where the nodes of a machine find each other.
+# name_server PORT: starts epmd, Erlang's name server, through which the nodes of a machine
+# find each other.
 name_server() {
   export ERL_EPMD_ADDRESS=127.0.0.1 ERL_EPMD_PORT=$1
   spawn epmd
   listening epmd "$1"
 }
 
-# node DIR AMQP HTTP DIST: makes the environment that of a node with its files in DIR
-# and its ports on loopback: nothing is shared with a RabbitMQ that the machine may
-# run. Its configuration, DIR/rabbitmq.conf, may be added to.
+# node DIR AMQP HTTP DIST: sets the environment of a node with its files in DIR and its ports
+# on loopback. It shares nothing with another RabbitMQ on the machine. The caller may add to
+# its configuration, DIR/rabbitmq.conf.
 node() {
   local dir=$1 amqp=$2 http=$3 dist=$4
   mkdir -p "$dir"
@@ -50,12 +52,12 @@ CONF
   export RABBITMQ_ADVANCED_CONFIG_FILE=$dir/none.config RABBITMQ_GENERATED_CONFIG_DIR=$dir/generated
   export RABBITMQ_ENABLED_PLUGINS_FILE=$dir/enabled_plugins RABBITMQ_FEATURE_FLAGS_FILE=$dir/feature_flags
   export RABBITMQ_PID_FILE=$dir/pid
-  # Idle schedulers that spin would take the cores from the tests.
+  # Idle schedulers that spin would take the processor cores from the tests.
   export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
 }
 
-# own_process_first DIR/pid: of what was spawned a node's own process is to end first,
-# the name server that it is registered with last.
+# own_process_first DIR/pid: sorts DIR/pids so that the node's own process is stopped first,
+# and the name server last.
 own_process_first() {
   { echo "$(<"$1")" && tac "$dir/pids"; } >"$dir/pids.ordered"
   mv "$dir/pids.ordered" "$dir/pids"

@@ -1,7 +1,8 @@
-//! Draws a folder of faces with and without masks, with dirt among them, and prints
-//! the books that a job of it must end with: draw FOLDER FACES PIXELS SEED
+//! Draws a folder of faces with and without masks, and of files to reject. It prints the
+//! counts that a job of this folder must end with: draw FOLDER FACES PIXELS SEED
 //!
-//! For tests that drive the pipeline from a shell; FACES is of each class.
+//! Tests that drive the pipeline from a shell use it. FACES is the number of faces of
+//! each class.
 
 use std::{error::Error, path::Path};
 
@@ -13,10 +14,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: draw FOLDER FACES PIXELS SEED".into());
     };
     let (faces, pixels, seed): (u64, u32, u64) = (faces.parse()?, pixels.parse()?, seed.parse()?);
-    // From numbers that no face is drawn from.
-    let dirt = seed + 20_000_000;
-    let collection = Collection::faces_of_side(seed, faces, pixels).with_dirt(dirt);
+    // No face is drawn from these numbers.
+    let rejects = seed + 20_000_000;
+    let collection = Collection::faces_of_side(seed, faces, pixels).with_rejects(rejects);
     collection.write(Path::new(folder));
-    println!("{}", collection.books());
+    println!("{}", collection.counts());
     Ok(())
 }

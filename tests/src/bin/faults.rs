@@ -1,30 +1,34 @@
-//! Breaks things around the pipeline and says what came of it; see `tests/faults`.
+//! Breaks things around the pipeline and checks what the pipeline makes of it; see
+//! `tests/faults`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use maskline_tests::faults::{KINDS, Kind, Outcome};
+use maskline_tests::faults::{
+    kinds::KINDS,
+    trial::{Kind, Outcome},
+};
 
-/// Breaks things around the pipeline, and judges what comes of it
+/// Breaks things around the pipeline, and checks what the pipeline makes of it
 #[derive(Debug, Parser)]
 #[command(name = "faults", after_help = help_kinds())]
 struct Cli {
-    /// `smoke` or `full` (the default): how much; and the kinds, all where none is named
+    /// How much to do, `smoke` or `full` (the default), and which kinds of fault (default: all)
     #[arg(value_name = "smoke|full|KIND")]
     words: Vec<Word>,
-    /// Of every choice and of the pictures; the same seed makes the same choices
+    /// The seed of all choices and pictures; the same seed makes the same choices
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
 
 #[derive(Debug, Clone)]
 enum Word {
-    How(How),
+    Extent(Extent),
     Kind(&'static str),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
-enum How {
+enum Extent {
     Smoke,
     Full,
 }
@@ -33,11 +37,11 @@ impl std::str::FromStr for Word {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(how) = How::from_str(text, false) {
-            return Ok(Self::How(how));
+        if let Ok(extent) = Extent::from_str(text, false) {
+            return Ok(Self::Extent(extent));
         }
         let kind = KINDS.iter().find(|kind| kind.name == text);
-        let kind = kind.ok_or("no kind of fault: --help lists them")?;
+        let kind = kind.ok_or("there is no such kind of fault: --help lists them")?;
         Ok(Self::Kind(kind.name))
     }
 }
@@ -55,30 +59,30 @@ async fn main() -> ExitCode {
     let smoke = cli
         .words
         .iter()
-        .any(|word| matches!(word, Word::How(How::Smoke)));
-    let named = |kind: &&Kind| {
-        let mut kinds = cli.words.iter().filter_map(|word| match word {
+        .any(|word| matches!(word, Word::Extent(Extent::Smoke)));
+    let is_wanted = |kind: &&Kind| {
+        let mut names = cli.words.iter().filter_map(|word| match word {
             Word::Kind(name) => Some(*name),
-            Word::How(_) => None,
+            Word::Extent(_) => None,
         });
-        let all = kinds.clone().next().is_none();
-        all || kinds.any(|name| name == kind.name)
+        let all = names.clone().next().is_none();
+        all || names.any(|name| name == kind.name)
     };
     println!("seed {}", cli.seed);
     let mut outcomes = vec![];
-    for kind in KINDS.iter().filter(named) {
-        let dose = if smoke { kind.smoke } else { Some(kind.full) };
-        let Some(dose) = dose else { continue };
-        outcomes.push(kind.try_it(dose, cli.seed).await);
+    for kind in KINDS.iter().filter(is_wanted) {
+        let amount = if smoke { kind.smoke } else { Some(kind.full) };
+        let Some(amount) = amount else { continue };
+        outcomes.push(kind.execute(amount, cli.seed).await);
     }
-    table(&outcomes);
+    print_table(&outcomes);
     match outcomes.iter().all(Outcome::is_good) {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
 }
 
-fn table(outcomes: &[Outcome]) {
+fn print_table(outcomes: &[Outcome]) {
     println!("\n{:<14} {:>6} {:>8}  verdict", "kind", "faults", "seconds");
     for outcome in outcomes {
         println!(

@@ -1,41 +1,41 @@
-//! Puts the pipeline under load and says what it took; see `tests/load`.
+//! Puts the pipeline under load and prints what it needed; see `tests/load`.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use maskline_tests::load::{Report, expand, slow_storer, soak, status};
+use maskline_tests::load::{expand, report::Report, slow_storer, soak, status};
 
-/// Puts the pipeline under load, and says what it took
+/// Puts the pipeline under load, and prints what it needed
 #[derive(Debug, Parser)]
 #[command(name = "load")]
 struct Cli {
     #[command(subcommand)]
-    what: What,
+    load: Load,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// A long job through five processes: memory and throughput stay as they are
+enum Load {
+    /// Runs a long job through five processes: memory and throughput must stay as they are
     Soak {
-        /// Candidates
+        /// The number of candidates
         #[arg(default_value_t = 200_000)]
         count: u64,
     },
-    /// A storer that can't keep up: queues stay short
+    /// Slows the storer down so that it can't keep up: queues must stay short
     SlowStorer {
-        /// Candidates
+        /// The number of candidates
         #[arg(default_value_t = 3_000)]
         count: u64,
     },
-    /// A list too large for memory, stopped and killed in the middle
+    /// Expands a list too large for memory, and stops and kills the scraper in the middle
     Expand {
-        /// URLs in it
+        /// The number of URLs in the list
         #[arg(default_value_t = 1_000_000)]
         count: u64,
     },
-    /// How long `maskline status` takes, on SQLite and on MongoDB
+    /// Measures how long `maskline status` takes, on SQLite and on MongoDB
     Status {
-        /// Candidates
+        /// The number of candidates
         #[arg(default_value_t = 1_000_000)]
         count: u64,
     },
@@ -44,11 +44,11 @@ enum What {
 #[tokio::main]
 async fn main() -> ExitCode {
     let mut report = Report::default();
-    match Cli::parse().what {
-        What::Soak { count } => soak::run(&mut report, count).await,
-        What::SlowStorer { count } => slow_storer::run(&mut report, count).await,
-        What::Expand { count } => expand::run(&mut report, count).await,
-        What::Status { count } => status::run(&mut report, count).await,
+    match Cli::parse().load {
+        Load::Soak { count } => soak::run(&mut report, count).await,
+        Load::SlowStorer { count } => slow_storer::run(&mut report, count).await,
+        Load::Expand { count } => expand::run(&mut report, count).await,
+        Load::Status { count } => status::run(&mut report, count).await,
     }
     match report.is_good() {
         true => ExitCode::SUCCESS,

@@ -1,63 +1,66 @@
-//! The disk that the objects lie on is full, and later it is not.
+//! The disk of the object folder becomes full, and has room again later.
 
 use std::{fs::File, io::Write, path::PathBuf, process::Command};
 
+use maskline_test_support::environment::Environment;
 use tempfile::TempDir;
 
 use super::{
-    Trial,
-    crew::{Crew, FIVE},
-    round::{Round, until},
+    checks::check_and_remove,
+    job_under_test::{JobUnderTest, until},
+    replicas::Replicas,
+    trial::Trial,
 };
-use crate::place::Place;
+use crate::process::SERVICES;
 
-/// Room for a job's objects, several times over.
+/// The size of the disk, which is several times that of a job's objects.
 const SIZE: &str = "512m";
 
-/// What a service says whose object found no room.
+/// The error that a service logs when an object finds no room.
 const NO_ROOM: &str = "No space left on device";
 
-/// Fills the disk in the middle of a job, waits until services say so, and frees it.
+/// Fills the disk in the middle of a job, waits until a service logs the error, and frees
+/// the disk.
 pub async fn full(trial: &mut Trial) {
-    while trial.goes_on(trial.dose.faults) {
-        let mut place = Place::embedded();
+    while trial.needs_another_job(trial.amount.faults) {
+        let mut environment = Environment::embedded();
         let disk = match Disk::mount() {
             Ok(disk) => disk,
             Err(why) => return trial.skip(why),
         };
-        place.keep_objects_in(&disk.folder.path().join("objects"));
-        let crew = Crew::start(&place, &FIVE).await;
-        let round = Round::begin(trial, place, crew).await;
-        trial.moment(0.0..1.0).await;
-        let flying = round.in_flight().await;
-        if flying > 0 {
+        environment.keep_objects_in(&disk.folder.path().join("objects"));
+        let replicas = Replicas::start(&environment, &SERVICES).await;
+        let job = JobUnderTest::enqueue(trial, environment, replicas).await;
+        trial.random_pause(0.0..1.0).await;
+        let in_flight = job.in_flight().await;
+        if in_flight > 0 {
             let ballast = disk.fill();
-            let no_room = || {
-                let mut said = round.crew.members.iter().map(|one| one.process.said());
-                said.any(|said| said.contains(NO_ROOM))
+            let is_logged = || {
+                let mut logs = job.replicas.all.iter().map(|one| one.process.log());
+                logs.any(|log| log.contains(NO_ROOM))
             };
-            until(async || no_room() || round.is_over().await).await;
-            let noticed = no_room();
-            trial.moment(1.0..5.0).await;
-            std::fs::remove_file(ballast).expect("it is ours");
-            if noticed {
-                trial.struck(format_args!(
-                    "the objects' disk full with {flying} candidates in flight, and freed"
+            until(async || is_logged() || job.is_over().await).await;
+            let was_met = is_logged();
+            trial.random_pause(1.0..5.0).await;
+            std::fs::remove_file(ballast).expect("the file can be removed");
+            if was_met {
+                trial.record_fault(format_args!(
+                    "the objects' disk full with {in_flight} candidates in flight, and freed"
                 ));
             }
         }
-        round.end(trial).await;
+        check_and_remove(job, trial).await;
     }
 }
 
-/// A small disk in memory; gone when it is dropped.
+/// A small disk in memory. It is unmounted when it is dropped.
 struct Disk {
-    /// Of its own: it is removed when nothing is mounted there any more.
+    /// The mount point. It is removed after the disk is unmounted.
     folder: TempDir,
 }
 
 impl Disk {
-    /// `Err`: why there can't be one on this machine.
+    /// Mounts a disk. The error says why that is impossible on this machine.
     fn mount() -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let size = format!("size={SIZE}");
@@ -78,11 +81,11 @@ impl Disk {
         }
     }
 
-    /// Writes a file that leaves no room. Returns it.
+    /// Writes a file that leaves no room. Returns its path.
     fn fill(&self) -> PathBuf {
         let path = self.folder.path().join("ballast");
         let mut file = File::create(&path).expect("an empty file finds room");
-        // First in large pieces, then to the last byte.
+        // It begins with large pieces and ends with single bytes.
         for piece in [vec![0; 1 << 20], vec![0; 1 << 12], vec![0; 1]] {
             while file.write_all(&piece).is_ok() {}
         }

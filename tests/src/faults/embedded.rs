@@ -1,29 +1,32 @@
-//! One process with all services, the queue, the objects and the catalog on its disk.
+//! One process with all services, whose queue, objects and catalog are on its disk.
 
-use super::{Trial, crew::Crew, round::Round};
-use crate::place::Place;
+use maskline_test_support::environment::Environment;
 
-/// Kills in one job.
-const IN_A_JOB: u32 = 20;
+use super::{
+    checks::check_and_remove, job_under_test::JobUnderTest, replicas::Replicas, trial::Trial,
+};
 
-/// `kill -9` of `maskline run` at a random moment; another goes on.
+/// How often the process is killed in one job.
+const KILLS_PER_JOB: u32 = 20;
+
+/// Kills `maskline run` with SIGKILL at a random moment and starts it again.
 pub async fn killed(trial: &mut Trial) {
-    while trial.goes_on(trial.dose.faults) {
-        let place = Place::embedded();
-        let crew = Crew::start(&place, &["run"]).await;
-        let mut round = Round::begin(trial, place, crew).await;
-        let most = trial.dose.faults.min(trial.faults() + IN_A_JOB);
+    while trial.needs_another_job(trial.amount.faults) {
+        let environment = Environment::embedded();
+        let replicas = Replicas::start(&environment, &["run"]).await;
+        let mut job = JobUnderTest::enqueue(trial, environment, replicas).await;
+        let most = trial.amount.faults.min(trial.faults() + KILLS_PER_JOB);
         while trial.faults() < most {
-            trial.moment(0.0..1.5).await;
-            if round.is_over().await {
+            trial.random_pause(0.0..1.5).await;
+            if job.is_over().await {
                 break;
             }
-            let flying = round.in_flight().await;
-            round.crew.kill(&round.place, 0).await;
-            trial.struck(format_args!(
-                "kill -9 of the one process with {flying} candidates in flight"
+            let in_flight = job.in_flight().await;
+            job.replicas.kill_and_restart(&job.environment, 0).await;
+            trial.record_fault(format_args!(
+                "kill -9 of the one process with {in_flight} candidates in flight"
             ));
         }
-        round.end(trial).await;
+        check_and_remove(job, trial).await;
     }
 }

@@ -1,35 +1,37 @@
-//! What can happen between a service and a server.
+//! Faults of the network between a service and a server.
 
 use std::{ops::Range, time::Duration};
 
+use maskline_test_support::environment::{Environment, Server};
 use tokio::time::sleep;
 
 use super::{
-    Trial,
-    crew::{Crew, FIVE_TWICE},
-    round::Round,
+    checks::check_and_remove,
+    job_under_test::JobUnderTest,
+    replicas::{Replicas, TWO_OF_EACH},
+    trial::Trial,
 };
-use crate::place::{Place, Server};
 
-/// As much more as a bad line takes.
+/// The additional latency of a bad line.
 const LATENCY: Duration = Duration::from_millis(500);
-/// Seconds that it lasts.
+/// For how many seconds the line is bad.
 const SLOW: Range<f64> = 2.0..5.0;
 
+/// How long a server is away.
 const AWAY: Duration = Duration::from_secs(30);
 
-/// All connections of one service to one server are reset.
+/// Resets all connections of one service to one server.
 pub async fn reset(trial: &mut Trial) {
     for server in Server::ALL {
-        struck_often(trial, server, 0.2..2.0, async |trial, round, index| {
-            let member = &round.crew.members[index];
-            let way = member.ways.as_ref().expect("each has its ways").to(server);
-            let connections = way.connections();
+        cause_faults(trial, server, 0.2..2.0, async |trial, job, index| {
+            let replica = &job.replicas.all[index];
+            let proxy = replica.proxy(server);
+            let connections = proxy.connections();
             if connections > 0 {
-                way.reset();
-                trial.struck(format_args!(
+                proxy.reset();
+                trial.record_fault(format_args!(
                     "{connections} connections of {} to {} reset",
-                    member.title(),
+                    replica.title(),
                     server.name()
                 ));
             }
@@ -38,19 +40,19 @@ pub async fn reset(trial: &mut Trial) {
     }
 }
 
-/// Nothing comes any more through the connections of one service to one server, and
-/// none of them is closed: it has to find out by itself.
+/// Silences all connections of one service to one server, without closing them. The service
+/// has to find out by itself.
 pub async fn frozen(trial: &mut Trial) {
     for server in Server::ALL {
-        struck_often(trial, server, 0.3..3.0, async |trial, round, index| {
-            let member = &round.crew.members[index];
-            let way = member.ways.as_ref().expect("each has its ways").to(server);
-            let connections = way.connections();
+        cause_faults(trial, server, 0.3..3.0, async |trial, job, index| {
+            let replica = &job.replicas.all[index];
+            let proxy = replica.proxy(server);
+            let connections = proxy.connections();
             if connections > 0 {
-                way.silence();
-                trial.struck(format_args!(
+                proxy.silence();
+                trial.record_fault(format_args!(
                     "{connections} connections of {} to {} fell silent",
-                    member.title(),
+                    replica.title(),
                     server.name()
                 ));
             }
@@ -59,18 +61,18 @@ pub async fn frozen(trial: &mut Trial) {
     }
 }
 
-/// What a server says comes late to one service, for a while.
+/// Delays the answers of one server to one service for a while.
 pub async fn latency(trial: &mut Trial) {
     for server in Server::ALL {
-        struck_often(trial, server, 0.2..2.0, async |trial, round, index| {
-            let member = &round.crew.members[index];
-            let way = member.ways.as_ref().expect("each has its ways").to(server);
-            way.set_latency(LATENCY);
-            trial.moment(SLOW).await;
-            way.set_latency(Duration::ZERO);
-            trial.struck(format_args!(
-                "{} heard {} {LATENCY:?} late for a while",
-                member.title(),
+        cause_faults(trial, server, 0.2..2.0, async |trial, job, index| {
+            let replica = &job.replicas.all[index];
+            let proxy = replica.proxy(server);
+            proxy.set_latency(LATENCY);
+            trial.random_pause(SLOW).await;
+            proxy.set_latency(Duration::ZERO);
+            trial.record_fault(format_args!(
+                "{} received {}'s answers {LATENCY:?} late for a while",
+                replica.title(),
                 server.name()
             ));
         })
@@ -78,29 +80,30 @@ pub async fn latency(trial: &mut Trial) {
     }
 }
 
-/// As many faults as the dose says at random services that use the server, with a
-/// pause of so many seconds before each.
-async fn struck_often(
+/// Calls `cause` with the index of a random replica that uses the server, until the trial's
+/// number of faults is reached. Before each call it waits for a random number of seconds
+/// within `pause`.
+async fn cause_faults(
     trial: &mut Trial,
     server: Server,
     pause: Range<f64>,
-    strike: impl AsyncFn(&mut Trial, &Round, usize),
+    cause: impl AsyncFn(&mut Trial, &JobUnderTest, usize),
 ) {
-    let most = trial.faults() + trial.dose.faults;
-    while trial.goes_on(most) {
-        let round = begin(trial).await;
+    let most = trial.faults() + trial.amount.faults;
+    while trial.needs_another_job(most) {
+        let job = enqueue(trial).await;
         while trial.faults() < most {
-            trial.moment(pause.clone()).await;
-            if round.is_over().await {
+            trial.random_pause(pause.clone()).await;
+            if job.is_over().await {
                 break;
             }
-            let users = round.crew.members.iter().enumerate();
-            let users = users.filter(|(_, member)| member.uses(server));
+            let users = job.replicas.all.iter().enumerate();
+            let users = users.filter(|(_, replica)| replica.uses(server));
             let users: Vec<usize> = users.map(|(index, _)| index).collect();
-            let index = users[trial.pick(users.len())];
-            strike(trial, &round, index).await;
+            let index = users[trial.random_index(users.len())];
+            cause(trial, &job, index).await;
         }
-        round.end(trial).await;
+        check_and_remove(job, trial).await;
     }
 }
 
@@ -112,39 +115,36 @@ pub async fn catalog_away(trial: &mut Trial) {
     away(trial, Server::Catalog).await;
 }
 
-/// The server is away from all services at once, and comes back.
+/// Cuts all services off from one server at once, and lets them come back to it.
 async fn away(trial: &mut Trial, server: Server) {
-    while trial.goes_on(trial.dose.faults) {
-        let round = begin(trial).await;
-        while trial.faults() < trial.dose.faults {
-            trial.moment(0.2..4.0).await;
-            let flying = round.in_flight().await;
-            if flying == 0 {
+    while trial.needs_another_job(trial.amount.faults) {
+        let job = enqueue(trial).await;
+        while trial.faults() < trial.amount.faults {
+            trial.random_pause(0.2..4.0).await;
+            let in_flight = job.in_flight().await;
+            if in_flight == 0 {
                 break;
             }
-            set_away(&round, server, true);
+            set_away(&job, server, true);
             sleep(AWAY).await;
-            set_away(&round, server, false);
-            trial.struck(format_args!(
-                "{} away for {AWAY:?} with {flying} candidates in flight",
+            set_away(&job, server, false);
+            trial.record_fault(format_args!(
+                "{} away for {AWAY:?} with {in_flight} candidates in flight",
                 server.name()
             ));
         }
-        round.end(trial).await;
+        check_and_remove(job, trial).await;
     }
 }
 
-fn set_away(round: &Round, server: Server, away: bool) {
-    let ways = round
-        .crew
-        .members
-        .iter()
-        .filter_map(|member| member.ways.as_ref());
-    ways.for_each(|ways| ways.to(server).set_away(away));
+fn set_away(job: &JobUnderTest, server: Server, away: bool) {
+    for replica in &job.replicas.all {
+        replica.proxy(server).set_away(away);
+    }
 }
 
-async fn begin(trial: &Trial) -> Round {
-    let place = Place::servers().await;
-    let crew = Crew::start_with_ways(&place, &FIVE_TWICE).await;
-    Round::begin(trial, place, crew).await
+async fn enqueue(trial: &Trial) -> JobUnderTest {
+    let environment = Environment::servers().await;
+    let replicas = Replicas::start_behind_proxies(&environment, &TWO_OF_EACH).await;
+    JobUnderTest::enqueue(trial, environment, replicas).await
 }

@@ -1,17 +1,15 @@
-//! A RabbitMQ of our own, to be ended and started.
+//! A RabbitMQ node that belongs to one test, which can stop it and start it again.
 
+use maskline_test_support::environment::Environment;
 use tokio::process::Command;
 
-use super::round::until;
-use crate::{
-    place::Place,
-    servers::{Started, read, scripts},
-};
+use super::job_under_test::until;
+use crate::own_server::{OwnServer, read, scripts};
 
-/// A node that `tests/servers/rabbitmq/start` made. Ended with it.
-pub struct Node(Started);
+/// A node that `tests/servers/rabbitmq/start` started. It is stopped when it is dropped.
+pub struct Node(OwnServer);
 
-/// How a node is ended.
+/// The signal that stops a node.
 #[derive(Debug, Clone, Copy)]
 pub enum Signal {
     Term,
@@ -19,23 +17,25 @@ pub enum Signal {
 }
 
 impl Node {
-    /// `Err`: why one that starts here can't be started again. Panics where none starts.
+    /// Starts a node. The error says why a node of this machine can't be started again.
+    /// Panics where none starts at all.
     pub async fn start() -> Result<Self, String> {
-        let node = Started::new("rabbitmq").await;
+        let node = OwnServer::start("rabbitmq").await;
         if node.files().join("container").exists() {
             return Err("RabbitMQ is a container here, and would start on another port".to_owned());
         }
         Ok(Self(node))
     }
 
-    /// A virtual host of it, and places of its own on the other servers.
-    pub async fn place(&self) -> Place {
+    /// An environment with a new virtual host of this node, and on the other test servers.
+    pub async fn environment(&self) -> Environment {
         let broker = self.0.address("MASKLINE_TEST_RABBITMQ");
-        Place::servers_with(broker, self.0.address("MASKLINE_TEST_RABBITMQ_HTTP")).await
+        let management = self.0.address("MASKLINE_TEST_RABBITMQ_HTTP");
+        Environment::servers_with_rabbitmq(broker, management).await
     }
 
-    /// Ends the node and waits until it is gone.
-    pub async fn end(&self, signal: Signal) {
+    /// Stops the node and waits until its process is gone.
+    pub async fn stop(&self, signal: Signal) {
         let pid = read(&self.0.files().join("pid"));
         let name = match signal {
             Signal::Term => "-TERM",
@@ -50,20 +50,23 @@ impl Node {
         assert!(gone, "RabbitMQ does not end");
     }
 
-    /// Starts it again where it was, and waits until it takes connections.
-    pub async fn again(&self) {
-        let again = Command::new(scripts().join("rabbitmq/again"))
+    /// Starts the node again with its files and ports, and waits until it is ready.
+    pub async fn restart(&self) {
+        let restarted = Command::new(scripts().join("rabbitmq/restart"))
             .arg(self.0.files())
             .status();
-        let again = again.await.expect("the script starts");
-        assert!(again.success(), "RabbitMQ does not start again: {again}");
+        let restarted = restarted.await.expect("the script starts");
+        assert!(
+            restarted.success(),
+            "RabbitMQ does not start again: {restarted}"
+        );
         let management = self.0.address("MASKLINE_TEST_RABBITMQ_HTTP");
         let check = management.join("/api/health/checks/virtual-hosts");
-        let check = check.expect("a path");
-        let answers = async || {
+        let check = check.expect("the path is right");
+        let is_ready = async || {
             let answer = reqwest::get(check.clone()).await;
             answer.is_ok_and(|answer| answer.status().is_success())
         };
-        assert!(until(answers).await, "RabbitMQ does not answer again");
+        assert!(until(is_ready).await, "RabbitMQ does not answer again");
     }
 }

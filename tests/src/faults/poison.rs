@@ -1,49 +1,57 @@
-//! What no program can handle, on each queue.
+//! Bodies that no service can handle, on each queue.
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use maskline_messages::{
     DatasetId, JobId, Message, Queue, SCHEMA, SourceExpanded, TrainingRequested, TrainingSettings,
-    topology,
 };
-use maskline_runtime::{Envelope, broker::Headers};
+use maskline_test_support::{environment::Environment, publish};
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
-    Trial,
-    crew::{Crew, FIVE_TWICE},
-    round::{Round, until},
+    checks::check_and_remove,
+    job_under_test::{JobUnderTest, until},
+    replicas::{Replicas, TWO_OF_EACH},
+    trial::Trial,
 };
-use crate::place::Place;
 
-/// What is no message, of each sort, with what its error must say.
-fn sorts(queue: Queue) -> [(&'static str, Vec<u8>, &'static str); 4] {
+/// A body that must be dead-lettered.
+struct Poison {
+    what: &'static str,
+    body: Vec<u8>,
+    /// A part of the error that the dead letter must have.
+    error: String,
+}
+
+fn poisons(queue: Queue) -> [Poison; 4] {
     let later = json!({ "schema": SCHEMA + 1, "type": "image_found" });
     let unknown = json!({ "schema": SCHEMA, "type": "image_dreamt" });
     [
-        ("no JSON", b"{ this is no message".to_vec(), "can't be read"),
-        (
-            "another schema",
-            later.to_string().into(),
-            "speaks schema 3",
-        ),
-        (
-            "an unknown type",
-            unknown.to_string().into(),
-            "can't be read",
-        ),
-        (
-            "another's message",
-            anothers(queue).to_json(),
-            "does not carry",
-        ),
+        Poison {
+            what: "no JSON",
+            body: publish::UNREADABLE.to_vec(),
+            error: "can't be read".to_owned(),
+        },
+        Poison {
+            what: "another schema",
+            body: later.to_string().into(),
+            error: format!("speaks schema {}", SCHEMA + 1),
+        },
+        Poison {
+            what: "an unknown type",
+            body: unknown.to_string().into(),
+            error: "can't be read".to_owned(),
+        },
+        Poison {
+            what: "another queue's message",
+            body: misdirected(queue).to_json(),
+            error: "does not carry".to_owned(),
+        },
     ]
 }
 
-/// A sound message that the queue's service does not take.
-fn anothers(queue: Queue) -> Message {
+/// A sound message of another queue.
+fn misdirected(queue: Queue) -> Message {
     if queue == Queue::TrainerRequests {
         let (job, found) = (JobId::draw(), 0);
         return SourceExpanded { job, found }.into();
@@ -56,65 +64,48 @@ fn anothers(queue: Queue) -> Message {
     .into()
 }
 
-/// Each goes to the dead letters with its error and its trace, and the rest flows on.
+/// Each body must become a dead letter with its error and its trace, and the job must end as
+/// if they were not there.
 pub async fn on_each_queue(trial: &mut Trial) {
-    for _ in 0..trial.dose.faults {
-        let place = Place::servers().await;
-        let crew = Crew::start(&place, &FIVE_TWICE).await;
-        let round = Round::begin(trial, place, crew).await;
+    for _ in 0..trial.amount.faults {
+        let environment = Environment::servers().await;
+        let replicas = Replicas::start(&environment, &TWO_OF_EACH).await;
+        let job = JobUnderTest::enqueue(trial, environment, replicas).await;
         let mut sent = BTreeMap::new();
         for queue in Queue::ALL {
-            for (sort, body, error) in sorts(queue) {
-                let trace = publish(&round, queue, body).await;
-                trial.struck(format_args!("{sort} to {queue}"));
+            for Poison { what, body, error } in poisons(queue) {
+                let trace = publish::raw_in_new_trace(&*job.broker, queue, body).await;
+                trial.record_fault(format_args!("{what} to {queue}"));
                 sent.insert(trace, (queue, error));
             }
         }
-        let given_up = until(async || letters(&round).await.len() >= sent.len()).await;
-        if !given_up {
-            trial.problem("not all of it becomes dead letters");
+        let all_there = until(async || dead_letters(&job).await.len() >= sent.len()).await;
+        if !all_there {
+            trial.record_problem("some bodies do not become dead letters");
         }
-        until(async || round.is_over().await && round.is_quiet().await).await;
-        for letter in letters(&round).await {
-            if let Err(problem) = is_as_sent(&letter, &mut sent) {
-                trial.problem(format_args!("{problem}: {letter}"));
+        until(async || job.is_over().await && job.is_quiet().await).await;
+        for letter in dead_letters(&job).await {
+            if let Err(problem) = check_letter(&letter, &mut sent) {
+                trial.record_problem(format_args!("{problem}: {letter}"));
             }
         }
         for (trace, (queue, _)) in sent {
-            trial.problem(format_args!("what was sent to {queue} in {trace} is gone"));
+            trial.record_problem(format_args!("the body sent to {queue} in {trace} is lost"));
         }
         let drop_all = ["dead-letters", "drop", "--all"];
-        round.place.maskline(&drop_all).await;
-        round.end(trial).await;
+        job.environment.maskline(&drop_all).await;
+        check_and_remove(job, trial).await;
     }
 }
 
-/// Publishes it in a trace of its own, which is returned.
-async fn publish(round: &Round, queue: Queue, body: Vec<u8>) -> String {
-    let (trace, id) = (Uuid::new_v4().simple(), Uuid::new_v4().to_string());
-    let traceparent = format!("00-{trace}-00f067aa0ba902b7-01");
-    let headers = [
-        (topology::headers::MESSAGE_ID.to_owned(), id),
-        (topology::headers::TRACEPARENT.to_owned(), traceparent),
-    ];
-    let envelope = Envelope {
-        key: queue.keys()[0].to_owned(),
-        headers: Headers::from(headers),
-        body: Bytes::from(body),
-    };
-    let published = round.broker.publish(envelope).await;
-    published.expect("a broker takes every body");
-    trace.to_string()
+async fn dead_letters(job: &JobUnderTest) -> Vec<Value> {
+    job.environment.json(&["dead-letters", "list"]).await
 }
 
-async fn letters(round: &Round) -> Vec<Value> {
-    round.place.json(&["dead-letters", "list"]).await
-}
-
-/// Finds what the letter was, and takes it off the list.
-fn is_as_sent(
+/// Finds the body that the dead letter has, compares the two, and removes it from `sent`.
+fn check_letter(
     letter: &Value,
-    sent: &mut BTreeMap<String, (Queue, &'static str)>,
+    sent: &mut BTreeMap<String, (Queue, String)>,
 ) -> Result<(), String> {
     let traceparent = letter["trace"].as_str().ok_or("it has no trace")?;
     let trace = traceparent.split('-').nth(1).unwrap_or_default();
@@ -123,11 +114,11 @@ fn is_as_sent(
         return Err(format!("it was sent to {queue}"));
     }
     if letter["kind"] != "poison" {
-        return Err("it is no poison".to_owned());
+        return Err("its kind is not poison".to_owned());
     }
-    let says = letter["error"].as_str().unwrap_or_default();
-    match says.contains(error) {
+    let found = letter["error"].as_str().unwrap_or_default();
+    match found.contains(&error) {
         true => Ok(()),
-        false => Err(format!("its error does not say {error:?}")),
+        false => Err(format!("its error does not contain {error:?}")),
     }
 }

@@ -1,44 +1,45 @@
-//! RabbitMQ ended and started while messages are on their way.
+//! RabbitMQ is stopped and started again while messages are in flight.
 
 use super::{
-    Trial,
-    crew::{Crew, FIVE_TWICE},
+    checks::check_and_remove,
+    job_under_test::JobUnderTest,
     node::{Node, Signal},
-    round::Round,
+    replicas::{Replicas, TWO_OF_EACH},
+    trial::Trial,
 };
 
-/// Seconds that it is up and away in turn.
+/// For how many seconds it runs before it is stopped.
 const UP: std::ops::Range<f64> = 0.2..4.0;
+/// For how many seconds it is away.
 const AWAY: std::ops::Range<f64> = 0.5..4.0;
 
-/// Restarts in one job.
-const IN_A_JOB: u32 = 5;
+const RESTARTS_PER_JOB: u32 = 5;
 
-/// In turn it is asked to stop and killed.
+/// Stops RabbitMQ by SIGTERM and by SIGKILL in turn.
 pub async fn rabbitmq(trial: &mut Trial) {
     let node = match Node::start().await {
         Ok(node) => node,
         Err(why) => return trial.skip(why),
     };
-    while trial.goes_on(trial.dose.faults) {
-        let place = node.place().await;
-        let crew = Crew::start(&place, &FIVE_TWICE).await;
-        let round = Round::begin(trial, place, crew).await;
-        let most = trial.dose.faults.min(trial.faults() + IN_A_JOB);
+    while trial.needs_another_job(trial.amount.faults) {
+        let environment = node.environment().await;
+        let replicas = Replicas::start(&environment, &TWO_OF_EACH).await;
+        let job = JobUnderTest::enqueue(trial, environment, replicas).await;
+        let most = trial.amount.faults.min(trial.faults() + RESTARTS_PER_JOB);
         while trial.faults() < most {
-            trial.moment(UP).await;
-            let flying = round.in_flight().await;
-            if flying == 0 {
+            trial.random_pause(UP).await;
+            let in_flight = job.in_flight().await;
+            if in_flight == 0 {
                 break;
             }
             let signal = [Signal::Term, Signal::Kill][trial.faults() as usize % 2];
-            node.end(signal).await;
-            trial.moment(AWAY).await;
-            node.again().await;
-            trial.struck(format_args!(
-                "RabbitMQ ended by {signal:?} with {flying} candidates in flight, and started"
+            node.stop(signal).await;
+            trial.random_pause(AWAY).await;
+            node.restart().await;
+            trial.record_fault(format_args!(
+                "RabbitMQ stopped by {signal:?} with {in_flight} candidates in flight, and started"
             ));
         }
-        round.end(trial).await;
+        check_and_remove(job, trial).await;
     }
 }

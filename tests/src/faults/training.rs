@@ -3,116 +3,122 @@
 use bytes::Bytes;
 use maskline_messages::ObjectKey;
 use maskline_storage::records::{Run, RunState};
+use maskline_test_support::environment::Environment;
 use serde_json::Value;
 
-use super::{Trial, crew::Crew, crew::Member, round::Round, round::until};
-use crate::{place::Place, process::Pipeline};
+use super::{
+    checks::check_and_remove,
+    job_under_test::{JobUnderTest, until},
+    replicas::{Replica, Replicas},
+    trial::Trial,
+};
+use crate::process::Pipeline;
 
-/// Trainers that are at hand.
+/// The trainers of the disturbed job.
 const TRAINERS: [&str; 2] = ["trainer"; 2];
 
-/// What a trainer says that takes a run up where another left it.
-const GOES_ON: &str = "going on from a checkpoint";
-/// What one says that begins or goes on.
-const TRAINS: [&str; 2] = ["\"training\"", GOES_ON];
+/// What a trainer logs that resumes a run from another trainer's checkpoint.
+const RESUMES: &str = "resuming from a checkpoint";
+/// What a trainer logs that begins or resumes a run.
+const TRAINS: [&str; 2] = ["\"training\"", RESUMES];
 
-/// Epochs of which one ends in a kill: on a fast machine a trainer ends another before it
-/// is killed.
+/// How many epochs there are for each kill. A fast trainer ends further epochs before it is
+/// killed.
 const EPOCHS_PER_KILL: u32 = 3;
 
-/// A kill in the middle of one epoch after the other; another goes on from the checkpoint, and what
-/// comes of it is what an undisturbed trainer makes.
+/// Kills the trainer in the middle of one epoch after the other. Another trainer must resume
+/// from the checkpoint, and the model must be the one that an undisturbed trainer makes.
 pub async fn killed(trial: &mut Trial) {
-    let epochs = (EPOCHS_PER_KILL * trial.dose.faults + 1).to_string();
-    let undisturbed = begin(trial, &["trainer"], &epochs).await;
+    let epochs = (EPOCHS_PER_KILL * trial.amount.faults + 1).to_string();
+    let undisturbed = enqueue(trial, &["trainer"], &epochs).await;
     until(async || undisturbed.is_over().await).await;
     let expected = model(&undisturbed).await;
-    undisturbed.end(trial).await;
+    check_and_remove(undisturbed, trial).await;
 
-    let mut round = begin(trial, &TRAINERS, &epochs).await;
+    let mut job = enqueue(trial, &TRAINERS, &epochs).await;
     let mut epoch = 1;
-    while trial.faults() < trial.dose.faults {
-        let reached = async || match run(&round).await {
+    while trial.faults() < trial.amount.faults {
+        let is_reached = async || match run(&job).await {
             Some(run) => run.epoch >= epoch || run.state != RunState::Open,
             None => false,
         };
-        if !until(reached).await {
-            trial.problem(format_args!("epoch {epoch} is not reached"));
+        if !until(is_reached).await {
+            trial.record_problem(format_args!("epoch {epoch} is not reached"));
             break;
         }
-        trial.moment(0.0..0.3).await;
-        let before = run(&round).await.expect("it is there");
-        let members = round.crew.members.iter();
-        let index = members.enumerate().find(|(_, member)| trains(member));
-        let Some((index, _)) = index.filter(|_| before.state == RunState::Open) else {
-            trial.problem("the run has ended before the trainer could be killed often enough");
+        trial.random_pause(0.0..0.3).await;
+        let before = run(&job).await.expect("the run is in the catalog");
+        let index = job.replicas.all.iter().position(trains);
+        let Some(index) = index.filter(|_| before.state == RunState::Open) else {
+            trial.record_problem("the run ended before the trainer was killed often enough");
             break;
         };
-        let title = round.crew.members[index].title();
-        round.crew.kill(&round.place, index).await;
-        trial.struck(format_args!(
+        let title = job.replicas.all[index].title();
+        job.replicas.kill_and_restart(&job.environment, index).await;
+        trial.record_fault(format_args!(
             "kill -9 of {title} after epoch {}",
             before.epoch
         ));
-        let members = || round.crew.members.iter();
-        let taken_up = || members().any(|member| member.process.said().contains(GOES_ON));
-        if !until(async || taken_up()).await {
-            trial.problem("nobody goes on from the checkpoint");
+        let replicas = || job.replicas.all.iter();
+        let is_resumed = || replicas().any(|replica| replica.process.log().contains(RESUMES));
+        if !until(async || is_resumed()).await {
+            trial.record_problem("no trainer resumes from the checkpoint");
             break;
         }
         epoch = before.epoch + 1;
     }
-    until(async || round.is_over().await).await;
-    let found = model(&round).await;
+    until(async || job.is_over().await).await;
+    let found = model(&job).await;
     if found.report != expected.report {
         let (found, expected) = (&found.report, &expected.report);
-        trial.problem(format_args!("the metrics are {found}, not {expected}"));
+        trial.record_problem(format_args!("the metrics are {found}, not {expected}"));
     }
     if found.weights != expected.weights {
-        trial.problem("the weights are others");
+        trial.record_problem("the weights differ from those of the undisturbed trainer");
     }
-    round.end(trial).await;
+    check_and_remove(job, trial).await;
 }
 
-async fn begin(trial: &Trial, trainers: &[&'static str], epochs: &str) -> Round {
-    let place = Place::servers().await;
+async fn enqueue(trial: &Trial, trainers: &[&'static str], epochs: &str) -> JobUnderTest {
+    let environment = Environment::servers().await;
     let services = [&Pipeline::STAGES, trainers].concat();
-    let crew = Crew::start(&place, &services).await;
+    let replicas = Replicas::start(&environment, &services).await;
     let network = ["--train", "mobilenet_v3_small", "--pixels", "64"];
-    let course = ["--batch", "8", "--epochs", epochs];
-    Round::begin_with(trial, place, crew, &[network, course].concat()).await
+    let settings = ["--batch", "8", "--epochs", epochs];
+    let args = [network, settings].concat();
+    JobUnderTest::enqueue_with(trial, environment, replicas, &args).await
 }
 
-/// Whether it has the run: another is started in the place of one that is killed, so
-/// that only one that lives has said so.
-fn trains(member: &Member) -> bool {
-    let said = member.process.said();
-    TRAINS.iter().any(|begin| said.contains(begin))
+/// Whether the replica has the run. Its process has logged so; the log of a process that was
+/// killed is gone with it.
+fn trains(replica: &Replica) -> bool {
+    let log = replica.process.log();
+    TRAINS.iter().any(|begin| log.contains(begin))
 }
 
 /// The job's run, once there is one.
-pub async fn run(round: &Round) -> Option<Run> {
-    let runs = round.stores.catalog.runs(None, 1).await;
+async fn run(job: &JobUnderTest) -> Option<Run> {
+    let runs = job.stores.catalog.runs(None, 1).await;
     runs.expect("the catalog answers").pop()
 }
 
-/// What a trainer published.
+/// The model that a trainer published.
 struct Published {
     weights: Bytes,
-    /// Without what depends on how long it took.
+    /// The report without what depends on the speed of the machine.
     report: Value,
 }
 
-async fn model(round: &Round) -> Published {
-    let run = run(round).await.expect("the job asked for one");
+async fn model(job: &JobUnderTest) -> Published {
+    let run = run(job).await.expect("the job asked for a run");
     let file = async |name: &str| {
-        let key = ObjectKey::model(run.id, name).expect("a plain name");
-        let file = round.stores.objects.get(&key).await;
+        let key: ObjectKey = format!("models/{}/{name}", run.id).parse().expect("a key");
+        let file = job.stores.objects.get(&key).await;
         file.expect("a published model is whole")
     };
     let report = file("report.json").await;
     let report: Value = serde_json::from_slice(&report).expect("JSON");
-    let timeless = |epoch: &Value| {
+    let without_speed = |epoch: &Value| {
         let mut epoch = epoch.clone();
         epoch["images_per_second"].take();
         epoch
@@ -121,7 +127,7 @@ async fn model(round: &Round) -> Published {
     Published {
         weights: file("model.safetensors").await,
         report: serde_json::json!({
-            "epochs": epochs.map(timeless).collect::<Vec<_>>(),
+            "epochs": epochs.map(without_speed).collect::<Vec<_>>(),
             "accuracy": report["accuracy"],
             "loss": report["loss"],
             "confusion": report["confusion"],

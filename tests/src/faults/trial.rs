@@ -1,42 +1,60 @@
-//! One kind of fault being done.
+//! One kind of fault while it is being executed.
 
 use std::{fmt::Display, ops::Range, panic::AssertUnwindSafe, time::Duration};
 
-use futures::FutureExt;
+use futures::{FutureExt, future::LocalBoxFuture};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
-use super::{Dose, Kind};
+/// How many jobs in a row may end without a fault. Each of them was too quick for one.
+const JOBS_WITHOUT_FAULT: u32 = 10;
 
-/// So many jobs on end may pass without a fault, each too quick to be met by one.
-const IN_VAIN: u32 = 10;
+/// A kind of fault.
+pub struct Kind {
+    pub name: &'static str,
+    /// A line about it for `--help`.
+    pub what: &'static str,
+    /// `None` where it takes longer than a smoke test may.
+    pub smoke: Option<Amount>,
+    pub full: Amount,
+    pub run: for<'a> fn(&'a mut Trial) -> LocalBoxFuture<'a, ()>,
+}
 
-/// A kind of fault being done: its chances, its log and its count.
+/// How much of a kind is done.
+#[derive(Debug, Clone, Copy)]
+pub struct Amount {
+    /// The number of faults. Where a kind has several targets, each gets that many.
+    pub faults: u32,
+    /// The number of faces of each class in a job.
+    pub faces: u64,
+}
+
+/// A kind of fault while it is being executed: its random choices, its log and its count.
 pub struct Trial {
     kind: &'static str,
-    pub dose: Dose,
-    /// Of the pictures.
+    pub amount: Amount,
+    /// The seed of the pictures.
     pub seed: u64,
     random: StdRng,
     begun: Instant,
     faults: u32,
-    /// Jobs on end that were begun, with no fault since.
-    in_vain: u32,
+    /// How many jobs in a row have begun since the last fault.
+    jobs_without_fault: u32,
     problems: Vec<String>,
     skipped: Option<String>,
 }
 
-/// What came of a kind.
+/// The result of executing a kind.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     pub kind: &'static str,
-    /// So many were done.
+    /// The number of faults that were caused.
     pub faults: u32,
     pub took: Duration,
-    /// What was wrong in the end.
+    /// What was wrong.
     pub problems: Vec<String>,
-    /// Why it was not done.
+    /// Why the kind can't be executed on this machine.
     pub skipped: Option<String>,
 }
 
@@ -46,7 +64,7 @@ impl Outcome {
         self.problems.is_empty()
     }
 
-    /// In a few words.
+    /// The outcome in a few words.
     pub fn verdict(&self) -> String {
         match (&self.skipped, self.problems.len()) {
             (Some(why), 0) => format!("skipped: {why}"),
@@ -57,29 +75,29 @@ impl Outcome {
 }
 
 impl Kind {
-    /// Does it to the end. The same seed makes the same choices, as far as the
-    /// machine's own timing lets it.
-    pub async fn try_it(&self, dose: Dose, seed: u64) -> Outcome {
-        let chances = Sha256::digest(format!("{seed}/{}", self.name));
+    /// Executes the kind to its end. The same seed makes the same random choices. What
+    /// they meet still depends on the timing of the machine.
+    pub async fn execute(&self, amount: Amount, seed: u64) -> Outcome {
+        let random = Sha256::digest(format!("{seed}/{}", self.name));
         let mut trial = Trial {
             kind: self.name,
-            dose,
+            amount,
             seed,
-            random: StdRng::from_seed(chances.into()),
+            random: StdRng::from_seed(random.into()),
             begun: Instant::now(),
             faults: 0,
-            in_vain: 0,
+            jobs_without_fault: 0,
             problems: vec![],
             skipped: None,
         };
-        trial.say(self.what);
+        trial.log(self.what);
         let done = AssertUnwindSafe((self.run)(&mut trial))
             .catch_unwind()
             .await;
         if let Err(panic) = done {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            trial.problem(text.unwrap_or("it panicked"));
+            trial.record_problem(text.unwrap_or("it panicked"));
         }
         Outcome {
             kind: self.name,
@@ -92,7 +110,8 @@ impl Kind {
 }
 
 impl Trial {
-    pub fn say(&self, what: impl Display) {
+    /// Prints a line with the time and the kind.
+    pub fn log(&self, what: impl Display) {
         println!(
             "{:>7.1} s  {:<12}  {what}",
             self.begun.elapsed().as_secs_f64(),
@@ -100,56 +119,56 @@ impl Trial {
         );
     }
 
-    /// A fault was done.
-    pub fn struck(&mut self, what: impl Display) {
+    /// Counts and logs a fault that was caused.
+    pub fn record_fault(&mut self, what: impl Display) {
         self.faults += 1;
-        self.in_vain = 0;
-        self.say(format_args!("{:>3}  {what}", self.faults));
+        self.jobs_without_fault = 0;
+        self.log(format_args!("{:>3}  {what}", self.faults));
     }
 
+    /// How many faults were caused so far.
     pub fn faults(&self) -> u32 {
         self.faults
     }
 
-    /// Whether another job is to be begun, for want of so many faults in all. A problem
-    /// where job after job passes without any.
-    pub fn goes_on(&mut self, wanted: u32) -> bool {
-        let in_vain = std::mem::take(&mut self.in_vain);
+    /// Whether another job is needed to reach `wanted` faults in all. Records a problem
+    /// when too many jobs in a row ended without a fault.
+    pub fn needs_another_job(&mut self, wanted: u32) -> bool {
+        let without_fault = std::mem::take(&mut self.jobs_without_fault);
         if self.faults >= wanted {
             return false;
         }
-        if in_vain == IN_VAIN {
+        if without_fault == JOBS_WITHOUT_FAULT {
             let faults = self.faults;
-            self.problem(format_args!(
-                "{in_vain} jobs on end without a fault, {faults} of {wanted} done"
+            self.record_problem(format_args!(
+                "{without_fault} jobs in a row without a fault, {faults} of {wanted} done"
             ));
             return false;
         }
-        self.in_vain = in_vain + 1;
+        self.jobs_without_fault = without_fault + 1;
         true
     }
 
-    /// Something is not as it must be.
-    pub fn problem(&mut self, what: impl Display) {
-        self.say(format_args!("PROBLEM: {what}"));
+    /// Records and logs something that is not as it must be.
+    pub fn record_problem(&mut self, what: impl Display) {
+        self.log(format_args!("PROBLEM: {what}"));
         self.problems.push(what.to_string());
     }
 
-    /// It can't be done on this machine.
+    /// Records why the kind can't be executed on this machine.
     pub fn skip(&mut self, why: impl Display) {
-        self.say(format_args!("skipped: {why}"));
+        self.log(format_args!("skipped: {why}"));
         self.skipped = Some(why.to_string());
     }
 
-    /// Lets a random while pass, of so many seconds: the moment of a fault is to be
-    /// any.
-    pub async fn moment(&mut self, seconds: Range<f64>) {
+    /// Waits for a random time within this range of seconds.
+    pub async fn random_pause(&mut self, seconds: Range<f64>) {
         let seconds = self.random.random_range(seconds);
         tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
     }
 
-    /// A number below `end`.
-    pub fn pick(&mut self, end: usize) -> usize {
+    /// A random number below `end`.
+    pub fn random_index(&mut self, end: usize) -> usize {
         self.random.random_range(0..end)
     }
 }

@@ -1,39 +1,42 @@
-//! Services that are killed between the confirmation of what follows from a message and
-//! its acknowledgement.
+//! Services that are killed after their messages are confirmed and before they acknowledge
+//! the delivery that caused them.
 //!
-//! A [`Gate`] withholds the acknowledgement, which a service sends only after all
-//! confirmations. The two messages that no delivery causes (a dataset is ready, a model
-//! is trained) are withheld the other way round: RabbitMQ has confirmed them, and the
-//! service is killed before it can do anything with it.
+//! A [`FrameFilter`] withholds the acknowledgement, which a service sends only after all
+//! confirmations. Two messages are caused by no delivery: a dataset is ready, and a model is
+//! trained. For them the filter withholds RabbitMQ's confirmation instead, and the service is
+//! killed before it receives that.
 
 use maskline_messages::Queue;
+use maskline_test_support::{
+    environment::{Environment, Server},
+    wait::within,
+};
 
 use super::{
-    Trial,
-    crew::{Crew, FIVE, Member},
-    gate::{Gate, Withheld},
-    round::Round,
+    checks::check_and_remove,
+    frame_filter::{FrameFilter, Withheld},
+    job_under_test::JobUnderTest,
+    replicas::Replicas,
+    trial::Trial,
 };
-use crate::{
-    place::{Place, Server},
-    within,
-};
+use crate::process::SERVICES;
 
-/// A service, and where it is killed.
-type Hop = (&'static str, Withheld);
+/// A service, and the frame before which it is killed.
+type Kill = (&'static str, Withheld);
 
-/// Acknowledgements of a queue with many messages that come through before, at most.
+/// How many acknowledgements of a queue with many messages come through at most.
 const BEFORE: usize = 30;
 
 fn acknowledgement(queue: Queue, nth: u32) -> Withheld {
     Withheld::Acknowledgement { queue, nth }
 }
 
-/// Every hop; each job takes one of each service, in the order in which they come.
+/// Kills a service at every hop. A job can have one kill of each service, so that there are
+/// three jobs.
 pub async fn at_every_hop(trial: &mut Trial) {
-    for _ in 0..trial.dose.faults {
-        let mut any = || u32::try_from(trial.pick(BEFORE) + 1).expect("a small number");
-        let jobs: [Vec<Hop>; 3] = [
+    for _ in 0..trial.amount.faults {
+        let mut any = || u32::try_from(trial.random_index(BEFORE) + 1).expect("a small number");
+        let jobs: [Vec<Kill>; 3] = [
             vec![
                 ("scraper", acknowledgement(Queue::ScraperSources, 1)),
                 ("validator", acknowledgement(Queue::ValidatorImages, any())),
@@ -58,31 +61,34 @@ pub async fn at_every_hop(trial: &mut Trial) {
                 },
             )],
         ];
-        for hops in jobs {
-            job(trial, &hops).await;
+        for kills in jobs {
+            one_job(trial, &kills).await;
         }
     }
 }
 
-async fn job(trial: &mut Trial, hops: &[Hop]) {
-    let place = Place::servers().await;
-    let gated = |service: &str| hops.iter().any(|(gated, _)| *gated == service);
-    let others: Vec<&str> = FIVE.into_iter().filter(|service| !gated(service)).collect();
-    let mut crew = Crew::start(&place, &others).await;
-    let mut gates = vec![];
-    for &(service, withheld) in hops {
-        let gate = Gate::to(place.listens(Server::Broker), withheld).await;
-        let way = place.by_way_of(gate.address, Server::Broker);
-        crew.join(&place, service, vec![way]).await;
-        gates.push((service, withheld, gate));
+async fn one_job(trial: &mut Trial, kills: &[Kill]) {
+    let environment = Environment::servers().await;
+    let is_killed = |service: &str| kills.iter().any(|(killed, _)| *killed == service);
+    let others = SERVICES.into_iter();
+    let others: Vec<&str> = others.filter(|service| !is_killed(service)).collect();
+    let mut replicas = Replicas::start(&environment, &others).await;
+    let mut filters = vec![];
+    for &(service, withheld) in kills {
+        let filter = FrameFilter::to(environment.host_and_port(Server::Broker), withheld).await;
+        let variable = environment.variable_through(filter.address, Server::Broker);
+        replicas.add(&environment, service, vec![variable]).await;
+        filters.push((service, withheld, filter));
     }
-    // A trainer is among them in every job, so that there is a model.
-    let mut round = Round::begin(trial, place, crew).await;
-    for (service, withheld, gate) in gates {
-        within(service, gate.shut()).await;
-        let dies = |member: &Member| member.service == service;
-        round.crew.succeed(&round.place, dies).await;
-        trial.struck(format_args!("kill -9 of the {service} before {withheld:?}"));
+    // Every job has a trainer, so that it asks for a model.
+    let mut job = JobUnderTest::enqueue(trial, environment, replicas).await;
+    for (service, withheld, filter) in filters {
+        within(service, filter.withheld()).await;
+        let replicas = &mut job.replicas;
+        replicas
+            .kill_and_restart_plain(&job.environment, service)
+            .await;
+        trial.record_fault(format_args!("kill -9 of the {service} before {withheld:?}"));
     }
-    round.end(trial).await;
+    check_and_remove(job, trial).await;
 }

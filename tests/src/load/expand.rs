@@ -1,50 +1,52 @@
-//! A source that is larger than what a scraper may take of memory, and that is stopped
-//! in the middle.
+//! A list of URLs that is larger than the memory that a scraper may use. The scraper is
+//! stopped and killed in the middle.
 
 use std::{collections::HashSet, time::Duration};
 
 use maskline_messages::{CandidateId, Queue};
 use maskline_runtime::broker::Consumer;
+use maskline_test_support::environment::Environment;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Report,
-    watch::memory,
-    web::{Pictures, Web},
+    generated_site::{GeneratedSite, Pictures},
+    memory::memory,
+    report::Report,
 };
-use crate::{place::Place, process::Process};
+use crate::process::Process;
 
-/// Megabytes that the scraper may take.
-const MOST_MEMORY: f64 = 150.0;
-/// Messages that a queue may hold.
-const LIMIT: u64 = 20_000;
-/// Candidates of a step, which goes into a queue as a whole.
-const STEP: u64 = 1_000;
-/// What the scraper sends is taken in such heaps.
+/// How many megabytes of memory the scraper may use.
+const MEMORY_LIMIT: f64 = 150.0;
+/// How many messages a queue may hold.
+const QUEUE_LIMIT: u64 = 20_000;
+/// How many candidates the scraper publishes as a whole.
+const BATCH: u64 = 1_000;
+/// How many of the scraper's messages are taken at a time.
 const PREFETCH: u16 = 500;
-/// Between two looks at the scraper and the queues.
+/// The pause between two looks at the scraper and the queues.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-const SAY_EVERY: Duration = Duration::from_secs(60);
-/// Nothing comes for so long: nothing more will.
+/// The pause between two lines about the progress.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// When no message comes for this long, none will come any more.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// A list of `count` URLs behind which there is nothing, so that each is found, asked for
-/// and rejected. The scraper is asked to stop after a third, and killed after two.
+/// Expands a list of `count` URLs with no image behind them, so that each is found, fetched
+/// and rejected. The scraper is stopped after one third, and killed after two thirds.
 pub async fn run(report: &mut Report, count: u64) {
-    let mut place = Place::servers().await;
-    let catalog = place.folder().join("catalog.db");
-    place.keep_catalog_in(&catalog);
-    place.limit_queues(LIMIT);
-    let web = Web::serve(Pictures::Missing).await;
-    let (stores, broker) = (place.stores().await, place.broker().await);
-    let mut scraper = Process::start(&place, "scraper").await;
-    let job = place
-        .enqueue(&["urls", &web.list(count), "--label-from", "column"])
+    let mut environment = Environment::servers().await;
+    let catalog = environment.folder().join("catalog.db");
+    environment.keep_catalog_in(&catalog);
+    environment.limit_queues(QUEUE_LIMIT);
+    let site = GeneratedSite::serve(Pictures::Missing).await;
+    let (stores, broker) = (environment.stores().await, environment.broker().await);
+    let mut scraper = Process::start(&environment, "scraper").await;
+    let job = environment
+        .enqueue(&["urls", &site.list(count), "--label-from", "column"])
         .await;
     let mut rejections = Taken::from(broker.consume(Queue::StorerImages, PREFETCH).await);
     let mut peaks = vec![];
-    let (mut most_waiting, mut looked, mut said) = (0, Instant::now(), Instant::now());
+    let (mut most_waiting, mut looked, mut logged) = (0, Instant::now(), Instant::now());
     while (rejections.candidates.len() as u64) < count && rejections.take().await {
         let taken = rejections.candidates.len() as u64;
         if looked.elapsed() > LOOK_EVERY {
@@ -53,10 +55,10 @@ pub async fn run(report: &mut Report, count: u64) {
             let waiting = depths.get(Queue::ScraperCandidates.name());
             let waiting = waiting.map(|depth| depth.ready).unwrap_or_default();
             most_waiting = most_waiting.max(waiting);
-            if said.elapsed() > SAY_EVERY {
-                said = Instant::now();
-                report.say(format_args!(
-                    "{taken} of {count} rejected, {waiting} wait; {:.1?} MB",
+            if logged.elapsed() > LOG_EVERY {
+                logged = Instant::now();
+                report.log(format_args!(
+                    "{taken} of {count} rejected, {waiting} waiting; {:.1?} MB",
                     memory(&scraper)
                 ));
             }
@@ -64,65 +66,62 @@ pub async fn run(report: &mut Report, count: u64) {
         if peaks.is_empty() && taken > count / 3 {
             peaks.push(memory(&scraper).peak);
             let end = scraper.stop().await;
-            report.must(
-                end.success(),
-                format_args!("asked to stop at {taken}: {end}"),
-            );
-            scraper = Process::start(&place, "scraper").await;
+            report.check(end.success(), format_args!("stopped at {taken}: {end}"));
+            scraper = Process::start(&environment, "scraper").await;
         }
         if peaks.len() == 1 && taken > 2 * (count / 3) {
             peaks.push(memory(&scraper).peak);
             scraper.kill().await;
-            report.say(format_args!("killed at {taken}"));
-            scraper = Process::start(&place, "scraper").await;
+            report.log(format_args!("killed at {taken}"));
+            scraper = Process::start(&environment, "scraper").await;
         }
     }
     peaks.push(memory(&scraper).peak);
     let mut ended = Taken::from(broker.consume(Queue::StorerJobs, 1).await);
-    report.must(ended.take().await, "the end of the expansion was announced");
-    let books = stores.catalog.counts(job).await.expect("the books");
+    report.check(ended.take().await, "the end of the expansion was announced");
+    let counts = stores.catalog.counts(job).await.expect("the counts");
     let taken = rejections.candidates.len() as u64;
-    report.must(
-        books.found == count && taken == count,
+    report.check(
+        counts.found == count && taken == count,
         format_args!(
-            "{count} lines, {} candidates in the catalog, {taken} rejected; {} messages came again",
-            books.found, rejections.again
+            "{count} lines, {} candidates in the catalog, {taken} rejected; {} messages repeated",
+            counts.found, rejections.repeated
         ),
     );
-    report.must(
-        peaks.iter().all(|peak| *peak <= MOST_MEMORY),
+    report.check(
+        peaks.iter().all(|peak| *peak <= MEMORY_LIMIT),
         format_args!("peaks of the three scrapers: {peaks:.1?} MB"),
     );
-    report.must(
-        most_waiting <= LIMIT + STEP,
-        format_args!("limit {LIMIT}, at most {most_waiting} candidates waited"),
+    report.check(
+        most_waiting <= QUEUE_LIMIT + BATCH,
+        format_args!("limit {QUEUE_LIMIT}, at most {most_waiting} candidates waited"),
     );
     let end = scraper.stop().await;
-    report.must(end.success(), format_args!("the scraper ended with {end}"));
+    report.check(end.success(), format_args!("the scraper ended with {end}"));
     broker.close().await;
-    place.remove().await;
+    environment.remove().await;
 }
 
-/// What is taken from a queue in a stage's stead.
+/// The candidates of the messages that the test takes from a queue in place of a stage.
 struct Taken {
     consumer: Box<dyn Consumer>,
     candidates: HashSet<CandidateId>,
-    /// Messages about a candidate that had one already.
-    again: u64,
+    /// How many messages were about a candidate that had a message before.
+    repeated: u64,
 }
 
 impl<E: std::fmt::Debug> From<Result<Box<dyn Consumer>, E>> for Taken {
     fn from(consumer: Result<Box<dyn Consumer>, E>) -> Self {
         Self {
-            consumer: consumer.expect("the queue is there"),
+            consumer: consumer.expect("the queue can be consumed"),
             candidates: HashSet::new(),
-            again: 0,
+            repeated: 0,
         }
     }
 }
 
 impl Taken {
-    /// Takes one message. `false`: none comes.
+    /// Takes one message. Returns `false` when none comes.
     async fn take(&mut self) -> bool {
         #[derive(Deserialize)]
         struct About {
@@ -133,9 +132,13 @@ impl Taken {
         };
         let about: About = serde_json::from_slice(&delivery.envelope.body).expect("a message");
         if let Some(candidate) = about.candidate {
-            self.again += u64::from(!self.candidates.insert(candidate));
+            self.repeated += u64::from(!self.candidates.insert(candidate));
         }
-        delivery.settle.ack().await.expect("it is ours");
+        delivery
+            .settle
+            .ack()
+            .await
+            .expect("nobody else has the delivery");
         true
     }
 }

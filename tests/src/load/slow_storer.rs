@@ -1,46 +1,49 @@
-//! A storer that can't keep up: what waits for it, and that all before it wait too.
+//! A storer that can't keep up. The queues before it must stay short, because the stages
+//! before it wait, too.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use futures::future::join_all;
 use maskline_runtime::broker::Depth;
+use maskline_test_support::{
+    environment::{Environment, Server},
+    proxy::Proxy,
+};
 use tokio::time::sleep;
 
 use super::{
-    Report,
-    web::{Pictures, Web},
+    generated_site::{GeneratedSite, Pictures},
+    report::Report,
 };
-use crate::{
-    faults::proxy::Proxy,
-    place::{Place, Server},
-    process::Process,
-};
+use crate::process::Process;
 
-/// Messages that a queue may hold.
+/// How many messages a queue may hold.
 const LIMIT: u64 = 500;
-/// Messages that services have on their way to a queue when it is full, and so come on top.
-const ON_THE_WAY: u64 = 200;
-/// What the storer's catalog takes longer to answer.
+/// How many messages services may be publishing when a queue becomes full. They come on top
+/// of the limit.
+const IN_FLIGHT: u64 = 200;
+/// How much later the storer receives the catalog's answers.
 const DELAY: Duration = Duration::from_millis(200);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 pub async fn run(report: &mut Report, count: u64) {
-    let mut place = Place::servers().await;
-    place.limit_queues(LIMIT);
-    let way = Proxy::to(place.listens(Server::Catalog)).await;
-    way.set_latency(DELAY);
-    let mut services =
-        join_all(["scraper", "validator", "labeler"].map(|name| Process::start(&place, name)))
-            .await;
-    let slow = [place.by_way_of(way.address, Server::Catalog)];
-    services.push(Process::start_with(&place, "storer", &slow).await);
-    let web = Web::serve(Pictures::Drawn).await;
-    let (stores, broker) = (place.stores().await, place.broker().await);
-    let job = place
-        .enqueue(&["urls", &web.list(count), "--label-from", "column"])
+    let mut environment = Environment::servers().await;
+    environment.limit_queues(LIMIT);
+    let proxy = Proxy::to(environment.host_and_port(Server::Catalog)).await;
+    proxy.set_latency(DELAY);
+    let mut services = join_all(
+        ["scraper", "validator", "labeler"].map(|name| Process::start(&environment, name)),
+    )
+    .await;
+    let slow = [environment.variable_through(proxy.address, Server::Catalog)];
+    services.push(Process::start_with(&environment, "storer", &slow).await);
+    let site = GeneratedSite::serve(Pictures::Drawn).await;
+    let (stores, broker) = (environment.stores().await, environment.broker().await);
+    let job = environment
+        .enqueue(&["urls", &site.list(count), "--label-from", "column"])
         .await;
     let mut deepest: BTreeMap<String, u64> = BTreeMap::new();
-    // What was found when a queue was full for the first time.
+    // How many candidates were found when a queue was full for the first time.
     let mut found_when_full = None;
     for look in 0_u32.. {
         sleep(LOOK_EVERY).await;
@@ -48,38 +51,38 @@ pub async fn run(report: &mut Report, count: u64) {
             let deepest = deepest.entry(queue).or_default();
             *deepest = ready.max(*deepest);
         }
-        let books = stores.catalog.counts(job).await.expect("the books");
+        let counts = stores.catalog.counts(job).await.expect("the counts");
         if found_when_full.is_none() && deepest.values().any(|depth| *depth >= LIMIT) {
-            found_when_full = Some(books.found);
+            found_when_full = Some(counts.found);
         }
         if look.is_multiple_of(20) {
-            report.say(format_args!(
+            report.log(format_args!(
                 "{} found, {} in flight; deepest queues {deepest:?}",
-                books.found, books.in_flight
+                counts.found, counts.in_flight
             ));
         }
-        if books.found - books.in_flight >= count {
+        if counts.found - counts.in_flight >= count {
             break;
         }
     }
     let all = deepest.values().max().copied().unwrap_or_default();
-    report.must(
-        all <= LIMIT + ON_THE_WAY,
+    report.check(
+        all <= LIMIT + IN_FLIGHT,
         format_args!("limit {LIMIT}, deepest queue {all}: {deepest:?}"),
     );
     let so_far = found_when_full.map_or("no queue was ever full".to_owned(), |found| {
         format!("a queue was full when {found} of {count} were found")
     });
-    report.must(found_when_full.is_some_and(|found| found < count), so_far);
-    way.set_latency(Duration::ZERO);
-    let ended = place.ended(job).await;
-    report.must(
+    report.check(found_when_full.is_some_and(|found| found < count), so_far);
+    proxy.set_latency(Duration::ZERO);
+    let ended = environment.ended(job).await;
+    report.check(
         ended["stored"] == count,
         format_args!("{} of {count} stored", ended["stored"]),
     );
-    let redelivered = place.redelivered().await;
-    report.must(redelivered == 0, format_args!("{redelivered} redelivered"));
+    let redelivered = environment.redelivered().await;
+    report.check(redelivered == 0, format_args!("{redelivered} redelivered"));
     broker.close().await;
     drop(services);
-    place.remove().await;
+    environment.remove().await;
 }

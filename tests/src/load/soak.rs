@@ -1,59 +1,65 @@
-//! A long job: what each service takes of memory, and whether it gets slower.
+//! A long job: how much memory each service needs, and whether the job gets slower.
 
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use maskline_runtime::broker::Depth;
+use maskline_test_support::environment::Environment;
 use tokio::time::sleep;
 
 use super::{
-    Report,
-    watch::memory,
-    web::{Pictures, Web},
+    generated_site::{GeneratedSite, Pictures},
+    memory::memory,
+    report::Report,
 };
-use crate::{faults::crew::FIVE, place::Place, process::Process};
+use crate::process::{Process, SERVICES};
 
-/// After so many candidates every service has all that it will ever need.
+/// After this many candidates every service has all the memory that it will ever need.
 const WARM: u64 = 10_000;
-/// Megabytes that a service but the trainer may take.
-const MOST_MEMORY: f64 = 150.0;
-/// Megabytes that a peak may grow after the first [`WARM`].
+/// How many megabytes of memory a service may use.
+const MEMORY_LIMIT: f64 = 150.0;
+/// By how many megabytes a peak may grow after the first [`WARM`] candidates.
 const GROWTH: f64 = 15.0;
-/// The last tenth's candidates a second, of the first's.
+/// The smallest ratio of the last tenth's candidates per second to the first tenth's.
 const LAST_TO_FIRST: f64 = 0.9;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// So often is said how far it is.
-const SAY_EVERY: u32 = 30;
+/// How many looks there are between two lines about the progress.
+const LOG_EVERY: u32 = 30;
 
-/// A job of `count` drawn pictures by a list of URLs.
+/// Runs a job of `count` drawn pictures, from a list of URLs.
 pub async fn run(report: &mut Report, count: u64) {
-    let place = Place::servers().await;
-    let services = join_all(FIVE.iter().map(|name| Process::start(&place, name))).await;
-    let web = Web::serve(Pictures::Drawn).await;
-    let (stores, broker) = (place.stores().await, place.broker().await);
+    let environment = Environment::servers().await;
+    let services = join_all(
+        SERVICES
+            .iter()
+            .map(|name| Process::start(&environment, name)),
+    )
+    .await;
+    let site = GeneratedSite::serve(Pictures::Drawn).await;
+    let (stores, broker) = (environment.stores().await, environment.broker().await);
     let began = Instant::now();
-    let job = place
-        .enqueue(&["urls", &web.list(count), "--label-from", "column"])
+    let job = environment
+        .enqueue(&["urls", &site.list(count), "--label-from", "column"])
         .await;
-    report.say(format_args!("job {job} of {count} candidates"));
+    report.log(format_args!("job {job} of {count} candidates"));
 
     let warm = WARM.min(count / 10);
     let tenth = |n: u64| n * count / 10;
     let (mut warm_peaks, mut marks, mut deepest) = (None, vec![(0, 0.0)], 0);
     for look in 0_u32.. {
         sleep(LOOK_EVERY).await;
-        let books = stores.catalog.counts(job).await.expect("the books");
-        let ended = books.found - books.in_flight;
+        let counts = stores.catalog.counts(job).await.expect("the counts");
+        let ended = counts.found - counts.in_flight;
         let waiting = broker.depths().await.expect("the depths");
         let waiting = waiting.values().map(|Depth { ready, .. }| *ready).max();
         deepest = deepest.max(waiting.unwrap_or_default());
         marks.push((ended, began.elapsed().as_secs_f64()));
         let peaks: Vec<f64> = services.iter().map(|one| memory(one).peak).collect();
-        if look % SAY_EVERY == 0 {
+        if look % LOG_EVERY == 0 {
             let now: Vec<f64> = services.iter().map(|one| memory(one).now).collect();
-            report.say(format_args!(
+            report.log(format_args!(
                 "{ended} of {} ended; {now:.1?} MB; {deepest} in the deepest queue so far",
-                books.found
+                counts.found
             ));
         }
         if ended >= warm && warm_peaks.is_none() {
@@ -67,30 +73,30 @@ pub async fn run(report: &mut Report, count: u64) {
         let seconds = ended_after(&marks, tenth(to)) - ended_after(&marks, tenth(from));
         (tenth(to) - tenth(from)) as f64 / seconds
     };
-    // The first tenth begins with nothing in the later stages, the second does not.
+    // The later stages are idle at first, so that the second tenth may be faster.
     let (first, last) = (rate(0, 1).max(rate(1, 2)), rate(9, 10));
-    report.say(format_args!(
+    report.log(format_args!(
         "{:.1} candidates a second over all",
         count as f64 / ended_after(&marks, count)
     ));
-    report.must(
+    report.check(
         last >= LAST_TO_FIRST * first,
         format_args!(
             "last tenth {last:.1}/s, the faster of the first two {first:.1}/s: {:.2}",
             last / first
         ),
     );
-    report.say(format_args!("{deepest} messages in the deepest queue"));
-    let ended = place.ended(job).await;
-    let books = stores.catalog.counts(job).await.expect("the books");
-    report.must(
-        ended["state"] == "frozen" && books.stored == count,
-        format_args!("state {}, {books:?}", ended["state"]),
+    report.log(format_args!("{deepest} messages in the deepest queue"));
+    let ended = environment.ended(job).await;
+    let counts = stores.catalog.counts(job).await.expect("the counts");
+    report.check(
+        ended["state"] == "frozen" && counts.stored == count,
+        format_args!("state {}, {counts:?}", ended["state"]),
     );
     for (process, at_first) in services.iter().zip(warm_peaks.unwrap_or_default()) {
         let peak = memory(process).peak;
-        report.must(
-            peak <= MOST_MEMORY && peak <= at_first + GROWTH,
+        report.check(
+            peak <= MEMORY_LIMIT && peak <= at_first + GROWTH,
             format_args!(
                 "{}: peak {at_first:.1} MB after {warm}, {peak:.1} MB in the end, dataset frozen",
                 process.name()
@@ -99,20 +105,20 @@ pub async fn run(report: &mut Report, count: u64) {
     }
     for mut process in services {
         let end = process.stop().await;
-        report.must(
+        report.check(
             end.success(),
             format_args!("{} ended with {end}", process.name()),
         );
     }
     broker.close().await;
-    place.remove().await;
+    environment.remove().await;
 }
 
-/// That so many candidates had ended after so many seconds.
+/// How many candidates had ended, and after how many seconds.
 type Mark = (u64, f64);
 
-/// The seconds after which so many candidates had ended; between two marks they end
-/// evenly.
+/// The seconds after which `wanted` candidates had ended. It is interpolated between two
+/// marks.
 fn ended_after(marks: &[Mark], wanted: u64) -> f64 {
     let Some(at) = marks.iter().position(|(ended, _)| *ended >= wanted) else {
         return f64::INFINITY;

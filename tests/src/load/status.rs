@@ -11,62 +11,64 @@ use maskline_storage::{
     Catalog,
     records::{CandidateOutcome, NewCandidate, OutcomeKind},
 };
+use maskline_test_support::environment::Environment;
 use mongodb::bson::doc;
 
-use super::Report;
-use crate::{collection::class, place::Place};
+use super::report::Report;
+use crate::collection::class;
 
-/// Candidates of a job that are in flight: as many as a queue of RabbitMQ holds.
+/// How many candidates of a job are in flight. A queue of RabbitMQ holds as many messages.
 const IN_FLIGHT: u64 = 100_000;
-/// Candidates that are recorded together, as the scraper does.
-const STEP: u64 = 1_000;
-/// Candidates that end at the same time.
-const ENDING: usize = 64;
-/// So often is the command run.
+/// How many candidates are recorded at once, as by the scraper.
+const BATCH: u64 = 1_000;
+/// How many candidates end at the same time.
+const CONCURRENCY: usize = 64;
+/// How often the command is run.
 const RUNS: usize = 21;
-const MOST: Duration = Duration::from_millis(200);
+/// The limit of the median time.
+const TIME_LIMIT: Duration = Duration::from_millis(200);
 
 pub async fn run(report: &mut Report, count: u64) {
-    for place in [Place::embedded(), Place::servers().await] {
-        let catalog = place.stores().await.catalog;
+    for environment in [Environment::embedded(), Environment::servers().await] {
+        let catalog = environment.stores().await.catalog;
         let list = "http://127.0.0.1:9/list.csv";
-        let job = place
+        let job = environment
             .enqueue(&["urls", list, "--label-from", "column"])
             .await;
-        let kind = match place.database().await {
+        let kind = match environment.database().await {
             Some(_) => "MongoDB",
             None => "SQLite",
         };
         let in_flight = IN_FLIGHT.min(count / 10);
         fill(report, kind, &catalog, job, count, count - in_flight).await;
-        ask(
+        measure(
             report,
             &format!("{kind}, {in_flight} in flight"),
-            &place,
+            &environment,
             job,
         )
         .await;
-        end(&catalog, job, count - in_flight..count).await;
-        ask(report, &format!("{kind}, all ended"), &place, job).await;
-        if let Some(database) = place.database().await {
+        finish(&catalog, job, count - in_flight..count).await;
+        measure(report, &format!("{kind}, all ended"), &environment, job).await;
+        if let Some(database) = environment.database().await {
             let pages = database.collection::<mongodb::bson::Document>("ledger");
             let all = pages.count_documents(doc! {}).await.expect("it counts");
             let open = pages.count_documents(doc! { "open": true }).await;
-            report.say(format_args!(
+            report.log(format_args!(
                 "{kind}: {all} pages in the ledger, {} open",
                 open.expect("it counts")
             ));
             let find = doc! { "find": "ledger", "filter": { "job": job.to_string() } };
             match database.run_command(doc! { "explain": find }).await {
-                Ok(plan) => report.say(format_args!("{kind}: {plan}")),
-                Err(error) => report.say(format_args!("{kind} explains no plan: {}", error.kind)),
+                Ok(plan) => report.log(format_args!("{kind}: {plan}")),
+                Err(error) => report.log(format_args!("{kind} explains no plan: {}", error.kind)),
             }
         }
-        place.remove().await;
+        environment.remove().await;
     }
 }
 
-/// Records `count` candidates, of which `ended` end soon after.
+/// Records `count` candidates, and ends the first `ended` of them.
 async fn fill(
     report: &Report,
     kind: &str,
@@ -76,45 +78,46 @@ async fn fill(
     ended: u64,
 ) {
     let began = Instant::now();
-    for first in (0..count).step_by(STEP as usize) {
-        let numbers = first..count.min(first + STEP);
+    for first in (0..count).step_by(BATCH as usize) {
+        let numbers = first..count.min(first + BATCH);
         let candidates: Vec<_> = numbers.map(|number| candidate(job, number)).collect();
         let added = catalog.add_candidates(&candidates).await;
         added.expect("they are recorded");
-        end(catalog, job, first..ended.min(first + STEP)).await;
-        if first.is_multiple_of(100 * STEP) {
-            report.say(format_args!("{kind}: {first} of {count} recorded"));
+        finish(catalog, job, first..ended.min(first + BATCH)).await;
+        if first.is_multiple_of(100 * BATCH) {
+            report.log(format_args!("{kind}: {first} of {count} recorded"));
         }
     }
-    report.say(format_args!(
+    report.log(format_args!(
         "{kind}: {count} candidates recorded in {:.0} s",
         began.elapsed().as_secs_f64()
     ));
 }
 
-async fn end(catalog: &Arc<dyn Catalog>, job: JobId, numbers: std::ops::Range<u64>) {
-    let ending = stream::iter(numbers).for_each_concurrent(ENDING, async |number| {
-        let outcome = ending(candidate(job, number).id, number);
-        let ended = catalog.finish_candidate(&outcome).await;
-        ended.expect("it was recorded");
+async fn finish(catalog: &Arc<dyn Catalog>, job: JobId, numbers: std::ops::Range<u64>) {
+    let finishing = stream::iter(numbers).for_each_concurrent(CONCURRENCY, async |number| {
+        let outcome = outcome(candidate(job, number).id, number);
+        let finished = catalog.finish_candidate(&outcome).await;
+        finished.expect("it was recorded");
     });
-    ending.await;
+    finishing.await;
 }
 
-async fn ask(report: &mut Report, kind: &str, place: &Place, job: JobId) {
+/// Runs `maskline status` again and again, and checks the median time.
+async fn measure(report: &mut Report, kind: &str, environment: &Environment, job: JobId) {
     let id = job.to_string();
     let mut took = vec![];
     let mut last = None;
     for _ in 0..RUNS {
         let began = Instant::now();
-        last = place.json(&["status", &id]).await.pop();
+        last = environment.json(&["status", &id]).await.pop();
         took.push(began.elapsed());
     }
     took.sort();
     let (median, most) = (took[RUNS / 2], took[RUNS - 1]);
-    report.say(format_args!("{kind}: {}", last.unwrap_or_default()));
-    report.must(
-        median <= MOST,
+    report.log(format_args!("{kind}: {}", last.unwrap_or_default()));
+    report.check(
+        median <= TIME_LIMIT,
         format_args!("{kind}: `maskline status` answers in {median:.0?}, at most {most:.0?}"),
     );
 }
@@ -131,8 +134,8 @@ fn candidate(job: JobId, number: u64) -> NewCandidate {
     }
 }
 
-/// One of ten is rejected.
-fn ending(candidate: CandidateId, number: u64) -> CandidateOutcome {
+/// Rejects one of ten candidates and stores the others.
+fn outcome(candidate: CandidateId, number: u64) -> CandidateOutcome {
     let kind = match number % 10 {
         0 => OutcomeKind::Rejected {
             stage: "scraper".to_owned(),

@@ -3,32 +3,30 @@
 use std::time::Duration;
 
 use maskline_runtime::broker;
+use maskline_test_support::wait::within;
 use maskline_tests::{
-    collection::{Collection, books_of},
-    dataset::Frozen,
-    process::Process,
-    site::{Manners, Site},
-    within,
+    collection::{Collection, counts_of},
+    dataset::FrozenDataset,
+    process::{Process, SERVICES},
+    site::{Behaviour, Site},
 };
 use serde_json::Value;
 
-use crate::{Cluster, Node, at_work};
-
-const SERVICES: [&str; 5] = ["scraper", "validator", "labeler", "storer", "trainer"];
+use crate::cluster::{Cluster, Node, at_work};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_survives_the_node_that_leads_its_queues() {
     let cluster = Cluster::start_nodes().await;
     let collection = Collection::faces(50_000, 150)
-        .with_likes(51_000)
-        .with_dirt(52_000);
-    // The second half comes only when the node is dead: it dies in the middle.
+        .with_look_alikes(51_000)
+        .with_rejects(52_000);
+    // The second half is served when the node is dead, so that it dies in the middle.
     let half = &collection.entries[collection.entries.len() / 2..];
-    let manners = Manners {
+    let behaviour = Behaviour {
         held: half.iter().map(|entry| entry.path.clone()).collect(),
-        ..Manners::default()
+        ..Behaviour::default()
     };
-    let site = Site::serve(&collection, manners).await;
+    let site = Site::serve(&collection, behaviour).await;
     let mut services = cluster.start(&SERVICES).await;
     let list = site.list();
     let args = ["urls", &list, "--label-from", "column"];
@@ -45,41 +43,42 @@ async fn a_job_survives_the_node_that_leads_its_queues() {
 
     let victim = cluster.leader().await;
     let survivor = cluster.nodes.iter().find(|node| node.pid != victim.pid);
-    let survivor = survivor.expect("there are three");
+    let survivor = survivor.expect("there are three nodes");
     kill(victim).await;
-    site.open();
+    site.release_held();
 
     let job = cluster.ended(&job).await;
     assert_eq!(job["state"], "done", "{job:#}");
-    assert_eq!(books_of(&job), collection.books());
+    assert_eq!(counts_of(&job), collection.counts());
     let dataset = job["dataset"].as_str().expect("the job has a dataset");
     let dataset = dataset.parse().expect("a dataset id");
-    let frozen = Frozen::read(&cluster.place, dataset).await;
-    assert_eq!(frozen.labels(), collection.dataset());
+    let frozen = FrozenDataset::read(&cluster.environment, dataset).await;
+    assert_eq!(frozen.labels(), collection.dataset_labels());
     let broker = broker::open(&cluster.broker)
         .await
-        .expect("two nodes are there");
-    let letters = broker.dead_letters(10).await.expect("it answers");
-    assert!(letters.is_empty(), "{letters:?}");
+        .expect("two nodes are running");
+    let dead_letters = broker.dead_letters(10).await;
+    let dead_letters = dead_letters.expect("the broker answers");
+    assert!(dead_letters.is_empty(), "{dead_letters:?}");
     broker.close().await;
 
     within(
-        "every service with another node",
-        moved(&cluster, survivor, victim),
+        "a connection of every service to another node",
+        all_moved(&cluster, survivor, victim),
     )
     .await;
     let lost: usize = services.iter().map(lost_connections).sum();
-    assert!(lost > 0, "nobody was connected to the node that died");
+    assert!(lost > 0, "no service was connected to the node that died");
     for service in &mut services {
         assert!(service.stop().await.success());
     }
-    cluster.place.remove_stored().await;
+    cluster.environment.remove_stored().await;
 }
 
 impl Cluster {
-    /// The node that leads most of the queues, all of which have three members.
+    /// The node that leads most of the queues. Each queue must have three members.
     async fn leader(&self) -> &Node {
-        let queues = self.ask(&self.nodes[0], &["queues", &self.vhost]).await;
+        let queues = self.environment.vhost().queues().await;
         for queue in &queues {
             let members = queue["members"].as_array().map(Vec::len);
             assert_eq!(members, Some(3), "{queue:#}");
@@ -99,7 +98,7 @@ impl Cluster {
     }
 }
 
-/// SIGKILL.
+/// Kills a node by SIGKILL.
 async fn kill(node: &Node) {
     let mut kill = tokio::process::Command::new("kill");
     let killed = kill.args(["-KILL", &node.pid.to_string()]).status().await;
@@ -107,22 +106,22 @@ async fn kill(node: &Node) {
     println!("{} is killed", node.name);
 }
 
-/// Waits until all services are connected, and none to the dead node.
-async fn moved(cluster: &Cluster, survivor: &Node, dead: &Node) {
+/// Waits until all services are connected, and none of them to the dead node.
+async fn all_moved(cluster: &Cluster, survivor: &Node, dead: &Node) {
     loop {
         let connections = cluster.connections(survivor).await;
         let with_dead = |connection: &Value| connection["node"] == dead.name.as_str();
         if connections.len() == SERVICES.len() && !connections.iter().any(with_dead) {
             return;
         }
-        // RabbitMQ hears of connections that come and go every few seconds.
+        // RabbitMQ updates its list of connections every few seconds.
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
 fn lost_connections(service: &Process) -> usize {
-    let said = service.said();
-    let lost = said.matches("the connection to RabbitMQ is lost").count();
+    let log = service.log();
+    let lost = log.matches("the connection to RabbitMQ is lost").count();
     println!("{} has lost {lost} connections", service.name());
     lost
 }

@@ -1,20 +1,20 @@
-//! What breaks costs nothing: a few faults of each quick kind. `tests/faults` does all
-//! of them, as often as they should hold.
+//! A few faults of each quick kind. The program `tests/faults` executes all kinds, and many
+//! more faults of each.
 
-mod verdict;
+mod checks;
 
-use maskline_tests::faults::KINDS;
+use maskline_tests::faults::kinds::KINDS;
 
-/// Of every choice and every picture.
+/// The seed of all random choices and pictures.
 const SEED: u64 = 1;
 
 async fn smoke(name: &str) {
     let kind = KINDS.iter().find(|kind| kind.name == name);
     let kind = kind.expect("there is such a kind");
-    let dose = kind.smoke.expect("it is quick enough");
-    let outcome = kind.try_it(dose, SEED).await;
+    let amount = kind.smoke.expect("the kind is quick enough");
+    let outcome = kind.execute(amount, SEED).await;
     assert!(outcome.is_good(), "{:#?}", outcome.problems);
-    let done = outcome.skipped.is_some() || outcome.faults >= dose.faults;
+    let done = outcome.skipped.is_some() || outcome.faults >= amount.faults;
     assert!(done, "only {} faults were done", outcome.faults);
 }
 
@@ -30,15 +30,15 @@ macro_rules! smoke {
 }
 
 smoke! {
-    services_that_are_killed_lose_nothing: "kill",
-    services_that_are_asked_to_stop_begin_nothing_twice: "term",
-    a_rabbitmq_that_is_restarted_is_waited_for: "rabbitmq",
-    connections_that_are_reset_are_made_anew: "reset",
-    a_full_disk_is_waited_for: "disk",
-    one_process_with_everything_is_killed_and_loses_nothing: "embedded",
-    poison_is_put_aside_and_the_rest_flows_on: "poison",
-    what_was_given_up_is_replayed_when_its_cause_is_mended: "replay",
-    what_is_done_and_not_settled_is_done_again_to_no_effect: "unsettled",
-    two_storers_that_freeze_at_once_make_one_dataset: "freeze",
-    a_trainer_goes_on_where_another_was_killed: "training",
+    killed_services_lose_nothing: "kill",
+    terminated_services_begin_no_message_twice: "term",
+    services_wait_for_a_restarted_rabbitmq: "rabbitmq",
+    services_reconnect_after_a_reset: "reset",
+    services_wait_for_room_on_a_full_disk: "disk",
+    a_killed_process_with_everything_embedded_loses_nothing: "embedded",
+    poison_is_dead_lettered_and_disturbs_nothing: "poison",
+    dead_letters_are_replayed_when_their_cause_is_gone: "replay",
+    a_message_that_is_handled_twice_has_no_second_effect: "unsettled",
+    two_storers_that_freeze_the_same_job_make_one_dataset: "freeze",
+    a_trainer_resumes_the_run_of_a_killed_one: "training",
 }

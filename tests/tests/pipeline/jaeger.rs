@@ -1,105 +1,110 @@
-//! Promise 6 in a real Jaeger: every image has one whole trace that says how it went,
+//! Traces in a real Jaeger: every image has one whole trace that shows what became of it,
 //! and so has the job.
 
-use bytes::Bytes;
-use maskline_messages::{ImageId, JobId, Queue, topology::headers};
-use maskline_runtime::{Envelope, broker::Headers};
+use maskline_messages::{ImageId, JobId, Queue};
 use maskline_storage::records::{Candidate, CandidateState};
+use maskline_test_support::{
+    environment::Environment,
+    jaeger::Jaeger,
+    publish,
+    span::{Span, SpanKind, missing_parents},
+};
 use maskline_tests::{
-    collection::{Collection, End, class},
-    jaeger::{Jaeger, Span, missing_parents},
+    collection::{Collection, EndState, class},
     pictures::{face, jpeg},
-    place::Place,
-    process::Pipeline,
-    site::{Manners, Site},
+    process::{Pipeline, SERVICES},
+    site::{Behaviour, Site},
 };
 use serde_json::{Value, json};
-use uuid::Uuid;
 
-/// What operators are told of spans.
+/// The page for operators, which describes the spans.
 const PAGE: &str = include_str!("../../../docker/observability/README.md");
 
-/// A place whose processes send their spans to Jaeger.
-async fn traced(jaeger: &Jaeger) -> Place {
-    let mut place = Place::servers().await;
-    place.set("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.otlp());
-    place.set("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-    place
+/// An environment whose processes send their spans to Jaeger.
+async fn traced(jaeger: &Jaeger) -> Environment {
+    let mut environment = Environment::servers().await;
+    environment.set("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.otlp());
+    environment.set("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    environment
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_jobs_and_its_images_traces_are_whole_and_say_how_it_went() {
+async fn the_traces_of_a_job_and_its_images_are_whole_and_show_what_happened() {
     let jaeger = Jaeger::from_environment();
-    let mut place = traced(&jaeger).await;
-    place.set("MASKLINE_RETRY_ATTEMPTS", "3");
+    let mut environment = traced(&jaeger).await;
+    environment.set("MASKLINE_RETRY_ATTEMPTS", "3");
     let mut collection = Collection::faces(50_000, 6);
-    let copied = End::Rejected("exact_duplicate");
+    let copied = EndState::Rejected("exact_duplicate");
     let (label, copy) = (class(true), jpeg(&face(50_001, true, 120)));
     collection.add("with_mask/copy.jpg".to_owned(), label, copy, copied);
-    let page = End::Rejected("not_an_image");
+    let page = EndState::Rejected("not_an_image");
     collection.add("with_mask/page.jpg".to_owned(), label, "<p>".into(), page);
     let collection = collection.with_dead_links();
-    let manners = Manners {
+    let behaviour = Behaviour {
         busy_once: ["with_mask/face-0.jpg".to_owned()].into(),
-        ..Manners::default()
+        ..Behaviour::default()
     };
-    let site = Site::serve(&collection, manners).await;
+    let site = Site::serve(&collection, behaviour).await;
     site.set_busy(["without_mask/face-0.jpg".to_owned()]);
-    let poisoned = poison(&place).await;
-    let stages = [&Pipeline::STAGES[..], &["trainer"]].concat();
-    let pipeline = Pipeline::start(&place, &stages).await;
+    let broker = environment.broker().await;
+    let queue = Queue::ValidatorImages;
+    let poison = publish::raw_in_new_trace(&*broker, queue, publish::UNREADABLE).await;
+    broker.close().await;
+    let pipeline = Pipeline::start(&environment, &SERVICES).await;
     let list = site.list();
     let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
     let training = ["--train", "mobilenet_v3_small", "--pixels", "32"];
     let settings = ["--epochs", "2", "--batch", "4"];
     let args = [&args[..], &training, &settings].concat();
-    let job = place.json(&args).await.remove(0);
-    // A service that stops sends its last spans.
+    let job = environment.json(&args).await.remove(0);
+    // A service sends its last spans when it stops.
     pipeline.stop().await;
 
     assert_eq!(job["state"], "done", "{job:#}");
-    let images = Images::of(&place, &job).await;
+    let images = Images::of(&environment, &job).await;
     let job = job["trace_id"].as_str().expect("a traced job").to_owned();
     let trace = jaeger.trace_with(&job, "send storer.jobs", 2).await;
-    the_jobs_holds_every_step(&trace);
-    is_on_the_page(&trace);
+    assert_shows_every_step(&trace);
+    assert_on_the_page(&trace);
     let stored = images.trace(&jaeger, "with_mask/face-2.jpg").await;
-    is_one_way_through_all_stages(&stored, &job);
-    follows_the_conventions(&stored);
-    is_on_the_page(&stored);
-    let looks = [
+    assert_goes_through_all_stages(&stored, &job);
+    assert_follows_the_conventions(&stored);
+    assert_on_the_page(&stored);
+    let rejected = [
         ("with_mask/gone.jpg", "scraper", "http_status"),
         ("with_mask/page.jpg", "validator", "not_an_image"),
     ];
-    for (path, stage, reason) in looks {
+    for (path, stage, reason) in rejected {
         let trace = images.trace(&jaeger, path).await;
-        is_whole(&trace, &job);
-        ends_with_the_reason(&trace, stage, reason);
+        assert_whole(&trace, &job);
+        assert_ends_with_the_reason(&trace, stage, reason);
     }
     let twins = ["with_mask/face-1.jpg", "with_mask/copy.jpg"];
-    // Which of the two is the copy is decided by who comes first.
+    // Whichever of the two came later is the copy.
     let copy = twins
         .into_iter()
         .find(|path| images.state(path) == CandidateState::Rejected);
-    let copy = images.trace(&jaeger, copy.expect("one is")).await;
-    ends_with_the_reason(&copy, "labeler", "exact_duplicate");
-    let line = images.trace(&jaeger, "list.csv:").await;
-    is_whole(&line, &job);
-    ends_with_the_reason(&line, "storer", "bad_source_line");
-    shows_each_attempt(&images.trace(&jaeger, "with_mask/face-0.jpg").await, 2);
-    let given_up = images.trace(&jaeger, "without_mask/face-0.jpg").await;
-    is_whole(&given_up, &job);
-    is_on_the_page(&given_up);
-    shows_each_attempt(&given_up, 3);
-    says_what_killed_it(&given_up, "retries_exhausted", "503");
-    let poisoned = jaeger
-        .trace_with(&poisoned, "process validator.images", 1)
+    let copy = images
+        .trace(&jaeger, copy.expect("one of them is rejected"))
         .await;
-    says_what_killed_it(&poisoned, "poison", "can't be read");
+    assert_ends_with_the_reason(&copy, "labeler", "exact_duplicate");
+    let line = images.trace(&jaeger, "list.csv:").await;
+    assert_whole(&line, &job);
+    assert_ends_with_the_reason(&line, "storer", "bad_source_line");
+    assert_shows_each_attempt(&images.trace(&jaeger, "with_mask/face-0.jpg").await, 2);
+    let failed = images.trace(&jaeger, "without_mask/face-0.jpg").await;
+    assert_whole(&failed, &job);
+    assert_on_the_page(&failed);
+    assert_shows_each_attempt(&failed, 3);
+    assert_shows_the_error(&failed, "retries_exhausted", "503");
+    let poisoned = jaeger
+        .trace_with(&poison, "process validator.images", 1)
+        .await;
+    assert_shows_the_error(&poisoned, "poison", "can't be read");
 
     let image = images.of_path("with_mask/face-2.jpg").id.to_string();
     let args = ["trace", &image, "--show", "--jaeger", jaeger.pages()];
-    let shown = place.maskline(&args).await;
+    let shown = environment.maskline(&args).await;
     for part in [
         "stored",
         jaeger.pages(),
@@ -109,30 +114,30 @@ async fn a_jobs_and_its_images_traces_are_whole_and_say_how_it_went() {
     ] {
         assert!(shown.contains(part), "no {part} in\n{shown}");
     }
-    let told = place.json(&args).await;
+    let printed = environment.json(&args).await;
     assert_eq!(
-        told[0]["spans"].as_array().map(Vec::len),
+        printed[0]["spans"].as_array().map(Vec::len),
         Some(stored.len())
     );
-    place.remove().await;
+    environment.remove().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sampled_trace_is_kept_whole_and_another_dropped_whole() {
+async fn a_trace_is_sampled_as_a_whole_or_not_at_all() {
     const RATIO: f64 = 0.3;
     let jaeger = Jaeger::from_environment();
-    let mut place = traced(&jaeger).await;
-    place.set("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
-    place.set("OTEL_TRACES_SAMPLER_ARG", &RATIO.to_string());
+    let mut environment = traced(&jaeger).await;
+    environment.set("OTEL_TRACES_SAMPLER", "parentbased_traceidratio");
+    environment.set("OTEL_TRACES_SAMPLER_ARG", &RATIO.to_string());
     let collection = Collection::faces(51_000, 30);
-    let site = Site::serve(&collection, Manners::default()).await;
-    let pipeline = Pipeline::start(&place, &Pipeline::STAGES).await;
+    let site = Site::serve(&collection, Behaviour::default()).await;
+    let pipeline = Pipeline::start(&environment, &Pipeline::STAGES).await;
     let list = site.list();
     let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
-    let job = place.json(&args).await.remove(0);
+    let job = environment.json(&args).await.remove(0);
     pipeline.stop().await;
 
-    let images = Images::of(&place, &job).await;
+    let images = Images::of(&environment, &job).await;
     let job = job["trace_id"].as_str().expect("a traced job").to_owned();
     let (mut kept, mut dropped) = (0, 0);
     for candidate in &images.0 {
@@ -140,30 +145,31 @@ async fn a_sampled_trace_is_kept_whole_and_another_dropped_whole() {
         if is_sampled(id, RATIO) {
             kept += 1;
             let trace = jaeger.trace_with(id, "process storer.images", 1).await;
-            is_one_way_through_all_stages(&trace, &job);
+            assert_goes_through_all_stages(&trace, &job);
         } else {
             dropped += 1;
-            let torn: Vec<_> = jaeger.trace(id).await.iter().map(Span::described).collect();
-            assert!(torn.is_empty(), "{torn:?}");
+            let spans = jaeger.trace(id).await;
+            let titles: Vec<_> = spans.iter().map(Span::title).collect();
+            assert!(titles.is_empty(), "{titles:?}");
         }
     }
     assert!(kept > 0 && dropped > 0, "{kept} kept, {dropped} dropped");
-    place.remove().await;
+    environment.remove().await;
 }
 
-/// Whether OpenTelemetry's sampler by ratio keeps a trace: the last 63 bits of the id
-/// but one are below the ratio.
+/// Whether OpenTelemetry's sampler by ratio keeps a trace. It compares the last 64 bits of the
+/// id, without the lowest one, with the ratio.
 fn is_sampled(trace: &str, ratio: f64) -> bool {
     let low = u64::from_str_radix(&trace[16..], 16).expect("hexadecimal");
     ((low >> 1) as f64) < ratio * (1_u64 << 63) as f64
 }
 
-/// What became of a job's candidates.
+/// A job's candidates.
 struct Images(Vec<Candidate>);
 
 impl Images {
-    async fn of(place: &Place, job: &Value) -> Self {
-        let catalog = place.stores().await.catalog;
+    async fn of(environment: &Environment, job: &Value) -> Self {
+        let catalog = environment.stores().await.catalog;
         let id: JobId = job["id"]
             .as_str()
             .and_then(|id| id.parse().ok())
@@ -181,7 +187,7 @@ impl Images {
         Self(all)
     }
 
-    /// The one whose place has this in it.
+    /// The one whose environment has this in it.
     fn of_path(&self, path: &str) -> &Candidate {
         let is_it = |candidate: &&Candidate| candidate.location.to_string().contains(path);
         self.0
@@ -201,48 +207,29 @@ impl Images {
     }
 }
 
-/// A message that nobody can read, in a trace of its own, whose id is returned.
-async fn poison(place: &Place) -> String {
-    let broker = place.broker().await;
-    let trace = Uuid::new_v4().simple().to_string();
-    let traceparent = format!("00-{trace}-0123456789abcdef-01");
-    let envelope = Envelope {
-        key: Queue::ValidatorImages.keys()[0].to_owned(),
-        headers: Headers::from([(headers::TRACEPARENT.to_owned(), traceparent)]),
-        body: Bytes::from_static(b"{ this is no message"),
-    };
-    broker
-        .publish(envelope)
-        .await
-        .expect("a broker takes every body");
-    broker.close().await;
-    trace
-}
-
-/// One root, which links to the job's trace, and no parent that is not there.
-fn is_whole(trace: &[Span], job: &str) {
+/// The trace must have one root, which links to the job's trace, and every parent.
+fn assert_whole(trace: &[Span], job: &str) {
     assert_eq!(missing_parents(trace), [""; 0]);
     let roots: Vec<_> = trace.iter().filter(|span| span.parent.is_none()).collect();
     let [root] = &roots[..] else {
-        panic!("one root: {roots:#?}");
+        panic!("there must be one root: {roots:#?}");
     };
     assert_eq!(root.links, [job]);
-    assert_eq!(root.id, trace[0].id, "it begins first");
+    assert_eq!(root.id, trace[0].id, "the root starts first");
 }
 
-fn is_one_way_through_all_stages(trace: &[Span], job: &str) {
-    is_whole(trace, job);
-    // What is asked once for all images is in the trace of whichever came first.
+fn assert_goes_through_all_stages(trace: &[Span], job: &str) {
+    use SpanKind::{Client, Consumer, Producer};
+
+    assert_whole(trace, job);
+    // A request that is made once for all images is in the trace of the first of them.
     let once = |span: &Span| {
         let url = span.get("url.full").as_str();
         let robots = url.is_some_and(|url| url.ends_with("/robots.txt"));
         robots || ["find jobs", "find models"].contains(&&*span.name)
     };
     let spans: Vec<&Span> = trace.iter().filter(|span| !once(span)).collect();
-    let shown: Vec<_> = spans
-        .iter()
-        .map(|span| (span.kind(), span.described()))
-        .collect();
+    let shown: Vec<_> = spans.iter().map(|span| (span.kind, span.title())).collect();
     let shown: Vec<_> = shown
         .iter()
         .map(|(kind, name)| (*kind, name.as_str()))
@@ -250,72 +237,60 @@ fn is_one_way_through_all_stages(trace: &[Span], job: &str) {
     assert_eq!(
         shown,
         [
-            ("producer", "scraper: send scraper.candidates"),
-            ("consumer", "scraper: process scraper.candidates"),
-            ("client", "scraper: GET"),
-            ("client", "scraper: S3/PutObject"),
-            ("producer", "scraper: send validator.images"),
-            ("consumer", "validator: process validator.images"),
-            ("client", "validator: S3/GetObject"),
-            ("client", "validator: S3/PutObject"),
-            ("producer", "validator: send labeler.images"),
-            ("consumer", "labeler: process labeler.images"),
-            ("client", "labeler: findAndModify claims"),
-            ("producer", "labeler: send storer.images"),
-            ("consumer", "storer: process storer.images"),
-            ("client", "storer: S3/GetObject"),
-            ("client", "storer: update images"),
-            ("client", "storer: update candidates"),
+            (Producer, "scraper: send scraper.candidates"),
+            (Consumer, "scraper: process scraper.candidates"),
+            (Client, "scraper: GET"),
+            (Client, "scraper: S3/PutObject"),
+            (Producer, "scraper: send validator.images"),
+            (Consumer, "validator: process validator.images"),
+            (Client, "validator: S3/GetObject"),
+            (Client, "validator: S3/PutObject"),
+            (Producer, "validator: send labeler.images"),
+            (Consumer, "labeler: process labeler.images"),
+            (Client, "labeler: findAndModify claims"),
+            (Producer, "labeler: send storer.images"),
+            (Consumer, "storer: process storer.images"),
+            (Client, "storer: S3/GetObject"),
+            (Client, "storer: update images"),
+            (Client, "storer: update candidates"),
         ]
     );
-    // Hops follow each other; what a stage does is below its own.
+    // Each hop is below the hop before it, and what a stage does is below the stage's hop.
     let mut hop: Option<&Span> = None;
     for span in spans {
         let parent = hop.map(|hop| hop.id.as_str());
-        assert_eq!(span.parent.as_deref(), parent, "{}", span.described());
+        assert_eq!(span.parent.as_deref(), parent, "{}", span.title());
         if span.is_hop() {
             hop = Some(span);
         }
     }
 }
 
-/// What Jaeger itself makes of a span's kind, status and origin.
-const JAEGERS: [&str; 6] = [
-    "span.kind",
-    "error",
-    "internal.span.format",
-    "otel.scope.name",
-    "otel.status_code",
-    "otel.status_description",
-];
+/// The attribute in which Jaeger itself keeps how a span came to it.
+const ADDED_BY_JAEGER: &str = "internal.span.format";
 
-/// No span says what the page doesn't.
-fn is_on_the_page(trace: &[Span]) {
+/// The page must describe every attribute of every span.
+fn assert_on_the_page(trace: &[Span]) {
     for span in trace {
-        let on_events = span
-            .events
-            .iter()
-            .flat_map(|(_, attributes)| attributes.keys());
-        for name in span
-            .attributes
-            .keys()
-            .chain(on_events.filter(|name| *name != "event"))
-        {
-            let told = JAEGERS.contains(&name.as_str()) || PAGE.contains(&format!("`{name}`"));
-            assert!(told, "{name} of {} is not on the page", span.described());
+        let on_events = span.events.iter().flat_map(|event| event.attributes.keys());
+        for name in span.attributes.keys().chain(on_events) {
+            let is_known = name == ADDED_BY_JAEGER || PAGE.contains(&format!("`{name}`"));
+            assert!(is_known, "{name} of {} is not on the page", span.title());
         }
     }
 }
 
-fn follows_the_conventions(trace: &[Span]) {
+fn assert_follows_the_conventions(trace: &[Span]) {
     let mut message = Value::Null;
     for span in trace {
-        let what = span.described();
-        let has = |name: &str, value: Value| assert_eq!(span.get(name), &value, "{name} of {what}");
-        let names = |name: &str| assert!(span.get(name).is_string(), "{name} of {what}");
-        let counts = |name: &str| assert!(span.get(name).as_u64() > Some(0), "{name} of {what}");
-        match span.kind() {
-            "producer" | "consumer" => {
+        let title = span.title();
+        let has =
+            |name: &str, value: Value| assert_eq!(span.get(name), &value, "{name} of {title}");
+        let has_text = |name: &str| assert!(span.get(name).is_string(), "{name} of {title}");
+        let is_positive =
+            |name: &str| assert!(span.get(name).as_u64() > Some(0), "{name} of {title}");
+        match span.kind {
+            SpanKind::Producer | SpanKind::Consumer => {
                 let (operation, queue) = span.name.split_once(' ').expect("two words");
                 let key = span.get("messaging.rabbitmq.destination.routing_key");
                 let key = key.as_str().expect("a routing key");
@@ -324,17 +299,17 @@ fn follows_the_conventions(trace: &[Span]) {
                 has("messaging.operation.name", operation.into());
                 has("messaging.operation.type", operation.into());
                 has("server.address", "127.0.0.1".into());
-                counts("server.port");
-                counts("messaging.message.body.size");
-                names("maskline.candidate.id");
-                names("maskline.job.id");
-                if span.kind() == "producer" {
+                is_positive("server.port");
+                is_positive("messaging.message.body.size");
+                has_text("maskline.candidate.id");
+                has_text("maskline.job.id");
+                if span.kind == SpanKind::Producer {
                     has(
                         "messaging.destination.name",
                         format!("maskline:{key}").into(),
                     );
                     message = span.get("messaging.message.id").clone();
-                    assert!(message.is_string(), "{what}");
+                    assert!(message.is_string(), "{title}");
                 } else {
                     let destination = format!("maskline:{key}:{queue}");
                     has("messaging.destination.name", destination.into());
@@ -347,9 +322,9 @@ fn follows_the_conventions(trace: &[Span]) {
             _ if span.name == "GET" => {
                 has("http.request.method", "GET".into());
                 has("server.address", "127.0.0.1".into());
-                counts("server.port");
-                counts("http.response.status_code");
-                names("url.full");
+                is_positive("server.port");
+                is_positive("http.response.status_code");
+                has_text("url.full");
             }
             _ if span.name.starts_with("S3/") => {
                 has("rpc.system.name", "aws-api".into());
@@ -360,9 +335,9 @@ fn follows_the_conventions(trace: &[Span]) {
                     "cloud.region",
                     "server.address",
                 ] {
-                    names(name);
+                    has_text(name);
                 }
-                counts("server.port");
+                is_positive("server.port");
             }
             _ => {
                 let named = format!(
@@ -372,9 +347,9 @@ fn follows_the_conventions(trace: &[Span]) {
                 );
                 assert_eq!(span.name, named);
                 has("db.system.name", "mongodb".into());
-                names("db.namespace");
-                names("server.address");
-                counts("server.port");
+                has_text("db.namespace");
+                has_text("server.address");
+                is_positive("server.port");
             }
         }
     }
@@ -389,25 +364,26 @@ fn follows_the_conventions(trace: &[Span]) {
     );
 }
 
-/// The stage says it in its own span, and so does the last.
-fn ends_with_the_reason(trace: &[Span], stage: &str, reason: &str) {
+/// The span of the rejecting stage and the last hop must have the reason.
+fn assert_ends_with_the_reason(trace: &[Span], stage: &str, reason: &str) {
     let service = format!("maskline-{stage}");
     let by_stage = trace
         .iter()
-        .find(|span| span.service == service && span.kind() == "consumer");
+        .find(|span| span.service == service && span.kind == SpanKind::Consumer);
     let hops = trace.iter().filter(|span| span.is_hop());
     let last = hops.max_by_key(|span| span.start);
     for span in [by_stage, last] {
         let span = span.unwrap_or_else(|| panic!("{stage} is not in {trace:#?}"));
         assert_eq!(span.get("maskline.rejection.reason"), reason);
-        let event = span.event("rejected").expect("it says so");
-        assert!(event["maskline.rejection.detail"].is_string(), "{event:?}");
-        assert_ne!(span.get("error"), true, "it is no error");
+        let event = span.event("rejected").expect("the span has the event");
+        let detail = event.attributes.get("maskline.rejection.detail");
+        assert!(detail.is_some_and(Value::is_string), "{event:?}");
+        assert_eq!(span.error, None, "a rejection is not an error");
     }
     assert_eq!(last.map(|span| &*span.name), Some("process storer.images"));
 }
 
-fn shows_each_attempt(trace: &[Span], attempts: usize) {
+fn assert_shows_each_attempt(trace: &[Span], attempts: usize) {
     let name = "process scraper.candidates";
     let tried: Vec<_> = trace.iter().filter(|span| span.name == name).collect();
     let numbers: Vec<_> = tried
@@ -420,27 +396,31 @@ fn shows_each_attempt(trace: &[Span], attempts: usize) {
         assert_eq!(attempt.parent, tried[0].parent);
     }
     for failed in &tried[..attempts - 1] {
-        let exception = failed.event("exception").expect("it says why");
-        let message = exception["exception.message"].as_str().expect("text");
+        let exception = failed.event("exception").expect("it has the error");
+        let message = exception.attributes["exception.message"]
+            .as_str()
+            .expect("text");
         assert!(message.contains("503"), "{message}");
         assert!(failed.event("retry").is_some());
     }
 }
 
-fn says_what_killed_it(trace: &[Span], kind: &str, error: &str) {
+fn assert_shows_the_error(trace: &[Span], kind: &str, error: &str) {
     let dead = trace.iter().filter(|span| span.get("error.type") == kind);
     let dead: Vec<_> = dead.collect();
     let [dead] = &dead[..] else {
-        panic!("one: {trace:#?}");
+        panic!("there must be one: {trace:#?}");
     };
-    assert_eq!(dead.get("error"), true);
-    let exception = dead.event("exception").expect("it says why");
-    assert_eq!(exception["exception.type"], kind);
-    let message = exception["exception.message"].as_str().expect("text");
+    assert!(dead.error.is_some(), "{dead:#?}");
+    let exception = dead.event("exception").expect("it has the error");
+    assert_eq!(exception.attributes["exception.type"], kind);
+    let message = exception.attributes["exception.message"]
+        .as_str()
+        .expect("text");
     assert!(message.contains(error), "{message}");
 }
 
-fn the_jobs_holds_every_step(trace: &[Span]) {
+fn assert_shows_every_step(trace: &[Span]) {
     assert_eq!(missing_parents(trace), [""; 0]);
     let roots: Vec<_> = trace.iter().filter(|span| span.parent.is_none()).collect();
     assert_eq!(roots.len(), 1, "{roots:#?}");
@@ -456,10 +436,10 @@ fn the_jobs_holds_every_step(trace: &[Span]) {
             let is_below = parents
                 .iter()
                 .any(|parent| span.parent.as_ref() == Some(&parent.id));
-            assert!(is_below, "{} is not below {earlier}", span.described());
+            assert!(is_below, "{} is not below {earlier}", span.title());
         }
     };
-    assert_eq!(roots[0].described(), "maskline: enqueue");
+    assert_eq!(roots[0].title(), "maskline: enqueue");
     follows("send scraper.sources", "enqueue");
     follows("process scraper.sources", "send scraper.sources");
     follows("process storer.jobs", "send storer.jobs");

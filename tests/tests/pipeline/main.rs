@@ -1,36 +1,36 @@
-//! The whole of maskline as a person sees it: five services, each a process of
-//! its own, on the embedded queue, a folder and SQLite, and again on RabbitMQ, S3
-//! and MongoDB.
+//! The whole of maskline as a user sees it: five services, each a process of its own. Most
+//! tests run twice, on the embedded queue, a folder and SQLite, and on RabbitMQ, S3 and
+//! MongoDB.
 
-mod books;
+mod counts;
 mod jaeger;
-mod killed;
+mod killed_validator;
 mod observability;
 mod poison;
+mod redelivery;
 mod secrets;
 mod traces;
-mod twice;
 
 macro_rules! everywhere {
     ($($area:ident::$test:ident),* $(,)?) => {
         mod embedded {
-            use maskline_tests::place::Place;
+            use maskline_test_support::environment::Environment;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    crate::$area::$test(&mut Place::embedded()).await;
+                    crate::$area::$test(&mut Environment::embedded()).await;
                 }
             )*
         }
 
         mod servers {
-            use maskline_tests::place::Place;
+            use maskline_test_support::environment::Environment;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    let mut place = Place::servers().await;
-                    crate::$area::$test(&mut place).await;
-                    place.remove().await;
+                    let mut environment = Environment::servers().await;
+                    crate::$area::$test(&mut environment).await;
+                    environment.remove().await;
                 }
             )*
         }
@@ -38,10 +38,10 @@ macro_rules! everywhere {
 }
 
 everywhere! {
-    books::a_list_of_urls_ends_in_books_a_dataset_and_a_model_that_learnt,
-    books::a_folder_of_classes_ends_in_books_and_a_dataset,
-    killed::a_killed_validator_loses_nothing,
-    poison::what_is_no_message_goes_to_the_dead_letters_and_the_rest_flows_on,
+    counts::a_list_of_urls_becomes_a_dataset_and_a_model_and_the_counts_are_right,
+    counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
+    killed_validator::a_killed_validator_loses_nothing,
+    poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     traces::every_image_is_one_trace_through_all_stages,
-    twice::twice_shuffled_and_by_two_replicas_gives_the_same_dataset,
+    redelivery::redelivered_and_shuffled_messages_and_two_replicas_give_the_same_dataset,
 }

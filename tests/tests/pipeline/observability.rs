@@ -1,13 +1,12 @@
-//! What the page and the dashboard for operators name is what the services serve.
+//! The page and the dashboard for operators name the metrics that the services serve.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use maskline_test_support::{collector::Collector, environment::Environment};
 use maskline_tests::{
-    collection::{Collection, End, class},
-    collector::Collector,
-    place::Place,
-    process::Pipeline,
-    site::{Manners, Site},
+    collection::{Collection, EndState, class},
+    process::{Pipeline, SERVICES},
+    site::{Behaviour, Site},
 };
 use serde_json::Value;
 
@@ -18,7 +17,7 @@ const DASHBOARD: &str = include_str!("../../../docker/observability/dashboard.js
 type Metrics = BTreeMap<String, (String, BTreeSet<String>)>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_and_the_dashboard_name_what_the_services_serve() {
+async fn the_page_and_the_dashboard_name_the_metrics_that_the_services_serve() {
     let served = served_after_a_job().await;
     let names: BTreeSet<&str> = served.keys().map(String::as_str).collect();
 
@@ -29,20 +28,19 @@ async fn the_page_and_the_dashboard_name_what_the_services_serve() {
     assert_eq!(named_in(&queries, &served), names);
 }
 
-/// What the five services serve after they have done something.
+/// The metrics that the five services serve after a job.
 async fn served_after_a_job() -> Metrics {
-    let mut place = Place::embedded();
+    let mut environment = Environment::embedded();
     let mut collection = Collection::faces(52_000, 2);
-    let page = End::Rejected("not_an_image");
+    let page = EndState::Rejected("not_an_image");
     collection.add("page.jpg".to_owned(), class(true), "<p>".into(), page);
-    let site = Site::serve(&collection, Manners::default()).await;
+    let site = Site::serve(&collection, Behaviour::default()).await;
     let collector = Collector::start().await;
-    place.trace_to(&collector);
-    let stages = [&Pipeline::STAGES[..], &["trainer"]].concat();
-    let pipeline = Pipeline::start(&place, &stages).await;
+    environment.trace_to(&collector);
+    let pipeline = Pipeline::start(&environment, &SERVICES).await;
     let list = site.list();
     let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
-    place.json(&args).await;
+    environment.json(&args).await;
     let mut served = Metrics::new();
     for service in pipeline.processes() {
         read(&service.get("/metrics").await.1, &mut served);
@@ -51,7 +49,7 @@ async fn served_after_a_job() -> Metrics {
     served
 }
 
-/// Reads Prometheus' text format.
+/// Reads metrics in Prometheus' text format.
 fn read(text: &str, metrics: &mut Metrics) {
     let mut kinds = BTreeMap::new();
     for line in text.lines() {
@@ -69,14 +67,14 @@ fn read(text: &str, metrics: &mut Metrics) {
             .unwrap_or_else(|| panic!("{name} has no type"));
         let known = metrics.entry(name.to_owned());
         let (_, known) = known.or_insert_with(|| (kind.clone(), BTreeSet::new()));
-        // Our labels' values have neither quotes nor commas in them.
+        // The values of maskline's labels contain neither quotes nor commas.
         let labels = labels.trim_end_matches('}').split(',');
         let labels = labels.filter_map(|label| Some(label.split_once('=')?.0));
         known.extend(labels.filter(|label| *label != "le").map(str::to_owned));
     }
 }
 
-/// The metric of a series: a histogram has three of them.
+/// The metric of a series. A histogram has three series.
 fn family(series: &str, is_metric: impl Fn(&str) -> bool) -> &str {
     if is_metric(series) {
         return series;
@@ -88,12 +86,12 @@ fn family(series: &str, is_metric: impl Fn(&str) -> bool) -> &str {
     names.find(|name| is_metric(name)).unwrap_or(series)
 }
 
-/// The page's table of metrics.
+/// The table of metrics on the page.
 fn table() -> Metrics {
     let rows = PAGE.lines().filter_map(|line| {
         let mut cells = line.strip_prefix('|')?.split('|').map(str::trim);
         let name = cells.next()?.trim_matches('`');
-        is_ours(name).then_some(())?;
+        is_metric_name(name).then_some(())?;
         let (kind, labels) = (cells.next()?, cells.next()?);
         let labels = labels.split(", ").map(|label| label.trim_matches('`'));
         let labels = labels.filter(|label| !label.is_empty()).map(str::to_owned);
@@ -102,20 +100,20 @@ fn table() -> Metrics {
     rows.collect()
 }
 
-/// The metrics that a text names; what is served by nobody as it is written.
+/// The metrics that a text names. A name that no service serves is returned as it is.
 fn named_in<'a>(text: &'a str, served: &Metrics) -> BTreeSet<&'a str> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-    let named = words.filter(|word| is_ours(word));
+    let named = words.filter(|word| is_metric_name(word));
     named
         .map(|word| family(word, |name| served.contains_key(name)))
         .collect()
 }
 
-fn is_ours(name: &str) -> bool {
+fn is_metric_name(name: &str) -> bool {
     name.starts_with("maskline_") || name.starts_with("process_")
 }
 
-/// The queries of all panels.
+/// The queries of all panels of the dashboard.
 fn expressions(value: &Value) -> Vec<&str> {
     match value {
         Value::Object(fields) => {

@@ -1,53 +1,47 @@
-//! Promise 4: what no program can handle is put aside with its error, and stops nothing.
+//! A message that no service can handle is dead-lettered with its error, and holds
+//! up nothing.
 
-use bytes::Bytes;
-use maskline_messages::{Queue, topology};
-use maskline_runtime::{Envelope, broker::Headers};
+use maskline_messages::{Queue, topology::headers};
+use maskline_test_support::{environment::Environment, publish};
 use maskline_tests::{
-    collection::{Collection, books_of},
-    place::Place,
+    collection::{Collection, counts_of},
     process::Pipeline,
-    site::{Manners, Site},
+    site::{Behaviour, Site},
 };
 
-pub async fn what_is_no_message_goes_to_the_dead_letters_and_the_rest_flows_on(place: &mut Place) {
+pub async fn an_unreadable_message_is_dead_lettered_and_disturbs_nothing(
+    environment: &mut Environment,
+) {
     let collection = Collection::faces(20_000, 4);
-    let site = Site::serve(&collection, Manners::default()).await;
-    // It is ahead of everything that the job sends.
-    publish(place, Queue::ValidatorImages, b"{ this is no message").await;
-    let pipeline = Pipeline::start(place, &Pipeline::STAGES).await;
+    let site = Site::serve(&collection, Behaviour::default()).await;
+    // It comes before every message of the job.
+    let (queue, id) = (Queue::ValidatorImages, [(headers::MESSAGE_ID, "1")]);
+    let broker = environment.broker().await;
+    publish::raw(&*broker, queue, &id, publish::UNREADABLE).await;
+    broker.close().await;
+    let pipeline = Pipeline::start(environment, &Pipeline::STAGES).await;
 
     let list = site.list();
     let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
-    let job = place.json(&args).await;
-    // A service that stops has settled what it took.
+    let job = environment.json(&args).await;
+    // A service that has stopped has settled its deliveries.
     pipeline.stop().await;
 
     assert_eq!(job[0]["state"], "frozen", "{job:#?}");
-    assert_eq!(books_of(&job[0]), collection.books());
-    let letters = place.json(&["dead-letters", "list"]).await;
-    assert_eq!(letters.len(), 1, "{letters:#?}");
-    assert_eq!(letters[0]["queue"], Queue::ValidatorImages.name());
-    assert_eq!(letters[0]["key"], Queue::ValidatorImages.keys()[0]);
-    assert_eq!(letters[0]["kind"], "poison");
-    assert_eq!(letters[0]["stage"], "validator");
-    assert_eq!(letters[0]["body"], "{ this is no message");
-    let error = letters[0]["error"].as_str().expect("an error");
+    assert_eq!(counts_of(&job[0]), collection.counts());
+    let dead_letters = environment.json(&["dead-letters", "list"]).await;
+    assert_eq!(dead_letters.len(), 1, "{dead_letters:#?}");
+    assert_eq!(dead_letters[0]["queue"], queue.name());
+    assert_eq!(dead_letters[0]["key"], queue.keys()[0]);
+    assert_eq!(dead_letters[0]["kind"], "poison");
+    assert_eq!(dead_letters[0]["stage"], "validator");
+    assert_eq!(dead_letters[0]["body"], "{ this is no message");
+    let error = dead_letters[0]["error"].as_str().expect("an error");
     assert!(error.contains("can't be read"), "{error}");
 
-    place.maskline(&["dead-letters", "drop", "--all"]).await;
-    let letters = place.json(&["dead-letters", "list"]).await;
-    assert!(letters.is_empty(), "{letters:#?}");
-}
-
-async fn publish(place: &Place, queue: Queue, body: &'static [u8]) {
-    let broker = place.broker().await;
-    let envelope = Envelope {
-        key: queue.keys()[0].to_owned(),
-        headers: Headers::from([(topology::headers::MESSAGE_ID.to_owned(), "1".to_owned())]),
-        body: Bytes::from_static(body),
-    };
-    let published = broker.publish(envelope).await;
-    published.expect("a broker takes every body");
-    broker.close().await;
+    environment
+        .maskline(&["dead-letters", "drop", "--all"])
+        .await;
+    let dead_letters = environment.json(&["dead-letters", "list"]).await;
+    assert!(dead_letters.is_empty(), "{dead_letters:#?}");
 }

@@ -1,47 +1,46 @@
-//! Nobody reads a secret off what maskline says: its logs, traces and metrics, the
-//! command lines of its processes, what its commands print, and its errors.
+//! No secret is in anything that maskline shows: its logs, traces and metrics, the command
+//! lines of its processes, the output of its commands, and its errors.
 
 use std::fs;
 
+use maskline_test_support::{collector::Collector, environment::Environment};
 use maskline_tests::{
-    collection::{Collection, End, class},
-    collector::Collector,
+    collection::{Collection, EndState, class},
     pictures::{face, jpeg},
-    place::Place,
     process::{Pipeline, Process},
-    site::{Manners, Site},
+    site::{Behaviour, Site},
 };
 
-/// In no word that anybody would say.
+/// The passwords. No other text contains their common part.
 const BROKER: &str = "hunter2-of-the-broker";
 const SITE: &str = "hunter2-of-the-site";
 const ADDRESS: &str = "hunter2-of-an-address";
 const ANY: &str = "hunter2";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_secret_is_said() {
-    let mut place = Place::servers().await;
-    place.log_in_with(BROKER).await;
+async fn no_secret_is_shown_anywhere() {
+    let mut environment = Environment::servers().await;
+    environment.log_in_with(BROKER).await;
     let collector = Collector::start().await;
-    place.trace_to(&collector);
-    place.set("RUST_LOG", "trace");
-    place.set("MASKLINE_RETRY_BASE", "0.001");
+    environment.trace_to(&collector);
+    environment.set("RUST_LOG", "trace");
+    environment.set("MASKLINE_RETRY_BASE", "0.001");
 
     let site = Site::serve(&collection(), busy()).await;
-    let list = place.folder().join("list.csv");
+    let list = environment.folder().join("list.csv");
     fs::write(&list, lines(&site)).expect("the test's own folder");
     let mut services = vec![];
     for name in Pipeline::STAGES {
-        services.push(Process::start(&place, name).await);
+        services.push(Process::start(&environment, name).await);
     }
     let list = list.display().to_string();
-    let job = place
+    let job = environment
         .enqueue(&["urls", &list, "--label-from", "column"])
         .await;
     let job = job.to_string();
 
-    let mut said = vec![];
-    let ended = place.json(&["status", &job, "--watch"]).await.pop();
+    let mut shown = vec![];
+    let ended = environment.json(&["status", &job, "--watch"]).await.pop();
     let ended = ended.expect("the job");
     for (count, expected) in [("found", 5), ("stored", 2), ("rejected", 1), ("failed", 2)] {
         assert_eq!(ended[count], expected, "{ended}");
@@ -53,14 +52,14 @@ async fn no_secret_is_said() {
         &["dead-letters", "list"],
         &["trace", &job],
     ] {
-        let ended = place.run(args, &[]).await;
-        assert!(ended.well, "{args:?}: {ended:?}");
-        said.push((
+        let output = environment.run(args, &[]).await;
+        assert!(output.success, "{args:?}: {output:?}");
+        shown.push((
             format!("maskline {}", args.join(" ")),
-            ended.out + &ended.err,
+            output.stdout + &output.stderr,
         ));
     }
-    // Each of these fails, and says why.
+    // Each of these fails with an error.
     let amqp = format!("amqp://me:{ADDRESS}@127.0.0.1:1/%2f");
     let mongodb = format!("mongodb://me:{ADDRESS}@127.0.0.1:1/maskline");
     let broken = format!("mongodb://me:{ADDRESS}/@127.0.0.1/x");
@@ -70,73 +69,82 @@ async fn no_secret_is_said() {
         ("MASKLINE_CATALOG", &broken),
     ] {
         let variables = [(variable.to_owned(), address.clone())];
-        let ended = place.run(&["enqueue", "urls", &list], &variables).await;
+        let output = environment
+            .run(&["enqueue", "urls", &list], &variables)
+            .await;
         assert!(
-            !ended.well && !ended.err.is_empty(),
-            "{variable}: {ended:?}"
+            !output.success && !output.stderr.is_empty(),
+            "{variable}: {output:?}"
         );
-        said.push((variable.to_owned(), ended.out + &ended.err));
+        shown.push((variable.to_owned(), output.stdout + &output.stderr));
     }
-    let flag = place.run(&["status", "--broker", &amqp], &[]).await;
-    assert!(!flag.well, "a password as a flag: {flag:?}");
-    said.push(("a password as a flag".to_owned(), flag.out + &flag.err));
+    let flag = environment.run(&["status", "--broker", &amqp], &[]).await;
+    assert!(!flag.success, "a password as a flag: {flag:?}");
+    shown.push((
+        "a password as a flag".to_owned(),
+        flag.stdout + &flag.stderr,
+    ));
 
     for process in &mut services {
         let name = process.name().to_owned();
         let (_, metrics) = process.get("/metrics").await;
-        said.push((format!("{name}'s metrics"), metrics));
+        shown.push((format!("{name}'s metrics"), metrics));
         let about = format!("/proc/{}", process.id());
         for file in ["cmdline", "comm"] {
             let text = fs::read_to_string(format!("{about}/{file}"));
-            said.push((format!("{name}'s {file}"), text.expect("it runs, on Linux")));
+            shown.push((format!("{name}'s {file}"), text.expect("it runs, on Linux")));
         }
         assert!(process.stop().await.success());
-        let log = process.said();
-        assert!(log.len() > 10_000, "{name} said nearly nothing: {log}");
-        said.push((format!("{name}'s log"), log));
+        let log = process.log();
+        assert!(log.len() > 10_000, "{name} logged nearly nothing: {log}");
+        shown.push((format!("{name}'s log"), log));
     }
     let spans = collector.named("");
-    assert!(
+    assert!(spans.iter().any(|span| span.text("url.full").is_some()));
+    // These events have the messages of errors and the details of rejections.
+    for event in ["exception", "rejected"] {
+        assert!(
+            spans.iter().any(|span| span.event(event).is_some()),
+            "no {event}"
+        );
+    }
+    shown.extend(
         spans
             .iter()
-            .any(|span| span.attribute("url.full").is_some())
+            .map(|span| (span.name.clone(), format!("{span:?}"))),
     );
-    // The messages of errors and the details of rejections.
-    for event in ["exception", "rejected"] {
-        assert!(spans.iter().any(|span| span.has_event(event)), "no {event}");
-    }
-    said.extend(spans.iter().map(|span| (span.name.clone(), span.said())));
 
     let s3 = std::env::var("AWS_SECRET_ACCESS_KEY").expect("tests/run sets it");
-    for (who, text) in &said {
+    for (source, text) in &shown {
         for secret in [ANY, &s3] {
             if let Some(at) = text.find(secret) {
                 let around = text.get(at.saturating_sub(300)..at + secret.len());
-                panic!("{who} says {secret}: …{}", around.unwrap_or_default());
+                panic!("{source} shows {secret}: …{}", around.unwrap_or_default());
             }
         }
     }
-    place.remove().await;
+    environment.remove().await;
 }
 
 fn collection() -> Collection {
     let mut collection = Collection::default();
     for n in [0, 1] {
         let file = jpeg(&face(40_000 + n, true, 120));
-        collection.add(format!("{n}.jpg"), class(true), file, End::Stored);
+        collection.add(format!("{n}.jpg"), class(true), file, EndState::Stored);
     }
     collection
 }
 
-/// One picture is asked for twice.
-fn busy() -> Manners {
-    Manners {
+/// One picture is fetched twice, because its first request fails.
+fn busy() -> Behaviour {
+    Behaviour {
         busy_once: ["1.jpg".to_owned()].into(),
-        ..Manners::default()
+        ..Behaviour::default()
     }
 }
 
-/// Two pictures, one that is not there, and two addresses where nobody answers.
+/// A list with two pictures, one address without a picture, and two addresses where no server
+/// listens.
 fn lines(site: &Site) -> String {
     let address = site.list();
     let site = address.strip_prefix("http://").expect("it serves HTTP");

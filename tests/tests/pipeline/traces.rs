@@ -1,67 +1,66 @@
-//! Promise 6: every image has one trace, through all the stages that it saw.
+//! Every image has one trace, through all the stages that handled it.
 
 use maskline_messages::ImageId;
+use maskline_test_support::{collector::Collector, environment::Environment, span::Span};
 use maskline_tests::{
-    collection::{Collection, End, class},
-    collector::{Collector, Span},
+    collection::{Collection, EndState, class},
     pictures::{face, jpeg},
-    place::Place,
     process::Pipeline,
-    site::{Manners, Site},
+    site::{Behaviour, Site},
 };
 
-pub async fn every_image_is_one_trace_through_all_stages(place: &mut Place) {
+pub async fn every_image_is_one_trace_through_all_stages(environment: &mut Environment) {
     let mut collection = Collection::default();
     let good = jpeg(&face(30_000, true, 120));
     let page = "<!DOCTYPE html><p>This picture has moved</p>";
     let label = class(true);
-    let rejected = End::Rejected("not_an_image");
-    collection.add("good.jpg".to_owned(), label, good.clone(), End::Stored);
+    let rejected = EndState::Rejected("not_an_image");
+    collection.add("good.jpg".to_owned(), label, good.clone(), EndState::Stored);
     collection.add("page.jpg".to_owned(), label, page.into(), rejected);
-    let site = Site::serve(&collection, Manners::default()).await;
+    let site = Site::serve(&collection, Behaviour::default()).await;
     let collector = Collector::start().await;
-    place.trace_to(&collector);
+    environment.trace_to(&collector);
 
-    let pipeline = Pipeline::start(place, &Pipeline::STAGES).await;
+    let pipeline = Pipeline::start(environment, &Pipeline::STAGES).await;
     let list = site.list();
     let args = ["enqueue", "urls", &list, "--label-from", "column", "--wait"];
-    let jobs = place.json(&args).await;
-    // A service that stops sends its last spans.
+    let jobs = environment.json(&args).await;
+    // A service sends its last spans when it stops.
     pipeline.stop().await;
 
-    let (image, job) = trace_ids(place, &ImageId::of(&good)).await;
+    let (image, job) = trace_ids(environment, &ImageId::of(&good)).await;
     assert_eq!(jobs[0]["trace_id"], job.as_str());
     assert_ne!(image, job);
     let hops = hops(&collector.trace(&image));
     assert_eq!(
-        described(&hops),
+        titles(&hops),
         [
-            "maskline-scraper: send scraper.candidates",
-            "maskline-scraper: process scraper.candidates",
-            "maskline-scraper: send validator.images",
-            "maskline-validator: process validator.images",
-            "maskline-validator: send labeler.images",
-            "maskline-labeler: process labeler.images",
-            "maskline-labeler: send storer.images",
-            "maskline-storer: process storer.images",
+            "scraper: send scraper.candidates",
+            "scraper: process scraper.candidates",
+            "scraper: send validator.images",
+            "validator: process validator.images",
+            "validator: send labeler.images",
+            "labeler: process labeler.images",
+            "labeler: send storer.images",
+            "storer: process storer.images",
         ]
     );
-    follow_each_other(&hops);
-    assert_eq!(hops[0].parent, "");
+    assert_follow_each_other(&hops);
+    assert_eq!(hops[0].parent, None);
     assert_eq!(hops[0].links, std::slice::from_ref(&job));
 
-    let (image, _) = trace_ids(place, &ImageId::of(page.as_bytes())).await;
+    let (image, _) = trace_ids(environment, &ImageId::of(page.as_bytes())).await;
     let hops = self::hops(&collector.trace(&image));
     assert_eq!(
-        described(&hops)[3..],
+        titles(&hops)[3..],
         [
-            "maskline-validator: process validator.images",
-            "maskline-validator: send storer.images",
-            "maskline-storer: process storer.images",
+            "validator: process validator.images",
+            "validator: send storer.images",
+            "storer: process storer.images",
         ]
     );
-    follow_each_other(&hops);
-    let reason = hops[3].attribute("maskline.rejection.reason");
+    assert_follow_each_other(&hops);
+    let reason = hops[3].text("maskline.rejection.reason");
     assert_eq!(reason, Some("not_an_image"));
 
     let names: Vec<String> = collector
@@ -80,9 +79,9 @@ pub async fn every_image_is_one_trace_through_all_stages(place: &mut Place) {
     }
 }
 
-/// Of the image and of its job, as `maskline trace` prints them.
-async fn trace_ids(place: &Place, image: &ImageId) -> (String, String) {
-    let printed = place.json(&["trace", &image.to_string()]).await;
+/// The trace ids of the image and of its job, as `maskline trace` prints them.
+async fn trace_ids(environment: &Environment, image: &ImageId) -> (String, String) {
+    let printed = environment.json(&["trace", &image.to_string()]).await;
     let id = |what: &str| {
         let found = printed.iter().find(|line| line["what"] == what);
         let id = found.and_then(|line| line["trace_id"].as_str());
@@ -92,21 +91,18 @@ async fn trace_ids(place: &Place, image: &ImageId) -> (String, String) {
     (id("image"), id("job"))
 }
 
-/// The spans of messages, without those of what is done meanwhile.
+/// The spans of messages being sent and processed, without all others.
 fn hops(spans: &[Span]) -> Vec<Span> {
     let is_hop = |span: &&Span| span.name.starts_with("send ") || span.name.starts_with("process ");
     spans.iter().filter(is_hop).cloned().collect()
 }
 
-fn described(hops: &[Span]) -> Vec<String> {
-    let described = hops
-        .iter()
-        .map(|hop| format!("{}: {}", hop.service, hop.name));
-    described.collect()
+fn titles(hops: &[Span]) -> Vec<String> {
+    hops.iter().map(Span::title).collect()
 }
 
-fn follow_each_other(hops: &[Span]) {
+fn assert_follow_each_other(hops: &[Span]) {
     for pair in hops.windows(2) {
-        assert_eq!(pair[1].parent, pair[0].id, "{pair:#?}");
+        assert_eq!(pair[1].parent.as_ref(), Some(&pair[0].id), "{pair:#?}");
     }
 }

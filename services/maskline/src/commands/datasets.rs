@@ -3,6 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 use comfy_table::Cell;
+use maskline_dataset::Split;
 use maskline_messages::{DatasetId, ObjectKey};
 use maskline_storage::records::Dataset;
 
@@ -25,13 +26,10 @@ impl Datasets {
     pub(crate) async fn run(self) -> Result<()> {
         let stores = self.connection.stores().await?;
         let datasets = stores.catalog.datasets(lookup::ALL).await?;
-        let location = |id: &DatasetId| {
-            let manifest = ObjectKey::dataset(id, "manifest.json")?;
-            anyhow::Ok(stores.objects.locate(&manifest))
-        };
+        let location = |id: &DatasetId| stores.objects.locate(&ObjectKey::manifest(id));
         if self.json {
             for dataset in &datasets {
-                output::print_located(dataset, location(&dataset.id)?)?;
+                output::print_located(dataset, location(&dataset.id))?;
             }
             return Ok(());
         }
@@ -42,8 +40,8 @@ impl Datasets {
         }
         let mut table = output::table(&[
             "dataset",
-            "train",
-            "validation",
+            Split::Train.name(),
+            Split::Validation.name(),
             "set aside",
             "classes",
             "where",
@@ -52,11 +50,11 @@ impl Datasets {
             let classes: Vec<_> = dataset.classes.iter().map(|class| class.as_str()).collect();
             table.add_row([
                 Cell::new(dataset.id),
-                number(images(dataset, "train")),
-                number(images(dataset, "validation")),
+                number(images(dataset, Split::Train)),
+                number(images(dataset, Split::Validation)),
                 number(dataset.set_aside),
                 Cell::new(classes.join(", ")),
-                Cell::new(location(&dataset.id)?),
+                Cell::new(location(&dataset.id)),
             ]);
         }
         output::print(table)
@@ -64,10 +62,10 @@ impl Datasets {
 }
 
 /// The number of images in one split.
-fn images(dataset: &Dataset, split: &str) -> u64 {
+fn images(dataset: &Dataset, split: Split) -> u64 {
     dataset
         .images
-        .get(split)
+        .get(split.name())
         .into_iter()
         .flat_map(|classes| classes.values())
         .sum()

@@ -239,7 +239,7 @@ async fn result(job: &JobView, stores: &Stores, began: Instant) -> Result<String
     let (summary, table) = (job_summary::summary(job), models::table(&models));
     let mut text = format!("\n{summary}\n\n{table}\n");
     for model in &models {
-        let report = ObjectKey::model(model.id, "report.html")?;
+        let report = ObjectKey::model_report_page(model.id);
         text += &format!("The report: {}\n", stores.objects.locate(&report));
     }
     let seconds = began.elapsed().as_secs_f64();

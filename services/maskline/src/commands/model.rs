@@ -1,4 +1,4 @@
-//! `maskline evaluate` and `predict`: a model on files of one's own.
+//! `maskline evaluate` and `predict`: what a model says about image files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,11 @@ use comfy_table::Cell;
 use indicatif::ProgressIterator;
 use maskline_messages::{Label, ObjectKey};
 use maskline_models::{
-    classifier::Classifier,
+    Classifier, Input,
     device::{self, Choice},
+    prediction::{Confusion, Prediction, Tally},
 };
-use maskline_vision::{decode, planes, resize};
+use maskline_vision::decode;
 use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::WalkDir;
@@ -22,25 +23,21 @@ use crate::{
     output::{self, number, percent},
 };
 
-/// Files that are read and classified at a time.
+/// The number of files that are read and classified at a time.
 const BATCH: usize = 32;
 
-/// The least probability that a loss is taken of: a model that is sure of the
-/// wrong class must not make the mean infinite.
-const LEAST: f64 = 1e-7;
-
-/// Which model, and where it computes.
+/// The model, and the device that it computes on.
 #[derive(Debug, Args)]
 struct ModelArgs {
-    /// A model's id, or its beginning, or a safetensors file
+    /// The id of a model or its beginning, or a safetensors file
     model: String,
-    /// Where to compute: auto, gpu or cpu
+    /// The device to compute on: auto (a GPU if there is one), gpu or cpu
     #[arg(long, env = "MASKLINE_DEVICE", default_value_t = Choice::Auto)]
     device: Choice,
 }
 
 impl ModelArgs {
-    /// From the file, or from the stores where it was published.
+    /// Loads the model from its file, or from the stores where it was published.
     async fn load(&self, connection: &ConnectionArgs) -> Result<Classifier> {
         let weights = if Path::new(&self.model).is_file() {
             std::fs::read(&self.model)
@@ -52,12 +49,11 @@ impl ModelArgs {
             let ids = models.into_iter().map(|model| model.id);
             let id = lookup::by_prefix(&self.model, "model", "maskline models", ids)
                 .context("neither a safetensors file nor a published model")?;
-            let key = ObjectKey::model(id, "model.safetensors")?;
-            stores.objects.get(&key).await?
+            stores.objects.get(&ObjectKey::model_weights(id)).await?
         };
         let compute = device::choose(self.device)?;
         let classifier = Classifier::load(&weights, &compute.device);
-        classifier.with_context(|| format!("{} is no model of ours", self.model))
+        classifier.with_context(|| format!("{} can't be used as a model", self.model))
     }
 }
 
@@ -65,19 +61,19 @@ impl ModelArgs {
 #[command(
     after_help = "Example:\n  maskline evaluate 0195 photos/    (photos/with_mask/…, photos/without_mask/…)"
 )]
-pub struct Evaluate {
+pub(crate) struct Evaluate {
     #[command(flatten)]
     model: ModelArgs,
     /// A folder with one folder of images for each class
     dir: PathBuf,
-    /// Print one JSON object
+    /// Print the result as JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
-/// How well a model did; what `--json` prints.
+/// How good a model is on the images of a folder, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Evaluation {
     /// Images that were classified.
@@ -86,12 +82,13 @@ struct Evaluation {
     /// Mean cross-entropy, in nats.
     loss: f64,
     classes: Vec<Label>,
-    /// A row for each true class, a column for each class that was predicted.
-    confusion: Vec<Vec<u64>>,
-    /// Files that can't be read or are no images.
+    /// A row for each true class, and a column for each predicted class.
+    confusion: Confusion,
+    /// Files that can't be read or are not images.
     skipped: Vec<Skipped>,
 }
 
+/// A file that was not classified.
 #[derive(Debug, Serialize)]
 struct Skipped {
     path: PathBuf,
@@ -99,7 +96,7 @@ struct Skipped {
 }
 
 impl Evaluate {
-    pub async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let classifier = self.model.load(&self.connection).await?;
         let files = files_by_class(&self.dir, &classifier.card().classes)?;
         let evaluation =
@@ -125,18 +122,18 @@ fn confusion_table(evaluation: &Evaluation) -> comfy_table::Table {
     let classes = evaluation.classes.iter().map(Label::as_str);
     let headings: Vec<String> = classes
         .clone()
-        .map(|class| format!("said {class}"))
+        .map(|class| format!("predicted {class}"))
         .collect();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
-    let mut table = output::table(&[&["is"], headings.as_slice()].concat());
-    for (class, row) in classes.zip(&evaluation.confusion) {
+    let mut table = output::table(&[&["class"], headings.as_slice()].concat());
+    for (class, row) in classes.zip(evaluation.confusion.rows()) {
         let counts = row.iter().map(number);
         table.add_row(std::iter::once(Cell::new(class)).chain(counts));
     }
     table
 }
 
-/// Each file with the index of its class, sorted by path.
+/// The files in `dir`, sorted by path, each with the index of its class.
 fn files_by_class(dir: &Path, classes: &[Label]) -> Result<Vec<(PathBuf, usize)>> {
     let mut files = vec![];
     let folders = std::fs::read_dir(dir);
@@ -175,19 +172,19 @@ fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn evaluate(classifier: &Classifier, files: &[(PathBuf, usize)]) -> Result<Evaluation> {
     let classes = classifier.card().classes.clone();
-    let mut confusion = vec![vec![0; classes.len()]; classes.len()];
+    let mut confusion = Confusion::new(classes.len());
+    let mut tally = Tally::default();
     let mut skipped = vec![];
-    let mut loss = 0.0;
     for chunk in files
         .chunks(BATCH)
         .progress_with(bar(files.len().div_ceil(BATCH)))
     {
         let paths: Vec<&Path> = chunk.iter().map(|(path, _)| path.as_path()).collect();
-        for ((path, class), said) in chunk.iter().zip(classify(classifier, &paths)) {
-            match said {
-                Ok(probabilities) => {
-                    confusion[*class][best(&probabilities)] += 1;
-                    loss -= f64::from(probabilities[*class]).max(LEAST).ln();
+        for ((path, class), predicted) in chunk.iter().zip(classify(classifier, &paths)?) {
+            match predicted {
+                Ok(prediction) => {
+                    confusion.add(&prediction, *class);
+                    tally.add(&prediction, *class);
                 }
                 Err(problem) => skipped.push(Skipped {
                     path: path.clone(),
@@ -196,19 +193,13 @@ fn evaluate(classifier: &Classifier, files: &[(PathBuf, usize)]) -> Result<Evalu
             }
         }
     }
-    let images: u64 = confusion.iter().flatten().sum();
-    if images == 0 {
+    if tally.images == 0 {
         bail!("none of the {} files is an image", files.len());
     }
-    let right: u64 = confusion
-        .iter()
-        .enumerate()
-        .map(|(class, row)| row[class])
-        .sum();
     Ok(Evaluation {
-        images,
-        accuracy: right as f64 / images as f64,
-        loss: loss / images as f64,
+        images: tally.images,
+        accuracy: tally.accuracy(),
+        loss: tally.mean_loss(),
         classes,
         confusion,
         skipped,
@@ -217,115 +208,96 @@ fn evaluate(classifier: &Classifier, files: &[(PathBuf, usize)]) -> Result<Evalu
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  maskline predict model.safetensors me.jpg you.png")]
-pub struct Predict {
+pub(crate) struct Predict {
     #[command(flatten)]
     model: ModelArgs,
-    /// Images
+    /// Image files
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// One JSON object a line, a line a file
+    /// Print each file's prediction as one line of JSON
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     connection: ConnectionArgs,
 }
 
-/// What the model says of one file.
+/// What the model predicts for one file, as `--json` prints it.
 #[derive(Debug, Serialize)]
-struct Prediction<'a> {
+struct PredictedFile<'a> {
     path: &'a Path,
     label: Option<&'a Label>,
-    /// Softmax probability of `label`, 0 to 1.
+    /// The probability of `label`, 0 to 1.
     confidence: Option<f32>,
     problem: Option<String>,
 }
 
 impl Predict {
-    pub async fn run(self) -> Result<()> {
+    pub(crate) async fn run(self) -> Result<()> {
         let classifier = self.model.load(&self.connection).await?;
         let classes = &classifier.card().classes;
         let mut problems = 0;
         for chunk in self.files.chunks(BATCH) {
             let paths: Vec<&Path> = chunk.iter().map(PathBuf::as_path).collect();
-            for (path, said) in paths.iter().zip(classify(&classifier, &paths)) {
-                problems += usize::from(said.is_err());
-                let prediction = match said {
-                    Ok(probabilities) => {
-                        let class = best(&probabilities);
-                        Prediction {
-                            path,
-                            label: classes.get(class),
-                            confidence: Some(probabilities[class]),
-                            problem: None,
-                        }
-                    }
-                    Err(problem) => Prediction {
+            for (path, predicted) in paths.iter().zip(classify(&classifier, &paths)?) {
+                problems += usize::from(predicted.is_err());
+                let file = match predicted {
+                    Ok(prediction) => PredictedFile {
+                        path,
+                        label: classes.get(prediction.class()),
+                        confidence: Some(prediction.confidence() as f32),
+                        problem: None,
+                    },
+                    Err(problem) => PredictedFile {
                         path,
                         label: None,
                         confidence: None,
                         problem: Some(problem),
                     },
                 };
-                output::print(self.line(&prediction)?)?;
+                output::print(self.line(&file)?)?;
             }
         }
         if problems > 0 {
             bail!(
-                "{problems} of {} files can't be read or are no images",
+                "{problems} of {} files can't be read or are not images",
                 self.files.len()
             );
         }
         Ok(())
     }
 
-    fn line(&self, prediction: &Prediction) -> Result<String> {
+    fn line(&self, file: &PredictedFile) -> Result<String> {
         if self.json {
-            return Ok(serde_json::to_string(prediction)?);
+            return Ok(serde_json::to_string(file)?);
         }
-        let path = prediction.path.display();
-        Ok(match (prediction.label, &prediction.problem) {
-            (Some(label), _) => format!("{path}: {label}, {}", percent(prediction.confidence)),
+        let path = file.path.display();
+        Ok(match (file.label, &file.problem) {
+            (Some(label), _) => format!("{path}: {label}, {}", percent(file.confidence)),
             (None, problem) => format!("{path}: {}", problem.as_deref().unwrap_or("no class")),
         })
     }
 }
 
-/// The probabilities by class for each file, or why it is no image.
-fn classify(classifier: &Classifier, paths: &[&Path]) -> Vec<Result<Vec<f32>, String>> {
-    let side = classifier.card().pixels;
-    let inputs: Vec<Result<Vec<f32>, String>> =
-        paths.par_iter().map(|path| input(path, side)).collect();
-    let good: Vec<f32> = inputs.iter().flatten().flatten().copied().collect();
-    let images = inputs.iter().flatten().count();
-    let mut said = match images {
-        0 => vec![],
-        images => classifier.probabilities(good, images),
-    }
-    .into_iter();
-    let answer = |input: Result<Vec<f32>, String>| {
-        input.map(|_| said.next().expect("an answer for each image"))
+/// For each file the prediction, or why the file is not an image.
+fn classify(classifier: &Classifier, paths: &[&Path]) -> Result<Vec<Result<Prediction, String>>> {
+    let inputs: Vec<Result<Input, String>> = paths
+        .par_iter()
+        .map(|path| input(classifier, path))
+        .collect();
+    let mut predictions = classifier.predict(inputs.iter().flatten())?.into_iter();
+    let predicted = |input: Result<Input, String>| {
+        input.map(|_| predictions.next().expect("a prediction for each input"))
     };
-    inputs.into_iter().map(answer).collect()
+    Ok(inputs.into_iter().map(predicted).collect())
 }
 
-fn input(path: &Path, side: u32) -> Result<Vec<f32>, String> {
+fn input(classifier: &Classifier, path: &Path) -> Result<Input, String> {
     let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
     let decoded = decode::decode(&bytes, &decode::Limits::default()).map_err(|r| r.to_string())?;
-    let mut planes = vec![0.0; 3 * (side * side) as usize];
-    planes::write_chw(&resize::square(&decoded.picture, side), &mut planes);
-    Ok(planes)
-}
-
-/// The index of the largest.
-fn best(probabilities: &[f32]) -> usize {
-    let largest = probabilities
-        .iter()
-        .enumerate()
-        .max_by(|(_, a), (_, b)| a.total_cmp(b));
-    largest.map_or(0, |(index, _)| index)
+    Ok(classifier.input(&decoded.picture))
 }
 
 fn bar(steps: usize) -> indicatif::ProgressBar {
-    // Hidden where standard error is no terminal.
+    // The bar hides itself if standard error is not a terminal.
     indicatif::ProgressBar::new(steps as u64)
 }

@@ -27,7 +27,7 @@ impl Models {
         let models = stores.catalog.models(lookup::ALL).await?;
         if self.json {
             for model in &models {
-                let weights = ObjectKey::model(model.id, "model.safetensors")?;
+                let weights = ObjectKey::model_weights(model.id);
                 output::print_located(model, stores.objects.locate(&weights))?;
             }
             return Ok(());

@@ -30,11 +30,11 @@ impl Report {
         let ids = models.iter().map(|model| model.id);
         let id = lookup::by_prefix(&self.run, "model", "maskline models", ids)?;
         if self.json {
-            let report = ObjectKey::model(id, "report.json")?;
+            let report = ObjectKey::model_report(id);
             let report = stores.objects.get(&report).await?;
             return output::print(String::from_utf8_lossy(&report));
         }
-        let page = ObjectKey::model(id, "report.html")?;
+        let page = ObjectKey::model_report_page(id);
         if let Some(out) = self.out {
             let page = stores.objects.get(&page).await?;
             std::fs::write(&out, page)

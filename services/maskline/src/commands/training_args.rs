@@ -52,7 +52,7 @@ impl TrainingArgs {
             seed: self.seed,
             ..TrainingSettings::default()
         };
-        maskline_trainer::hopeless::check(&settings)?;
+        settings.validate()?;
         Ok(settings)
     }
 }

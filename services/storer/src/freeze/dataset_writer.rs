@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use maskline_dataset::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter};
-use maskline_messages::{DatasetId, ImageId, ObjectKey};
+use maskline_dataset::{
+    Example, GROUP_ROWS, LAYOUT_VERSION, Manifest, SHARD_ROWS, Shard, ShardWriter, Split,
+    SplitManifest,
+};
+use maskline_messages::{ImageId, ObjectKey};
 use maskline_storage::{ObjectStore, catalog::Images, records::Job};
 
 use super::measured_upload::MeasuredUpload;
-use crate::{
-    manifest::{self, Manifest, Shard, SplitManifest},
-    plan::{Plan, Row, Split},
-};
+use crate::plan::{Plan, Row};
 
 /// Writes one dataset.
 pub(super) struct DatasetWriter<'a> {
@@ -38,10 +38,10 @@ impl DatasetWriter<'_> {
                 by_class,
                 shards: self.write_split(*split, rows).await?,
             };
-            splits.insert(split.name().to_owned(), split_manifest);
+            splits.insert(*split, split_manifest);
         }
         let manifest = Manifest {
-            version: manifest::VERSION,
+            version: LAYOUT_VERSION,
             dataset: plan.id,
             classes: plan.classes.clone(),
             splits,
@@ -49,10 +49,8 @@ impl DatasetWriter<'_> {
             near_duplicate_groups: plan.near_duplicate_groups,
             set_aside: plan.set_aside,
         };
-        let json = serde_json::to_vec_pretty(&manifest)?;
-        self.objects
-            .put(&key(&plan.id, manifest::FILE), json.into())
-            .await?;
+        let key = ObjectKey::manifest(&plan.id);
+        self.objects.put(&key, manifest.to_json().into()).await?;
         Ok(manifest)
     }
 
@@ -61,9 +59,10 @@ impl DatasetWriter<'_> {
         let count = rows.len().div_ceil(SHARD_ROWS);
         let mut shards = vec![];
         for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
-            let file = format!("data/{}-{index:05}-of-{count:05}.parquet", split.name());
+            let file = split.shard_file(index, count);
+            let key = ObjectKey::dataset_file(&plan.id, &file)?;
             let mut writer = ShardWriter::new(&plan.classes)?;
-            let upload = self.objects.upload(&key(&plan.id, &file)).await?;
+            let upload = self.objects.upload(&key).await?;
             let mut upload = MeasuredUpload::new(upload);
             for group in rows.chunks(GROUP_ROWS) {
                 let group = group.iter().map(|&number| plan.row(number)).collect();
@@ -95,8 +94,4 @@ impl DatasetWriter<'_> {
         });
         Ok(examples.collect())
     }
-}
-
-fn key(dataset: &DatasetId, file: &str) -> ObjectKey {
-    ObjectKey::dataset(dataset, file).expect("our own file names are plain")
 }

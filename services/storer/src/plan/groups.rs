@@ -1,11 +1,11 @@
 //! Groups of images that look the same, each of which goes to one split as a whole.
 
+use maskline_dataset::Split;
 use maskline_storage::records::SplitSettings;
 
 use super::{
     draw::sort_by_draw,
     images::{CONFLICTING, Image},
-    split::Split,
 };
 
 /// A group of near-duplicates. The image with the lowest id stands for it.

@@ -4,28 +4,28 @@ use std::{error::Error, ops::Range};
 
 use plotters::prelude::*;
 
-/// Pixels; the page scales it.
+/// Width and height in pixels. The page scales the picture.
 const SIZE: (u32, u32) = (480, 250);
 
-/// Fewer epochs than this are dots, too: a line of one point shows nothing.
+/// With fewer epochs than this each is a dot, too: a line of one point would not show.
 const FEW: usize = 40;
 
-/// The page's style gives these their colours, by light or dark.
+/// The page's style replaces these by colours that fit a light or a dark background.
 const INK: RGBColor = BLACK;
 const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
 
-/// One line.
-pub struct Curve {
-    pub color: RGBColor,
-    /// For each epoch.
-    pub values: Vec<f64>,
+/// One line of a picture.
+pub(crate) struct Curve {
+    pub(crate) color: RGBColor,
+    /// A value for each epoch.
+    pub(crate) values: Vec<f64>,
 }
 
-/// The curves in one picture, over epochs counted from 1. `height` is what the
-/// vertical axis shows, `label` how a value on it is written.
-pub fn svg(curves: &[Curve], height: Range<f64>, label: fn(&f64) -> String) -> String {
+/// Draws the curves over the epochs, which count from 1. `height` is the range of the
+/// vertical axis, and `label` writes a value on it.
+pub(crate) fn svg(curves: &[Curve], height: Range<f64>, label: fn(&f64) -> String) -> String {
     let mut svg = String::new();
-    draw(&mut svg, curves, height, label).expect("text takes all that is drawn");
+    draw(&mut svg, curves, height, label).expect("writing to a string does not fail");
     svg
 }
 

@@ -1,28 +1,28 @@
-//! The report as a page: one file that asks nothing of the network, in the
-//! light or dark of whoever reads it.
+//! The report as an HTML page. It is one file that loads nothing, in the light or dark
+//! colours that the reader prefers.
 
 use std::ops::Range;
 
+use maskline_dataset::Split;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
 
 use super::{
-    Report, Thumbnail,
+    contents::Report,
     curves::{self, Curve},
+    thumbnails::Thumbnail,
 };
-use crate::{
-    manifest::{TRAINING, VALIDATION},
-    session::Epoch,
-};
+use crate::metrics::Epoch;
 
 const STYLE: &str = include_str!("page.css");
 
-/// Both tell well from light and from dark, and from each other without colours.
+/// Both stand out from a light and from a dark background, and have a different brightness
+/// for readers who do not see colours.
 const TRAINING_COLOR: RGBColor = RGBColor(0xe0, 0x8a, 0x1e);
 const VALIDATION_COLOR: RGBColor = RGBColor(0x3b, 0x7d, 0xd8);
 
-/// The whole page. `thumbnails` are those of the report's mistakes.
-pub fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
+/// Returns the whole page. `thumbnails` are those of the report's mistakes, in their order.
+pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
     let accuracy = percent(report.accuracy.into());
     let page = html! {
         (DOCTYPE)
@@ -38,7 +38,7 @@ pub fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
                 header {
                     h1 { (report.network) }
                     p.lead {
-                        strong { (accuracy) } " of the validation images are classified right."
+                        strong { (accuracy) } " of the validation images are classified correctly."
                     }
                     p.quiet { "Run " code { (report.run) } }
                 }
@@ -79,8 +79,8 @@ fn result(report: &Report) -> Markup {
                 }
             }
             p.quiet {
-                "Of epoch " (report.best_epoch) " of " (report.epochs.len())
-                ", measured on the network as it is published. The loss is the mean cross-entropy, in nats."
+                "The network is that of epoch " (report.best_epoch) " of " (report.epochs.len())
+                ", evaluated as it is published. The loss is the mean cross-entropy, in nats."
             }
         }
     }
@@ -136,15 +136,15 @@ fn chart(
     PreEscaped(curves::svg(&curves, height, label))
 }
 
-/// From 0 to above the highest; a loss that once went through the roof does not
-/// flatten the rest.
+/// From 0 to just above the highest loss. A loss that was very high once is cut off, so that
+/// it does not flatten the rest of the curve.
 fn loss_range(losses: &[Vec<f64>; 2]) -> Range<f64> {
-    const ROOF: f64 = 3.0;
+    const CEILING: f64 = 3.0;
     let highest = losses.iter().flatten().copied().fold(0.1, f64::max);
-    0.0..(highest * 1.05).min(ROOF)
+    0.0..(highest * 1.05).min(CEILING)
 }
 
-/// From a tenth below the lowest to 1.
+/// From the tenth at or below the lowest accuracy to 1.
 fn accuracy_range(accuracies: &[Vec<f64>; 2]) -> Range<f64> {
     let lowest = accuracies.iter().flatten().copied().fold(0.9, f64::min);
     ((lowest * 10.0).floor() / 10.0).max(0.0)..1.0
@@ -155,7 +155,7 @@ fn confusion(report: &Report) -> Markup {
     html! {
         section {
             h2 { "Confusion" }
-            p.quiet { "Validation images: what they are, by row, and what they were taken for, by column." }
+            p.quiet { "The validation images of each class, by row, and the classes that were predicted for them, by column." }
             div.wide {
                 table.confusion {
                     thead { tr {
@@ -167,9 +167,9 @@ fn confusion(report: &Report) -> Markup {
                         @for (row, class) in report.classes.iter().enumerate() {
                             tr {
                                 th { (class.label) }
-                                @for (column, count) in report.confusion[row].iter().enumerate() {
+                                @for (column, count) in report.confusion.rows()[row].iter().enumerate() {
                                     td.number.right[row == column].wrong[row != column && *count > 0]
-                                        style=(shade(*count, total(&report.confusion[row]))) { (count) }
+                                        style=(shade(*count, total(&report.confusion.rows()[row]))) { (count) }
                                 }
                                 td.number { (share(class.recall)) }
                             }
@@ -186,7 +186,7 @@ fn confusion(report: &Report) -> Markup {
     }
 }
 
-/// How strong a cell is coloured: by its share of the row.
+/// The strength of a cell's colour, which is its share of the row.
 fn shade(count: u64, of: u64) -> String {
     format!("--share: {:.0}%", 100.0 * count as f64 / of.max(1) as f64)
 }
@@ -196,16 +196,16 @@ fn mistakes(report: &Report, thumbnails: &[Thumbnail]) -> Markup {
         section {
             h2 { "Worst mistakes" }
             @if report.mistakes.is_empty() {
-                p { "None: every validation image is classified right." }
+                p { "There are none: every validation image is classified correctly." }
             } @else {
-                p.quiet { "Validation images that the network is most wrong about, the worst first. Some labels may be what is wrong." }
+                p.quiet { "The validation images with the highest loss among those that are classified wrongly, the worst first. In some cases it may be the label that is wrong." }
                 div.gallery {
                     @for (mistake, Thumbnail(picture)) in report.mistakes.iter().zip(thumbnails) {
                         figure {
-                            img src=(picture) alt=(format!("{} taken for {}", mistake.label, mistake.predicted)) loading="lazy";
+                            img src=(picture) alt=(format!("{} classified as {}", mistake.label, mistake.predicted)) loading="lazy";
                             figcaption {
-                                "is " strong { (mistake.label) } br;
-                                "taken for " strong { (mistake.predicted) } ", " (percent(mistake.confidence)) br;
+                                "label " strong { (mistake.label) } br;
+                                "predicted " strong { (mistake.predicted) } ", " (percent(mistake.confidence)) br;
                                 code title=(mistake.image) { (beginning(&mistake.image.to_string())) }
                             }
                         }
@@ -218,17 +218,17 @@ fn mistakes(report: &Report, thumbnails: &[Thumbnail]) -> Markup {
 
 fn dataset(report: &Report) -> Markup {
     let dataset = &report.dataset;
-    let images = |split: &str, label| {
-        let split = dataset.images.get(split);
+    let images = |split, label| {
+        let split = dataset.images.get(&split);
         split
             .and_then(|split| split.get(label))
             .copied()
             .unwrap_or_default()
     };
-    let all = |split: &str| {
+    let all = |split| {
         dataset
             .images
-            .get(split)
+            .get(&split)
             .map_or(0, |split| split.values().sum())
     };
     html! {
@@ -242,21 +242,21 @@ fn dataset(report: &Report) -> Markup {
                         @for class in &report.classes {
                             tr {
                                 td { (class.label) }
-                                td.number { (grouped(images(TRAINING, &class.label))) }
-                                td.number { (grouped(images(VALIDATION, &class.label))) }
+                                td.number { (grouped(images(Split::Train, &class.label))) }
+                                td.number { (grouped(images(Split::Validation, &class.label))) }
                             }
                         }
                         tr.sum {
                             td { "all" }
-                            td.number { (grouped(all(TRAINING))) }
-                            td.number { (grouped(all(VALIDATION))) }
+                            td.number { (grouped(all(Split::Train))) }
+                            td.number { (grouped(all(Split::Validation))) }
                         }
                     }
                 }
             }
             p {
-                "Near-duplicates lie on one side of the split: " (grouped(dataset.near_duplicate_groups)) " groups. "
-                "Set aside, because near-duplicates of theirs have another label: " (grouped(dataset.set_aside)) "."
+                "Near-duplicates are always in the same split: there are " (grouped(dataset.near_duplicate_groups)) " groups of them. "
+                "Set aside, because near-duplicates have different labels: " (grouped(dataset.set_aside)) " images."
             }
         }
     }
@@ -321,7 +321,7 @@ fn layers(report: &Report) -> Markup {
     }
 }
 
-/// With a space that no line breaks at.
+/// The space before the sign does not break a line.
 fn percent(share: f64) -> String {
     format!("{:.1}\u{a0}%", share * 100.0)
 }

@@ -1,22 +1,23 @@
-//! The pictures of a report's mistakes.
+//! Small pictures of the mistakes in a report.
 
 use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use maskline_vision::{encode, resize};
 
-use super::Report;
+use super::contents::Report;
 use crate::examples::Examples;
 
-/// Pixels, twice what a page shows them at, for sharp screens.
+/// The side in pixels. It is twice the size on the page, for screens of high resolution.
 const SIDE: u32 = 192;
 
+/// The JPEG quality.
 const QUALITY: u8 = 80;
 
 /// A picture as a `data:` URL.
-pub struct Thumbnail(pub String);
+pub(crate) struct Thumbnail(pub(crate) String);
 
-/// The pictures of the report's mistakes, in their order.
-pub fn thumbnails(report: &Report, examples: &Examples) -> Result<Vec<Thumbnail>> {
+/// Returns the pictures of the report's mistakes, in their order.
+pub(crate) fn thumbnails(report: &Report, examples: &Examples) -> Result<Vec<Thumbnail>> {
     let thumbnail = |index: usize| {
         let picture = examples.validation.picture(index)?;
         let side = picture.width().min(SIDE);

@@ -1,18 +1,18 @@
-//! Convolutions, by whichever operation fits.
+//! Convolutions. Each is computed by the operation that fits its shape.
 
 use burn::{
     module::{Module, Param},
     tensor::{Tensor, module, ops::ConvOptions},
 };
 
-use super::Pass;
+use super::pass::Pass;
 use crate::{
-    ModelError,
+    error::ModelError,
     init::{Builder, Init},
     ops::{Kernels, depthwise, pointwise, stem},
 };
 
-/// A convolution, padded so that it keeps the size but for its stride.
+/// A convolution. Its padding keeps the size of the image, apart from the stride.
 #[derive(Module, Debug)]
 pub struct Convolution {
     pub name: String,
@@ -41,7 +41,7 @@ impl Convolution {
         })
     }
 
-    /// One by one pixel, with a bias.
+    /// A 1 × 1 convolution with a bias.
     pub fn with_bias(
         builder: &mut Builder,
         name: String,

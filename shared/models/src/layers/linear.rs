@@ -1,4 +1,4 @@
-//! The classifier's layers.
+//! The fully connected layers of the classifier.
 
 use burn::{
     module::{Module, Param},
@@ -6,7 +6,7 @@ use burn::{
 };
 
 use crate::{
-    ModelError,
+    error::ModelError,
     init::{Builder, Init},
 };
 

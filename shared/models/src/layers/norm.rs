@@ -1,22 +1,23 @@
-//! Batch norm, with the statistics of the batch or the running ones.
+//! Batch norm, with the statistics of the batch or with running statistics.
 
 use burn::{
     module::{Flag, Module, Param, RunningState},
     tensor::{Tensor, module},
 };
 
-use super::Pass;
+use super::pass::Pass;
 use crate::{
-    ModelError,
+    error::ModelError,
     init::{Builder, Init},
     ops::{Activation, Kernels, batch_norm, fixed_norm},
 };
 
-/// How much a training step moves the running statistics.
+/// The share by which a training step moves the running statistics towards the batch's.
 ///
-/// torchvision has 0.1 for MobileNetV2 and EfficientNet, 0.01 for MobileNetV3 and
-/// 0.0003 for MnasNet. Those suit weeks of training: in the few hundred steps of
-/// ours such statistics never arrive, and evaluation is no better than chance.
+/// torchvision uses 0.1 for MobileNetV2 and EfficientNet, 0.01 for MobileNetV3 and
+/// 0.0003 for MnasNet. The smaller shares suit weeks of training: within the few hundred
+/// steps of a run here the statistics would never reach those of the images, and the
+/// network would evaluate no better than chance.
 const MOMENTUM: f64 = 0.1;
 
 /// Batch norm over the channels of images.
@@ -26,7 +27,7 @@ pub struct Norm {
     pub weight: Param<Tensor<1>>,
     pub bias: Param<Tensor<1>>,
     pub running_mean: RunningState<Tensor<1>>,
-    /// Of unbiased variances, as PyTorch keeps it.
+    /// The running mean of unbiased variances, as PyTorch keeps it.
     pub running_variance: RunningState<Tensor<1>>,
     training: Param<Flag>,
     epsilon: f64,
@@ -53,7 +54,7 @@ impl Norm {
         })
     }
 
-    /// `activation(norm(input)) + shortcut`
+    /// Computes `activation(norm(input)) + shortcut`.
     pub fn forward(
         &self,
         input: Tensor<4>,
@@ -112,7 +113,8 @@ impl Norm {
             self.running_mean.value_sync(),
             self.running_variance.value_sync(),
         );
-        // A frozen norm in a network that trains needs gradients: Burn has them.
+        // A frozen norm in a network that trains needs gradients, which only Burn's
+        // operation computes.
         if kernels == Kernels::Own && !input.device().is_autodiff() {
             let epsilon = self.epsilon;
             return fixed_norm(

@@ -1,11 +1,11 @@
-//! Convolution, batch norm and activation: what all blocks are made of.
+//! A convolution with batch norm and activation, which all blocks are made of.
 
 use burn::{module::Module, tensor::Tensor};
 
-use super::{Convolution, Norm, Pass};
-use crate::{ModelError, init::Builder, names::Pair, ops::Activation};
+use super::{convolution::Convolution, norm::Norm, pass::Pass};
+use crate::{error::ModelError, init::Builder, names::Pair, ops::Activation};
 
-/// Convolution, batch norm, activation.
+/// A convolution, then batch norm, then an activation.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
     pub convolution: Convolution,
@@ -14,7 +14,7 @@ pub struct ConvNorm {
     activation: Activation,
 }
 
-/// What a [`ConvNorm`] is.
+/// The settings of a [`ConvNorm`].
 pub struct ConvNormConfig {
     pub channels: usize,
     pub filters: usize,
@@ -51,7 +51,7 @@ impl ConvNorm {
         self.forward_with(input, None, pass)
     }
 
-    /// With a shortcut that is added to what comes out.
+    /// Adds `shortcut` to the output.
     pub fn forward_with(
         &self,
         input: Tensor<4>,

@@ -5,13 +5,15 @@ use burn::{
     tensor::{Distribution, Tensor},
 };
 
-use super::Pass;
+use super::pass::Pass;
 
-/// In training, some images of a batch skip a block. The others'
-/// values are scaled up, so that their mean stays. Huang et al., 2016.
+/// Lets random images of a training batch skip a block, after Huang et al., "Deep
+/// Networks with Stochastic Depth" (2016). The values of the others are scaled up, so that
+/// the mean stays.
 #[derive(Module, Debug)]
 pub struct StochasticDepth {
-    pub probability: f64,
+    /// The probability that an image skips the block.
+    probability: f64,
     training: Param<Flag>,
 }
 
@@ -23,7 +25,7 @@ impl StochasticDepth {
         }
     }
 
-    /// Whether a pass on what `input` is on skips anything.
+    /// Returns whether a pass with this `input` skips anything: only training does.
     pub fn is_active(&self, input: &Tensor<4>, pass: Pass) -> bool {
         self.probability > 0.0
             && pass.recompute.is_none()

@@ -2,14 +2,15 @@
 
 use burn::{module::Module, tensor::Tensor};
 
-use super::{Convolution, Pass};
+use super::{convolution::Convolution, pass::Pass};
 use crate::{
-    ModelError,
+    error::ModelError,
     init::Builder,
     ops::{Activation, Gate, Kernels, SqueezeLayers, squeeze_excite},
 };
 
-/// Weighs each channel by a small network of the means of all.
+/// Multiplies each channel by a weight that a small network computes from the means of
+/// all channels.
 #[derive(Module, Debug)]
 pub struct SqueezeExcite {
     pub reduce: Convolution,

@@ -1,13 +1,14 @@
-//! What the networks promise, in one program: linking Burn takes longer than the
-//! tests do.
+//! Tests of the networks. They are one program, because linking Burn takes longer than
+//! the tests themselves.
 
+mod loss;
 mod networks;
 mod ops;
 mod torchvision;
 mod weights;
 
-/// Values in [-1, 1), a formula of a name and an index: what `make.py` in
-/// `tests/torchvision` computes, too.
+/// Returns values in [-1, 1) that depend on a name and an index only. `make.py` in
+/// `tests/torchvision` computes the same values.
 fn uniform(name: &str, len: usize) -> Vec<f32> {
     let hash = |seed: u64, byte: u8| (seed ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
     let seed = name.bytes().fold(0xcbf2_9ce4_8422_2325, hash);
@@ -21,7 +22,7 @@ fn uniform(name: &str, len: usize) -> Vec<f32> {
     (0..len as u64).map(value).collect()
 }
 
-/// The largest difference, as a share of the largest value expected.
+/// The largest difference, as a share of the largest expected value.
 fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected

@@ -1,4 +1,4 @@
-//! Whole networks: gradients, seeds, statistics.
+//! Tests of whole networks: their gradients, seeds and statistics.
 
 use std::{
     collections::BTreeMap,
@@ -27,14 +27,14 @@ fn vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
-/// Burn has one generator of random numbers for all threads: tests that train, and so
-/// drop, do it one after the other.
+/// Burn has one generator of random numbers for all threads. Tests that train, and so drop
+/// random values, hold this guard to run one after the other.
 fn alone_with_the_generator() -> MutexGuard<'static, ()> {
     static GENERATOR: Mutex<()> = Mutex::new(());
     GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Collects the gradient of every parameter, by its place in the module.
+/// Collects the gradient of every parameter, by its path in the module.
 struct Collect<'a> {
     gradients: &'a Gradients,
     path: Vec<String>,
@@ -57,7 +57,7 @@ impl ModuleVisitor for Collect<'_> {
     }
 }
 
-/// Of one training pass, with the same images dropped every time.
+/// The gradients of one training pass, which drops the same values every time.
 fn gradients(network: &Network) -> BTreeMap<String, Vec<f32>> {
     let device = Device::flex().autodiff();
     device.seed(5);
@@ -73,11 +73,11 @@ fn gradients(network: &Network) -> BTreeMap<String, Vec<f32>> {
     collect.found
 }
 
-/// The largest share by which any parameter's gradient is off.
+/// The largest relative difference between two gradients of the same parameter.
 fn furthest_off(own: &BTreeMap<String, Vec<f32>>, burn: &BTreeMap<String, Vec<f32>>) -> f32 {
     let largest = |of: &[f32]| of.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    // Some gradients are zero but for rounding: those of a bias that the next batch
-    // norm takes out again.
+    // Some gradients are zero apart from rounding, such as that of a bias that the next
+    // batch norm removes.
     let least = 1e-3 * burn.values().map(|of| largest(of)).fold(0.0, f32::max);
     let off = |(own, burn): (&Vec<f32>, &Vec<f32>)| {
         difference(own, burn) * largest(burn) / largest(burn).max(least)
@@ -90,14 +90,15 @@ fn gradients_of_every_parameter_are_burns() {
     let _alone = alone_with_the_generator();
     let device = Device::flex().autodiff();
     for name in NetworkName::ALL {
-        // With some seeds a value lies so near a corner of ReLU that rounding decides
-        // its side, and with it the gradients of all layers before. A gradient that
-        // is wrong is wrong with every seed.
+        // With some seeds a value lies so near the corner of a ReLU that rounding decides
+        // its side, and with it the gradients of all layers before. A gradient that is
+        // computed wrongly is off with every seed.
         let least_off = (1..=6).map(|seed| {
             let network = Network::new(name, 2, seed, &device);
             let own = gradients(&network);
             let burn = gradients(&network.clone().with_burn_kernels());
-            // Two of a batch norm, one of a convolution, as many of each.
+            // A batch norm has two parameters, a convolution one, and there are as many
+            // of the one as of the other.
             assert!(
                 own.len() > network.summary().len(),
                 "{name}: {} gradients",

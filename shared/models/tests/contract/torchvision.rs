@@ -1,5 +1,5 @@
-//! The networks against torchvision's: `tests/torchvision` holds what its four are
-//! and compute, and the script that wrote it.
+//! Compares the networks with torchvision's. The files in `tests/torchvision` hold the
+//! tensors and the outputs of torchvision's four networks, and the script that wrote them.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use maskline_messages::{Label, NetworkName};
@@ -18,7 +18,7 @@ struct Reference {
     parameters: u64,
     logits: Vec<f32>,
     recalibrated: Vec<f32>,
-    /// Name and shape, in the order of the state dict.
+    /// The name and the shape of each tensor, in the order of the state dict.
     tensors: Vec<(String, Vec<usize>)>,
 }
 
@@ -58,7 +58,7 @@ fn reference(network: NetworkName) -> Reference {
     }
 }
 
-/// As `filled` of the script.
+/// The values that `filled` in `make.py` gives a tensor.
 fn filled(name: &str, shape: &[usize]) -> Vec<f32> {
     let values = uniform(name, shape.iter().product());
     let each = |x: f32| match shape {
@@ -72,7 +72,7 @@ fn filled(name: &str, shape: &[usize]) -> Vec<f32> {
     values.into_iter().map(each).collect()
 }
 
-/// The state dict as Python's `safetensors.torch.save_file` writes it.
+/// The state dict, as Python's `safetensors.torch.save_file` writes it.
 fn state_dict(reference: &Reference) -> Vec<u8> {
     let tensors = reference.tensors.iter().map(|(name, shape)| {
         if name.ends_with("num_batches_tracked") {

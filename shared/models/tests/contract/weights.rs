@@ -1,11 +1,14 @@
-//! Weights in files: what goes out comes in, and what doesn't fit is said plainly.
+//! Tests of weights in files: they are read as they were written, and a file that does not
+//! fit is refused with a plain error.
 
 use std::collections::HashMap;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Device;
+use image::RgbImage;
 use maskline_messages::{Label, NetworkName};
 use maskline_models::{
-    Classifier, ModelError, Network,
+    Classifier, Input, ModelError, Network, input,
+    prediction::Prediction,
     weights::{self, Card},
 };
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -32,14 +35,20 @@ fn file() -> Vec<u8> {
     weights::to_safetensors(&network(), &card()).unwrap()
 }
 
-fn planes(images: usize) -> Vec<f32> {
-    let values = uniform("planes", images * 3 * 32 * 32);
-    values.into_iter().map(|x| (x + 1.0) / 2.0).collect()
+/// Pictures of the network's size, of random pixels.
+fn pictures(count: usize) -> Vec<RgbImage> {
+    let values = uniform("pictures", count * 3 * 32 * 32);
+    let bytes: Vec<u8> = values
+        .into_iter()
+        .map(|x| ((x + 1.0) / 2.0 * 255.0) as u8)
+        .collect();
+    let picture = |bytes: &[u8]| RgbImage::from_raw(32, 32, bytes.to_vec()).unwrap();
+    bytes.chunks_exact(3 * 32 * 32).map(picture).collect()
 }
 
 type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
 
-/// The file, its tensors and metadata changed.
+/// The file with changed tensors or metadata.
 fn changed(change: impl FnOnce(&mut Tensors, &mut HashMap<String, String>)) -> Vec<u8> {
     let file = file();
     let (_, header) = SafeTensors::read_metadata(&file).unwrap();
@@ -68,7 +77,7 @@ fn refused(bytes: &[u8]) -> ModelError {
 }
 
 #[test]
-fn what_goes_out_comes_in() {
+fn weights_are_read_as_they_were_written() {
     let file = file();
     assert_eq!(weights::card(&file).unwrap(), card());
     let (again, read) = weights::from_safetensors(&file, &Device::flex()).unwrap();
@@ -87,7 +96,7 @@ fn a_card_names_every_class() {
 }
 
 #[test]
-fn a_file_that_is_cut_off_or_none_is_unreadable() {
+fn a_file_that_is_cut_off_or_of_another_kind_is_unreadable() {
     let file = file();
     for bytes in [
         &file[..0],
@@ -163,26 +172,29 @@ fn another_networks_weights_are_refused() {
 }
 
 #[test]
-fn a_classifier_gives_probabilities_image_by_image() {
+fn a_classifier_predicts_image_by_image() {
     fn shared_by_threads<T: Send + Sync>(_: &T) {}
-    // More than are computed at once.
-    let images = 35;
     let classifier = Classifier::load(&file(), &Device::flex()).unwrap();
     shared_by_threads(&classifier);
     assert_eq!(classifier.card(), &card());
-    let all = classifier.probabilities(planes(images), images);
-    assert_eq!(all.len(), images);
-    let last = planes(images).split_off((images - 1) * 3 * 32 * 32);
-    let alone = classifier.probabilities(last.clone(), 1).remove(0);
-    for (together, alone) in all[images - 1].iter().zip(&alone) {
+    // More than are computed at once.
+    let inputs = pictures(35).into_iter();
+    let inputs: Vec<Input> = inputs.map(|picture| classifier.input(&picture)).collect();
+    let all = classifier.predict(&inputs).unwrap();
+    assert_eq!(all.len(), inputs.len());
+    let probabilities = |prediction: &Prediction| [0, 1].map(|class| prediction.probability(class));
+    let together = probabilities(&all[34]);
+    let alone = probabilities(&classifier.predict(&inputs[34..]).unwrap()[0]);
+    for (together, alone) in together.into_iter().zip(alone) {
         assert!((together - alone).abs() < 1e-5);
     }
-    assert!((alone.iter().sum::<f32>() - 1.0).abs() < 1e-5);
+    assert!((alone.iter().sum::<f64>() - 1.0).abs() < 1e-5);
 
-    let device = Device::flex();
-    let image = Tensor::from_data(TensorData::new(last, [1, 3, 32, 32]), &device);
+    let mut values = vec![0.0; input::len(32)];
+    input::write(&pictures(35)[34], 32, &mut values);
+    let image = input::tensor(values, 32, &Device::flex());
     let logits: Vec<f32> = network().forward(image).into_data().iter::<f32>().collect();
     let odds = (alone[0] / alone[1]).ln();
-    assert!((odds - (logits[0] - logits[1])).abs() < 1e-4);
-    assert!(classifier.probabilities(Vec::new(), 0).is_empty());
+    assert!((odds - f64::from(logits[0] - logits[1])).abs() < 1e-4);
+    assert!(classifier.predict(&[]).unwrap().is_empty());
 }

@@ -4,13 +4,19 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use maskline_messages::{Queue, topology::DEAD_LETTERS};
-use metrics::gauge;
+use metrics::{describe_gauge, gauge};
 
-use super::QUEUED;
 use crate::broker::BrokerAdmin;
+
+const QUEUED: &str = "maskline_queue_messages";
 
 /// The wait for the broker's answer.
 const LIMIT: Duration = Duration::from_secs(2);
+
+/// Describes the metric, for whoever reads it.
+pub fn describe() {
+    describe_gauge!(QUEUED, "Messages that wait in a queue");
+}
 
 /// The queues of the process's stages, and the dead letters.
 #[derive(Clone)]

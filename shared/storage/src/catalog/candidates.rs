@@ -31,7 +31,8 @@ pub trait Candidates: Send + Sync + 'static {
 
     /// Writes what became of a candidate that is in flight. Returns the state that it is
     /// in now, which may be the state that it reached before.
-    /// [`StorageErrorKind::NotFound`](crate::StorageErrorKind::NotFound) if no such candidate was recorded.
+    /// Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if no such candidate was
+    /// recorded.
     async fn finish_candidate(
         &self,
         outcome: &CandidateOutcome,

@@ -41,7 +41,8 @@ pub trait Images: Send + Sync + 'static {
     ) -> Result<Vec<ImageFacts>, StorageError>;
 
     /// Reads the pixels ([`ImageDocument::binary`]) of some of a job's images, in the
-    /// order of `images`. [`StorageErrorKind::NotFound`](crate::StorageErrorKind::NotFound) if one is missing.
+    /// order of `images`. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if one
+    /// is missing.
     async fn image_bytes(&self, job: JobId, images: &[ImageId])
     -> Result<Vec<Bytes>, StorageError>;
 }

@@ -12,7 +12,7 @@ use crate::{
 ///
 /// Each change is made only in the states that it may come from, so that a change that
 /// comes late or twice changes nothing. A change of a job that is not there is
-/// [`StorageErrorKind::NotFound`](crate::StorageErrorKind::NotFound).
+/// [`NotFound`](crate::StorageErrorKind::NotFound).
 #[async_trait]
 pub trait Jobs: Send + Sync + 'static {
     /// Records a job. One that is there already stays as it is.

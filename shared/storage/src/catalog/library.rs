@@ -29,7 +29,7 @@ pub trait Library: Send + Sync + 'static {
     ) -> Result<Vec<Run>, StorageError>;
 
     /// Writes the state, error, epoch, accuracy, loss and device of a run.
-    /// [`StorageErrorKind::NotFound`](crate::StorageErrorKind::NotFound) if no such run was recorded.
+    /// Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if no such run was recorded.
     async fn update_run(&self, run: &Run) -> Result<(), StorageError>;
 
     /// Opens a run that failed, as if nobody had begun it, and the work on it. A run in

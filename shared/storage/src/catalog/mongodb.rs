@@ -1,8 +1,11 @@
 //! The catalog in MongoDB, for services on any number of machines.
 //!
-//! Every verb is one write to one document, or several of which each may be the
-//! last: no transactions. Documents are written by derived `_id`, and states change
-//! by updates that say in which state they may find the document.
+//! There are no transactions. A method writes one document, or several, and the process may
+//! die after any of them. Documents are written under derived `_id`s, and a state changes by
+//! an update that says in which state it may find the document.
+//!
+//! Each role has a file of its own here. They share `connection` (the server), `database`
+//! (reading and writing documents) and `documents` (records as documents).
 
 mod candidates;
 mod connection;
@@ -29,7 +32,7 @@ pub(super) struct MongodbCatalog {
 
 impl MongodbCatalog {
     /// Connects to the database of a `mongodb://` address, and makes its indexes
-    /// where they are missing.
+    /// if they are missing.
     pub async fn open(url: &str) -> Result<Self, StorageError> {
         let connection = Connection::to(url).await?;
         schema::prepare(&connection).await?;

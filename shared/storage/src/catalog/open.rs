@@ -12,9 +12,9 @@ use crate::error::StorageError;
 /// * `mongodb://user:password@host/database` for MongoDB. The default database is
 ///   `maskline`.
 ///
-/// Returns [`StorageErrorKind::Unavailable`](crate::StorageErrorKind::Unavailable) within seconds if nothing answers, and
-/// [`StorageErrorKind::Misconfigured`](crate::StorageErrorKind::Misconfigured) for an address that can't be used. No error repeats
-/// the password.
+/// Fails with [`Unavailable`](crate::StorageErrorKind::Unavailable) within seconds if
+/// nothing answers, and with [`Misconfigured`](crate::StorageErrorKind::Misconfigured) for an
+/// address that can't be used. No error repeats the password.
 pub async fn open(url: &str) -> Result<Arc<dyn Catalog>, StorageError> {
     if let Some(path) = url.strip_prefix("sqlite:") {
         let path = path.strip_prefix("//").unwrap_or(path);

@@ -8,21 +8,20 @@ use tracing::{Instrument, Span, field, info_span};
 
 use crate::error::StorageError;
 
-/// Which database the operations go to.
+/// The database that the operations go to.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     /// `mongodb` or `sqlite`.
     pub system: &'static str,
     /// The database, or the file.
     pub namespace: String,
-    /// Host and port; `None` for a file.
+    /// The host and the port. `None` for a file.
     pub server: Option<(String, u16)>,
 }
 
 impl Target {
-    /// Runs `work` in a span, which says how it failed if it did. Without a trace that
-    /// it belongs to there is none: looks for work and probes would be traces of one
-    /// span each, for ever.
+    /// Runs `work` in a span, which records the error if it fails. Outside of a trace there
+    /// is no span: polls for work and probes would otherwise each make a trace of one span.
     pub async fn traced<T>(
         &self,
         operation: &'static str,
@@ -55,7 +54,7 @@ impl Target {
             { trace::DB_OPERATION_NAME } = operation,
             { trace::DB_COLLECTION_NAME } = collection,
             { trace::SERVER_ADDRESS } = server.map(|(host, _)| host.as_str()),
-            // Signed: else it would leave as text.
+            // An unsigned number would be exported as text.
             { trace::SERVER_PORT } = server.map(|(_, port)| i64::from(*port)),
             { trace::ERROR_TYPE } = field::Empty,
         )

@@ -1,7 +1,7 @@
 //! The catalog in one SQLite file, for the processes of one machine.
 //!
-//! Each role has a file of its own here, beside what they share: [`database`] holds the
-//! connections, and [`rows`] reads and writes records.
+//! Each role has a file of its own here. They share `database` (the file and its
+//! connections) and `rows` (records as rows).
 
 mod candidates;
 mod database;
@@ -27,7 +27,7 @@ pub(super) struct SqliteCatalog {
 }
 
 impl SqliteCatalog {
-    /// Opens the file, or makes it, with its folder.
+    /// Opens the file, or makes it with its folder.
     pub async fn open(path: &Path) -> Result<Self, StorageError> {
         let target = Target {
             system: "sqlite",

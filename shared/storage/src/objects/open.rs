@@ -13,8 +13,9 @@ use crate::error::StorageError;
 ///   `?endpoint=URL` names another server, and `&region=NAME` its region. The bucket is made
 ///   if it is missing.
 ///
-/// [`StorageErrorKind::Unavailable`](crate::StorageErrorKind::Unavailable) within seconds where nothing answers,
-/// [`StorageErrorKind::Misconfigured`](crate::StorageErrorKind::Misconfigured) for an address or credentials that can't be used.
+/// Fails with [`Unavailable`](crate::StorageErrorKind::Unavailable) within seconds if nothing
+/// answers, and with [`Misconfigured`](crate::StorageErrorKind::Misconfigured) for an address
+/// or credentials that can't be used.
 pub async fn open(url: &str) -> Result<Arc<dyn ObjectStore>, StorageError> {
     let (scheme, rest) = url.split_once(':').unwrap_or((url, ""));
     match scheme {

@@ -17,10 +17,10 @@ use self::{bucket::Bucket, failure::no_bucket, upload::Multipart};
 use super::store::{ObjectStore, Upload, is_prefix};
 use crate::error::StorageError;
 
-/// A probe waits no longer.
+/// How long a probe waits.
 const PING: Duration = Duration::from_secs(5);
 
-/// Keys in one page of a listing, the most that S3 gives.
+/// The most keys that S3 gives in one page of a listing.
 const PAGE: usize = 1_000;
 
 /// A bucket as an object store.
@@ -56,7 +56,7 @@ impl ObjectStore for S3 {
         let reading = async {
             let object = request.send().await?;
             let body = object.body.collect().await;
-            // The connection broke, or nothing more came.
+            // The connection broke, or stood still for too long.
             let broken = |error| SdkError::dispatch_failure(ConnectorError::io(Box::new(error)));
             let body = body.map_err(broken)?;
             Ok(body.into_bytes())

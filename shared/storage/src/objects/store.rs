@@ -19,7 +19,8 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// Begins an object that comes in pieces, such as one that is too large for the memory.
     async fn upload(&self, key: &ObjectKey) -> Result<Box<dyn Upload + '_>, StorageError>;
 
-    /// Reads the whole object, or returns [`StorageErrorKind::NotFound`](crate::StorageErrorKind::NotFound).
+    /// Reads the whole object. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if
+    /// there is none.
     async fn get(&self, key: &ObjectKey) -> Result<Bytes, StorageError>;
 
     /// The object's size in bytes. `None` if there is no such object.

@@ -1,11 +1,10 @@
 //! A job: one source of images on its way to a dataset.
 
 use maskline_messages::{
-    DatasetId, JobId, JobState, Label, Labeling, NetworkName, Source, TrainingSettings,
+    DatasetId, JobId, JobState, Label, Labeling, NetworkName, Source, SplitSettings,
+    TrainingSettings,
 };
 use serde::{Deserialize, Serialize};
-
-use super::dataset::SplitSettings;
 
 /// A job, from its source to its dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

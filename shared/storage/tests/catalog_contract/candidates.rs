@@ -41,7 +41,7 @@ async fn candidates_are_recorded_once(environment: &Environment) {
         .await
         .unwrap();
     store(&*catalog, &a, b"a", "with_mask").await;
-    // The same again, one of them ended by now, one twice, and one new.
+    // The same candidates come again: one is finished by now, one comes twice, one is new.
     let again = [c.clone(), a.clone(), b.clone(), c.clone()];
     catalog.add_candidates(&again).await.unwrap();
     catalog.add_candidates(&[]).await.unwrap();
@@ -239,7 +239,7 @@ async fn the_counts_agree_with_the_candidates_at_any_time(environment: &Environm
     };
     for round in 0..3 {
         for batch in all.chunks(20) {
-            // Half of a batch before the whole, as where whoever recorded it died.
+            // Half of the batch comes before the whole, as if the scraper had died.
             one.add_candidates(&batch[..10]).await.unwrap();
             for (number, candidate) in batch[..10].iter().enumerate() {
                 let how = match number % 3 {
@@ -255,7 +255,7 @@ async fn the_counts_agree_with_the_candidates_at_any_time(environment: &Environm
             let late = batch[10..].iter().map(|c| finish(&*other, c.id, failed()));
             join_all(late).await;
             assert_eq!(other.counts(job).await, Ok(counted(&*one, job).await));
-            // All that failed comes back but what failed last.
+            // All failed candidates are reopened but the last ones.
             let ids: Vec<_> = batch[..15 + round].iter().map(|c| c.id).collect();
             other.reopen_candidates(job, &ids).await.unwrap();
             assert_eq!(one.counts(job).await, Ok(counted(&*one, job).await));
@@ -268,15 +268,10 @@ async fn the_counts_agree_with_the_candidates_at_any_time(environment: &Environm
     assert!(counts.failed > 0, "{counts:?}");
 }
 
-/// The counts, by a look at each candidate.
+/// Counts the candidates one by one.
 async fn counted(catalog: &dyn Catalog, job: JobId) -> Counts {
     let mut counts = Counts::default();
-    for state in [
-        CandidateState::InFlight,
-        CandidateState::Stored,
-        CandidateState::Rejected,
-        CandidateState::Failed,
-    ] {
+    for state in CandidateState::ALL {
         let found = catalog.candidates_in(job, state, None, 1_000).await;
         for candidate in found.unwrap() {
             counts.add(state, candidate.reason.as_ref().map(Reason::code), 1);

@@ -116,10 +116,10 @@ async fn facts_are_of_stored_images_only(environment: &Environment) {
     let all = [a.clone(), b.clone(), c.clone(), d.clone()];
     catalog.add_candidates(&all).await.unwrap();
     let stored = store(&*catalog, &a, b"a", "with_mask").await;
-    // Its document was written, and then the storer gave up.
+    // The document was written, and then the storer gave up.
     catalog.put_image(&image(&b, b"b", "a")).await.unwrap();
     finish(&*catalog, b.id, failed()).await;
-    // Its document was written, and it has not ended yet.
+    // The document was written, and the candidate is still in flight.
     catalog.put_image(&image(&c, b"c", "a")).await.unwrap();
     store(&*catalog, &d, b"d", "with_mask").await;
 

@@ -118,7 +118,7 @@ async fn a_failed_expansion_goes_on_when_it_is_reopened(environment: &Environmen
     catalog.reopen_expansion(job, "letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Running);
 
-    // It failed for another reason: there is nothing more to expand.
+    // The job failed after its expansion, so there is nothing more to expand.
     fail(&*catalog, job).await;
     catalog.reopen_expansion(job, "letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Failed);
@@ -172,7 +172,7 @@ async fn a_frozen_job_waits_for_a_reopened_candidate(environment: &Environment) 
         (JobState::Frozen, Some(with.id))
     );
 
-    // And so does one that had failed, because nothing was left of it.
+    // A job that failed because nothing was left of it waits, too.
     let job = expanded_job(&*catalog).await;
     let [candidate, ..] = candidates(job);
     catalog
@@ -308,7 +308,7 @@ async fn a_dataset_is_frozen_once(environment: &Environment) {
     let of_one = catalog.settled(one).await.unwrap().expect("it is settled");
     catalog.freeze(one, &first, of_one).await.unwrap();
     catalog.freeze(one, &first, of_one).await.unwrap();
-    // Another job with the same images comes to the same dataset.
+    // Another job with the same images has the same dataset.
     let second = Dataset {
         job: other,
         created: first.created + 1,

@@ -150,7 +150,7 @@ async fn a_living_holder_keeps_its_work(environment: &Environment) {
     let catalog = environment.open().await;
     let work = freezing();
     catalog.offer_work(&work).await.unwrap();
-    // Renewed every 100 ms, and watched by one who is patient for a minute.
+    // It is renewed every 100 ms, and the watch waits for a minute.
     let holder = LeaseWatch::lasting(catalog.clone(), Duration::from_millis(300));
     let held = holder.claim_any("freeze", "a").await.unwrap();
     let held = held.expect("it is free");
@@ -169,7 +169,7 @@ async fn a_living_holder_keeps_its_work(environment: &Environment) {
 
 async fn progress_does_not_delay_renewals(environment: &Environment) {
     let catalog = environment.open().await;
-    // Renewed every 500 ms.
+    // It is renewed every 500 ms.
     let holder = LeaseWatch::lasting(catalog.clone(), Duration::from_millis(1_500));
     let hold = async || {
         catalog.offer_work(&freezing()).await.unwrap();
@@ -199,7 +199,7 @@ async fn a_dead_lease_is_taken_over_and_its_holder_notices(environment: &Environ
     let catalog = environment.open().await;
     let work = freezing();
     catalog.offer_work(&work).await.unwrap();
-    // It renews every second, which is dead to a watch that waits for 10 ms.
+    // It is renewed every second, and the hasty watch waits for 10 ms.
     let slow = LeaseWatch::lasting(catalog.clone(), Duration::from_secs(3));
     let held = slow.claim_any("freeze", "slow").await.unwrap();
     let held = held.expect("it is free");
@@ -252,7 +252,7 @@ async fn deaths_and_failures_are_counted_until_the_next_progress(environment: &E
     assert_eq!(failures().await, 1, "the first since it came on");
 }
 
-/// Asks again and again, for as long as a slow machine may need.
+/// Waits until it holds, for as long as a slow machine may need.
 async fn until(mut holds: impl AsyncFnMut() -> bool) {
     let asking = async {
         while !holds().await {

@@ -32,7 +32,7 @@ async fn runs_are_recorded_once_and_updated(environment: &Environment) {
         device: Some("cpu (flex, 2 threads)".to_owned()),
         ..one.clone()
     };
-    // What was asked for can't be changed.
+    // The network and the time of creation can't be changed.
     let attempt = Run {
         created: 99,
         network: NetworkName::EfficientnetB0,

@@ -1,4 +1,4 @@
-//! What every catalog owes its callers, tried on each of them: one file a role.
+//! The contract of catalogs, tested with each of them. Each role has a file.
 //!
 //! MongoDB is the server at `MASKLINE_TEST_MONGODB`. Every test has a database of its own
 //! there and drops it.

@@ -1,4 +1,4 @@
-//! What is asked of servers alone.
+//! Tests that concern servers alone.
 
 use futures::future::join_all;
 use maskline_storage::{StorageErrorKind, catalog};

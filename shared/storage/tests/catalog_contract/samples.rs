@@ -64,7 +64,7 @@ pub async fn fail(catalog: &dyn Catalog, job: JobId) {
     failing.await.unwrap();
 }
 
-/// Takes work out of whosesoever hands.
+/// Takes the lease, whoever holds it.
 pub async fn acquire(catalog: &dyn Catalog, work: &Work, owner: &str) -> Lease {
     let seen = lease_on(catalog, work).await;
     let taken = catalog.acquire_lease(&seen, owner).await.unwrap();

@@ -1,4 +1,4 @@
-//! What is asked of files alone.
+//! Tests that concern files alone.
 
 use std::{fs, path::PathBuf};
 
@@ -70,7 +70,7 @@ async fn a_damaged_file_is_refused() {
     recorded_job(&*environment.open().await).await;
     let file = file_of(&environment);
     let whole = fs::read(&file).unwrap();
-    // The header stays, the tables' list goes.
+    // The header stays whole, and the list of tables is overwritten.
     let mut damaged = whole.clone();
     damaged[100..].fill(0xff);
     for suffix in ["-wal", "-shm"] {

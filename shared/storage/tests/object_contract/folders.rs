@@ -1,4 +1,4 @@
-//! What is asked of folders alone.
+//! Tests that concern folders alone.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! What every object store owes its callers, tried on each of them.
+//! The contract of object stores, tested with each of them.
 //!
 //! S3 is the server and bucket at `MASKLINE_TEST_S3`, an address with `endpoint`
 //! (`s3://bucket?endpoint=http://…`), with credentials in `AWS_ACCESS_KEY_ID` and

@@ -1,4 +1,4 @@
-//! What is asked of servers alone.
+//! Tests that concern servers alone.
 
 use std::{
     process::{Command, Output},
@@ -23,8 +23,8 @@ use crate::{
 const ADDRESS: &str = "MASKLINE_TEST_OBJECTS_OF_CHILD";
 const OPENED: &str = "it opened";
 
-/// Opens an address in a process of its own, because credentials come from the
-/// environment; returns the kind of the error and its text.
+/// Opens an address in a process of its own, because credentials come from the environment.
+/// Returns the kind of the error and its text.
 fn open_with(address: &str, environment: &[(&str, Option<&str>)]) -> (String, String) {
     let me = std::env::current_exe().expect("the test's own file");
     let mut child = Command::new(me);

@@ -12,7 +12,7 @@ contract! {
     an_upload_replaces_what_is_there_and_one_that_is_dropped_does_not,
 }
 
-/// Smaller and larger than the parts that S3 takes, in pieces of another size.
+/// The objects are smaller and larger than S3's parts, and the pieces have another size.
 async fn an_object_in_pieces_is_there_whole_when_it_is_finished(environment: &Environment) {
     let store = environment.open().await;
     for pieces in [0, 1, 5, 13] {

@@ -1,4 +1,4 @@
-//! The connection: to which server, within which time, with which guarantees.
+//! The connection to the server, with its time limits and its guarantees.
 
 use std::{env, future::IntoFuture, path::PathBuf, time::Duration};
 
@@ -18,34 +18,34 @@ use crate::{catalog::span::Target, error::StorageError};
 const DEFAULT_DATABASE: &str = "maskline";
 const DEFAULT_PORT: u16 = 27017;
 
-/// How long to look for a server that takes the operation, unless the address
-/// says otherwise.
+/// How long the driver looks for a server that takes the operation, unless the address says
+/// otherwise.
 const SELECTION: Duration = Duration::from_secs(5);
 const CONNECTING: Duration = Duration::from_secs(5);
 /// How long a write may wait for a majority of the members.
 const MAJORITY: Duration = Duration::from_secs(10);
-/// How long an operation may take, all of the above included.
+/// How long an operation may take in all.
 const OPERATION: Duration = Duration::from_secs(30);
 
-/// How often an upsert is tried that meets another of the same `_id`.
+/// How often an upsert is tried if another one of the same `_id` comes in between.
 const UPSERTS: u32 = 3;
 
 const EXPECTED: &str = "write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, and each of \
                         : / ? # [ ] @ % in the user or the password as %XX, such as %40 for @";
 
-/// A database on a server. Writes return when a majority of the members has them
-/// on disk, and reads see all of those and nothing that could be rolled back: what
-/// one process has written every other reads.
+/// A database on a server. A write returns when a majority of the members has it on disk.
+/// A read sees all such writes and nothing that could be rolled back. So every process reads
+/// what another one has written.
 pub(super) struct Connection {
     database: Database,
     target: Target,
-    /// For messages: which server and database.
+    /// The server and the database, as errors name them.
     place: String,
 }
 
 impl Connection {
-    /// Connects nowhere yet. [`StorageErrorKind::Misconfigured`](crate::StorageErrorKind::Misconfigured) for an address that
-    /// can't be used.
+    /// Reads the address and connects nowhere yet. The error is `Misconfigured` if the
+    /// address can't be used.
     pub async fn to(url: &str) -> Result<Self, StorageError> {
         let mut options = read(url).await?;
         options
@@ -57,7 +57,7 @@ impl Connection {
         );
         options.server_selection_timeout.get_or_insert(SELECTION);
         options.connect_timeout.get_or_insert(CONNECTING);
-        // The catalog's promises stand on these; an address can't weaken them.
+        // The catalog's promises depend on these, so the address can't weaken them.
         options.selection_criteria =
             Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
         options.read_concern = Some(ReadConcern::majority());
@@ -95,7 +95,7 @@ impl Connection {
         self.database.collection(name)
     }
 
-    /// Whether the server answers now.
+    /// Succeeds if the server answers now.
     pub async fn ping(&self) -> Result<(), StorageError> {
         let ping = self.database.run_command(mongodb::bson::doc! { "ping": 1 });
         self.run("ping", "$cmd", ping).await.map(drop)
@@ -121,9 +121,9 @@ impl Connection {
         self.target.traced(operation, collection, limited).await
     }
 
-    /// Runs an upsert by `_id`, as [`Connection::run`]. Of two that come at the same
-    /// time a server may refuse the slower with a duplicate key; by then the
-    /// document is there, and the upsert an update.
+    /// Runs an upsert by `_id`, as [`Connection::run`]. If two come at the same time, a
+    /// server may refuse the slower one with a duplicate key. Then the document is there,
+    /// and the next attempt is an update.
     pub async fn upsert<T, F>(
         &self,
         operation: &'static str,
@@ -146,8 +146,8 @@ impl Connection {
     }
 }
 
-/// The driver trusts the authorities that are built into it, unless the address names
-/// a file of others. Here it may be the one that all TLS of the process goes by, too.
+/// The driver trusts the authorities that are built into it, unless the address names a
+/// file of others. Here that file is by default `usual`, which all TLS of the process uses.
 fn trust(tls: &mut Option<Tls>, usual: Option<PathBuf>) {
     if let Some(Tls::Enabled(tls)) = tls
         && tls.ca_file_path.is_none()
@@ -163,8 +163,8 @@ fn host_and_port(address: &ServerAddress) -> Option<(String, u16)> {
     }
 }
 
-/// The driver's messages may quote any part of an address that it can't take apart,
-/// and so the password. They are shown only for the options after the `?`.
+/// The driver's errors may quote any part of an address that it can't read, and so the
+/// password. They are shown only for the options after the `?`.
 async fn read(url: &str) -> Result<ClientOptions, StorageError> {
     if url.starts_with("mongodb+srv:") {
         return Err(StorageError::misconfigured(
@@ -198,7 +198,7 @@ async fn problem_of(options: &str) -> Option<Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StorageErrorKind;
+    use crate::error::StorageErrorKind;
 
     async fn refused(url: &str) -> String {
         match Connection::to(url).await {

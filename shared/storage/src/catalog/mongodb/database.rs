@@ -1,4 +1,4 @@
-//! The database, and what all roles do with it: read and write documents.
+//! The database: how all roles read and write documents.
 
 use futures::TryStreamExt;
 use mongodb::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::error::StorageError;
 
-/// Documents in one insert, and ids in one query.
+/// The most documents in one insert, and the most ids in one query.
 pub(super) const BATCH: usize = 1_000;
 
 /// A database whose documents are records, each under an `_id` of its own.
@@ -36,7 +36,7 @@ impl Database {
         self.connection.run("find", collection, finding).await
     }
 
-    /// A record of one of the collections that hold records.
+    /// Reads the record with this id.
     pub async fn by_id<T: DeserializeOwned>(
         &self,
         collection: &'static str,
@@ -71,7 +71,7 @@ impl Database {
         query: Query,
     ) -> Result<Vec<Document>, StorageError> {
         if query.most == Some(0) {
-            // To MongoDB it would be no limit.
+            // MongoDB takes 0 for no limit.
             return Ok(vec![]);
         }
         let documents = self.collection(collection);
@@ -80,9 +80,9 @@ impl Database {
             finding = finding.projection(fields);
         }
         if let Some(most) = query.most {
-            // Older servers read no more than 32 bits of it.
+            // Older servers read a limit as 32 bits.
             let most = i32::try_from(most).unwrap_or(i32::MAX);
-            // All of it in the first answer.
+            // With this batch size the first answer holds everything.
             finding = finding
                 .limit(most.into())
                 .batch_size(most.unsigned_abs().saturating_add(1));
@@ -101,7 +101,7 @@ impl Database {
         records(self.find(collection, filter, query).await?)
     }
 
-    /// Records what is not recorded yet.
+    /// Inserts the record. One that is there already stays as it is.
     pub async fn insert_once<T: Serialize>(
         &self,
         collection: &'static str,
@@ -131,7 +131,7 @@ impl Database {
         upserting.await.map(drop)
     }
 
-    /// Writes the document over one of the same `_id`.
+    /// Writes the document, over one of the same `_id`.
     pub async fn replace(
         &self,
         collection: &'static str,
@@ -148,7 +148,7 @@ impl Database {
         replacing.await.map(drop)
     }
 
-    /// Whether a document matched.
+    /// Updates one document. Returns `false` if none matches the filter.
     pub async fn update(
         &self,
         collection: &'static str,
@@ -162,7 +162,7 @@ impl Database {
     }
 }
 
-/// How to find, besides the filter.
+/// How documents are found, besides the filter.
 pub(super) struct Query {
     sort: Document,
     fields: Option<Document>,

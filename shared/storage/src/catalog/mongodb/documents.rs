@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::StorageError;
 
-/// A record as its document: its `id` is the `_id`, and what is `None` is left out.
+/// A record as its document. The field `id` becomes `_id`, and `None` is left out.
 pub(super) fn document<T: Serialize>(record: &T) -> Result<Document, StorageError> {
     let fields = serialize_to_document(record).map_err(unrecordable)?;
     let present = fields.into_iter().filter(|(_, value)| *value != Bson::Null);
@@ -35,7 +35,7 @@ pub(super) fn records<T: DeserializeOwned>(
     documents.into_iter().map(record).collect()
 }
 
-/// Fails for what BSON can't say: a path that is not Unicode, a number over 2⁶³.
+/// Fails for what BSON can't hold: a path that is not Unicode, a number over 2⁶³.
 pub(super) fn bson<T: Serialize + ?Sized>(value: &T) -> Result<Bson, StorageError> {
     serialize_to_bson(value).map_err(unrecordable)
 }

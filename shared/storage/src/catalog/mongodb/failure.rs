@@ -9,7 +9,7 @@ use crate::error::StorageError;
 
 const DUPLICATE_KEY: i32 = 11000;
 
-/// Codes with which a server says that the same may succeed later, or on another
+/// The codes of errors after which the same operation may succeed later, or on another
 /// member: <https://www.mongodb.com/docs/manual/reference/error-codes/>.
 const TRANSIENT: [i32; 24] = [
     6,     // HostUnreachable
@@ -88,7 +88,7 @@ impl fmt::Display for DriverError {
     }
 }
 
-/// It says no more than what is displayed: the driver's own output may hold anything.
+/// Shows the text alone, because the driver's own debug output may hold anything.
 impl fmt::Debug for DriverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.to_string(), f)
@@ -103,7 +103,7 @@ impl From<Error> for DriverError {
     }
 }
 
-/// The first of many inserts that failed for another reason than a duplicate.
+/// The first of the inserts that failed for another reason than a duplicate.
 fn refused(errors: &InsertManyError) -> Option<&IndexedWriteError> {
     let mut errors = errors.write_errors.iter().flatten();
     errors.find(|error| error.code != DUPLICATE_KEY)
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn documents_that_are_there_are_told_from_other_failures() {
+    fn duplicates_are_distinguished_from_other_failures() {
         assert!(is_duplicate_key(&command_error(DUPLICATE_KEY)));
         assert!(!is_duplicate_key(&command_error(91)));
 

@@ -26,7 +26,7 @@ use crate::{
     records::{CandidateState, ImageDocument, ImageFacts},
 };
 
-/// Images whose facts are read at a time: documents in memory take kilobytes each.
+/// Images whose facts are read at a time. A document in memory takes kilobytes.
 const FACTS: usize = 250;
 
 #[async_trait]
@@ -71,7 +71,8 @@ impl Images for MongodbCatalog {
     ) -> Result<Vec<ImageFacts>, StorageError> {
         let mut facts = vec![];
         let mut after = after.copied();
-        // Images whose candidates are not stored leave gaps: read on until the page is full.
+        // Images whose candidates are not stored leave gaps, so this reads on until the page
+        // is full.
         while facts.len() < limit {
             let wanted = (limit - facts.len()).min(FACTS);
             let filter = doc! { "_id": image_keys(job, after.as_ref()) };

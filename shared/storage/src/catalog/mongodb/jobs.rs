@@ -120,8 +120,7 @@ fn change_to(change: Change<JobState>, mut set: Document) -> Document {
     doc! { "$set": set }
 }
 
-/// Updates the job if the filter finds it. [`StorageErrorKind::NotFound`](crate::StorageErrorKind::NotFound) if there is no such
-/// job at all.
+/// Updates the job if the filter finds it. The error is `NotFound` if there is no such job.
 async fn change_job(
     database: &Database,
     id: JobId,
@@ -148,6 +147,7 @@ pub(super) async fn reopen_freezing(database: &Database, job: JobId) -> Result<(
     update.insert("$inc", doc! { "reopened": 1_i64 });
     let expanded = before(JobState::REOPEN_FREEZING, job);
     database.update(JOBS, expanded, update).await?;
-    // The job comes first: who ends the freezing before the next line did not end this one.
+    // The job comes first. A holder that finishes the work in between finishes the earlier
+    // freezing, and the work is opened again after that.
     reopen_work(database, &freezing).await
 }

@@ -54,7 +54,7 @@ impl Leases for MongodbCatalog {
     }
 }
 
-/// Puts `now` in the place of the lease that was seen, if it is still so.
+/// Writes `now` in the place of the lease if it is still as it was `seen`.
 async fn exchange(
     database: &Database,
     seen: &Lease,
@@ -69,7 +69,7 @@ pub(super) async fn was_offered(database: &Database, work: &Work) -> Result<bool
     Ok(database.find_one(LEASES, key).await?.is_some())
 }
 
-/// Work that was offered, done or not, is free: whoever holds it loses it.
+/// Frees work that was offered, done or not. Its holder loses the lease.
 pub(super) async fn reopen_work(database: &Database, work: &Work) -> Result<(), StorageError> {
     free(database, doc! { "_id": work_key(work) }).await
 }
@@ -84,7 +84,7 @@ pub(super) fn work_key(work: &Work) -> String {
     format!("{}/{}", work.kind(), work.id())
 }
 
-/// Work that nobody has held yet, without its `_id`.
+/// The document of work that nobody has held yet, without its `_id`.
 fn free_work(work: &Work) -> Document {
     doc! {
         "kind": work.kind(),
@@ -96,7 +96,7 @@ fn free_work(work: &Work) -> Document {
     }
 }
 
-/// The lease as it was seen, if nothing has changed since.
+/// A filter for the lease, if nothing has changed since it was seen.
 fn as_seen(lease: &Lease) -> Result<Document, StorageError> {
     Ok(doc! {
         "_id": work_key(&lease.work),
@@ -106,7 +106,7 @@ fn as_seen(lease: &Lease) -> Result<Document, StorageError> {
     })
 }
 
-/// What the lease is from now on.
+/// The update that writes the lease.
 fn exchanged(now: &Lease) -> Result<Document, StorageError> {
     Ok(doc! { "$set": {
         "owner": now.owner.as_deref(),

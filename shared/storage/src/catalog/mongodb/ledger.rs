@@ -1,17 +1,16 @@
-//! The books of a job, counted page by page.
+//! The counts of a job's candidates, page by page.
 //!
-//! Candidates that are recorded together are a page. As long as one of them is in flight
-//! a page is *open*: those of it that have ended are counted whenever somebody asks, and
-//! the others are what is left of its size. When all have ended it is *closed*: its counts
-//! are written into its document in the ledger, and nobody looks at its candidates again.
-//! So the books of a job cost one small document for each thousand candidates, and a look
-//! at the pages that are being worked on.
+//! Candidates that are recorded together are a page. As long as one of them is in flight, the
+//! page is *open*: its finished candidates are counted whenever somebody asks, and the rest of
+//! its size is in flight. When all are finished, the page is *closed*: its counts are written
+//! into its document in the ledger, and its candidates are not read again. So the counts of a
+//! job cost one small document for each thousand candidates, and a query over the open pages.
 //!
-//! No transaction holds a page and its candidates together. Whatever puts candidates in
-//! flight opens their page before and after, which also counts its `revision` up; who
-//! closes it does so only at the revision that he knew before he counted. So a count that
-//! has missed something is never written, or is thrown away at once. Whoever dies in
-//! between leaves work that is done again, opening included.
+//! No transaction holds a page and its candidates together. Whoever puts candidates in flight
+//! opens their page before and after, and each opening counts the page's `revision` up.
+//! Whoever closes a page does so only at the revision that it read before it counted. So a
+//! count that has missed a candidate is never written, or is removed at once. If a process
+//! dies in between, its work is done again, the opening included.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,13 +29,13 @@ use crate::{
     records::{CandidateState, Counts},
 };
 
-/// Pages that one who adds candidates tries to close: he has added one.
+/// How many pages are closed at most when a page of candidates is added.
 const TRIED: usize = 32;
 
 /// Pages that are closed at the same time.
 const CLOSING: usize = 16;
 
-/// So many candidates of a page are in this state, rejected for this reason.
+/// How many candidates of a page are in a state and were rejected for a reason.
 #[derive(Debug, Serialize, Deserialize)]
 struct Count {
     state: CandidateState,
@@ -49,9 +48,10 @@ struct Page {
     #[serde(rename = "_id")]
     id: String,
     revision: i64,
-    /// Its candidates; `None`: they are being recorded, or whoever did it died at it.
+    /// How many candidates it has. `None` while they are being recorded, and if the process
+    /// that recorded them died.
     size: Option<u64>,
-    /// `None`: it is open.
+    /// `None` if the page is open.
     counts: Option<Vec<Count>>,
 }
 
@@ -65,13 +65,14 @@ impl<'a> Ledger<'a> {
         Self { database }
     }
 
-    /// Before and after candidates of it are put in flight.
+    /// Opens a page. It is called before and after candidates of it are put in flight.
     pub async fn open_page(&self, job: JobId, page: &str) -> Result<(), StorageError> {
         self.reopen(page, doc! { "job": job.to_string(), "open": true })
             .await
     }
 
-    /// After candidates of it were recorded. `new`: so many, and it had none before.
+    /// Opens a page after candidates of it were recorded. `new` is their number if all of
+    /// them are new, and `None` if some were there before.
     pub async fn open_recorded(
         &self,
         job: JobId,
@@ -118,8 +119,8 @@ impl<'a> Ledger<'a> {
         pages.collect::<Result<_, _>>().map_err(damaged)
     }
 
-    /// Closes pages of which all candidates have ended, of those that come after `page`.
-    /// Ids are hashes: each page's turn comes.
+    /// Closes finished pages among those that come after `page`. Ids are hashes, so in time
+    /// every page is among them.
     pub async fn close_pages(&self, job: JobId, page: &str) -> Result<(), StorageError> {
         let open = doc! { "job": job.to_string(), "open": true, "_id": { "$gt": page } };
         let query = Query::sorted(doc! { "_id": 1 }).at_most(TRIED);
@@ -141,7 +142,7 @@ impl<'a> Ledger<'a> {
         Ok(counts)
     }
 
-    /// What is on the pages. Those that have ended are closed.
+    /// Counts the candidates on the pages, and closes the finished pages.
     async fn count(&self, pages: Vec<Document>) -> Result<Vec<Count>, StorageError> {
         let (mut counts, mut open) = (vec![], vec![]);
         for page in pages {
@@ -178,7 +179,7 @@ impl<'a> Ledger<'a> {
         Ok(counts)
     }
 
-    /// By page; those of which none has ended are not there.
+    /// Counts the finished candidates of each page. A page without any is left out.
     async fn count_ended(
         &self,
         pages: &[Page],
@@ -223,7 +224,7 @@ impl<'a> Ledger<'a> {
         Ok(counts)
     }
 
-    /// Unless it was opened since it was seen.
+    /// Closes a page, unless it was opened since it was read.
     fn close(
         &self,
         page: &Page,

@@ -70,10 +70,11 @@ impl Library for MongodbCatalog {
         match run.state {
             RunState::Failed => {
                 self.update_run(&run.reopened()).await?;
-                // The run first: whoever ends the work before this has not ended it.
+                // The run comes first. A holder that finishes the work in between finishes the
+                // earlier attempt, and the work is opened again after that.
                 reopen_work(&self.database, &training).await
             }
-            // Where whoever opened it died in the middle of it.
+            // A process that opened the run may have died before it freed the work.
             RunState::Open => {
                 free(
                     &self.database,

@@ -10,7 +10,7 @@
 //! | `images` | `JOB/IMAGE` | the pixels (`binary`), the label, the measurements |
 //! | `claims` | `JOB/IMAGE` | which candidate stands for the bytes |
 //! | `leases` | `KIND/ID` | who holds the work, its beat, its failures, whether it is done |
-//! | `versions` | `catalog` | the version of all of this |
+//! | `versions` | `catalog` | the version of these documents |
 
 use futures::future::try_join_all;
 use mongodb::{
@@ -33,11 +33,10 @@ pub(super) const RUNS: &str = "runs";
 pub(super) const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 
-/// Changes with the shape of the documents.
+/// The version of the documents' shape. A change of the shape is a new version.
 const VERSION: i32 = 4;
 
-/// Makes the indexes where they are missing, and sees that the documents are of
-/// this version.
+/// Checks that the documents are of this version, and makes the indexes if they are missing.
 pub(super) async fn prepare(connection: &Connection) -> Result<(), StorageError> {
     check_version(connection).await?;
     let making = indexes().into_iter().map(|(name, indexes)| async move {
@@ -82,11 +81,11 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
         (
             CANDIDATES,
             vec![
-                // Also says in one step whether any is in flight.
+                // Tells in one step whether any is in flight, too.
                 index("by_state", doc! { "job": 1, "state": 1, "_id": 1 }),
-                // Pages are counted on it alone.
+                // Pages are counted in this index alone.
                 index("by_page", doc! { "page": 1, "state": 1, "reason.code": 1 }),
-                // The labels that a job's candidates give to the same bytes.
+                // Finds the labels that a job's candidates have for the same bytes.
                 of_fetched("by_job_and_image", doc! { "job": 1, "image": 1 }),
                 of_fetched("by_image", doc! { "image": 1 }),
             ],
@@ -119,7 +118,7 @@ fn index(name: &str, keys: Document) -> IndexModel {
     IndexModel::builder().keys(keys).options(options).build()
 }
 
-/// Without the candidates that were never fetched.
+/// An index without the candidates that were never fetched.
 fn of_fetched(name: &str, keys: Document) -> IndexModel {
     let options = IndexOptions::builder()
         .name(name.to_owned())

@@ -146,7 +146,7 @@ impl Candidates for SqliteCatalog {
 const CANDIDATE: &str =
     "id, job, location, label, state, image, stage, reason, error, history, trace_id";
 
-/// A row of [`CANDIDATE`].
+/// Reads a row of the columns [`CANDIDATE`].
 fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
     let text = |column| row.get::<_, String>(column);
     let perhaps = |column| row.get::<_, Option<String>>(column);
@@ -186,7 +186,7 @@ fn in_one_of(states: &[CandidateState]) -> String {
     format!("state IN ({})", names.join(", "))
 }
 
-/// Returns `false` if the candidate was not in flight.
+/// Writes the outcome. Returns `false` if the candidate was not in flight.
 fn finish(connection: &Connection, id: &str, outcome: &CandidateOutcome) -> Result<bool, Failure> {
     let (stage, reason, error) = outcome.kind.details();
     let change = outcome.kind.change();

@@ -1,6 +1,9 @@
 //! The file and its connections: one writer and a few readers.
 
-use std::{path::Path, path::PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use maskline_foundation::sqlite::{self, Format, OpenError, WriteError, Writer};
 use parking_lot::Mutex;
@@ -48,7 +51,7 @@ impl Database {
         });
         Ok(Self {
             path: path.to_owned(),
-            writer: writer.map_err(|error| unusable(&error, path))?,
+            writer: writer.map_err(|error| unusable(error, path))?,
             readers: Mutex::new(vec![]),
             reading: Semaphore::new(READERS),
         })
@@ -63,11 +66,9 @@ impl Database {
         let written = self.writer.write(work).await;
         written.map_err(|error| match error {
             WriteError::Job(failure) => explain(failure, &self.path),
-            WriteError::Transaction(error) => explained(&error, &self.path),
+            WriteError::Transaction(error) => explained(error, &self.path),
             WriteError::Undone => full(&self.path),
-            WriteError::Closed => {
-                StorageError::Internal("the catalog's writer has ended".to_owned())
-            }
+            WriteError::Closed => StorageError::internal("the catalog's writer has ended"),
         })
     }
 
@@ -93,7 +94,7 @@ impl Database {
             read().map_err(|failure| explain(failure, &path))
         });
         let (reader, value) = done.await.map_err(|e| {
-            StorageError::Internal(format!("reading the catalog did not come to an end: {e}"))
+            StorageError::internal("reading the catalog did not come to an end").caused_by(e)
         })??;
         self.readers.lock().push(reader);
         Ok(value)
@@ -109,27 +110,28 @@ fn open_reader(path: &Path) -> Result<Connection, Failure> {
 }
 
 /// Why the file can't be opened, and what can be done.
-fn unusable(error: &OpenError, path: &Path) -> StorageError {
-    let path_shown = path.display();
+fn unusable(error: OpenError, path: &Path) -> StorageError {
+    let file = path.display();
     match error {
-        OpenError::Sqlite(error) => explained(error, path),
+        OpenError::Sqlite(error) => explained(Arc::new(error), path),
         OpenError::Thread(error) => {
-            StorageError::Unavailable(format!("no thread for the catalog: {error}"))
+            StorageError::unavailable("there is no thread for the catalog").caused_by(error)
         }
-        OpenError::Folder { folder, source } => StorageError::Misconfigured(format!(
-            "{} can't be made: {source}. Choose another folder for the catalog",
+        OpenError::Folder { folder, source } => StorageError::misconfigured(format!(
+            "{} can't be made: choose another folder for the catalog",
             folder.display()
+        ))
+        .caused_by(source),
+        OpenError::NoWriteAheadLog { .. } => StorageError::misconfigured(format!(
+            "{file} can't be a catalog: put the catalog on a local disk"
+        ))
+        .caused_by(error),
+        OpenError::Foreign => StorageError::misconfigured(format!(
+            "{file} is a database, but not of maskline: choose another file for the catalog"
         )),
-        OpenError::NoWriteAheadLog { mode } => StorageError::Misconfigured(format!(
-            "the file system has no write-ahead log for SQLite (it uses {mode:?}): \
-             put the catalog on a local disk"
-        )),
-        OpenError::Foreign => StorageError::Misconfigured(format!(
-            "{path_shown} is a database, but not of maskline: choose another file for the catalog"
-        )),
-        OpenError::OtherVersion { found } => StorageError::Misconfigured(format!(
+        OpenError::OtherVersion { found } => StorageError::misconfigured(format!(
             "the data folder was written by another version of maskline \
-             ({path_shown}: found {found}, this build reads {VERSION}): use that version, \
+             ({file}: found {found}, this build reads {VERSION}): use that version, \
              or move the folder away and start with an empty one"
         )),
     }
@@ -138,39 +140,40 @@ fn unusable(error: &OpenError, path: &Path) -> StorageError {
 fn explain(failure: Failure, path: &Path) -> StorageError {
     match failure {
         Failure::Storage(error) => error,
-        Failure::Sqlite(error) => explained(&error, path),
+        Failure::Sqlite(error) => explained(Arc::new(error), path),
     }
 }
 
 fn full(path: &Path) -> StorageError {
-    StorageError::Unavailable(format!("the disk of {} is full: make room", path.display()))
+    StorageError::unavailable(format!("the disk of {} is full: make room", path.display()))
 }
 
 /// What an error of SQLite means for the caller, and what can be done.
-fn explained(error: &rusqlite::Error, path: &Path) -> StorageError {
-    let path_shown = path.display();
-    match error.sqlite_error_code() {
+fn explained(error: Arc<rusqlite::Error>, path: &Path) -> StorageError {
+    let file = path.display();
+    let explained = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StorageError::Unavailable(format!("{path_shown} is held by another process: {error}"))
+            StorageError::unavailable(format!("{file} is held by another process"))
         }
         Some(ErrorCode::DiskFull) => full(path),
         Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
-            StorageError::Unavailable(format!("{path_shown}: {error}"))
+            StorageError::unavailable(file.to_string())
         }
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            StorageError::Misconfigured(format!(
-                "{path_shown} is damaged or no database ({error}): put back a copy of it, or move it \
-                 and {path_shown}-wal away and start with an empty catalog"
+            StorageError::misconfigured(format!(
+                "{file} is damaged or no database: put back a copy of it, or move it \
+                 and {file}-wal away and start with an empty catalog"
             ))
         }
         Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
-            StorageError::Misconfigured(format!(
-                "{path_shown} can't be opened for writing ({error}): check that its folder exists and \
+            StorageError::misconfigured(format!(
+                "{file} can't be opened for writing: check that its folder exists and \
                  belongs to you, or choose another file for the catalog"
             ))
         }
-        _ => StorageError::Internal(format!("{path_shown}: {error}")),
-    }
+        _ => StorageError::internal(file.to_string()),
+    };
+    explained.caused_by(error)
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ impl Leases for SqliteCatalog {
     }
 }
 
-/// Puts `now` in the place of the lease that was seen, if it is still so.
+/// Writes `now` in the place of the lease if it is still as it was `seen`.
 fn exchange(connection: &Connection, seen: &Lease, now: Lease) -> Result<Option<Lease>, Failure> {
     let changed = connection
         .prepare_cached(
@@ -123,7 +123,7 @@ pub(super) fn was_offered(connection: &Connection, work: &Work) -> Result<bool, 
     Ok(select.exists(params![work.kind(), work.id()])?)
 }
 
-/// Work that was offered, done or not, is free: whoever holds it loses it.
+/// Frees work that was offered, done or not. Its holder loses the lease.
 pub(super) fn reopen_work(connection: &Connection, work: &Work) -> Result<(), Failure> {
     connection
         .prepare_cached(

@@ -8,7 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::database::Failure;
 use crate::error::StorageError;
 
-/// A record of one of the tables with a column `record`.
+/// Reads the record with this id from one of the tables that have a column `record`.
 pub(super) fn record<T: DeserializeOwned>(
     connection: &Connection,
     table: &str,
@@ -32,7 +32,7 @@ pub(super) fn newest<T: DeserializeOwned>(
         .collect()
 }
 
-/// `None` where there is no such record.
+/// Changes the record with this id. Returns `None` if there is none.
 pub(super) fn change_record<T: Serialize + DeserializeOwned>(
     connection: &Connection,
     table: &str,
@@ -59,7 +59,7 @@ pub(super) fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Fails for what JSON can't say, which is a path that is not Unicode.
+/// Fails for what JSON can't hold, which is a path that is not Unicode.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
     let json = serde_json::to_string(value);
     json.map_err(|e| {
@@ -73,7 +73,7 @@ pub(super) fn parse<T: DeserializeOwned>(json: &str) -> Result<T, Failure> {
     serde_json::from_str(json).map_err(damaged)
 }
 
-/// An enum's plain name.
+/// Reads an enum's plain name.
 pub(super) fn parse_name<T: DeserializeOwned>(name: &str) -> Result<T, Failure> {
     serde_json::from_value(name.into()).map_err(damaged)
 }

@@ -98,7 +98,7 @@ fn is_server(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::StorageErrorKind;
+    use crate::error::StorageErrorKind;
 
     fn read(address: &str, environment: &[(&str, &str)]) -> Result<Address, StorageError> {
         Address::parse_with(address, |asked| {

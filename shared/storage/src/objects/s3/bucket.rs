@@ -28,7 +28,7 @@ use super::{
 };
 use crate::error::{StorageError, StorageErrorKind};
 
-/// The region whose buckets are made without naming it.
+/// The region that must not be named when a bucket is made in it.
 const DEFAULT_REGION: &str = "us-east-1";
 
 const CONNECTING: Duration = Duration::from_secs(5);
@@ -164,7 +164,7 @@ impl Bucket {
         format!("s3://{}/{}", self.name, self.name_of(key))
     }
 
-    /// [`StorageErrorKind::NotFound`](crate::StorageErrorKind::NotFound) where there is no such bucket.
+    /// Asks whether the bucket is there. The error is `NotFound` if it is not.
     pub async fn head(&self) -> Result<(), StorageError> {
         let request = self.client.head_bucket().bucket(&self.name);
         self.traced("S3/HeadBucket", None, request.send())
@@ -236,7 +236,7 @@ impl Bucket {
             { trace::AWS_S3_KEY } = name,
             { trace::CLOUD_REGION } = self.region,
             { trace::SERVER_ADDRESS } = host.map(|(host, _)| host.as_str()),
-            // Signed: else it would leave as text.
+            // An unsigned number would be exported as text.
             { trace::SERVER_PORT } = host.map(|(_, port)| i64::from(*port)),
             { trace::ERROR_TYPE } = field::Empty,
         )

@@ -1,4 +1,4 @@
-//! An object in parts.
+//! An object that is sent in parts.
 
 use async_trait::async_trait;
 use aws_sdk_s3::{
@@ -11,17 +11,18 @@ use maskline_messages::ObjectKey;
 use super::bucket::Bucket;
 use crate::{error::StorageError, objects::store::Upload};
 
-/// Bytes of each part but the last: the least that S3 takes.
+/// The bytes of each part but the last. S3 takes no smaller ones.
 const PART: usize = 5 << 20;
 
-/// What fits into one part is put as any object. A process that is killed leaves its parts
-/// with the server, which a rule of the bucket's (`AbortIncompleteMultipartUpload`) removes.
-pub struct Multipart<'a> {
+/// An upload in parts. An object that fits into one part is put as any other. A process that
+/// is killed leaves its parts on the server, where a rule of the bucket
+/// (`AbortIncompleteMultipartUpload`) can remove them.
+pub(super) struct Multipart<'a> {
     bucket: &'a Bucket,
     key: ObjectKey,
-    /// What no part has yet: less than one.
+    /// The bytes that are in no part yet: less than a part.
     waiting: Vec<u8>,
-    /// From the first part on.
+    /// The id that the server gives the upload with its first part.
     id: Option<String>,
     parts: Vec<CompletedPart>,
 }
@@ -131,7 +132,7 @@ impl Upload for Multipart<'_> {
     }
 }
 
-/// What was begun and not finished is given up, as far as the server can be told.
+/// Asks the server to remove the parts of an upload that was not finished.
 impl Drop for Multipart<'_> {
     fn drop(&mut self) {
         let (Some(id), Ok(runtime)) = (self.id.take(), tokio::runtime::Handle::try_current())

@@ -1,0 +1,111 @@
+//! What the newest published model predicts for an image, beside the image's label.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use maskline_messages::{ImageValidated, Label, ObjectKey, Prediction, RunId};
+use maskline_models::{
+    Classifier,
+    device::{self, Choice},
+};
+use maskline_storage::{ObjectStore, catalog::Library};
+use maskline_vision::decode;
+use tokio::sync::Mutex;
+
+/// How often the catalog is asked for a newer model.
+const REFRESH_EVERY: Duration = Duration::from_secs(10);
+
+/// Asks the newest published model about images. The prediction is recorded and decides
+/// nothing, so that no error here holds up an image.
+pub struct ModelCheck {
+    objects: Arc<dyn ObjectStore>,
+    library: Arc<dyn Library>,
+    newest: Mutex<NewestModel>,
+}
+
+#[derive(Default)]
+struct NewestModel {
+    /// When the catalog was last asked, even if that failed.
+    asked: Option<Instant>,
+    loaded: Option<(RunId, Arc<Classifier>)>,
+}
+
+impl ModelCheck {
+    pub fn new(objects: Arc<dyn ObjectStore>, library: Arc<dyn Library>) -> Self {
+        Self {
+            objects,
+            library,
+            newest: Mutex::default(),
+        }
+    }
+
+    /// What the newest model predicts for the image, compared with its `label`. `None`
+    /// if no model is published or the model cannot be used, which is logged.
+    pub async fn predict(&self, validated: &ImageValidated, label: &Label) -> Option<Prediction> {
+        let predicted = self.try_predict(validated, label).await;
+        predicted.unwrap_or_else(|error| {
+            let image = validated.header.image;
+            tracing::warn!(%image, error = format!("{error:#}"), "the model check failed");
+            None
+        })
+    }
+
+    async fn try_predict(
+        &self,
+        validated: &ImageValidated,
+        label: &Label,
+    ) -> Result<Option<Prediction>> {
+        let Some((model, classifier)) = self.classifier().await? else {
+            return Ok(None);
+        };
+        let jpeg = self.objects.get(&validated.normalized).await?;
+        let (class, confidence) =
+            tokio::task::spawn_blocking(move || classify(&classifier, &jpeg)).await??;
+        Ok(Some(Prediction {
+            model,
+            agrees: class == *label,
+            label: class,
+            confidence,
+        }))
+    }
+
+    /// The newest model, which is loaded once.
+    async fn classifier(&self) -> Result<Option<(RunId, Arc<Classifier>)>> {
+        let mut newest = self.newest.lock().await;
+        let is_due = |asked: Instant| asked.elapsed() > REFRESH_EVERY;
+        if newest.asked.is_none_or(is_due) {
+            newest.asked = Some(Instant::now());
+            let model = self.library.models(1).await?.into_iter().next();
+            let loaded = newest.loaded.as_ref().map(|(id, _)| *id);
+            if let Some(model) = model.filter(|model| loaded != Some(model.id)) {
+                let classifier = self.load(model.id).await?;
+                tracing::info!(model = %model.id, network = %model.network, "asking this model");
+                newest.loaded = Some((model.id, Arc::new(classifier)));
+            }
+        }
+        Ok(newest.loaded.clone())
+    }
+
+    async fn load(&self, model: RunId) -> Result<Classifier> {
+        let weights = self.objects.get(&ObjectKey::model_weights(model)).await?;
+        let loading = tokio::task::spawn_blocking(move || {
+            let compute = device::choose(Choice::Cpu)?;
+            Classifier::load(&weights, &compute.device)
+        });
+        let loaded = loading.await?;
+        loaded.with_context(|| format!("model {model} can't be used"))
+    }
+}
+
+/// The most probable class and its probability.
+fn classify(classifier: &Classifier, jpeg: &[u8]) -> Result<(Label, f32)> {
+    let decoded = decode::decode(jpeg, &decode::Limits::default())
+        .map_err(|reason| anyhow::anyhow!("the normalized image: {reason}"))?;
+    let input = classifier.input(&decoded.picture);
+    let prediction = classifier.predict([&input])?.remove(0);
+    let class = classifier.card().classes[prediction.class()].clone();
+    Ok((class, prediction.confidence() as f32))
+}

@@ -1,0 +1,321 @@
+//! A network in training.
+//!
+//! The learner does no I/O. It can be stopped after any step, and a learner that is made
+//! from its snapshot, even on another machine, continues as if nothing had happened.
+
+use std::{mem, thread, time::Instant};
+
+use anyhow::{Context, Result};
+use burn::{
+    module::Module,
+    optim::GradientsParams,
+    store::ModuleRecord,
+    tensor::{Device, Tensor},
+};
+use bytes::Bytes;
+use maskline_messages::{Label, NetworkName, TrainingSettings};
+use maskline_models::{
+    Network, input,
+    prediction::{self, Prediction},
+    weights::{self, Card},
+};
+use rand::seq::SliceRandom;
+
+use crate::{
+    batches::{self, Batch, Preparation},
+    evaluation,
+    examples::Examples,
+    interrupt::Interrupt,
+    metrics::{Epoch, TrainingProgress},
+    optimizer::Optimizer,
+    permanent_error::PermanentError,
+    random::{Purpose, derived_seed, stream},
+    schedule::Schedule,
+};
+
+/// The number of steps after which their outputs are read. Reading waits for a GPU to
+/// compute all that was asked of it, so that it is not done after every step.
+const STEPS_BETWEEN_METRICS: usize = 16;
+
+/// The number of images that the statistics of the batch norms are computed over, before
+/// the network is evaluated.
+const STATISTICS_IMAGES: usize = 512;
+
+/// What a learner trains, and on which device.
+#[derive(Clone)]
+pub(crate) struct LearnerConfig {
+    pub(crate) network: NetworkName,
+    pub(crate) settings: TrainingSettings,
+    pub(crate) classes: Vec<Label>,
+    pub(crate) device: Device,
+    /// The device, as people call it.
+    pub(crate) device_name: String,
+}
+
+impl LearnerConfig {
+    fn card(&self) -> Card {
+        Card {
+            network: self.network,
+            classes: self.classes.clone(),
+            pixels: self.settings.pixels,
+        }
+    }
+
+    fn batch(&self) -> usize {
+        self.settings.batch as usize
+    }
+}
+
+/// Why [`Learner::advance`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Advance {
+    /// An epoch is complete.
+    EpochDone,
+    /// An interrupt was requested within the epoch.
+    Interrupted,
+}
+
+/// The complete state of a learner.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Snapshot {
+    pub(crate) progress: TrainingProgress,
+    /// The weights and running statistics in Burn's format.
+    pub(crate) network: Bytes,
+    /// See [`Optimizer::save`].
+    pub(crate) optimizer: Bytes,
+    /// The network of the best epoch so far, see [`Learner::best_network`].
+    pub(crate) best: Option<Bytes>,
+}
+
+/// A network in training.
+pub(crate) struct Learner {
+    config: LearnerConfig,
+    /// The device of the config, with autodiff.
+    device: Device,
+    network: Network,
+    optimizer: Optimizer,
+    best: Option<Bytes>,
+    progress: TrainingProgress,
+}
+
+/// The output of one step, which is read later.
+struct StepOutput {
+    logits: Tensor<2>,
+    /// The true class of each image.
+    classes: Vec<usize>,
+}
+
+impl Learner {
+    /// A learner at the beginning of its run.
+    pub(crate) fn new(config: LearnerConfig) -> Self {
+        let device = config.device.clone().autodiff();
+        let seed = config.settings.seed;
+        Self {
+            network: Network::new(config.network, config.classes.len(), seed, &device),
+            optimizer: Optimizer::new(&config.settings),
+            device,
+            config,
+            best: None,
+            progress: TrainingProgress::default(),
+        }
+    }
+
+    /// A learner that continues from a snapshot.
+    ///
+    /// # Errors
+    /// If the snapshot does not fit the config.
+    pub(crate) fn resume(config: LearnerConfig, snapshot: Snapshot) -> Result<Self> {
+        let mut learner = Self::new(config);
+        let packed = burn::tensor::Bytes::from_bytes_vec(snapshot.network.to_vec());
+        let record = ModuleRecord::from_bytes(packed)?;
+        learner.network = learner.network.try_load_record(record)?;
+        learner.optimizer = learner
+            .optimizer
+            .restore(&snapshot.optimizer, &learner.config.device)
+            .context("the optimizer's state can't be used")?;
+        learner.best = snapshot.best;
+        learner.progress = snapshot.progress;
+        Ok(learner)
+    }
+
+    /// The complete state, for [`Learner::resume`].
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        // `valid` drops the gradients and brings the running statistics up to date.
+        let network = self.network.valid().into_record().into_bytes()?;
+        Ok(Snapshot {
+            progress: self.progress.clone(),
+            network: Bytes::copy_from_slice(&network),
+            optimizer: self.optimizer.save()?.into(),
+            best: self.best.clone(),
+        })
+    }
+
+    pub(crate) fn progress(&self) -> &TrainingProgress {
+        &self.progress
+    }
+
+    /// Whether all epochs are complete.
+    pub(crate) fn is_done(&self) -> bool {
+        self.progress.epochs.len() >= self.config.settings.epochs as usize
+    }
+
+    /// The network of the best epoch so far, as a safetensors file to publish.
+    pub(crate) fn best_network(&self) -> Option<&Bytes> {
+        self.best.as_ref()
+    }
+
+    /// Completes the current epoch: trains its remaining steps and evaluates the network.
+    /// Returns earlier, after the current step, if `interrupt` is requested.
+    ///
+    /// # Errors
+    /// [`PermanentError::Diverged`] if the loss is not finite any more.
+    pub(crate) fn advance(
+        &mut self,
+        examples: &Examples,
+        interrupt: &Interrupt,
+    ) -> Result<Advance> {
+        let began = Instant::now();
+        let mut advance = self.train_epoch(examples, interrupt)?;
+        self.progress.training_seconds += began.elapsed().as_secs_f64();
+        if advance == Advance::EpochDone {
+            advance = self.evaluate_epoch(examples, interrupt)?;
+        }
+        self.progress.seconds += began.elapsed().as_secs_f64();
+        Ok(advance)
+    }
+
+    /// Trains the remaining steps of the current epoch.
+    fn train_epoch(&mut self, examples: &Examples, interrupt: &Interrupt) -> Result<Advance> {
+        let (epoch, seed) = (self.progress.epochs.len(), self.config.settings.seed);
+        let order = batches::order(seed, epoch, examples.training.len());
+        let mut batches = batches::training_batches(&order, self.config.batch());
+        let steps = batches.len();
+        let schedule = Schedule::new(&self.config.settings, steps);
+        let remaining = batches.split_off(self.progress.step.min(steps));
+        thread::scope(|scope| {
+            let (threads, set) = (&examples.threads, &examples.training);
+            let side = self.config.settings.pixels;
+            let augmented = Preparation::Augmented { seed, epoch };
+            let prepared = batches::prepare(scope, threads, set, remaining, side, augmented);
+            let mut unread = vec![];
+            while self.progress.step < steps {
+                let batch = prepared.recv().context("the batches ended early")??;
+                let rate = schedule.at(epoch * steps + self.progress.step);
+                unread.push(self.step(batch, rate));
+                self.progress.step += 1;
+                if interrupt.is_requested() {
+                    self.record_metrics(unread)?;
+                    return Ok(Advance::Interrupted);
+                }
+                if unread.len() == STEPS_BETWEEN_METRICS {
+                    self.record_metrics(mem::take(&mut unread))?;
+                }
+            }
+            self.record_metrics(unread)?;
+            Ok(Advance::EpochDone)
+        })
+    }
+
+    /// Trains one step. The output is that of the network before the step.
+    fn step(&mut self, batch: Batch, rate: f64) -> StepOutput {
+        let epoch = self.progress.epochs.len();
+        let settings = &self.config.settings;
+        // Each step has a seed of its own, so that a run that was interrupted drops the
+        // same values as one that was not.
+        let (step, seed) = (self.progress.step, settings.seed);
+        self.device
+            .seed(derived_seed(seed, Purpose::Dropout, epoch, step));
+        let Batch { planes, classes } = batch;
+        let images = input::tensor(planes, settings.pixels, &self.device);
+        let logits = self.network.forward(images);
+        let loss = prediction::training_loss(logits.clone(), &classes, settings.label_smoothing);
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
+        self.network = self.optimizer.step(rate, self.network.clone(), gradients);
+        StepOutput {
+            logits: logits.inner(),
+            classes,
+        }
+    }
+
+    /// Reads the outputs of the last steps and adds up their predictions.
+    fn record_metrics(&mut self, outputs: Vec<StepOutput>) -> Result<()> {
+        let first = self.progress.step - outputs.len();
+        for (step, output) in (first..).zip(outputs) {
+            let predictions = Prediction::of_batch(output.logits)?;
+            for (prediction, class) in predictions.iter().zip(output.classes) {
+                if !prediction.loss(class).is_finite() {
+                    return Err(PermanentError::Diverged {
+                        epoch: self.progress.epochs.len() + 1,
+                        step: step + 1,
+                        learning_rate: self.config.settings.learning_rate,
+                    }
+                    .into());
+                }
+                self.progress.tally.add(prediction, class);
+            }
+        }
+        Ok(())
+    }
+
+    /// Evaluates the network after the last step of the current epoch, keeps it if it is
+    /// the best so far, and closes the epoch.
+    fn evaluate_epoch(&mut self, examples: &Examples, interrupt: &Interrupt) -> Result<Advance> {
+        let network = self.calibrated(examples)?;
+        let (side, batch) = (self.config.settings.pixels, self.config.batch());
+        let device = &self.config.device;
+        let Some(predictions) =
+            evaluation::evaluate(&network, examples, side, batch, device, interrupt)?
+        else {
+            return Ok(Advance::Interrupted);
+        };
+        let validation = evaluation::tally(&predictions, &examples.validation).score();
+        let best = self.progress.best().map(|epoch| epoch.validation);
+        if best.is_none_or(|best| validation.is_better_than(&best)) {
+            self.best = Some(weights::to_safetensors(&network, &self.config.card())?.into());
+        }
+        let progress = &mut self.progress;
+        let steps = mem::take(&mut progress.step);
+        let tally = mem::take(&mut progress.tally);
+        let seconds = mem::take(&mut progress.training_seconds);
+        let epoch = progress.epochs.len() + 1;
+        let schedule = Schedule::new(&self.config.settings, steps);
+        progress.epochs.push(Epoch {
+            epoch,
+            learning_rate: schedule.at(epoch * steps - 1),
+            training: tally.score(),
+            validation,
+            images_per_second: tally.images as f64 / seconds.max(f64::MIN_POSITIVE),
+            device: self.config.device_name.clone(),
+        });
+        Ok(Advance::EpochDone)
+    }
+
+    /// The network as it is evaluated and published: without gradients, and with
+    /// batch-norm statistics that belong to its weights, computed over images that are not
+    /// augmented. The statistics from training are means over earlier weights.
+    fn calibrated(&self, examples: &Examples) -> Result<Network> {
+        let (seed, epoch) = (self.config.settings.seed, self.progress.epochs.len());
+        let mut indices: Vec<usize> = (0..examples.training.len()).collect();
+        indices.shuffle(&mut stream(seed, Purpose::Statistics, epoch, 0));
+        indices.truncate(STATISTICS_IMAGES.max(self.config.batch()));
+        let batches = batches::training_batches(&indices, self.config.batch());
+        let side = self.config.settings.pixels;
+        thread::scope(|scope| {
+            let (threads, set) = (&examples.threads, &examples.training);
+            let prepared = batches::prepare(scope, threads, set, batches, side, Preparation::Plain);
+            let mut failure = None;
+            let images = prepared.into_iter().map_while(|batch| match batch {
+                Ok(batch) => Some(input::tensor(batch.planes, side, &self.config.device)),
+                Err(error) => {
+                    failure = Some(error);
+                    None
+                }
+            });
+            let network = self.network.recalibrated(images);
+            failure.map_or(Ok(network), Err)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+//! Errors that no retry of a run can help.
+
+use maskline_dataset::Split;
+use maskline_messages::{DatasetId, InvalidSetting, Label};
+use thiserror::Error;
+
+/// Why a run has failed for good. The text says what a person can do about it.
+#[derive(Debug, Clone, PartialEq, Error)]
+pub(crate) enum PermanentError {
+    #[error(
+        "dataset {dataset} is not in the object store ({place} does not exist): is this the \
+         store that it was frozen in? `maskline datasets` lists the datasets there are"
+    )]
+    NoDataset { dataset: DatasetId, place: String },
+    #[error(
+        "dataset {dataset} can't be read: {problem}. Enqueue its source again to freeze it anew"
+    )]
+    DamagedDataset { dataset: DatasetId, problem: String },
+    #[error(
+        "the dataset has images of one class only, {class}: a network needs two classes or more. \
+         Enqueue a source with more of them, such as a folder of classes with --label-from folder"
+    )]
+    OneClass { class: Label },
+    #[error(
+        "the dataset's {split} split has no images: enqueue a source with more, or with another \
+         share for validation"
+    )]
+    EmptySplit { split: Split },
+    #[error(
+        "the loss is not a number any more in epoch {epoch}, step {step}: train again with a lower \
+         learning rate than {learning_rate}, or a longer warm-up"
+    )]
+    Diverged {
+        epoch: usize,
+        step: usize,
+        learning_rate: f32,
+    },
+    #[error(transparent)]
+    Setting(#[from] InvalidSetting),
+    #[error(
+        "it failed {times} times, the last time with: {error}. Ask for it again with \
+         `maskline train` once the cause is removed"
+    )]
+    TooManyFailures { times: u32, error: String },
+    #[error(
+        "{times} trainers in a row ended during the run and left neither an error nor a \
+         checkpoint, as a process does that finds no memory. Ask for it again with \
+         `maskline train` and a smaller --batch or --pixels, or give the trainers more memory"
+    )]
+    EndsTrainers { times: u32 },
+}

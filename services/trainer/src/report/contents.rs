@@ -1,0 +1,207 @@
+//! What a report says. As JSON it is the report for programs.
+
+use std::collections::BTreeMap;
+
+use maskline_dataset::{Manifest, Split};
+use maskline_messages::{DatasetId, ImageId, JobId, Label, NetworkName, RunId, TrainingSettings};
+use maskline_models::{
+    LayerRow, Network,
+    prediction::{Confusion, Prediction},
+};
+use maskline_storage::records::Run;
+use serde::Serialize;
+
+use crate::{
+    evaluation,
+    examples::{ExampleSet, Examples},
+    metrics::{Epoch, TrainingProgress},
+};
+
+/// The version of the report as JSON.
+const VERSION: u32 = 1;
+
+/// The number of mistakes in a report, the worst ones.
+const MAX_MISTAKES: usize = 24;
+
+/// Everything about a finished run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Report {
+    pub(crate) version: u32,
+    /// The id of the run and of its model.
+    pub(crate) run: RunId,
+    pub(crate) job: Option<JobId>,
+    pub(crate) network: NetworkName,
+    /// The number of convolutions and fully connected layers.
+    pub(crate) layers: u64,
+    /// The number of trainable parameters.
+    pub(crate) parameters: u64,
+    /// The accuracy of the published network on the validation split, 0 to 1.
+    pub(crate) accuracy: f32,
+    /// Its mean cross-entropy there, in nats.
+    pub(crate) loss: f32,
+    /// The epoch whose network is published, counted from 1.
+    pub(crate) best_epoch: usize,
+    /// The time that the run took, evaluation and all attempts included.
+    pub(crate) seconds: f64,
+    /// The training images per second, as the median over the epochs.
+    pub(crate) images_per_second: f64,
+    /// The devices that it was trained on, in the order of their use.
+    pub(crate) devices: Vec<String>,
+    pub(crate) dataset: DatasetFacts,
+    pub(crate) settings: TrainingSettings,
+    pub(crate) epochs: Vec<Epoch>,
+    pub(crate) classes: Vec<ClassFacts>,
+    /// The validation images of each class (row) by the predicted class (column).
+    pub(crate) confusion: Confusion,
+    /// The validation images with a wrong prediction and the largest loss, the worst first.
+    pub(crate) mistakes: Vec<Mistake>,
+    pub(crate) summary: Vec<LayerRow>,
+}
+
+/// What the report says about the dataset.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct DatasetFacts {
+    pub(crate) id: DatasetId,
+    /// The number of images by split and class.
+    pub(crate) images: BTreeMap<Split, BTreeMap<Label, u64>>,
+    pub(crate) near_duplicate_groups: u64,
+    /// Images in no split, because near-duplicates of theirs have another label.
+    pub(crate) set_aside: u64,
+}
+
+/// How good the published network is on one class.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct ClassFacts {
+    pub(crate) label: Label,
+    /// See [`Confusion::precision`].
+    pub(crate) precision: Option<f64>,
+    /// See [`Confusion::recall`].
+    pub(crate) recall: Option<f64>,
+}
+
+/// A validation image whose class was not predicted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Mistake {
+    pub(crate) image: ImageId,
+    pub(crate) label: Label,
+    pub(crate) predicted: Label,
+    /// The probability of `predicted`, 0 to 1.
+    pub(crate) confidence: f64,
+    /// The cross-entropy, in nats.
+    pub(crate) loss: f64,
+    /// The index in the validation set.
+    #[serde(skip)]
+    pub(crate) index: usize,
+}
+
+impl Report {
+    /// `predictions` are those of the published network for the validation images, in their
+    /// order.
+    pub(crate) fn new(
+        run: &Run,
+        progress: &TrainingProgress,
+        network: &Network,
+        examples: &Examples,
+        predictions: &[Prediction],
+    ) -> Self {
+        let manifest = &examples.manifest;
+        let validation = &examples.validation;
+        let score = evaluation::tally(predictions, validation).score();
+        let mut confusion = Confusion::new(manifest.classes.len());
+        for (prediction, class) in predictions.iter().zip(validation.classes()) {
+            confusion.add(prediction, class);
+        }
+        Self {
+            version: VERSION,
+            run: run.id,
+            job: run.job,
+            network: run.network,
+            layers: network.layers(),
+            parameters: network.parameters(),
+            accuracy: score.accuracy,
+            loss: score.loss,
+            best_epoch: progress.best().map_or(0, |epoch| epoch.epoch),
+            seconds: progress.seconds,
+            images_per_second: median(progress.epochs.iter().map(|epoch| epoch.images_per_second)),
+            devices: devices(&progress.epochs),
+            dataset: DatasetFacts::of(manifest),
+            settings: run.settings.clone(),
+            epochs: progress.epochs.clone(),
+            classes: class_facts(&manifest.classes, &confusion),
+            confusion,
+            mistakes: mistakes(predictions, validation, &manifest.classes),
+            summary: network.summary(),
+        }
+    }
+}
+
+impl DatasetFacts {
+    fn of(manifest: &Manifest) -> Self {
+        let splits = manifest.splits.iter();
+        Self {
+            id: manifest.dataset,
+            images: splits
+                .map(|(&split, manifest)| (split, manifest.by_class.clone()))
+                .collect(),
+            near_duplicate_groups: manifest.near_duplicate_groups,
+            set_aside: manifest.set_aside,
+        }
+    }
+}
+
+fn class_facts(labels: &[Label], confusion: &Confusion) -> Vec<ClassFacts> {
+    let facts = labels.iter().enumerate().map(|(class, label)| ClassFacts {
+        label: label.clone(),
+        precision: confusion.precision(class),
+        recall: confusion.recall(class),
+    });
+    facts.collect()
+}
+
+/// The images whose class was not predicted, the largest loss first.
+fn mistakes(predictions: &[Prediction], set: &ExampleSet, labels: &[Label]) -> Vec<Mistake> {
+    let labelled = predictions.iter().zip(set.classes()).enumerate();
+    let wrong = labelled.filter(|(_, (prediction, class))| prediction.class() != *class);
+    let mut mistakes: Vec<Mistake> = wrong
+        .map(|(index, (prediction, class))| Mistake {
+            image: set.example(index).image,
+            label: labels[class].clone(),
+            predicted: labels[prediction.class()].clone(),
+            confidence: prediction.confidence(),
+            loss: prediction.loss(class),
+            index,
+        })
+        .collect();
+    mistakes.sort_by(|one, other| other.loss.total_cmp(&one.loss));
+    mistakes.truncate(MAX_MISTAKES);
+    mistakes
+}
+
+/// Each device once, in the order of its use.
+fn devices(epochs: &[Epoch]) -> Vec<String> {
+    let mut devices: Vec<String> = vec![];
+    for epoch in epochs {
+        if !devices.contains(&epoch.device) {
+            devices.push(epoch.device.clone());
+        }
+    }
+    devices
+}
+
+/// The upper median, or 0 if there are no values.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_speeds_is_no_outlier() {
+        assert_eq!(median([1.0, 130.0, 9000.0].into_iter()), 130.0);
+        assert_eq!(median([].into_iter()), 0.0);
+    }
+}

@@ -1,0 +1,40 @@
+//! The two splits of a dataset.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A part of a dataset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Split {
+    /// The images that a network learns from.
+    Train,
+    /// The images that a network is measured on and never learns from.
+    Validation,
+}
+
+impl Split {
+    pub const ALL: [Self; 2] = [Self::Train, Self::Validation];
+
+    /// The name that Hugging Face `datasets` gives the split.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+        }
+    }
+
+    /// The path of a shard relative to the manifest. `index` counts from 0, and
+    /// `count` is the number of the split's shards. Hugging Face `datasets` finds the
+    /// splits of a folder by such names.
+    pub fn shard_file(self, index: usize, count: usize) -> String {
+        format!("data/{}-{index:05}-of-{count:05}.parquet", self.name())
+    }
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,77 @@
+//! How a picture becomes the input of a network.
+//!
+//! Training, evaluation, `maskline predict` and the labeler all come through here, so
+//! that a network in use sees a picture exactly as it did in training.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+use maskline_vision::{planes, resize};
+
+/// Red, green and blue.
+const CHANNELS: usize = 3;
+
+/// The number of values that a picture has as the input of a network whose input is
+/// `side` × `side` pixels.
+pub fn len(side: u32) -> usize {
+    CHANNELS * (side as usize).pow(2)
+}
+
+/// Writes a picture as `[3, side, side]`, RGB, 0–1. A picture of another size is
+/// stretched to the square first.
+///
+/// # Panics
+/// If `out` does not have exactly [`len`] values.
+pub fn write(picture: &RgbImage, side: u32, out: &mut [f32]) {
+    if picture.dimensions() == (side, side) {
+        planes::write_chw(picture, out);
+    } else {
+        planes::write_chw(&resize::square(picture, side), out);
+    }
+}
+
+/// Returns the pictures that [`write`] put into `values` one after the other, as a tensor
+/// `[pictures, 3, side, side]` on `device`.
+///
+/// # Panics
+/// If `values` is not a whole number of pictures.
+pub fn tensor(values: Vec<f32>, side: u32, device: &Device) -> Tensor<4> {
+    let pictures = values.len() / len(side);
+    let side = side as usize;
+    let shape = [pictures, CHANNELS, side, side];
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+
+    fn picture(width: u32, height: u32) -> RgbImage {
+        RgbImage::from_fn(width, height, |x, y| {
+            Rgb([(x * 9) as u8, (y * 7) as u8, (x * y) as u8])
+        })
+    }
+
+    #[test]
+    fn a_picture_is_stretched_to_the_square_and_lies_plane_by_plane() {
+        let side = 8;
+        let (mut stretched, mut square) = (vec![0.0; len(side)], vec![0.0; len(side)]);
+        write(&picture(20, 10), side, &mut stretched);
+        write(&resize::square(&picture(20, 10), side), side, &mut square);
+        assert_eq!(stretched, square);
+        write(&picture(side, side), side, &mut square);
+        let pixel = |channel: usize, x: usize, y: usize| square[channel * 64 + y * 8 + x];
+        assert_eq!(
+            [0, 1, 2].map(|channel| pixel(channel, 5, 2)),
+            [45.0 / 255.0, 14.0 / 255.0, 10.0 / 255.0]
+        );
+    }
+
+    #[test]
+    fn pictures_become_the_images_of_one_tensor() {
+        let values = vec![0.25; 2 * len(4)];
+        let tensor = tensor(values, 4, &Device::flex());
+        assert_eq!(tensor.dims(), [2, 3, 4, 4]);
+    }
+}
