@@ -1,5 +1,5 @@
-//! A message's hop through the `Broker` trait beside raw lapin: the same messages
-//! of 1 KiB through the same exchange and quorum queue, in and out, in turns.
+//! A message's hop through the `Broker` trait, compared with raw lapin. Both publish and
+//! consume the same messages of 1 KiB through the same exchange and quorum queue, in turns.
 //!
 //!     tests/bench hop
 

@@ -187,10 +187,7 @@ impl Handling {
     }
 
     fn not_sent(&self, error: BrokerError, attempts: u32) -> End {
-        let text = format!(
-            "what follows from it can't be sent: {}",
-            format!("{error:#}")
-        );
+        let text = format!("what follows from it can't be sent: {error:#}");
         match error {
             BrokerError::Unavailable { .. } | BrokerError::Full(_) | BrokerError::Stale => {
                 End::Released { error: text }
