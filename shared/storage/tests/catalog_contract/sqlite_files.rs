@@ -9,7 +9,7 @@ use crate::{environment::Environment, samples::recorded_job};
 
 fn file_of(environment: &Environment) -> PathBuf {
     environment
-        .url
+        .catalog_address()
         .strip_prefix("sqlite:")
         .expect("its kind")
         .into()
