@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::{DatasetReady, JobId, Label};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
@@ -88,9 +89,9 @@ impl Freezer {
         let Some(held) = claimed else {
             return Ok(false);
         };
-        let about = [(telemetry::JOB_ID, id.to_string())];
+        let about = [(attribute::JOB_ID, id.to_string())];
         let freezing = self.freeze(id, settled, held, context);
-        telemetry::in_span_from(job.traceparent.as_deref(), "freeze", about, freezing).await?;
+        telemetry::in_span_from(job.traceparent.as_deref(), span::FREEZE, about, freezing).await?;
         Ok(true)
     }
 

@@ -1,6 +1,13 @@
 //! One training run, from its dataset to a trained model.
 
 use anyhow::{Context, Result};
+use maskline_foundation::telemetry_names::{
+    attribute::{
+        EPOCH, IMAGES_PER_SECOND, LEARNING_RATE, TRAINING_LOSS, VALIDATION_ACCURACY,
+        VALIDATION_LOSS,
+    },
+    span,
+};
 use maskline_models::{device::Compute, weights};
 use maskline_storage::{
     Stores,
@@ -21,14 +28,6 @@ use crate::{
     publish::TrainedModel,
     report::{self, Report},
 };
-
-// The attributes of an epoch's span.
-const EPOCH: &str = "maskline.epoch";
-const LEARNING_RATE: &str = "maskline.learning_rate";
-const TRAINING_LOSS: &str = "maskline.training.loss";
-const VALIDATION_LOSS: &str = "maskline.validation.loss";
-const VALIDATION_ACCURACY: &str = "maskline.validation.accuracy";
-const IMAGES_PER_SECOND: &str = "maskline.images_per_second";
 
 /// A run and what it needs.
 pub(crate) struct TrainingRun {
@@ -57,7 +56,7 @@ impl TrainingRun {
         let mut learner = runtime.block_on(self.resume(&examples))?;
         while !learner.is_done() {
             let span = info_span!(
-                "epoch",
+                span::EPOCH,
                 // A signed number, because an unsigned one would be exported as text.
                 { EPOCH } = learner.progress().epochs.len() as i64 + 1,
                 { LEARNING_RATE } = Empty,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
 use async_trait::async_trait;
+use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::RunId;
 use maskline_models::device::Compute;
 use maskline_runtime::{BrokerError, WorkContext, Worker, telemetry};
@@ -53,14 +54,15 @@ impl Worker for Trainer {
         };
         let run = self.run(id).await?;
         let mut attributes = vec![
-            ("maskline.run.id", id.to_string()),
-            ("maskline.network", run.network.to_string()),
-            ("maskline.dataset.id", run.dataset.to_string()),
+            (attribute::RUN_ID, id.to_string()),
+            (attribute::NETWORK, run.network.to_string()),
+            (attribute::DATASET_ID, run.dataset.to_string()),
         ];
-        attributes.extend(run.job.map(|job| (telemetry::JOB_ID, job.to_string())));
+        attributes.extend(run.job.map(|job| (attribute::JOB_ID, job.to_string())));
         let traceparent = run.traceparent.clone();
         let processing = self.process(run, lease, context);
-        telemetry::in_span_from(traceparent.as_deref(), "train", attributes, processing).await?;
+        telemetry::in_span_from(traceparent.as_deref(), span::TRAIN, attributes, processing)
+            .await?;
         Ok(true)
     }
 }

@@ -1,7 +1,7 @@
-//! Addresses that may hold a password: where they come from, and who may see them.
+//! Addresses that may hold a password: where they are read from, and who may see them.
 //!
-//! Every user of a machine can read the command lines of its processes. So a
-//! password comes from the environment or from a file, and never as a flag.
+//! Every user of a machine can read the command lines of its processes. So a password is
+//! taken from the environment or from a file, and never from a flag.
 
 use std::{env, ffi::OsStr, fs};
 
@@ -13,22 +13,22 @@ use clap::{
 };
 use secrecy::{ExposeSecret, SecretString};
 
-/// What is no server's address holds no password, though a file's name may look so.
+/// The schemes of files. They hold no password, though a file's name may look as if it did.
 const LOCAL: [&str; 3] = ["embedded", "file", "sqlite"];
 
-/// Options of an address that are as good as a password, or hold one.
+/// Parts of the names of an address's options that hold a password or work like one.
 const SECRET_OPTIONS: [&str; 3] = ["password", "token", "secret"];
 
-/// Where a server is, perhaps with user and password. Debug output hides it.
+/// Where a server is, perhaps with user and password. Debug output does not show it.
 ///
-/// As an argument of the command line it is taken from the flag, if no password
-/// is in it; else from the argument's environment variable; else from the file
-/// that the variable of the same name with `_FILE` at its end names.
+/// As an argument of the command line it is taken from the flag, in which no password may
+/// be. Without a flag it is taken from the argument's environment variable, and without that
+/// from the file that the variable of the same name with `_FILE` at its end names.
 #[derive(Debug, Clone)]
 pub struct Address(SecretString);
 
 impl Address {
-    /// The address itself, for whoever connects. Never to be logged.
+    /// The address itself, for whoever connects. It must never be logged.
     pub fn expose(&self) -> &str {
         self.0.expose_secret().trim()
     }
@@ -54,7 +54,7 @@ impl ValueParserFactory for Address {
     }
 }
 
-/// See [`Address`].
+/// Reads an [`Address`] from the command line.
 #[derive(Debug, Clone, Copy)]
 pub struct AddressParser;
 
@@ -87,7 +87,8 @@ impl TypedValueParser for AddressParser {
     }
 }
 
-/// `variable` is the argument's, `environment` what looks variables up.
+/// Reads the address of an argument with the environment variable `variable`. `environment`
+/// looks variables up.
 fn parse(
     value: &OsStr,
     source: ValueSource,
@@ -99,15 +100,15 @@ fn parse(
         && let Some(file) = environment(&by_file).filter(|file| !file.is_empty())
     {
         let file = std::path::PathBuf::from(file);
-        let told = |problem| format!("{by_file} names {}, which {problem}", file.display());
-        let address =
-            fs::read_to_string(&file).map_err(|error| told(format!("can't be read: {error}")))?;
+        let explain = |problem| format!("{by_file} names {}, which {problem}", file.display());
+        let address = fs::read_to_string(&file)
+            .map_err(|error| explain(format!("can't be read: {error}")))?;
         if address.trim().is_empty() {
-            return Err(told("is empty: write the address into it".to_owned()));
+            return Err(explain("is empty: write the address into it".to_owned()));
         }
         return Ok(address.into());
     }
-    // The value is not repeated: it may hold a password.
+    // No error repeats the value, since it may hold a password.
     let address = value
         .to_str()
         .ok_or_else(|| format!("the address of {variable} is not UTF-8"))?;
@@ -121,7 +122,8 @@ fn parse(
     Ok(address.into())
 }
 
-/// Whether `scheme://user:password@…` or an option such as `?…Password=` is in it.
+/// Whether the address is like `scheme://user:password@…` or has an option such as
+/// `?…Password=`.
 fn holds_secret(address: &str) -> bool {
     let Some((scheme, rest)) = address.split_once("://") else {
         return false;
@@ -129,7 +131,7 @@ fn holds_secret(address: &str) -> bool {
     if LOCAL.contains(&scheme.trim()) {
         return false;
     }
-    // The last `@`: one in a password may have been forgotten to be escaped.
+    // The last `@` counts, since an `@` in a password may not be escaped.
     let user = rest.rsplit_once('@').map(|(user, _)| user);
     let options = rest.split_once('?').map_or("", |(_, options)| options);
     let options = options.to_ascii_lowercase();
@@ -155,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_may_say_where_but_not_with_which_password() {
+    fn a_flag_may_hold_an_address_but_no_password() {
         for address in [
             "amqp://me:hunter2@host/",
             "amqps://me:hunter2@host:5671/%2f?max_length=7",
@@ -186,11 +188,11 @@ mod tests {
     fn a_file_holds_the_address_where_neither_flag_nor_variable_is_given() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "amqp://me:hunter2@host/").unwrap();
-        let at = Some(file.path().as_os_str());
-        let found = given("embedded:", ValueSource::DefaultValue, at);
+        let path = Some(file.path().as_os_str());
+        let found = given("embedded:", ValueSource::DefaultValue, path);
         assert_eq!(found.as_deref(), Ok("amqp://me:hunter2@host/"));
         for source in [ValueSource::CommandLine, ValueSource::EnvVariable] {
-            let found = given("embedded:", source, at);
+            let found = given("embedded:", source, path);
             assert_eq!(found.as_deref(), Ok("embedded:"));
         }
         let found = given("embedded:", ValueSource::DefaultValue, None);
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_output_hides_it() {
+    fn debug_output_does_not_show_the_address() {
         let address = Address::from("amqp://me:hunter2@h/");
         assert!(!format!("{address:?}").contains("hunter2"));
     }

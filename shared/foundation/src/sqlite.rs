@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_program_or_version_is_refused_and_left_alone() {
+    fn a_file_of_another_program_or_version_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("foreign.db");
         let foreign = Connection::open(&path).unwrap();

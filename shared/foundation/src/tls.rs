@@ -1,4 +1,4 @@
-//! TLS to the servers: whom to trust, and what to do where trust fails.
+//! TLS to the servers: which authorities are trusted, and what to do when a handshake fails.
 
 use std::{
     path::{Path, PathBuf},
@@ -13,23 +13,26 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, pem::PemObject},
 };
 
-/// Why there is nobody to trust.
+/// Why no authority can be trusted.
 #[derive(Debug, Error)]
 pub enum TlsError {
+    /// The file is missing, or it is damaged.
     #[error("the file of certificates {} can't be read: {problem}", file.display())]
     Unreadable { file: PathBuf, problem: String },
+    /// The file holds no certificate.
     #[error("the file {} holds no certificate in PEM, -----BEGIN CERTIFICATE-----", .0.display())]
     Empty(PathBuf),
+    /// Neither the system nor the environment names an authority.
     #[error(
         "no authority for certificates is known{0}: install the system's (Debian: ca-certificates), \
          or name a PEM file of them in SSL_CERT_FILE"
     )]
-    Nobody(String),
+    NoAuthority(String),
 }
 
-/// A client's side of TLS that trusts the authorities in the PEM file `authorities`
-/// and no others; without one, those in the file that `SSL_CERT_FILE` names, or
-/// else the system's.
+/// The client's side of TLS. It trusts the authorities in the PEM file `authorities` and no
+/// others. Without that file it trusts those in the file that `SSL_CERT_FILE` names, and
+/// without that variable those of the system.
 pub fn client(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     match authorities {
@@ -48,11 +51,11 @@ pub fn client(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, TlsError>
             if roots.is_empty() {
                 let problem = known.errors.first();
                 let problem = problem.map_or(String::new(), |error| format!(" ({error})"));
-                return Err(TlsError::Nobody(problem));
+                return Err(TlsError::NoAuthority(problem));
             }
         }
     }
-    // Named, because the process has more than one, and none by default.
+    // The provider is named, because the process has several and none is the default.
     let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
         .with_safe_default_protocol_versions()
         .expect("the provider has the versions that it is built for")
@@ -73,25 +76,25 @@ fn unreadable(file: &Path, error: &dyn std::error::Error) -> TlsError {
     }
 }
 
-/// What to do about a handshake that failed, told by the error's text: of some
-/// clients' errors no more is left. `option` is where the server's address names its
-/// authority. `None` where the error is about something else.
+/// What to do about a handshake that failed. `error` is the error's text, since some clients
+/// keep nothing else of it. `option` is the part of the server's address that names its
+/// authority. Returns `None` if the error is about something else.
 pub fn advice(error: &str, option: &str) -> Option<String> {
-    let told = |text: &str| error.contains(text);
-    Some(if told("UnknownIssuer") {
+    let says = |text: &str| error.contains(text);
+    Some(if says("UnknownIssuer") {
         format!(
             "its certificate is not trusted. Name the PEM file of the authority that signed it \
              in {option}, or in SSL_CERT_FILE for all servers"
         )
-    } else if told("certificate not valid for name") || told("NotValidForName") {
+    } else if says("certificate not valid for name") || says("NotValidForName") {
         "its certificate is another host's. Write the host's name as the certificate has it, or \
          give the server a certificate for this one"
             .to_owned()
-    } else if told("certificate expired") || told("certificate not valid yet") {
+    } else if says("certificate expired") || says("certificate not valid yet") {
         "renew the server's certificate, or set this machine's clock".to_owned()
-    } else if told("invalid peer certificate") {
+    } else if says("invalid peer certificate") {
         "give the server a certificate that TLS clients take".to_owned()
-    } else if told("received corrupt message of type") {
+    } else if says("received corrupt message of type") {
         "it does not speak TLS at this port. Name its port for TLS".to_owned()
     } else {
         return None;
@@ -107,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_names_nobody_to_trust_is_refused() {
+    fn a_file_without_certificates_is_refused() {
         let missing = client(Some(Path::new("/no/such.pem"))).unwrap_err();
         assert!(missing.to_string().contains("/no/such.pem"), "{missing}");
 
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_of_trust_has_its_advice() {
+    fn each_failed_handshake_has_its_advice() {
         let cases = [
             (
                 Error::InvalidCertificate(CertificateError::UnknownIssuer),

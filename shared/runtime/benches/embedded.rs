@@ -1,5 +1,5 @@
-//! The embedded queue between two processes: one publishes, durably, one
-//! takes and acknowledges.
+//! The embedded queue between two processes. One publishes durably, the other consumes and
+//! acknowledges.
 //!
 //!     tests/bench embedded
 
@@ -18,11 +18,11 @@ use maskline_runtime::{
 };
 
 const MESSAGES: usize = 40_000;
-/// Messages that are published at a time, each waiting to be durable, and
+/// Messages that are published at a time, each of which waits until it is durable, and
 /// messages that are acknowledged at a time.
 const TOGETHER: usize = 128;
 
-/// Says to the second process that it is it, and where the queue is.
+/// Tells the second process that it is the publisher, and where the queue is.
 const CHILD: &str = "MASKLINE_BENCH_CHILD";
 
 #[tokio::main]

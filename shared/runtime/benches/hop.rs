@@ -1,16 +1,15 @@
-//! A message's hop through the `Broker` trait beside raw lapin: the same messages
-//! of 1 KiB through the same exchange and quorum queue, in and out, in turns.
+//! A message's hop through the `Broker` trait, compared with raw lapin. Both publish and
+//! consume the same messages of 1 KiB through the same exchange and quorum queue, in turns.
 //!
 //!     tests/bench hop
 
 #[allow(dead_code, reason = "the contract tests' own, which need more of it")]
-#[path = "../tests/broker_contract/environment.rs"]
-mod environment;
+#[path = "../tests/broker_contract/messages.rs"]
+mod messages;
 
 use std::time::Instant;
 
 use bytes::Bytes;
-use environment::{Environment, QUEUE, message};
 use futures::{StreamExt, stream, stream::FuturesOrdered};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties,
@@ -19,6 +18,8 @@ use lapin::{
 };
 use maskline_messages::topology::EXCHANGE;
 use maskline_runtime::{Broker, Envelope};
+use maskline_test_support::environment::Environment;
+use messages::{QUEUE, message};
 
 const ROUNDS: usize = 5;
 const MESSAGES: usize = 10_000;
@@ -30,12 +31,17 @@ const BODY: [u8; 1024] = [b'x'; 1024];
 
 #[tokio::main]
 async fn main() {
-    environment::run(Environment::rabbitmq().await, compare).await;
+    let environment = Environment::embedded().on_rabbitmq().await;
+    environment.run_test(compare).await;
 }
 
 async fn compare(environment: &Environment) {
-    let broker = environment.open().await;
-    let connection = Connection::connect(&environment.url, ConnectionProperties::default()).await;
+    let broker = environment.broker().await;
+    let connection = Connection::connect(
+        environment.broker_address(),
+        ConnectionProperties::default(),
+    )
+    .await;
     let connection = connection.expect("RabbitMQ answers");
     let raw = connection.create_channel().await.expect("a channel");
     let confirm = raw.confirm_select(ConfirmSelectOptions::default());
@@ -138,7 +144,7 @@ async fn ours_in(broker: &dyn Broker, envelopes: Vec<Envelope>) {
 }
 
 async fn ours_out(broker: &dyn Broker) {
-    let mut consumer = environment::consume(broker, WINDOW as u16).await;
+    let mut consumer = messages::consume(broker, WINDOW as u16).await;
     let deliveries = stream::unfold(&mut consumer, async |consumer| {
         Some((consumer.next().await?, consumer))
     });

@@ -1,30 +1,30 @@
-//! How a service runs: handlers and workers, the brokers, retry, dead letters,
-//! graceful stop, telemetry and configuration.
+//! How a service runs: taking messages, retrying, dead letters, graceful stop, telemetry and
+//! configuration.
 //!
-//! A service implements [`Handler`] for each queue that it takes from and, if it has
-//! work that outlasts a delivery, [`Worker`]. Nothing in it says channel,
-//! acknowledgement, span or reconnect. Its `main` is one call of [`entry()`].
+//! A service implements [`Handler`] for each queue that it takes from. If it has work that
+//! outlasts a delivery, it implements [`Worker`] as well. It never handles channels,
+//! acknowledgements, spans or reconnects. Its `main` is one call of [`entry()`].
 //!
-//! * [`stage`], [`context`], [`service`]: what a service is made of.
-//! * [`runner`]: takes messages, settles each of them, stops gracefully.
-//! * [`config`]: the flags and variables that every service takes.
-//! * [`broker`]: RabbitMQ and the embedded queue behind one trait.
-//! * [`telemetry`]: traces, logs; `/metrics`, `/healthz` and `/readyz` are served
-//!   where [`RuntimeArgs`] says.
+//! * [`Handler`], [`Worker`], [`Service`], [`Context`]: what a service is made of.
+//! * [`Runner`]: takes messages, settles each of them and stops gracefully. It serves
+//!   `/metrics`, `/healthz` and `/readyz`.
+//! * [`RuntimeArgs`]: the flags and variables that every service takes.
+//! * [`broker`]: RabbitMQ and the embedded queue behind the same traits.
+//! * [`telemetry`]: traces and logs.
 
 mod attempt;
 pub mod broker;
-pub mod config;
-pub mod context;
+mod config;
+mod context;
 mod entry;
 mod http;
 mod instance;
 mod intake;
 mod metrics;
-pub mod runner;
-pub mod sender;
-pub mod service;
-pub mod stage;
+mod runner;
+mod sender;
+mod service;
+mod stage;
 pub mod telemetry;
 mod work;
 

@@ -20,7 +20,6 @@ use tracing_subscriber::{
 };
 
 use crate::instance::instance;
-pub use maskline_foundation::telemetry_names::attribute::JOB_ID;
 pub(crate) use spans::{Processing, Sending};
 pub use spans::{current_trace_id, current_traceparent, given_up, in_span_from, span_from};
 

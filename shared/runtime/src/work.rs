@@ -16,8 +16,8 @@ use crate::{attempt::panicked, context::WorkContext, metrics::WorkerMetrics, sta
 /// The waits after failures of one worker in a row, in seconds.
 const WAITS: Backoff = Backoff::doubling(1.0, 60.0);
 
-/// Looks for work at start, at every notice and every `interval`, until
-/// [`WorkContext::stopping`].
+/// Lets the worker look for work at the start, whenever it is notified and every `interval`,
+/// until [`WorkContext::stopping`].
 pub async fn keep_working(
     stage: &'static str,
     worker: Arc<dyn Worker>,
@@ -28,7 +28,7 @@ pub async fn keep_working(
     let notify = worker.notify();
     let mut backoff = WAITS;
     while !context.stopping.is_cancelled() {
-        // Listening before looking: a notice in between is not missed.
+        // It listens before it looks, so that it misses no notification in between.
         let mut notice = pin!(notify.notified());
         notice.as_mut().enable();
         let began = Instant::now();
@@ -47,7 +47,7 @@ pub async fn keep_working(
                     () = tokio::time::sleep(interval) => {}
                 }
             }
-            // Cut short by the stop, not failed.
+            // The work was cut short by the stop and did not fail.
             Err(error) if context.stopping.is_cancelled() => {
                 info!(
                     worker = worker.name(),

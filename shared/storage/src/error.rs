@@ -45,7 +45,7 @@ pub struct StorageError {
 type Source = Arc<dyn Error + Send + Sync>;
 
 impl StorageError {
-    pub fn new(kind: StorageErrorKind, message: impl Into<String>) -> Self {
+    fn new(kind: StorageErrorKind, message: impl Into<String>) -> Self {
         Self {
             kind,
             message: message.into(),

@@ -3,7 +3,7 @@
 
 mod args;
 pub mod catalog;
-pub mod error;
+mod error;
 pub mod lease;
 pub mod objects;
 mod readiness;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, panic::AssertUnwindSafe, path:
 
 use futures::{FutureExt, StreamExt, stream};
 use maskline_runtime::{Broker, broker};
-use maskline_storage::{StorageArgs, Stores};
+use maskline_storage::{Catalog, ObjectStore, Stores, catalog, objects};
 use tempfile::TempDir;
 use url::Url;
 use uuid::Uuid;
@@ -112,12 +112,6 @@ impl Environment {
         self
     }
 
-    /// The broker is the one at `address`, which somebody else removes.
-    pub fn with_broker(mut self, address: &str) -> Self {
-        address.clone_into(&mut self.broker);
-        self
-    }
-
     /// From now on objects lie in this folder.
     pub fn keep_objects_in(&mut self, folder: &Path) {
         self.objects = format!("file:{}", folder.display());
@@ -204,12 +198,22 @@ impl Environment {
 
     /// New connections to the object store and the catalog.
     pub async fn stores(&self) -> Stores {
-        let args = StorageArgs {
-            objects: self.objects.clone(),
-            catalog: self.catalog.as_str().into(),
-        };
-        let stores = args.open(self.folder()).await;
-        stores.expect("the object store and the catalog open")
+        Stores {
+            objects: self.objects().await,
+            catalog: self.catalog().await,
+        }
+    }
+
+    /// A new connection to the catalog.
+    pub async fn catalog(&self) -> Arc<dyn Catalog> {
+        let catalog = catalog::open(&self.catalog).await;
+        catalog.expect("the catalog opens")
+    }
+
+    /// A new connection to the object store.
+    pub async fn objects(&self) -> Arc<dyn ObjectStore> {
+        let objects = objects::open(&self.objects).await;
+        objects.expect("the object store opens")
     }
 
     /// The virtual host that this environment's broker is. Panics where it is not RabbitMQ.
@@ -314,8 +318,7 @@ impl Environment {
         if !self.objects.starts_with("s3:") {
             return;
         }
-        let objects = maskline_storage::objects::open(&self.objects).await;
-        let objects = objects.expect("the object store opens");
+        let objects = self.objects().await;
         let keys = objects.list("", None, usize::MAX >> 1).await.expect("keys");
         let removing = stream::iter(&keys).for_each_concurrent(REMOVALS, |key| async {
             objects

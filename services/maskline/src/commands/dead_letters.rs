@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
-use maskline_runtime::{Broker, DeadLetter, DeadLetterId};
+use maskline_runtime::{BrokerAdmin, DeadLetter, DeadLetterId};
 
 use crate::{
     connection::{ConnectionArgs, Connections},
@@ -68,7 +68,7 @@ struct Selection {
 impl Selection {
     /// The dead letters that are meant. If one of the ids names no dead letter, this is an
     /// error, and nothing is done to the others.
-    async fn dead_letters(&self, broker: &dyn Broker) -> Result<Vec<DeadLetter>> {
+    async fn dead_letters(&self, broker: &dyn BrokerAdmin) -> Result<Vec<DeadLetter>> {
         let dead_letters = all(broker).await?;
         if self.all {
             return Ok(dead_letters);
@@ -80,7 +80,7 @@ impl Selection {
     }
 
     /// The ids of the dead letters that are meant. `None` stands for all of them.
-    async fn ids(&self, broker: &dyn Broker) -> Result<Option<Vec<DeadLetterId>>> {
+    async fn ids(&self, broker: &dyn BrokerAdmin) -> Result<Option<Vec<DeadLetterId>>> {
         if self.all {
             return Ok(None);
         }
@@ -90,7 +90,7 @@ impl Selection {
     }
 }
 
-async fn all(broker: &dyn Broker) -> Result<Vec<DeadLetter>> {
+async fn all(broker: &dyn BrokerAdmin) -> Result<Vec<DeadLetter>> {
     Ok(broker.dead_letters(lookup::ALL).await?)
 }
 

@@ -11,6 +11,7 @@ mod status;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use maskline_foundation::telemetry_names::{attribute::OTEL_STATUS_CODE, span::GET};
 use maskline_messages::{Reason, shown};
 use reqwest::{Client, dns::Resolve, header::ACCEPT, redirect::Policy};
 use tracing::{Instrument, Span, field::Empty};
@@ -196,7 +197,7 @@ impl Web {
                 span.record("http.response.status_code", i64::from(status.as_u16()));
                 if status.is_client_error() || status.is_server_error() {
                     span.record("error.type", status.as_str());
-                    span.record("otel.status_code", "ERROR");
+                    span.record(OTEL_STATUS_CODE, "ERROR");
                 }
                 Ok(WebResponse::new(response, span, permit))
             }
@@ -209,9 +210,9 @@ impl Web {
 /// because unsigned ones would be exported as text.
 fn client_span(url: &Url, hop: u32) -> Span {
     let span = tracing::info_span!(
-        "GET",
+        GET,
         otel.kind = "client",
-        otel.status_code = Empty,
+        { OTEL_STATUS_CODE } = Empty,
         http.request.method = "GET",
         http.response.status_code = Empty,
         http.request.resend_count = Empty,

@@ -11,17 +11,16 @@ use maskline_runtime::{
     BrokerError,
     broker::{self, Consumer, DeadLetterKind},
 };
-
-use crate::{
-    environment::{
-        Environment, QUEUE, becomes, consume, message, next, number, publish, set, take, within,
-    },
+use maskline_test_support::{
+    environment::{Environment, Server},
     proxy::Proxy,
 };
 
+use crate::messages::{QUEUE, becomes, consume, message, next, number, publish, set, take, within};
+
 pub async fn publishing_and_consuming_survive_lost_connections(environment: &Environment) {
     const ALL: u32 = 400;
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let publisher = broker.clone();
     let publishing = tokio::spawn(async move {
         for n in 0..ALL {
@@ -42,7 +41,7 @@ pub async fn publishing_and_consuming_survive_lost_connections(environment: &Env
             Err(other) => panic!("{other}"),
         }
         if losses.next_if(|&at| seen.len() >= at as usize).is_some() {
-            environment.management().close_connections().await;
+            environment.vhost().close_connections().await;
         }
     }
     publishing.await.expect("it does not panic");
@@ -52,11 +51,11 @@ pub async fn publishing_and_consuming_survive_lost_connections(environment: &Env
 }
 
 pub async fn a_delivery_of_a_lost_connection_is_stale_and_comes_again(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1, 2]).await;
     let mut consumer = consume(&*broker, 2).await;
     let (one, two) = (next(&mut consumer).await, next(&mut consumer).await);
-    environment.management().close_connections().await;
+    environment.vhost().close_connections().await;
     let again = [next(&mut consumer).await, next(&mut consumer).await];
     assert!(again.iter().all(|delivery| delivery.redelivered > 0));
 
@@ -71,16 +70,14 @@ pub async fn a_delivery_of_a_lost_connection_is_stale_and_comes_again(environmen
     broker.close().await;
 }
 
-/// Where the environment's broker listens.
+/// The host and the port of the environment's broker.
 fn server(environment: &Environment) -> String {
-    let url = url::Url::parse(&environment.url).expect("an address");
-    let host = url.host_str().expect("it names a host");
-    format!("{host}:{}", url.port().unwrap_or(5672))
+    environment.host_and_port(Server::Broker)
 }
 
-/// The environment's address with the broker at `hosts`.
+/// The address of the environment's broker, with other hosts.
 fn at(environment: &Environment, hosts: &str) -> String {
-    let mut url = url::Url::parse(&environment.url).expect("an address");
+    let mut url = url::Url::parse(environment.broker_address()).expect("an address");
     url.set_host(Some("there")).expect("a host");
     url.set_port(None).expect("it has a host");
     url.as_str().replace("there", hosts)
@@ -137,18 +134,18 @@ pub async fn a_node_that_falls_silent_is_left_for_another(environment: &Environm
     let mut consumer = consume(&*broker, 1).await;
     // Whichever it has taken, it is one of the two.
     for (n, way) in (0..).zip(&ways) {
-        way.set_silent(true);
+        way.set_paused(true);
         within(async { while broker.publish(message(n)).await.is_err() {} }).await;
         // RabbitMQ hears only now that nobody is there any more, and may have sent it into
         // the silence.
-        way.set_silent(false);
+        way.set_paused(false);
         settle(&mut consumer, n).await;
     }
     broker.close().await;
 }
 
 pub async fn depths_can_be_asked_for_any_number_of_times(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [7]).await;
     // More looks at queues that are not there than a connection has channels.
     for _ in 0..30 {
@@ -160,7 +157,7 @@ pub async fn depths_can_be_asked_for_any_number_of_times(environment: &Environme
 }
 
 pub async fn a_retry_without_room_to_wait_is_held_until_there_is(environment: &Environment) {
-    let broker = environment.open_with("?max_length=4").await;
+    let broker = environment.broker_with("?max_length=4").await;
     let mut consumer = consume(&*broker, 1).await;
     let hour = Duration::from_secs(3600);
     let held = loop {
@@ -175,23 +172,23 @@ pub async fn a_retry_without_room_to_wait_is_held_until_there_is(environment: &E
     let wait = async || broker.depths().await.expect("it answers")[QUEUE.name()].delayed >= 4;
     becomes(true, wait).await;
     let full = format!("{QUEUE}.delay.4096000.max.4");
-    environment.management().purge_queue(&full).await;
+    environment.vhost().purge_queue(&full).await;
     within(held).await.expect("there is room now");
     broker.close().await;
 }
 
 pub async fn a_silent_broker_is_given_up_and_come_back_to(environment: &Environment) {
-    let mut url = url::Url::parse(&environment.url).expect("an address");
+    let mut url = url::Url::parse(environment.broker_address()).expect("an address");
     let proxy = Proxy::to(server(environment)).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(proxy.address.port())).expect("a port");
     let broker = broker::open(url.as_str()).await.expect("it opens");
     let mut consumer = consume(&*broker, 1).await;
 
-    proxy.set_silent(true);
+    proxy.set_paused(true);
     let published = within(broker.publish(message(1))).await;
     assert!(matches!(published, Err(BrokerError::Unavailable { .. })));
-    proxy.set_silent(false);
+    proxy.set_paused(false);
     within(async { while broker.publish(message(2)).await.is_err() {} }).await;
     // The first may have come through after all.
     settle(&mut consumer, 2).await;
@@ -199,8 +196,8 @@ pub async fn a_silent_broker_is_given_up_and_come_back_to(environment: &Environm
 }
 
 pub async fn a_deleted_queue_is_an_error_once_and_made_again(environment: &Environment) {
-    let broker = environment.open().await;
-    environment.management().delete_queue(QUEUE.name()).await;
+    let broker = environment.broker().await;
+    environment.vhost().delete_queue(QUEUE.name()).await;
     let published = broker.publish(message(1)).await;
     assert!(matches!(published, Err(BrokerError::Unroutable(_))));
     broker.publish(message(2)).await.expect("it is there again");
@@ -208,14 +205,14 @@ pub async fn a_deleted_queue_is_an_error_once_and_made_again(environment: &Envir
     assert_eq!(take(&mut consumer, 1).await, [2]);
 
     // A consumer of a queue that is deleted goes on with the new one.
-    environment.management().delete_queue(QUEUE.name()).await;
+    environment.vhost().delete_queue(QUEUE.name()).await;
     within(async { while broker.publish(message(3)).await.is_err() {} }).await;
     assert_eq!(take(&mut consumer, 1).await, [3]);
     broker.close().await;
 }
 
 pub async fn a_message_that_nobody_settles_ends_in_the_dead_letters(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     let dead_letter = within(async {
@@ -252,12 +249,15 @@ pub async fn a_message_that_nobody_settles_ends_in_the_dead_letters(environment:
 }
 
 pub async fn headers_of_other_types_are_kept(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let mut headers = FieldTable::default();
     headers.insert("number".into(), AMQPValue::LongInt(7));
     headers.insert("list".into(), AMQPValue::FieldArray(FieldArray::default()));
     let properties = BasicProperties::default().with_headers(headers);
-    let connection = Connection::connect(&environment.url, ConnectionProperties::default());
+    let connection = Connection::connect(
+        environment.broker_address(),
+        ConnectionProperties::default(),
+    );
     let connection = connection.await.expect("the test's own address");
     let channel = connection.create_channel().await.expect("a channel");
     let options = BasicPublishOptions::default();
@@ -287,7 +287,7 @@ async fn refusal(url: &str) -> BrokerError {
 pub async fn what_is_wrong_with_the_address_is_said_without_the_password(
     environment: &Environment,
 ) {
-    let right = url::Url::parse(&environment.url).expect("an address");
+    let right = url::Url::parse(environment.broker_address()).expect("an address");
     let with = |change: fn(&mut url::Url)| {
         let mut url = right.clone();
         change(&mut url);
@@ -317,8 +317,8 @@ pub async fn what_is_wrong_with_the_address_is_said_without_the_password(
 }
 
 pub async fn queues_made_otherwise_are_said_to_be(environment: &Environment) {
-    environment.open().await.close().await;
-    match refusal(&format!("{}?max_length=5", environment.url)).await {
+    environment.broker().await.close().await;
+    match refusal(&format!("{}?max_length=5", environment.broker_address())).await {
         error @ BrokerError::Misconfigured { .. } => {
             let why = format!("{error:#}");
             assert!(why.contains("max_length"), "{why}");

@@ -8,24 +8,26 @@ use std::{
 
 use futures::FutureExt;
 use maskline_messages::Queue;
+use maskline_test_support::environment::Environment;
 
-use crate::environment::{
-    CHILD, Environment, consume, message, next, number, publish, set, take, to, within,
+use crate::{
+    CHILD,
+    messages::{consume, message, next, number, publish, set, take, to, within},
 };
 
 pub async fn an_acknowledged_message_is_forgotten(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1]).await;
     assert_eq!(take(&mut consume(&*broker, 1).await, 1).await, [1]);
     broker.close().await;
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [2]).await;
     assert_eq!(take(&mut consume(&*broker, 1).await, 1).await, [2]);
     broker.close().await;
 }
 
 pub async fn a_dropped_delivery_comes_again(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     drop(next(&mut consumer).await);
@@ -37,7 +39,7 @@ pub async fn a_dropped_delivery_comes_again(environment: &Environment) {
 }
 
 pub async fn a_released_message_comes_again_as_it_was(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     let delivery = next(&mut consumer).await;
@@ -50,7 +52,7 @@ pub async fn a_released_message_comes_again_as_it_was(environment: &Environment)
 }
 
 pub async fn no_more_than_the_prefetch_is_in_hand(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, 1..=5).await;
     let mut bounded = consume(&*broker, 2).await;
     let held = [next(&mut bounded).await, next(&mut bounded).await];
@@ -73,7 +75,7 @@ pub async fn no_more_than_the_prefetch_is_in_hand(environment: &Environment) {
 }
 
 pub async fn two_consumers_share_a_queue(environment: &Environment) {
-    let (one, other) = (environment.open().await, environment.open().await);
+    let (one, other) = (environment.broker().await, environment.broker().await);
     publish(&*one, 0..20).await;
     let mut first = consume(&*one, 1).await;
     let mut second = consume(&*other, 1).await;
@@ -88,7 +90,7 @@ pub async fn two_consumers_share_a_queue(environment: &Environment) {
 }
 
 pub async fn a_waiting_consumer_is_notified(environment: &Environment) {
-    let (here, there) = (environment.open().await, environment.open().await);
+    let (here, there) = (environment.broker().await, environment.broker().await);
     let mut consumer = consume(&*here, 1).await;
     for n in 0..5 {
         let mut waiting = Box::pin(consumer.next());
@@ -103,7 +105,7 @@ pub async fn a_waiting_consumer_is_notified(environment: &Environment) {
 }
 
 pub async fn a_closed_consumer_gives_back_what_it_did_not_return(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, 1..=5).await;
     let mut closing = consume(&*broker, 10).await;
     let held = next(&mut closing).await;
@@ -120,7 +122,7 @@ pub async fn a_closed_consumer_gives_back_what_it_did_not_return(environment: &E
 }
 
 pub async fn a_dropped_consumer_gives_back_what_it_did_not_return(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, 1..=5).await;
     let mut dropped = consume(&*broker, 10).await;
     let held = next(&mut dropped).await;
@@ -132,7 +134,7 @@ pub async fn a_dropped_consumer_gives_back_what_it_did_not_return(environment: &
 }
 
 pub async fn a_closed_broker_gives_back_what_is_unsettled(environment: &Environment) {
-    let (closing, other) = (environment.open().await, environment.open().await);
+    let (closing, other) = (environment.broker().await, environment.broker().await);
     publish(&*closing, 1..=3).await;
     let mut consumer = consume(&*closing, 10).await;
     let held = next(&mut consumer).await;
@@ -149,17 +151,18 @@ pub async fn a_killed_process_loses_nothing(environment: &Environment) {
     if let Ok(url) = std::env::var(CHILD) {
         return pass_on_until_killed(&url).await;
     }
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, 0..ALL).await;
 
+    let module = match environment.broker_address().starts_with("embedded:") {
+        true => "embedded",
+        false => "rabbitmq",
+    };
     let me = std::env::current_exe().expect("the test's own file");
     let mut child = Command::new(me)
         .args(["--exact", "--nocapture"])
-        .arg(format!(
-            "{}::a_killed_process_loses_nothing",
-            environment.module
-        ))
-        .env(CHILD, &environment.url)
+        .arg(format!("{module}::a_killed_process_loses_nothing"))
+        .env(CHILD, environment.broker_address())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the child starts");

@@ -8,10 +8,9 @@ use maskline_runtime::{
     Broker, DeadLetter, DeadLetterId,
     broker::{DeadLetterKind, DeadLetterReason},
 };
+use maskline_test_support::environment::Environment;
 
-use crate::environment::{
-    Environment, QUEUE, becomes, consume, message, next, number, publish, take,
-};
+use crate::messages::{QUEUE, becomes, consume, message, next, number, publish, take};
 
 fn reason(kind: DeadLetterKind) -> DeadLetterReason {
     DeadLetterReason {
@@ -53,7 +52,7 @@ fn ids(dead_letters: &[DeadLetter]) -> Vec<DeadLetterId> {
 }
 
 pub async fn a_dead_letter_says_everything(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let before = unix_millis();
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
@@ -66,7 +65,7 @@ pub async fn a_dead_letter_says_everything(environment: &Environment) {
     dead_lettered.expect("it is ours");
     broker.close().await;
 
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let listed = list(&*broker).await;
     let [dead_letter] = &listed[..] else {
         panic!("{listed:?}")
@@ -83,7 +82,7 @@ pub async fn a_dead_letter_says_everything(environment: &Environment) {
 }
 
 pub async fn dead_letters_are_listed_oldest_first_and_left_there(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     assert!(list(&*broker).await.is_empty());
     dead_letter(&*broker, 0..5).await;
     let listed = list(&*broker).await;
@@ -101,7 +100,7 @@ pub async fn dead_letters_are_listed_oldest_first_and_left_there(environment: &E
 }
 
 pub async fn a_replayed_message_begins_anew(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     let retried = next(&mut consumer).await.settle;
@@ -125,7 +124,7 @@ pub async fn a_replayed_message_begins_anew(environment: &Environment) {
 }
 
 pub async fn all_dead_letters_are_replayed_at_once(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     dead_letter(&*broker, 0..100).await;
     assert_eq!(broker.replay(None).await.expect("it answers"), 100);
     assert!(list(&*broker).await.is_empty());
@@ -137,7 +136,7 @@ pub async fn all_dead_letters_are_replayed_at_once(environment: &Environment) {
 }
 
 pub async fn dropped_dead_letters_are_gone(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     dead_letter(&*broker, 0..4).await;
     let listed = list(&*broker).await;
     let chosen = [listed[1].id.clone(), listed[3].id.clone()];
@@ -154,7 +153,7 @@ pub async fn dropped_dead_letters_are_gone(environment: &Environment) {
 }
 
 pub async fn unknown_ids_change_nothing(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     dead_letter(&*broker, [1]).await;
     let unknown = [DeadLetterId("nobody's".to_owned())];
     let replayed = broker.replay(Some(&unknown)).await;

@@ -1,26 +1,36 @@
-//! What every broker owes its callers, tried on each of them, and what RabbitMQ's
-//! connections owe besides.
+//! The contract between every broker and its callers, and what RabbitMQ's connections promise
+//! besides.
 //!
-//! RabbitMQ is the server at `MASKLINE_TEST_RABBITMQ`, its management at
-//! `MASKLINE_TEST_RABBITMQ_HTTP`; every test has a virtual host of its own there
-//! and deletes it.
+//! RabbitMQ is the server at `MASKLINE_TEST_RABBITMQ`, with its management API at
+//! `MASKLINE_TEST_RABBITMQ_HTTP`. Every test has a virtual host of its own there and deletes it.
 
 mod connection;
 mod consuming;
 mod dead_letters;
-mod environment;
-mod proxy;
+mod messages;
 mod publishing;
 mod retrying;
 
-use environment::Environment;
+use maskline_test_support::environment::Environment;
+
+/// The variable that tells a test's child process that it is one, and where the broker is.
+const CHILD: &str = "MASKLINE_TEST_CHILD";
+
+/// An environment on RabbitMQ. A child process uses its parent's broker, and needs none.
+async fn rabbitmq() -> Environment {
+    let environment = Environment::embedded();
+    match std::env::var_os(CHILD) {
+        Some(_) => environment,
+        None => environment.on_rabbitmq().await,
+    }
+}
 
 macro_rules! tests {
     ($environment:expr => $($group:ident::$test:ident),* $(,)?) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $test() {
-                $crate::environment::run($environment, $crate::$group::$test).await;
+                $environment.run_test($crate::$group::$test).await;
             }
         )*
     };
@@ -33,7 +43,7 @@ macro_rules! contract {
         }
 
         mod rabbitmq {
-            tests!(crate::Environment::rabbitmq().await => $($group::$test),*);
+            tests!(crate::rabbitmq().await => $($group::$test),*);
         }
     };
 }
@@ -72,7 +82,7 @@ contract! {
 }
 
 mod rabbitmq_only {
-    tests!(crate::Environment::rabbitmq().await =>
+    tests!(crate::rabbitmq().await =>
         connection::publishing_and_consuming_survive_lost_connections,
         connection::a_delivery_of_a_lost_connection_is_stale_and_comes_again,
         connection::a_node_that_is_away_is_passed_over,

@@ -8,14 +8,14 @@ use maskline_runtime::{
     BrokerError, Envelope,
     broker::{Depth, MAX_BODY},
 };
+use maskline_test_support::environment::Environment;
 
-use crate::environment::{
-    Environment, KEY, QUEUE, becomes, consume, message, next, number, publish, set, take, to,
-    within,
+use crate::messages::{
+    KEY, QUEUE, becomes, consume, message, next, number, publish, set, take, to, within,
 };
 
 pub async fn a_message_comes_as_it_was_sent(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     broker.publish(message(1)).await.expect("it is taken");
     let delivery = next(&mut consume(&*broker, 1).await).await;
     assert_eq!(delivery.envelope, message(1));
@@ -26,16 +26,16 @@ pub async fn a_message_comes_as_it_was_sent(environment: &Environment) {
 }
 
 pub async fn a_published_message_outlives_the_connection(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, 1..=3).await;
     broker.close().await;
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     assert_eq!(take(&mut consume(&*broker, 1).await, 3).await, [1, 2, 3]);
     broker.close().await;
 }
 
 pub async fn a_message_goes_to_the_queue_of_its_key(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     for queue in Queue::ALL {
         for (n, key) in (0..).zip(queue.keys()) {
             broker.publish(to(key, n)).await.expect("it is taken");
@@ -53,7 +53,7 @@ pub async fn a_message_goes_to_the_queue_of_its_key(environment: &Environment) {
 }
 
 pub async fn a_key_without_a_queue_is_an_error(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let long = "k".repeat(300);
     for key in ["nobody.listens", &long] {
         match broker.publish(to(key, 1)).await {
@@ -70,7 +70,7 @@ pub async fn a_key_without_a_queue_is_an_error(environment: &Environment) {
 }
 
 pub async fn messages_come_in_the_order_they_were_published(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, 0..700).await;
     for n in 700..710 {
         broker.publish(message(n)).await.expect("it is taken");
@@ -81,7 +81,7 @@ pub async fn messages_come_in_the_order_they_were_published(environment: &Enviro
 }
 
 pub async fn a_body_that_is_too_large_is_refused(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let sized = |bytes| Envelope {
         body: Bytes::from(vec![b'x'; bytes]),
         ..message(1)
@@ -99,7 +99,7 @@ pub async fn a_body_that_is_too_large_is_refused(environment: &Environment) {
 }
 
 pub async fn a_full_queue_refuses_and_drops_nothing(environment: &Environment) {
-    let broker = environment.open_with("?max_length=8").await;
+    let broker = environment.broker_with("?max_length=8").await;
     let mut taken = vec![];
     let refused = loop {
         let n = u32::try_from(taken.len()).expect("few");
@@ -128,14 +128,14 @@ pub async fn a_full_queue_refuses_and_drops_nothing(environment: &Environment) {
 }
 
 pub async fn it_answers_a_ping(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     broker.ping().await.expect("it is there");
     broker.close().await;
     assert!(broker.ping().await.is_err(), "it is closed");
 }
 
 pub async fn depths_tell_what_waits(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let names: Vec<String> = broker
         .depths()
         .await

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use maskline_messages::Queue;
+use maskline_test_support::environment::Environment;
 
-use crate::environment::{Environment, consume, message, next, number, publish, take, to};
+use crate::messages::{consume, message, next, number, publish, take, to};
 
 pub async fn a_retried_message_comes_later_with_one_more_attempt(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     let delivery = next(&mut consumer).await;
@@ -25,7 +26,7 @@ pub async fn a_retried_message_comes_later_with_one_more_attempt(environment: &E
 }
 
 pub async fn attempts_add_up(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1]).await;
     let mut consumer = consume(&*broker, 1).await;
     for attempts in 0..4 {
@@ -45,7 +46,7 @@ pub async fn attempts_add_up(environment: &Environment) {
 }
 
 pub async fn a_short_wait_is_not_held_up_by_a_long_one(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1, 2]).await;
     let mut consumer = consume(&*broker, 2).await;
     for wait in [Duration::from_secs(3600), Duration::from_millis(20)] {
@@ -59,21 +60,21 @@ pub async fn a_short_wait_is_not_held_up_by_a_long_one(environment: &Environment
 }
 
 pub async fn a_retry_outlives_the_connection(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     publish(&*broker, [1]).await;
     let delivery = next(&mut consume(&*broker, 1).await).await;
     let wait = Duration::from_millis(200);
     let retried = delivery.settle.retry(wait, "not yet").await;
     retried.expect("it is ours");
     broker.close().await;
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let again = next(&mut consume(&*broker, 1).await).await;
     assert_eq!((again.envelope, again.attempts), (message(1), 1));
     broker.close().await;
 }
 
 pub async fn a_retry_keeps_the_key(environment: &Environment) {
-    let broker = environment.open().await;
+    let broker = environment.broker().await;
     let queue = Queue::StorerImages;
     let mut consumer = broker.consume(queue, 1).await.expect("it is there");
     for &key in queue.keys() {

@@ -3,6 +3,10 @@
 
 use std::future::Future;
 
+use maskline_foundation::telemetry_names::{
+    attribute::{OTEL_NAME, OTEL_STATUS_CODE, OTEL_STATUS_DESCRIPTION},
+    span::CATALOG,
+};
 use opentelemetry_semantic_conventions::trace;
 use tracing::{Instrument, Span, field, info_span};
 
@@ -34,8 +38,8 @@ impl Target {
         let span = self.span(operation, collection);
         let result = work.instrument(span.clone()).await;
         if let Err(error) = &result {
-            span.record("otel.status_code", "ERROR");
-            span.record("otel.status_description", format!("{error:#}"));
+            span.record(OTEL_STATUS_CODE, "ERROR");
+            span.record(OTEL_STATUS_DESCRIPTION, format!("{error:#}"));
             span.record(trace::ERROR_TYPE, error.kind().as_str());
         }
         result
@@ -44,11 +48,11 @@ impl Target {
     fn span(&self, operation: &'static str, collection: &'static str) -> Span {
         let server = self.server.as_ref();
         info_span!(
-            "catalog",
-            otel.name = format_args!("{operation} {collection}"),
+            CATALOG,
+            { OTEL_NAME } = format_args!("{operation} {collection}"),
             otel.kind = "client",
-            otel.status_code = field::Empty,
-            otel.status_description = field::Empty,
+            { OTEL_STATUS_CODE } = field::Empty,
+            { OTEL_STATUS_DESCRIPTION } = field::Empty,
             { trace::DB_SYSTEM_NAME } = self.system,
             { trace::DB_NAMESPACE } = self.namespace,
             { trace::DB_OPERATION_NAME } = operation,

@@ -33,7 +33,7 @@ contract! {
 }
 
 async fn candidates_are_recorded_once(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let [a, b, c] = candidates(job);
     catalog
@@ -61,7 +61,7 @@ async fn candidates_are_recorded_once(environment: &Environment) {
 }
 
 async fn a_large_batch_of_candidates_is_recorded(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let many: Vec<_> = (0..3_000).map(|number| candidate(job, number)).collect();
     catalog.add_candidates(&many).await.unwrap();
@@ -71,7 +71,7 @@ async fn a_large_batch_of_candidates_is_recorded(environment: &Environment) {
 }
 
 async fn stored_and_rejected_are_for_good(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let [a, b, _] = candidates(job);
     catalog
@@ -105,7 +105,7 @@ async fn stored_and_rejected_are_for_good(environment: &Environment) {
 }
 
 async fn a_reopened_candidate_is_finished_once_more(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let [a, b, c] = candidates(job);
     let all = [a.clone(), b.clone(), c.clone()];
@@ -148,7 +148,7 @@ async fn a_reopened_candidate_is_finished_once_more(environment: &Environment) {
 }
 
 async fn an_outcome_without_image_and_trace_keeps_those_that_are_known(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let candidate = candidate(job, 1);
     catalog
@@ -181,7 +181,7 @@ async fn an_outcome_without_image_and_trace_keeps_those_that_are_known(environme
 }
 
 async fn an_unknown_candidate_is_not_found(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let unknown = candidate(JobId::draw(), 1).id;
     for end in [OutcomeKind::Stored, rejected(Reason::Empty), failed()] {
         let outcome = catalog.finish_candidate(&outcome_of(unknown, end)).await;
@@ -192,7 +192,7 @@ async fn an_unknown_candidate_is_not_found(environment: &Environment) {
 }
 
 async fn the_counts_add_up(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (job, other) = (recorded_job(&*catalog).await, recorded_job(&*catalog).await);
     let all: Vec<_> = (0..10).map(|number| candidate(job, number)).collect();
     catalog.add_candidates(&all).await.unwrap();
@@ -225,7 +225,7 @@ async fn the_counts_add_up(environment: &Environment) {
 }
 
 async fn the_counts_agree_with_the_candidates_at_any_time(environment: &Environment) {
-    let (one, other) = (environment.open().await, environment.open().await);
+    let (one, other) = (environment.catalog().await, environment.catalog().await);
     let job = recorded_job(&*one).await;
     let all: Vec<_> = (0..60).map(|number| candidate(job, number)).collect();
     let walked = CancellationToken::new();
@@ -281,7 +281,7 @@ async fn counted(catalog: &dyn Catalog, job: JobId) -> Counts {
 }
 
 async fn every_reason_comes_back_as_it_was(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let reasons = [
         Reason::TooManyBytes {
@@ -319,7 +319,7 @@ async fn every_reason_comes_back_as_it_was(environment: &Environment) {
 }
 
 async fn candidates_finished_at_the_same_time_are_all_counted(environment: &Environment) {
-    let (one, other) = (environment.open().await, environment.open().await);
+    let (one, other) = (environment.catalog().await, environment.catalog().await);
     let job = recorded_job(&*one).await;
     let all: Vec<_> = (0..200).map(|number| candidate(job, number)).collect();
     one.add_candidates(&all).await.unwrap();
@@ -339,7 +339,7 @@ async fn candidates_finished_at_the_same_time_are_all_counted(environment: &Envi
 }
 
 async fn candidates_come_in_pages(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let all: Vec<_> = (0..25).map(|number| candidate(job, number)).collect();
     catalog.add_candidates(&all).await.unwrap();
@@ -375,7 +375,7 @@ async fn candidates_come_in_pages(environment: &Environment) {
 }
 
 async fn candidates_of_an_image_come_from_all_jobs(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let mut expected = BTreeSet::new();
     let image = ImageId::of(b"bytes");
     for _ in 0..2 {

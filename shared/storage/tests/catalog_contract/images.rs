@@ -30,7 +30,7 @@ contract! {
 }
 
 async fn of_many_who_claim_an_image_one_wins(environment: &Environment) {
-    let (one, other) = (environment.open().await, environment.open().await);
+    let (one, other) = (environment.catalog().await, environment.catalog().await);
     let job = recorded_job(&*one).await;
     let image = ImageId::of(b"the same bytes");
     let claims = (0..40).map(|number| {
@@ -47,7 +47,7 @@ async fn of_many_who_claim_an_image_one_wins(environment: &Environment) {
 }
 
 async fn claims_of_different_jobs_do_not_meet(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (one, other) = (candidate(JobId::draw(), 1), candidate(JobId::draw(), 1));
     let image = ImageId::of(b"bytes");
     for candidate in [one, other] {
@@ -59,7 +59,7 @@ async fn claims_of_different_jobs_do_not_meet(environment: &Environment) {
 }
 
 async fn an_image_comes_back_as_it_was(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let candidate = candidate(recorded_job(&*catalog).await, 1);
     let mut document = image(&candidate, b"bytes", "with_mask");
     catalog.put_image(&document).await.unwrap();
@@ -77,7 +77,7 @@ async fn an_image_comes_back_as_it_was(environment: &Environment) {
 }
 
 async fn an_image_of_a_megabyte_comes_back_as_it_was(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let candidate = candidate(recorded_job(&*catalog).await, 1);
     let mut document = image(&candidate, b"bytes", "with_mask");
     let noise = (0..1_u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
@@ -88,7 +88,7 @@ async fn an_image_of_a_megabyte_comes_back_as_it_was(environment: &Environment) 
 }
 
 async fn image_bytes_come_in_the_order_asked_for(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let images: Vec<_> = (0..10)
         .map(|number| image(&candidate(job, number), format!("{number}").as_bytes(), "a"))
@@ -109,7 +109,7 @@ async fn image_bytes_come_in_the_order_asked_for(environment: &Environment) {
 }
 
 async fn facts_are_of_stored_images_only(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (job, other) = (recorded_job(&*catalog).await, recorded_job(&*catalog).await);
     let [a, b, c] = candidates(job);
     let [d, ..] = candidates(other);
@@ -134,7 +134,7 @@ async fn facts_are_of_stored_images_only(environment: &Environment) {
 }
 
 async fn facts_name_the_labels_of_duplicates(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (job, other) = (recorded_job(&*catalog).await, recorded_job(&*catalog).await);
     let first = labelled(candidate(job, 0), "with_mask");
     let elsewhere = labelled(candidate(other, 0), "elsewhere");
@@ -172,7 +172,7 @@ async fn facts_name_the_labels_of_duplicates(environment: &Environment) {
 }
 
 async fn facts_come_in_full_pages(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let all: Vec<_> = (0..30).map(|number| candidate(job, number)).collect();
     catalog.add_candidates(&all).await.unwrap();

@@ -31,7 +31,7 @@ contract! {
 }
 
 async fn a_job_is_recorded_once_and_as_it_is(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = job();
     assert_eq!(catalog.job(job.id).await, Ok(None));
     catalog.create_job(&job).await.unwrap();
@@ -42,7 +42,7 @@ async fn a_job_is_recorded_once_and_as_it_is(environment: &Environment) {
 }
 
 async fn jobs_come_newest_first(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let mut ids = vec![];
     for created in [20, 10, 30] {
         let job = Job { created, ..job() };
@@ -60,7 +60,7 @@ fn ids_of(jobs: &[Job]) -> Vec<JobId> {
 }
 
 async fn a_job_only_moves_forwards(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     assert_eq!(state(&*catalog, job).await, JobState::Expanding);
     catalog.finish_expansion(job).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_job_only_moves_forwards(environment: &Environment) {
 }
 
 async fn a_failed_job_stays_failed(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     catalog.fail_job(job, "no such folder").await.unwrap();
     catalog.fail_job(job, "something later").await.unwrap();
@@ -102,7 +102,7 @@ async fn a_failed_job_stays_failed(environment: &Environment) {
 }
 
 async fn a_failed_expansion_goes_on_when_it_is_reopened(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     catalog.reopen_expansion(job, "letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Expanding);
@@ -145,7 +145,7 @@ async fn frozen_without(catalog: &dyn Catalog) -> (JobId, NewCandidate, Dataset)
 }
 
 async fn a_frozen_job_waits_for_a_reopened_candidate(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (job, candidate, without) = frozen_without(&*catalog).await;
     let work = Work::Freeze(job);
     let held = acquire(&*catalog, &work, "one").await;
@@ -188,7 +188,7 @@ async fn a_frozen_job_waits_for_a_reopened_candidate(environment: &Environment) 
 }
 
 async fn a_plan_from_before_a_candidate_was_reopened_freezes_nothing(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let [candidate, ..] = candidates(job);
     catalog
@@ -218,7 +218,7 @@ async fn a_plan_from_before_a_candidate_was_reopened_freezes_nothing(environment
 }
 
 async fn who_held_the_freezing_before_it_was_reopened_can_not_finish_it(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (job, candidate, _) = frozen_without(&*catalog).await;
     let work = Work::Freeze(job);
     let watch = LeaseWatch::new(catalog.clone());
@@ -234,7 +234,7 @@ async fn who_held_the_freezing_before_it_was_reopened_can_not_finish_it(environm
 }
 
 async fn a_job_whose_candidates_are_stored_or_rejected_stays_frozen(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let [a, b, unknown] = candidates(job);
     catalog
@@ -256,7 +256,7 @@ async fn a_job_whose_candidates_are_stored_or_rejected_stays_frozen(environment:
 }
 
 async fn reopened_candidates_do_not_reopen_a_failed_expansion(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let [candidate, ..] = candidates(job);
     catalog
@@ -275,7 +275,7 @@ async fn reopened_candidates_do_not_reopen_a_failed_expansion(environment: &Envi
 }
 
 async fn a_job_is_settled_when_it_is_running_and_nothing_is_in_flight(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let settled = async |job| catalog.settled(job).await.unwrap().is_some();
     let job = recorded_job(&*catalog).await;
     let [a, b, _] = candidates(job);
@@ -300,7 +300,7 @@ async fn a_job_is_settled_when_it_is_running_and_nothing_is_in_flight(environmen
 }
 
 async fn a_dataset_is_frozen_once(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (one, other) = (recorded_job(&*catalog).await, recorded_job(&*catalog).await);
     catalog.finish_expansion(one).await.unwrap();
     catalog.finish_expansion(other).await.unwrap();

@@ -26,7 +26,7 @@ contract! {
 }
 
 async fn work_is_offered_once(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (work, done) = (freezing(), freezing());
     let training = Work::Train(run(1).id);
     for work in [&work, &done, &training] {
@@ -53,7 +53,7 @@ async fn work_is_offered_once(environment: &Environment) {
 }
 
 async fn of_many_who_acquire_a_lease_one_wins(environment: &Environment) {
-    let (one, other) = (environment.open().await, environment.open().await);
+    let (one, other) = (environment.catalog().await, environment.catalog().await);
     let work = freezing();
     one.offer_work(&work).await.unwrap();
     let seen = lease_on(&*one, &work).await;
@@ -74,7 +74,7 @@ async fn of_many_who_acquire_a_lease_one_wins(environment: &Environment) {
 }
 
 async fn a_lease_is_exchanged_only_as_it_was_seen(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let work = freezing();
     catalog.offer_work(&work).await.unwrap();
     let free = lease_on(&*catalog, &work).await;
@@ -115,7 +115,7 @@ async fn a_lease_is_exchanged_only_as_it_was_seen(environment: &Environment) {
 }
 
 async fn free_work_is_claimed_and_finished(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let watch = LeaseWatch::new(catalog.clone());
     let none = watch.claim_any("freeze", "a").await.unwrap();
     assert!(none.is_none(), "nothing was offered");
@@ -133,7 +133,7 @@ async fn free_work_is_claimed_and_finished(environment: &Environment) {
 }
 
 async fn released_and_dropped_work_is_free_again(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let watch = LeaseWatch::new(catalog.clone());
     let work = freezing();
     catalog.offer_work(&work).await.unwrap();
@@ -147,7 +147,7 @@ async fn released_and_dropped_work_is_free_again(environment: &Environment) {
 }
 
 async fn a_living_holder_keeps_its_work(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let work = freezing();
     catalog.offer_work(&work).await.unwrap();
     // It is renewed every 100 ms, and the watch waits for a minute.
@@ -168,7 +168,7 @@ async fn a_living_holder_keeps_its_work(environment: &Environment) {
 }
 
 async fn progress_does_not_delay_renewals(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     // It is renewed every 500 ms.
     let holder = LeaseWatch::lasting(catalog.clone(), Duration::from_millis(1_500));
     let hold = async || {
@@ -196,7 +196,7 @@ async fn progress_does_not_delay_renewals(environment: &Environment) {
 }
 
 async fn a_dead_lease_is_taken_over_and_its_holder_notices(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let work = freezing();
     catalog.offer_work(&work).await.unwrap();
     // It is renewed every second, and the hasty watch waits for 10 ms.
@@ -218,7 +218,7 @@ async fn a_dead_lease_is_taken_over_and_its_holder_notices(environment: &Environ
 }
 
 async fn deaths_and_failures_are_counted_until_the_next_progress(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let work = Work::Train(run(1).id);
     catalog.offer_work(&work).await.unwrap();
     let failures = async || lease_on(&*catalog, &work).await.failures;

@@ -18,7 +18,7 @@ contract! {
 }
 
 async fn runs_are_recorded_once_and_updated(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let (one, two) = (run(1), run(2));
     for run in [&one, &two] {
         catalog.create_run(run).await.unwrap();
@@ -55,7 +55,7 @@ async fn runs_are_recorded_once_and_updated(environment: &Environment) {
 }
 
 async fn a_reopened_run_is_as_if_nobody_had_begun_it(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let asked = run(1);
     let work = Work::Train(asked.id);
     catalog.create_run(&asked).await.unwrap();
@@ -107,7 +107,7 @@ async fn a_reopened_run_is_as_if_nobody_had_begun_it(environment: &Environment) 
 }
 
 async fn models_are_published(environment: &Environment) {
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let model = |number: u64| {
         let run = run(number);
         Model {

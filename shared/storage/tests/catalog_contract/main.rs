@@ -3,11 +3,13 @@
 //! MongoDB is the server at `MASKLINE_TEST_MONGODB`. Every test has a database of its own
 //! there and drops it.
 
-mod environment;
 mod samples;
 
-/// Makes two tests of each function named, which takes an [`environment::Environment`]:
-/// one over SQLite and one over MongoDB.
+use maskline_storage::{StorageErrorKind, catalog};
+use maskline_test_support::environment;
+
+/// Makes two tests of each named function, one over SQLite and one over MongoDB. The function
+/// takes an [`environment::Environment`].
 macro_rules! contract {
     ($($test:ident),* $(,)?) => {
         mod sqlite {
@@ -15,26 +17,18 @@ macro_rules! contract {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    super::$test(&Environment::sqlite()).await;
+                    super::$test(&Environment::embedded()).await;
                 }
             )*
         }
 
         mod mongodb {
-            use std::panic::{AssertUnwindSafe, resume_unwind};
-
-            use futures::FutureExt;
-
             use crate::environment::Environment;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    let environment = Environment::mongodb();
-                    let outcome = AssertUnwindSafe(super::$test(&environment)).catch_unwind().await;
-                    environment.drop_database().await;
-                    if let Err(panic) = outcome {
-                        resume_unwind(panic);
-                    }
+                    let environment = Environment::embedded().on_mongodb();
+                    environment.run_test(super::$test).await;
                 }
             )*
         }
@@ -49,8 +43,6 @@ mod library;
 mod mongodb_servers;
 mod processes;
 mod sqlite_files;
-
-use maskline_storage::{StorageErrorKind, catalog};
 
 #[tokio::test]
 async fn an_address_of_no_known_kind_is_refused() {

@@ -22,9 +22,9 @@ async fn a_server_that_does_not_answer_is_unavailable() {
 
 #[tokio::test]
 async fn a_database_of_another_version_is_refused() {
-    let environment = Environment::mongodb();
-    environment.open().await;
-    let client = mongodb::Client::with_uri_str(&environment.url)
+    let environment = Environment::embedded().on_mongodb();
+    environment.catalog().await;
+    let client = mongodb::Client::with_uri_str(environment.catalog_address())
         .await
         .unwrap();
     let database = client.default_database().expect("it names a database");
@@ -32,8 +32,8 @@ async fn a_database_of_another_version_is_refused() {
     let newer = doc! { "$set": { "version": 7 } };
     let updated = versions.update_one(doc! { "_id": "catalog" }, newer).await;
     assert_eq!(updated.unwrap().modified_count, 1);
-    let error = catalog::open(&environment.url).await.err();
-    environment.drop_database().await;
+    let error = catalog::open(environment.catalog_address()).await.err();
+    environment.remove().await;
     let Some(error) = error.filter(|e| e.kind() == StorageErrorKind::Misconfigured) else {
         panic!("not refused");
     };
@@ -44,8 +44,8 @@ async fn a_database_of_another_version_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_start_at_once_share_one_catalog() {
-    let environment = Environment::mongodb();
-    let opened = join_all((0..8).map(|_| catalog::open(&environment.url))).await;
+    let environment = Environment::embedded().on_mongodb();
+    let opened = join_all((0..8).map(|_| catalog::open(environment.catalog_address()))).await;
     let mut known = vec![];
     if let Some(Ok(first)) = opened.first() {
         let job = recorded_job(&**first).await;
@@ -57,6 +57,6 @@ async fn processes_that_start_at_once_share_one_catalog() {
             });
         }
     }
-    environment.drop_database().await;
+    environment.remove().await;
     assert_eq!(known, vec![Ok(true); 8]);
 }

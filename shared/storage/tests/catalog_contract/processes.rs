@@ -24,7 +24,7 @@ contract! {
 }
 
 async fn two_connections_see_each_other(environment: &Environment) {
-    let (one, other) = (environment.open().await, environment.open().await);
+    let (one, other) = (environment.catalog().await, environment.catalog().await);
     let job = recorded_job(&*one).await;
     let all = candidates(job);
     other.add_candidates(&all).await.unwrap();
@@ -48,19 +48,23 @@ async fn a_killed_process_leaves_counts_that_agree_with_the_documents(environmen
     if let Ok(url) = std::env::var(CHILD) {
         return store_until_killed(&url).await;
     }
-    let catalog = environment.open().await;
+    let catalog = environment.catalog().await;
     let mut job = job();
     job.id = JobId(Uuid::new_v5(&Uuid::NAMESPACE_URL, b"the child's job"));
     catalog.create_job(&job).await.unwrap();
 
-    let module = environment.url.split(':').next().expect("a scheme");
+    let module = environment
+        .catalog_address()
+        .split(':')
+        .next()
+        .expect("a scheme");
     let me = std::env::current_exe().expect("the test's own file");
     let mut child = Command::new(me)
         .args(["--exact", "--nocapture"])
         .arg(format!(
             "processes::{module}::a_killed_process_leaves_counts_that_agree_with_the_documents"
         ))
-        .env(CHILD, &environment.url)
+        .env(CHILD, environment.catalog_address())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the child starts");
@@ -86,7 +90,7 @@ async fn a_killed_process_leaves_counts_that_agree_with_the_documents(environmen
         note(line.expect("lines are written whole"));
     }
 
-    let reopened = environment.open().await;
+    let reopened = environment.catalog().await;
     for &number in &stored {
         let candidate = candidate(job.id, number);
         let image = ImageId::of(&number.to_be_bytes());
@@ -133,5 +137,5 @@ async fn store_until_killed(url: &str) {
 }
 
 async fn it_answers_a_ping(environment: &Environment) {
-    assert_eq!(environment.open().await.ping().await, Ok(()));
+    assert_eq!(environment.catalog().await.ping().await, Ok(()));
 }

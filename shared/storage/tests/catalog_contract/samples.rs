@@ -14,24 +14,20 @@ use maskline_storage::{
         Run, RunState, SplitSettings, Work,
     },
 };
+use maskline_test_support::records;
 
+/// A job with other values than the usual ones in most of its fields.
 pub fn job() -> Job {
     Job {
-        id: JobId::draw(),
         source: Source::Folder {
             path: "/data/faces of people".into(),
         },
         labeling: Some(Labeling::Folder),
         classes: vec![label("with_mask"), label("without_mask")],
         train: vec![NetworkName::MobilenetV3Small, NetworkName::Mnasnet1_0],
-        settings: TrainingSettings::default(),
-        split: SplitSettings::default(),
-        state: JobState::Expanding,
-        error: None,
-        dataset: None,
-        replayed: None,
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         created: 1_790_000_000_000,
+        ..records::job()
     }
 }
 

@@ -9,24 +9,24 @@ use crate::{environment::Environment, samples::recorded_job};
 
 fn file_of(environment: &Environment) -> PathBuf {
     environment
-        .url
+        .catalog_address()
         .strip_prefix("sqlite:")
         .expect("its kind")
         .into()
 }
 
 async fn refused(environment: &Environment) -> String {
-    match catalog::open(&environment.url).await {
+    match catalog::open(environment.catalog_address()).await {
         Err(error) if error.kind() == StorageErrorKind::Misconfigured => format!("{error:#}"),
         Err(other) => panic!("another kind of error: {other:?}"),
-        Ok(_) => panic!("{} opened", environment.url),
+        Ok(_) => panic!("{} opened", environment.catalog_address()),
     }
 }
 
 #[tokio::test]
 async fn a_file_of_another_version_is_refused() {
-    let environment = Environment::sqlite();
-    recorded_job(&*environment.open().await).await;
+    let environment = Environment::embedded();
+    recorded_job(&*environment.catalog().await).await;
     let raw = rusqlite::Connection::open(file_of(&environment)).unwrap();
     raw.pragma_update(None, "user_version", 7).unwrap();
     let text = refused(&environment).await;
@@ -40,7 +40,7 @@ async fn a_file_of_another_version_is_refused() {
 
 #[tokio::test]
 async fn a_file_that_is_no_database_is_refused() {
-    let environment = Environment::sqlite();
+    let environment = Environment::embedded();
     let file = file_of(&environment);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     let text = "url,label\nhttps://example.org/a.jpg,with_mask\n".repeat(100);
@@ -55,7 +55,7 @@ async fn a_file_that_is_no_database_is_refused() {
 
 #[tokio::test]
 async fn a_database_of_something_else_is_refused() {
-    let environment = Environment::sqlite();
+    let environment = Environment::embedded();
     let file = file_of(&environment);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     let raw = rusqlite::Connection::open(&file).unwrap();
@@ -66,8 +66,8 @@ async fn a_database_of_something_else_is_refused() {
 
 #[tokio::test]
 async fn a_damaged_file_is_refused() {
-    let environment = Environment::sqlite();
-    recorded_job(&*environment.open().await).await;
+    let environment = Environment::embedded();
+    recorded_job(&*environment.catalog().await).await;
     let file = file_of(&environment);
     let whole = fs::read(&file).unwrap();
     // The header stays whole, and the list of tables is overwritten.
@@ -87,10 +87,8 @@ async fn a_place_that_can_not_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     for path in ["file/catalog.db", "."] {
-        let environment = Environment {
-            url: format!("sqlite:{}", folder.path().join(path).display()),
-            _folder: None,
-        };
+        let mut environment = Environment::embedded();
+        environment.keep_catalog_in(&folder.path().join(path));
         let text = refused(&environment).await;
         assert!(text.contains("another f"), "{text}");
     }
@@ -98,8 +96,8 @@ async fn a_place_that_can_not_be_written_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_that_start_at_once_make_one_catalog() {
-    let environment = Environment::sqlite();
-    let openings = (0..8).map(|_| catalog::open(&environment.url));
+    let environment = Environment::embedded();
+    let openings = (0..8).map(|_| catalog::open(environment.catalog_address()));
     let catalogs: Vec<_> = join_all(openings)
         .await
         .into_iter()

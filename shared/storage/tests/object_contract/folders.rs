@@ -15,7 +15,7 @@ use crate::{
 
 fn root(environment: &Environment) -> PathBuf {
     environment
-        .address
+        .objects_address()
         .strip_prefix("file:")
         .expect("its kind")
         .into()
@@ -33,16 +33,16 @@ async fn a_place_that_can_not_be_written_is_refused() {
 
 #[tokio::test]
 async fn a_folder_that_is_gone_answers_no_ping() {
-    let environment = Environment::folder();
-    let store = environment.open().await;
+    let environment = Environment::embedded();
+    let store = environment.objects().await;
     fs::remove_dir_all(root(&environment)).unwrap();
     assert!(store.ping().await.is_err());
 }
 
 #[tokio::test]
 async fn what_is_no_key_is_not_listed() {
-    let environment = Environment::folder();
-    let store = environment.open().await;
+    let environment = Environment::embedded();
+    let store = environment.objects().await;
     put_all(&store, &["a/b"]).await;
     for stranger in ["a/b c", "a/~b", "notes (2).txt"] {
         fs::write(root(&environment).join(stranger), "x").unwrap();
@@ -53,15 +53,15 @@ async fn what_is_no_key_is_not_listed() {
 
 #[tokio::test]
 async fn what_a_killed_process_left_is_swept_away_after_an_hour() {
-    let environment = Environment::folder();
-    environment.open().await;
+    let environment = Environment::embedded();
+    environment.objects().await;
     let unfinished = root(&environment).join("~unfinished");
     let [fresh, abandoned] = ["fresh", "abandoned"].map(|name| unfinished.join(name));
     fs::write(&fresh, "x").unwrap();
     let old = SystemTime::now() - Duration::from_secs(2 * 60 * 60);
     let file = File::create(&abandoned).unwrap();
     file.set_modified(old).unwrap();
-    environment.open().await;
+    environment.objects().await;
     assert!(fresh.exists(), "somebody may be writing it");
     assert!(!abandoned.exists());
 }

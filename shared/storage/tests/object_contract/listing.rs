@@ -17,7 +17,7 @@ contract! {
 }
 
 async fn a_listing_is_of_whole_segments(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let names = ["a/1f/x", "a/1f/y/z", "a/1f2/x", "a/1f-2", "b/1f/x", "c"];
     put_all(&store, &names).await;
     let cases: [(&str, &[&str]); 6] = [
@@ -37,7 +37,7 @@ async fn a_listing_is_of_whole_segments(environment: &Environment) {
 }
 
 async fn nothing_is_listed_outside_of_the_store(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     put_all(&store, &["a/b"]).await;
     for prefix in [
         "..",
@@ -55,7 +55,7 @@ async fn nothing_is_listed_outside_of_the_store(environment: &Environment) {
 }
 
 async fn a_listing_comes_in_sorted_pages(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let names: BTreeSet<String> = (0..25).map(|n| format!("raw/{}/{n}", n % 4)).collect();
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     put_all(&store, &all).await;
@@ -77,7 +77,7 @@ async fn a_listing_comes_in_sorted_pages(environment: &Environment) {
 }
 
 async fn a_listing_comes_in_the_order_of_the_keys(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     // `-` and `.` come before `/`, and so before what lies in the folder.
     let sorted = ["p/a-b/x", "p/a.b", "p/a/x", "p/a0"];
     put_all(&store, &sorted).await;

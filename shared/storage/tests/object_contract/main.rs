@@ -1,14 +1,16 @@
 //! The contract of object stores, tested with each of them.
 //!
-//! S3 is the server and bucket at `MASKLINE_TEST_S3`, an address with `endpoint`
-//! (`s3://bucket?endpoint=http://…`), with credentials in `AWS_ACCESS_KEY_ID` and
-//! `AWS_SECRET_ACCESS_KEY`. Every test has a prefix of its own there.
+//! S3 is the server and the bucket at `MASKLINE_TEST_S3`, an address such as
+//! `s3://bucket?endpoint=http://…`. The credentials are in `AWS_ACCESS_KEY_ID` and
+//! `AWS_SECRET_ACCESS_KEY`. Every test has a prefix of its own there and removes its objects.
 
-mod environment;
 mod samples;
 
-/// Makes two tests of each function named, which takes an [`environment::Environment`]:
-/// one over a folder and one over S3.
+use maskline_storage::StorageErrorKind;
+use maskline_test_support::environment;
+
+/// Makes two tests of each named function, one over a folder and one over S3. The function
+/// takes an [`environment::Environment`].
 macro_rules! contract {
     ($($test:ident),* $(,)?) => {
         mod folder {
@@ -16,7 +18,7 @@ macro_rules! contract {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    super::$test(&Environment::folder()).await;
+                    super::$test(&Environment::embedded()).await;
                 }
             )*
         }
@@ -26,7 +28,8 @@ macro_rules! contract {
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $test() {
-                    super::$test(&Environment::s3()).await;
+                    let environment = Environment::embedded().on_s3();
+                    environment.run_test(super::$test).await;
                 }
             )*
         }
@@ -38,8 +41,6 @@ mod listing;
 mod objects;
 mod s3_servers;
 mod uploads;
-
-use maskline_storage::StorageErrorKind;
 
 #[tokio::test]
 async fn an_address_of_no_known_kind_is_refused() {

@@ -21,7 +21,7 @@ contract! {
 }
 
 async fn an_object_comes_back_as_it_was(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let key = key("raw/ab/abc=1_2.jpg");
     let bytes = Bytes::from_static(b"\xff\xd8\x00\r\n\xff");
     store.put(&key, bytes.clone()).await.unwrap();
@@ -30,7 +30,7 @@ async fn an_object_comes_back_as_it_was(environment: &Environment) {
 }
 
 async fn an_empty_object_is_an_object(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let key = key("empty");
     store.put(&key, Bytes::new()).await.unwrap();
     assert_eq!(store.get(&key).await, Ok(Bytes::new()));
@@ -39,7 +39,7 @@ async fn an_empty_object_is_an_object(environment: &Environment) {
 }
 
 async fn an_object_of_eight_megabytes_comes_back_as_it_was(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let key = key("datasets/1f/train-00000.parquet");
     let noise = (0..8_u32 << 20).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8);
     let bytes: Bytes = noise.collect::<Vec<u8>>().into();
@@ -50,7 +50,7 @@ async fn an_object_of_eight_megabytes_comes_back_as_it_was(environment: &Environ
 }
 
 async fn what_is_not_there_is_not_found(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let absent = key("raw/ab/absent");
     let not_found = StorageError::not_found(store.locate(&absent));
     assert_eq!(store.get(&absent).await, Err(not_found));
@@ -60,7 +60,7 @@ async fn what_is_not_there_is_not_found(environment: &Environment) {
 }
 
 async fn an_object_can_be_put_again(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let key = key("runs/1/checkpoint");
     for bytes in ["first", "first", "another length", ""] {
         store.put(&key, Bytes::from(bytes)).await.unwrap();
@@ -69,7 +69,7 @@ async fn an_object_can_be_put_again(environment: &Environment) {
 }
 
 async fn of_many_who_put_one_key_all_succeed(environment: &Environment) {
-    let (one, other) = (environment.open().await, environment.open().await);
+    let (one, other) = (environment.objects().await, environment.objects().await);
     let key = key("raw/ab/same");
     let bytes = Bytes::from(vec![7; 20_000]);
     let puts = (0..16).map(|number| {
@@ -85,7 +85,7 @@ async fn of_many_who_put_one_key_all_succeed(environment: &Environment) {
 }
 
 async fn a_deleted_object_is_gone(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let [one, other] = [key("a/one"), key("a/other")];
     for key in [&one, &other] {
         store.put(key, Bytes::from_static(b"x")).await.unwrap();
@@ -98,7 +98,7 @@ async fn a_deleted_object_is_gone(environment: &Environment) {
 }
 
 async fn a_folder_of_objects_is_no_object(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let inside = key("a/b/c");
     store.put(&inside, Bytes::from_static(b"x")).await.unwrap();
     for key in [key("a/b"), key("a"), key("a/b/c/d")] {
@@ -111,7 +111,7 @@ async fn a_folder_of_objects_is_no_object(environment: &Environment) {
 }
 
 async fn what_one_puts_another_gets(environment: &Environment) {
-    let (one, other) = (environment.open().await, environment.open().await);
+    let (one, other) = (environment.objects().await, environment.objects().await);
     let key = key("raw/ab/abc");
     let bytes = Bytes::from_static(b"bytes");
     one.put(&key, bytes.clone()).await.unwrap();
@@ -119,15 +119,15 @@ async fn what_one_puts_another_gets(environment: &Environment) {
 }
 
 async fn an_object_is_located_under_its_key(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let located = store.locate(&key("models/1/report.html"));
     assert!(located.ends_with("/models/1/report.html"), "{located}");
-    match environment.address.strip_prefix("file:") {
+    match environment.objects_address().strip_prefix("file:") {
         Some(root) => assert!(located.starts_with(root), "{located}"),
         None => assert!(located.starts_with("s3://"), "{located}"),
     }
 }
 
 async fn it_answers_a_ping(environment: &Environment) {
-    assert_eq!(environment.open().await.ping().await, Ok(()));
+    assert_eq!(environment.objects().await.ping().await, Ok(()));
 }

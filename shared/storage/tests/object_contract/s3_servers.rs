@@ -16,7 +16,7 @@ use maskline_storage::objects;
 use uuid::Uuid;
 
 use crate::{
-    environment::{Environment, s3_address},
+    environment::{self, Environment},
     samples::{key, put_all},
 };
 
@@ -58,14 +58,14 @@ async fn credentials_come_from_the_environment() {
         }
         return;
     }
-    let (kind, text) = open_with(s3_address().as_str(), &[]);
+    let (kind, text) = open_with(environment::server("MASKLINE_TEST_S3").as_str(), &[]);
     assert_eq!(kind, OPENED, "{text}");
 }
 
 #[test]
 fn wrong_credentials_are_a_misconfiguration() {
     let secret = [("AWS_SECRET_ACCESS_KEY", Some("hunter2"))];
-    let (kind, text) = open_with(s3_address().as_str(), &secret);
+    let (kind, text) = open_with(environment::server("MASKLINE_TEST_S3").as_str(), &secret);
     assert_eq!(kind, "misconfigured", "{text}");
     assert!(text.contains("AWS_SECRET_ACCESS_KEY"), "{text}");
     assert!(!text.contains("hunter2"), "{text}");
@@ -79,7 +79,7 @@ fn missing_credentials_are_a_misconfiguration() {
         ("AWS_SHARED_CREDENTIALS_FILE", Some("/no/such/file")),
         ("AWS_CONFIG_FILE", Some("/no/such/file")),
     ];
-    let (kind, text) = open_with(s3_address().as_str(), &none);
+    let (kind, text) = open_with(environment::server("MASKLINE_TEST_S3").as_str(), &none);
     assert_eq!(kind, "misconfigured", "{text}");
     assert!(text.contains("set AWS_ACCESS_KEY_ID"), "{text}");
 }
@@ -97,7 +97,10 @@ fn credentials_come_from_a_file_where_the_environment_has_none() {
         ("AWS_SECRET_ACCESS_KEY", None),
         ("AWS_SHARED_CREDENTIALS_FILE", file.path().to_str()),
     ];
-    let (kind, text) = open_with(s3_address().as_str(), &environment);
+    let (kind, text) = open_with(
+        environment::server("MASKLINE_TEST_S3").as_str(),
+        &environment,
+    );
     assert_eq!(kind, OPENED, "{text}");
 }
 
@@ -118,7 +121,7 @@ fn a_server_that_does_not_answer_is_unavailable() {
 
 #[tokio::test]
 async fn a_missing_bucket_is_made() {
-    let mut address = s3_address();
+    let mut address = environment::server("MASKLINE_TEST_S3");
     let bucket = format!(
         "maskline-test-{}",
         &Uuid::new_v4().simple().to_string()[..12]
@@ -135,7 +138,7 @@ async fn a_missing_bucket_is_made() {
 
 /// The keys below `prefix` of which the server holds parts.
 async fn in_parts(prefix: &str) -> Vec<String> {
-    let address = s3_address();
+    let address = environment::server("MASKLINE_TEST_S3");
     let mut query = address.query_pairs();
     let endpoint = query.find_map(|(name, value)| (name == "endpoint").then_some(value));
     let config = Config::builder()
@@ -156,8 +159,8 @@ async fn in_parts(prefix: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn the_parts_of_a_dropped_upload_are_removed() {
-    let environment = Environment::s3();
-    let store = environment.open().await;
+    let environment = Environment::embedded().on_s3();
+    let store = environment.objects().await;
     let key = key("datasets/dropped.parquet");
     let located = store.locate(&key);
     let (_, name) = located[5..].split_once('/').expect("a bucket and a name");

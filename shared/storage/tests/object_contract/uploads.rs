@@ -14,7 +14,7 @@ contract! {
 
 /// The objects are smaller and larger than S3's parts, and the pieces have another size.
 async fn an_object_in_pieces_is_there_whole_when_it_is_finished(environment: &Environment) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     for pieces in [0, 1, 5, 13] {
         let pieces = (0..pieces).map(|piece| Bytes::from(vec![piece; 1_000_003]));
         let pieces: Vec<Bytes> = pieces.collect();
@@ -33,7 +33,7 @@ async fn an_object_in_pieces_is_there_whole_when_it_is_finished(environment: &En
 async fn an_upload_replaces_what_is_there_and_one_that_is_dropped_does_not(
     environment: &Environment,
 ) {
-    let store = environment.open().await;
+    let store = environment.objects().await;
     let key = key("datasets/pieces/again.parquet");
     let piece = |byte: u8| Bytes::from(vec![byte; 6_000_000]);
     for byte in [1, 2] {

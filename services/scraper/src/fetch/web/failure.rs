@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
+use maskline_foundation::telemetry_names::attribute::OTEL_STATUS_CODE;
 use maskline_messages::{Reason, shown};
 use tracing::Span;
 
@@ -10,7 +11,7 @@ use crate::fetch::{error::FetchError, resolver::NotPublic};
 /// Records the error in the request's span and says what it means for the image.
 pub(super) fn record(error: reqwest::Error, span: &Span) -> FetchError {
     span.record("error.type", error_type(&error));
-    span.record("otel.status_code", "ERROR");
+    span.record(OTEL_STATUS_CODE, "ERROR");
     classify(error)
 }
 

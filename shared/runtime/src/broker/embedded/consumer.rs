@@ -67,7 +67,7 @@ impl Consumer for Subscription {
 
     async fn close(&mut self) {
         self.closed = true;
-        // Each goes back to the queue as it is dropped.
+        // Each message goes back to the queue as its delivery is dropped.
         self.taken.clear();
     }
 }
@@ -88,7 +88,7 @@ impl Subscription {
     /// Takes what there is, or waits for a reason to look again.
     async fn take_or_wait(&mut self) {
         let in_hand = self.in_hand.clone();
-        // Listening before looking: what happens in between is not missed.
+        // It listens before it looks, so that it misses nothing that happens in between.
         let notice = self.notice.clone();
         let (mut notified, mut fewer) = (pin!(notice.notified()), pin!(in_hand.fewer.notified()));
         notified.as_mut().enable();
@@ -125,7 +125,8 @@ impl Subscription {
             .file
             .write(move |connection| {
                 let (rows, next_due) = messages::take(connection, queue, &owner, limit)?;
-                // Made here, so that they go back if nobody waits for them any more.
+                // The deliveries are made here, so that their drop gives the messages back if
+                // nobody waits for them any more.
                 let delivery = |taken| delivery(taken, queue, &shared, &in_hand);
                 let taken: Vec<Delivery> = rows.into_iter().map(delivery).collect();
                 Ok((taken, next_due))

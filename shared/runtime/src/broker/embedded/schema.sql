@@ -1,6 +1,6 @@
 -- The embedded queue. Its version is VERSION in file.rs.
 
--- In the order of `id` within a queue. Free: no owner, no due time.
+-- A queue delivers in the order of `id`. A message is free if it has no owner and no due time.
 CREATE TABLE messages (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
     queue       TEXT NOT NULL,
@@ -8,9 +8,9 @@ CREATE TABLE messages (
     headers     TEXT NOT NULL,
     body        BLOB NOT NULL,
     attempts    INTEGER NOT NULL DEFAULT 0,
-    -- The last attempt's.
+    -- The error of the last attempt.
     error       TEXT,
-    -- Waits for a retry until then, in milliseconds since the Unix epoch.
+    -- When its wait for a retry is over, in milliseconds since the Unix epoch.
     due         INTEGER,
     -- The process that has it in hand.
     owner       TEXT,
@@ -23,8 +23,8 @@ CREATE INDEX free ON messages (queue, id) WHERE owner IS NULL AND due IS NULL;
 CREATE INDEX delayed ON messages (due) WHERE due IS NOT NULL;
 CREATE INDEX owned ON messages (owner) WHERE owner IS NOT NULL;
 
--- How many rows `messages` has for each queue: changes in the same transactions,
--- and spares publishers the counting.
+-- How many rows `messages` has for each queue. It changes in the same transactions, and
+-- spares publishers the counting.
 CREATE TABLE lengths (
     queue    TEXT PRIMARY KEY,
     messages INTEGER NOT NULL

@@ -118,7 +118,6 @@ async fn publish(session: &Session, unsent: &mut Vec<Outgoing>) -> Result<(), Un
 }
 
 /// Publishes one message and waits for its confirmation.
-
 async fn publish_one(session: &Session, channel: &Channel, outgoing: &Outgoing) -> PublishResult {
     let mandatory = BasicPublishOptions {
         mandatory: true,

@@ -17,6 +17,10 @@ use aws_sdk_s3::{
     types::{BucketLocationConstraint, CreateBucketConfiguration},
 };
 use bytes::Bytes;
+use maskline_foundation::telemetry_names::{
+    attribute::{OTEL_NAME, OTEL_STATUS_CODE, OTEL_STATUS_DESCRIPTION},
+    span::OBJECTS,
+};
 use maskline_messages::ObjectKey;
 use opentelemetry_semantic_conventions::trace;
 use tracing::{Instrument, Span, field, info_span};
@@ -214,8 +218,8 @@ impl Bucket {
             let error = explain(error, about);
             // It is an answer, too, that there is no such object.
             if !error.is_not_found() {
-                span.record("otel.status_code", "ERROR");
-                span.record("otel.status_description", format!("{error:#}"));
+                span.record(OTEL_STATUS_CODE, "ERROR");
+                span.record(OTEL_STATUS_DESCRIPTION, format!("{error:#}"));
             }
             span.record(trace::ERROR_TYPE, error.kind().as_str());
             error
@@ -225,11 +229,11 @@ impl Bucket {
     fn span(&self, method: &'static str, name: Option<&str>) -> Span {
         let host = self.host.as_ref();
         info_span!(
-            "objects",
-            otel.name = method,
+            OBJECTS,
+            { OTEL_NAME } = method,
             otel.kind = "client",
-            otel.status_code = field::Empty,
-            otel.status_description = field::Empty,
+            { OTEL_STATUS_CODE } = field::Empty,
+            { OTEL_STATUS_DESCRIPTION } = field::Empty,
             { trace::RPC_SYSTEM_NAME } = "aws-api",
             { trace::RPC_METHOD } = method,
             { trace::AWS_S3_BUCKET } = self.name,
