@@ -13,7 +13,7 @@ pub const LAYOUT_VERSION: u32 = 1;
 /// The manifest of a dataset. It lies at [`ObjectKey::manifest`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// [`LAYOUT_VERSION`].
+    /// The version of the layout, see [`LAYOUT_VERSION`].
     pub version: u32,
     /// The hash of the content: which images, with which labels, in which split.
     pub dataset: DatasetId,
@@ -47,7 +47,7 @@ pub struct Shard {
     pub sha256: String,
 }
 
-/// What every version of the manifest has.
+/// The field that every version of the manifest has.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
@@ -74,7 +74,7 @@ impl Manifest {
         serde_json::to_vec_pretty(self).expect("text and numbers are JSON")
     }
 
-    /// What the manifest says of `split`; an absent split is an empty one.
+    /// The part of the manifest about `split`. A split that is absent has no images.
     pub fn split(&self, split: Split) -> Option<&SplitManifest> {
         self.splits.get(&split)
     }

@@ -21,9 +21,9 @@ const SECRET_OPTIONS: [&str; 3] = ["password", "token", "secret"];
 
 /// Where a server is, perhaps with user and password. Debug output does not show it.
 ///
-/// As an argument of the command line it is taken from the flag, in which no password may
-/// be. Without a flag it is taken from the argument's environment variable, and without that
-/// from the file that the variable of the same name with `_FILE` at its end names.
+/// An argument of this type is read from its flag, which must not hold a password. Without
+/// the flag it is read from the argument's environment variable. Without that it is read from
+/// the file that the variable of the same name with `_FILE` at its end names.
 #[derive(Debug, Clone)]
 pub struct Address(SecretString);
 
@@ -122,7 +122,7 @@ fn parse(
     Ok(address.into())
 }
 
-/// Whether the address is like `scheme://user:password@…` or has an option such as
+/// True if the address is like `scheme://user:password@…` or has an option such as
 /// `?…Password=`.
 fn holds_secret(address: &str) -> bool {
     let Some((scheme, rest)) = address.split_once("://") else {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_holds_the_address_where_neither_flag_nor_variable_is_given() {
+    fn the_address_is_read_from_a_file_if_neither_flag_nor_variable_is_given() {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "amqp://me:hunter2@host/").unwrap();
         let path = Some(file.path().as_os_str());

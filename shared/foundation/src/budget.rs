@@ -8,10 +8,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// wait for ever.
 ///
 /// A piece of known size waits until there is room for all of it. One of unknown size
-/// begins small and [grows](ByteRoom::grow_to) while there is room. When there is none it
-/// waits for the overflow lane, which one piece holds at a time and which bounds nothing.
-/// Whoever holds the lane waits for nobody, so nobody waits for ever. So the pieces
-/// together take at most the total and one largest piece.
+/// begins small and [grows](ByteRoom::grow_to) while there is room. When there is no room, it
+/// waits for its turn in the overflow lane. One piece at a time is in the lane. It grows
+/// without a bound and waits for nobody, so no piece waits for ever. The pieces together take
+/// at most the total and one largest piece.
 #[derive(Clone)]
 pub struct ByteBudget {
     // In KiB, because a semaphore counts to 2^32 at a time.
@@ -35,21 +35,21 @@ impl ByteBudget {
     /// is alone.
     pub async fn room(&self, bytes: u64) -> ByteRoom {
         let wanted = kib(bytes).min(self.total);
-        let held = self.shared.clone().acquire_many_owned(wanted).await;
+        let permit = self.shared.clone().acquire_many_owned(wanted).await;
         ByteRoom {
             budget: self.clone(),
             bytes,
-            held: vec![held.expect("never closed")],
+            permits: vec![permit.expect("never closed")],
             lane: None,
         }
     }
 }
 
-/// Room that one piece of work holds. It is given back when this is dropped.
+/// The room that one piece of work has. It is given back when this is dropped.
 pub struct ByteRoom {
     budget: ByteBudget,
     bytes: u64,
-    held: Vec<OwnedSemaphorePermit>,
+    permits: Vec<OwnedSemaphorePermit>,
     lane: Option<OwnedSemaphorePermit>,
 }
 
@@ -60,8 +60,8 @@ impl ByteRoom {
         while self.lane.is_none() && self.bytes < bytes {
             let more = self.bytes;
             match self.budget.shared.clone().try_acquire_many_owned(kib(more)) {
-                Ok(held) => {
-                    self.held.push(held);
+                Ok(permit) => {
+                    self.permits.push(permit);
                     self.bytes += more;
                 }
                 Err(_) => {
@@ -86,7 +86,7 @@ mod tests {
     const MIB: u64 = 1 << 20;
 
     #[tokio::test]
-    async fn announced_sizes_wait_for_room_and_get_it_when_another_is_done() {
+    async fn a_piece_of_known_size_waits_until_another_gives_its_room_back() {
         let budget = ByteBudget::new(4 * MIB);
         let first = budget.room(3 * MIB).await;
         let mut second = Box::pin(budget.room(2 * MIB));
@@ -96,13 +96,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn unannounced_sizes_share_what_is_left_and_then_go_one_by_one() {
+    async fn pieces_of_unknown_size_share_the_room_and_then_grow_one_by_one() {
         let budget = ByteBudget::new(MIB);
         let mut rooms = vec![];
         for _ in 0..4 {
             rooms.push(budget.room(MIB / 4).await);
         }
-        // All is taken, in four beginnings: each must grow to finish.
+        // Four small pieces have taken all the room, and each must grow to finish.
         let (mut a, mut b) = (rooms.pop().unwrap(), rooms.pop().unwrap());
         a.grow_to(MIB).await;
         assert!(b.grow_to(MIB).now_or_never().is_none(), "the lane is taken");
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_large_wait_until_they_are_alone() {
+    async fn a_piece_larger_than_the_budget_waits_until_it_is_alone() {
         let budget = ByteBudget::new(MIB);
         let small = budget.room(1000).await;
         assert!(budget.room(MIB / 2).now_or_never().is_some());
@@ -119,6 +119,7 @@ mod tests {
         drop(small);
         assert!(budget.room(1 << 40).now_or_never().is_some());
     }
+
     #[tokio::test]
     async fn a_budget_smaller_than_one_piece_still_fits_one() {
         let budget = ByteBudget::new(1);

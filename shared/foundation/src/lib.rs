@@ -1,7 +1,7 @@
 //! What the brokers, the stores and the services stand on. This crate depends on no
 //! other of the workspace.
 //!
-//! Always there, and free to compile:
+//! Without any feature, and quick to compile:
 //!
 //! * [`telemetry_names`]: the names of spans, their attributes and their events.
 //! * [`error`], [`text`], [`time`]: errors with their causes, shortened texts, and
@@ -14,7 +14,7 @@
 //! * [`probe`]: the check behind `/readyz`.
 //! * [`retry`]: how long to wait before the next attempt.
 //! * [`budget`]: a bound on the bytes that are in memory together.
-//! * [`sqlite`]: a file that many write to, and the commit that they share.
+//! * [`sqlite`]: a file that several processes write to, and the commits that writes share.
 
 #[cfg(feature = "connections")]
 pub mod address;

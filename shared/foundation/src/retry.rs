@@ -45,7 +45,7 @@ impl RetryPolicy {
         attempts: 10,
     };
 
-    /// Whether the attempt after `earlier` failed ones is the last.
+    /// True if the attempt after `earlier` failed ones is the last.
     pub fn is_last(&self, earlier: u32) -> bool {
         earlier.saturating_add(1) >= self.attempts
     }
@@ -69,7 +69,7 @@ impl RetryPolicy {
     fn wait(&self, earlier: u32) -> Duration {
         let exponent = i32::try_from(earlier).unwrap_or(i32::MAX);
         let seconds = (self.base * self.factor.powi(exponent)).min(self.cap);
-        // Nonsense from the command line (negative, NaN) waits for the cap's default.
+        // For nonsense from the command line (negative, NaN) the wait is the default cap.
         Duration::try_from_secs_f64(seconds)
             .unwrap_or(Duration::from_secs_f64(Self::DEFAULT.cap))
             .min(LONGEST_ASKED)
@@ -80,8 +80,8 @@ fn jittered(wait: Duration) -> Duration {
     wait.mul_f64(1.0 + JITTER * rand::rng().random::<f64>())
 }
 
-/// The waits of a loop that tries until it succeeds: each is twice as long as the one
-/// before, up to a cap, and jittered. As an iterator it never ends.
+/// The waits of a loop that tries until it succeeds. Each is longer than the one before by the
+/// policy's factor, up to its cap, and jittered. The iterator never ends.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     policy: RetryPolicy,
@@ -102,7 +102,7 @@ impl Backoff {
         }
     }
 
-    /// The next wait, longer than the last one.
+    /// The next wait. It is longer than the last one until the cap is reached.
     pub fn next_wait(&mut self) -> Duration {
         let wait = self.policy.delay(self.waits, None);
         self.waits = self.waits.saturating_add(1);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_server_is_waited_for_more_than_two_minutes() {
+    fn all_attempts_together_wait_for_more_than_two_minutes() {
         let policy = RetryPolicy::default();
         let total: Duration = (0..)
             .take_while(|&earlier| !policy.is_last(earlier))
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_waits_twice_as_long_each_time_until_it_begins_anew() {
+    fn a_loop_waits_twice_as_long_each_time_until_it_is_reset() {
         let is_within = |wait: Duration, seconds: f64| {
             (seconds..=seconds * (1.0 + JITTER)).contains(&wait.as_secs_f64())
         };
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_asks_for_is_the_least_within_an_hour() {
+    fn a_wait_is_at_least_what_the_server_asks_for_up_to_an_hour() {
         let policy = RetryPolicy::default();
         let asked = |seconds| policy.delay(0, Some(Duration::from_secs(seconds)));
         assert_eq!(asked(90), Duration::from_secs(90));

@@ -20,17 +20,17 @@ pub use writer::{WriteError, Writer};
 /// How long a process waits for writers in other processes.
 const BUSY_LIMIT: Duration = Duration::from_secs(15);
 
-/// The wait between two looks whether the other writer is done. SQLite's own waits grow to
-/// 100 ms, in which a busy neighbour commits many times.
+/// The wait between two attempts to write while another process writes. SQLite's own waits
+/// grow to 100 ms, in which a busy process commits many times.
 const BUSY_STEP: Duration = Duration::from_micros(200);
 
-/// Statements that a connection keeps prepared.
+/// The number of statements that a connection keeps prepared.
 const PREPARED: usize = 64;
 
 /// The bytes that the write-ahead log is cut back to after it grew while a reader was slow.
 const LOG_BYTES: i64 = 64 << 20;
 
-/// What tells a database of one kind from all others.
+/// Identifies the databases of one kind, and says how a new one is made.
 #[derive(Debug, Clone, Copy)]
 pub struct Format {
     /// SQLite's `application_id`: four letters in ASCII, different for each kind.
@@ -50,7 +50,7 @@ pub enum OpenError {
     Thread(io::Error),
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    /// The file system can't share memory between processes, as a network's can't.
+    /// The file system can't share memory between processes. Network file systems can't.
     #[error("the file system has no write-ahead log for SQLite, which uses {mode:?}")]
     NoWriteAheadLog { mode: String },
     /// The file is a database, but not one of this format.
@@ -62,7 +62,7 @@ pub enum OpenError {
 }
 
 /// Opens the file for writing, or makes it with its folder and its tables. Commits are
-/// durable. Blocks.
+/// durable. This blocks the thread.
 pub fn open(path: &Path, format: &Format) -> Result<Connection, OpenError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|source| OpenError::Folder {
@@ -76,25 +76,25 @@ pub fn open(path: &Path, format: &Format) -> Result<Connection, OpenError> {
     // With FULL each commit is flushed to the disk. With a write-ahead log that is one flush.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-    // Immediate: of several processes that start at once one makes the tables.
+    // It is immediate, so that of several processes that start at once one makes the tables.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     make_or_check_tables(&transaction, format)?;
     transaction.commit()?;
     Ok(connection)
 }
 
-/// What every connection to such a file needs, a reader's too: patience with the writers of
-/// other processes, and room for prepared statements.
+/// Makes the settings that every connection to such a file needs, a reader's too: it waits for
+/// the writers of other processes, and keeps statements prepared.
 pub fn configure(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(PREPARED);
-    connection.busy_handler(Some(|looks| {
+    connection.busy_handler(Some(|attempts| {
         thread::sleep(BUSY_STEP);
-        BUSY_STEP * u32::try_from(looks).unwrap_or(0) < BUSY_LIMIT
+        BUSY_STEP * u32::try_from(attempts).unwrap_or(0) < BUSY_LIMIT
     }))
 }
 
-/// SQLite does not ask the busy handler when the journal changes, which happens once in the
-/// life of a file. So whoever comes second tries again here.
+/// SQLite does not call the busy handler when the journal changes, which happens once in the
+/// life of a file. So a process that comes second tries again here.
 fn use_write_ahead_log(connection: &Connection) -> Result<(), OpenError> {
     let started = Instant::now();
     loop {

@@ -75,11 +75,11 @@ pub mod attribute {
     /// Training images per second.
     pub const IMAGES_PER_SECOND: &str = "maskline.images_per_second";
 
-    // These are the fields that `tracing-opentelemetry` takes for itself.
+    // `tracing-opentelemetry` reads these fields, and does not export them as attributes.
 
     /// The name that a trace shows in place of the span's.
     pub const OTEL_NAME: &str = "otel.name";
-    /// `ERROR` where the span failed.
+    /// `ERROR` if the span failed.
     pub const OTEL_STATUS_CODE: &str = "otel.status_code";
     /// Why the span failed.
     pub const OTEL_STATUS_DESCRIPTION: &str = "otel.status_description";

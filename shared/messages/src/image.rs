@@ -31,7 +31,7 @@ impl Hop {
     }
 }
 
-/// What every message about a fetched image has in common.
+/// The fields that every message about a fetched image has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageHeader {
     pub job: JobId,
@@ -61,7 +61,8 @@ impl ImageHeader {
     }
 }
 
-/// The scraper found a candidate and tells itself, or another replica, to fetch it.
+/// The scraper found a candidate. It sends this to its own queue, so that it, or another
+/// replica, fetches the image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CandidateFound {
     pub job: JobId,
@@ -86,7 +87,7 @@ impl CandidateFound {
     }
 }
 
-/// The scraper tells the validator that an image's raw bytes are in the object store.
+/// The scraper reports to the validator that an image's raw bytes are in the object store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageFetched {
     pub header: ImageHeader,
@@ -99,7 +100,7 @@ pub struct ImageFetched {
     pub bytes: u64,
 }
 
-/// The validator tells the labeler that an image is sound and normalized.
+/// The validator reports to the labeler that an image is sound and normalized.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageValidated {
     pub header: ImageHeader,
@@ -116,7 +117,7 @@ pub struct ImageValidated {
     pub measurements: Measurements,
 }
 
-/// What a published model predicts for an image.
+/// The prediction of a published model for an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
     pub model: RunId,
@@ -124,11 +125,11 @@ pub struct Prediction {
     pub label: Label,
     /// Softmax probability of `label`, 0 to 1.
     pub confidence: f32,
-    /// Whether `label` is the label that the image has.
+    /// True if `label` is the label that the image has.
     pub agrees: bool,
 }
 
-/// The labeler tells the storer an image's label.
+/// The labeler reports an image's label to the storer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageLabeled {
     pub header: ImageHeader,
@@ -147,7 +148,7 @@ pub struct ImageLabeled {
     pub prediction: Option<Prediction>,
 }
 
-/// A service tells the storer that an image is unfit, and why.
+/// A service reports to the storer that an image is unfit, and why.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageRejected {
     pub job: JobId,
@@ -162,8 +163,8 @@ pub struct ImageRejected {
     pub history: Vec<Hop>,
 }
 
-/// The runner tells the storer that a message about this candidate went to the dead
-/// letters.
+/// The runner reports to the storer that a message about this candidate becomes a dead
+/// letter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ImageFailed {
     pub job: JobId,

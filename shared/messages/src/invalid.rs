@@ -5,7 +5,7 @@ use strum::VariantNames;
 use thiserror::Error;
 
 /// The most characters of a wrong text that its error repeats.
-const MOST_REPEATED: usize = 80;
+const MAX_REPEATED: usize = 80;
 
 /// The text is not an id, or another name, of the kind that was expected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -18,7 +18,7 @@ pub struct InvalidId {
 impl InvalidId {
     pub(crate) fn new(text: &str, expected: &'static str) -> Self {
         Self {
-            text: first_chars(text, MOST_REPEATED).to_owned(),
+            text: first_chars(text, MAX_REPEATED).to_owned(),
             expected,
         }
     }
@@ -37,7 +37,7 @@ impl UnknownName {
     /// `expected` says what the names of `T` stand for, such as "a network".
     pub(crate) fn new<T: VariantNames>(text: &str, expected: &'static str) -> Self {
         Self {
-            text: first_chars(text, MOST_REPEATED).to_owned(),
+            text: first_chars(text, MAX_REPEATED).to_owned(),
             expected,
             names: T::VARIANTS,
         }

@@ -15,7 +15,7 @@ pub struct SourceRequested {
     pub source: Source,
     /// `None` means that the source's candidates carry no label.
     pub labeling: Option<Labeling>,
-    /// The place in the source where this step begins. Only the code for this kind of
+    /// The position in the source where this step begins. Only the code for this kind of
     /// source understands it. `None` means the beginning.
     #[serde(default)]
     pub cursor: Option<String>,
@@ -24,7 +24,7 @@ pub struct SourceRequested {
     pub found: u64,
 }
 
-/// The scraper tells the storer that every candidate of the source is in the catalog.
+/// The scraper reports to the storer that every candidate of the source is in the catalog.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SourceExpanded {
     pub job: JobId,

@@ -5,7 +5,8 @@
 //! * [`source`], [`settings`], [`measurements`], [`reason`]: values that messages carry.
 //! * [`job`], [`image`], [`training`]: the messages about jobs, images and training.
 //! * [`message`]: the enum of all messages, and the JSON that they travel as.
-//! * [`lifecycle`]: the states of candidates and jobs, and what a message's loss ends.
+//! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
+//!   given up.
 //! * [`topology`]: the exchange, the queues and the headers.
 //! * [`queue_message`]: which messages each queue carries.
 

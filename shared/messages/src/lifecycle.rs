@@ -41,11 +41,11 @@
 //!      nothing can be frozen
 //! ```
 //!
-//! Both kinds of failed job are in the state [`JobState::Failed`]. The catalog tells them
-//! apart: after expanding, the freezing of the job was offered as work.
+//! Both kinds of failed job are in the state [`JobState::Failed`]. The catalog distinguishes
+//! them: after expanding, the freezing of the job was offered as work.
 //!
 //! A message is **given up** when its stage can't handle it. It becomes a dead letter, and
-//! [`Message::failure`] says what ends with it: its candidate, or the expansion of its job.
+//! [`Message::ends`] says what fails with it: its candidate, or the expansion of its job.
 
 use serde::{Deserialize, Serialize};
 
@@ -159,8 +159,8 @@ impl JobState {
     }
 }
 
-/// A change of state: in which states it may find a thing, and in which it leaves it.
-/// What is in another state stays as it is.
+/// A change of state: the states that it may begin from, and the one that it leads to. A job
+/// or a candidate in another state stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Change<State: 'static> {
     pub from: &'static [State],
@@ -174,7 +174,7 @@ impl<State: PartialEq> Change<State> {
     }
 }
 
-/// What ends as failed when a message is given up.
+/// What fails when a message is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     Candidate { job: JobId, candidate: CandidateId },
@@ -182,8 +182,8 @@ pub enum Ended {
 }
 
 impl Message {
-    /// What ends when this message is given up. `None` for messages whose loss ends
-    /// nothing, and for reports of failures themselves.
+    /// What fails when this message is given up. `None` for messages without which no
+    /// candidate and no job waits for ever, and for reports of failures themselves.
     pub fn ends(&self) -> Option<Ended> {
         match self {
             Self::CandidateFound(_)
@@ -200,7 +200,7 @@ impl Message {
     }
 
     /// The report that the storer must get before this message becomes a dead letter:
-    /// otherwise its job would wait for the candidate for ever. `None` if nothing ends.
+    /// otherwise its job would wait for the candidate for ever. `None` if nothing fails.
     pub fn failure(&self, stage: &str, error: &str, attempts: u32) -> Option<Message> {
         let (stage, error) = (stage.to_owned(), error.to_owned());
         Some(match self.ends()? {

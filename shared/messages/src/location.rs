@@ -51,11 +51,11 @@ pub fn is_too_long(url: &Url) -> bool {
 }
 
 /// The most characters of a URL that are shown.
-const MOST_SHOWN: usize = 300;
+const MAX_SHOWN: usize = 300;
 
 /// A URL's parameter is secret if its name contains one of these: its value, such as a
 /// signature (`X-Amz-Signature`, `sig`, `Key-Pair-Id`), a token or a key, gives access to
-/// whoever has it. Some of these are part of harmless names too, whose values are then
+/// whoever has it. Some of these words are in harmless names too, whose values are then
 /// hidden without need.
 const SECRETS: [&str; 10] = [
     "auth",
@@ -90,7 +90,7 @@ pub fn shown(url: &Url) -> String {
             });
         bare.set_query(Some(&parameters.collect::<Vec<_>>().join("&")));
     }
-    shortened(bare.as_str(), MOST_SHOWN)
+    shortened(bare.as_str(), MAX_SHOWN)
 }
 
 fn is_secret(parameter: &str) -> bool {
@@ -125,8 +125,8 @@ mod tests {
 
     #[test]
     fn a_long_url_is_cut() {
-        let url = format!("http://h/{}", "x".repeat(MOST_SHOWN));
+        let url = format!("http://h/{}", "x".repeat(MAX_SHOWN));
         let shown = shown(&url.parse().unwrap());
-        assert_eq!(shown.chars().count(), MOST_SHOWN + 1);
+        assert_eq!(shown.chars().count(), MAX_SHOWN + 1);
     }
 }

@@ -1,4 +1,4 @@
-//! What the validator measures on an image.
+//! The measurements that the validator takes of an image.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub enum Format {
     Tiff,
 }
 
-/// What the validator measured on an image that it accepted.
+/// The measurements of an image that the validator accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measurements {
     pub format: Format,

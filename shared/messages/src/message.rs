@@ -22,7 +22,7 @@ use crate::{
 /// The version of the contract that this build speaks.
 pub const SCHEMA: u32 = 2;
 
-/// The most bytes that a message's body may have. Messages carry references.
+/// The most bytes that a message's body may have.
 pub const MAX_BODY: usize = 1 << 20;
 
 /// Why a body is not a message of this contract.
@@ -68,7 +68,7 @@ macro_rules! messages {
             }
         }
 
-        /// Gives a message of another type back.
+        /// Returns a message of another type as the error.
         impl TryFrom<Message> for $name {
             type Error = Message;
 
@@ -116,7 +116,7 @@ impl Message {
             schema: SCHEMA,
             message: self,
         };
-        serde_json::to_vec(&outgoing).expect("messages hold nothing that JSON can't say")
+        serde_json::to_vec(&outgoing).expect("every message can be written as JSON")
     }
 
     /// Reads a message from JSON.

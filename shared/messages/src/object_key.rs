@@ -91,7 +91,7 @@ impl ObjectKey {
         Self(format!("models/{model}/{file}"))
     }
 
-    /// One object of a checkpoint. Its name holds the beginning of the SHA-256 of
+    /// One object of a checkpoint. Its name contains the beginning of the SHA-256 of
     /// its `content`, so that two checkpoints never write over each other.
     pub fn checkpoint(run: RunId, part: CheckpointPart, content: &[u8]) -> Self {
         let folder = Self::checkpoints(run);
@@ -106,7 +106,7 @@ impl ObjectKey {
         })
     }
 
-    /// Whether the key is that of a [`CheckpointPart::Index`].
+    /// True if the key is that of a [`CheckpointPart::Index`].
     pub fn is_checkpoint_index(&self) -> bool {
         let name = self.0.rsplit('/').next();
         self.0.starts_with("runs/") && name.is_some_and(|name| name.starts_with(CHECKPOINT_INDEX))
@@ -117,7 +117,7 @@ impl ObjectKey {
         format!("runs/{run}")
     }
 
-    // Two levels keep any one folder from holding millions of files.
+    // With two levels no folder has millions of files.
     fn by_content(kind: &str, image: &ImageId, suffix: &str) -> Self {
         let hex = image.to_string();
         Self(format!("{kind}/{}/{hex}{suffix}", &hex[..2]))

@@ -1,4 +1,4 @@
-//! Which messages each queue carries, as a type for each queue. A handler takes that
+//! A type for each queue, which says which messages the queue carries. A handler takes that
 //! type, so that it can't be given any other message.
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 
 /// Everything that one queue carries: one message type, or an enum of several.
 ///
-/// `try_from` gives a message back that the queue does not carry.
+/// `try_from` returns a message that the queue does not carry as the error.
 pub trait QueueMessage: TryFrom<Message, Error = Message> + Send + 'static {
     const QUEUE: Queue;
     /// The routing keys of these messages, which are bound to the queue.
@@ -71,17 +71,17 @@ macro_rules! several_messages {
 }
 
 several_messages! {
-    /// How a candidate's way through the pipeline ended.
+    /// The outcomes of candidates.
     StorerImages { ImageLabeled, ImageRejected, ImageFailed }
 }
 
 several_messages! {
-    /// What the storer must know of jobs and models.
+    /// The reports about jobs and models.
     StorerJobs { SourceExpanded, JobFailed, ModelTrained }
 }
 
 several_messages! {
-    /// What is to be trained.
+    /// The requests to train.
     TrainerRequests { DatasetReady, TrainingRequested }
 }
 

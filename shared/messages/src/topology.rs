@@ -18,12 +18,12 @@ pub mod headers {
     pub const TRACESTATE: &str = "tracestate";
     /// A UUIDv7 that is drawn when a message is sent, and so contains that time. Every
     /// delivery of the message has the same one. Only traces and metrics use it: two
-    /// messages with different ids can still say the same.
+    /// messages with different ids can still have the same content.
     pub const MESSAGE_ID: &str = "maskline-message-id";
     /// How often the message was tried before this delivery. The first delivery does not
     /// have this header.
     pub const ATTEMPTS: &str = "maskline-attempts";
-    /// A dead letter's queue before it was given up.
+    /// The queue from which the message was taken that became a dead letter.
     pub const ORIGINAL_QUEUE: &str = "maskline-original-queue";
     /// The routing key that a dead letter was first published with.
     pub const ORIGINAL_KEY: &str = "maskline-original-key";

@@ -8,7 +8,7 @@ use crate::{
     settings::TrainingSettings,
 };
 
-/// The storer tells the trainer that a dataset is frozen, and what to train on it.
+/// The storer reports to the trainer that a dataset is frozen, and what to train on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetReady {
     pub job: JobId,
@@ -27,7 +27,7 @@ pub struct TrainingRequested {
     pub settings: TrainingSettings,
 }
 
-/// The trainer tells the storer that a model is published.
+/// The trainer reports to the storer that a model is published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelTrained {
     pub dataset: DatasetId,

@@ -307,7 +307,7 @@ fn every_message_has_exactly_one_queue_and_every_key_a_message() {
     assert_eq!(Queue::of_key("no.such.key"), None);
 }
 
-/// What a queue's type says of itself, and which messages it takes.
+/// The queue and the keys of a queue's type, and the keys of the messages that it takes.
 fn carried<T: QueueMessage>() -> (Queue, &'static [&'static str], BTreeSet<&'static str>) {
     let takes = |message: &Message| T::try_from(message.clone()).is_ok();
     let taken = messages().into_iter().filter(takes);
@@ -348,7 +348,7 @@ fn a_message_that_a_queue_does_not_carry_is_given_back() {
 }
 
 #[test]
-fn queues_and_networks_have_names_that_read_back() {
+fn names_of_queues_networks_and_optimizers_are_parsed_as_they_are_written() {
     for queue in Queue::ALL {
         assert_eq!(queue.name().parse::<Queue>().unwrap(), queue);
     }
@@ -468,7 +468,7 @@ fn reasons_serialize_the_code_that_they_are_counted_by() {
 }
 
 #[test]
-fn names_that_could_leave_their_place_are_refused() {
+fn names_that_could_leave_their_folder_are_refused() {
     for text in [
         "", "/", "a//b", "../a", "a/../b", "a/./b", "a\\b", "a b", "é",
     ] {

@@ -23,7 +23,7 @@ pub struct InvertedResidual {
     has_shortcut: bool,
 }
 
-/// What blocks of the same stage differ in.
+/// The settings in which blocks of the same stage differ.
 pub struct BlockConfig {
     /// The channels of the input.
     pub channels: usize,

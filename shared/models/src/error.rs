@@ -28,7 +28,7 @@ pub enum ModelError {
     },
     #[error("the tensor {name:?} is {found}: convert it to F32")]
     Type { name: String, found: String },
-    #[error("{network} has no place for {count} tensors of the file, such as {name:?}")]
+    #[error("{network} does not use {count} tensors of the file, such as {name:?}")]
     LeftOver {
         network: NetworkName,
         count: usize,

@@ -39,7 +39,7 @@ pub trait TensorSource {
     fn values(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError>;
 }
 
-/// What a network is built from, and the device that it is built on.
+/// The values that a network is built from, and the device that it is built on.
 pub struct Builder<'a> {
     pub source: &'a mut dyn TensorSource,
     pub device: &'a Device,

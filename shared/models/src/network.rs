@@ -25,8 +25,8 @@ const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
 /// One of the four networks, as a Burn module.
 ///
 /// It trains if its parameters and its input are on an autodiff device: then batch norm
-/// takes the statistics of the batch, and dropout and stochastic depth drop values. What
-/// `valid()` returns, or a network on a device without autodiff, infers.
+/// takes the statistics of the batch, and dropout and stochastic depth drop values. The
+/// network that `valid()` returns, or one on a device without autodiff, infers.
 #[derive(Module, Debug)]
 pub struct Network {
     stem: ConvNorm,
@@ -76,7 +76,7 @@ impl Network {
         Self::build(builder, name, classes).expect("random values are drawn for every tensor")
     }
 
-    /// A network with the values that the builder's source has.
+    /// A network with the values of the builder's source.
     pub(crate) fn build(
         mut builder: Builder,
         name: NetworkName,
@@ -202,8 +202,8 @@ impl Network {
         }
         output = self.head.forward(output, pass);
         let [batch, channels, height, width] = output.dims();
-        let places = output.reshape([batch, channels, height * width]);
-        let mut features: Tensor<2> = places.mean_dim(2).reshape([batch, channels]);
+        let planes = output.reshape([batch, channels, height * width]);
+        let mut features: Tensor<2> = planes.mean_dim(2).reshape([batch, channels]);
         if let Some(hidden) = &self.hidden {
             features = self.activation.forward(hidden.forward(features));
         }

@@ -8,7 +8,7 @@
 //! whatever the number of threads, so the same seed gives the same network.
 //!
 //! Each operation is a backend extension on `Flex` and on `Autodiff<Flex>`. A device
-//! of any other backend uses Burn's operations; [`Kernels::of`] chooses.
+//! of any other backend uses Burn's operations; `Kernels::of` chooses.
 //!
 //! * `activation`: the activation functions and their derivatives.
 //! * `convolution`: depthwise, pointwise and general convolution.
@@ -34,9 +34,9 @@ pub use convolution::{depthwise, pointwise, stem};
 pub use norm::{Normalized, batch_norm, fixed_norm};
 pub use squeeze::{SqueezeLayers, squeeze_excite};
 
-/// Whose operations compute a network.
+/// The operations that compute a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kernels {
+pub(crate) enum Kernels {
     /// The operations of this module.
     Own,
     /// Burn's operations.

@@ -1,5 +1,4 @@
-//! What a network predicts, how good its predictions are, and the loss that it learns
-//! by.
+//! The predictions of a network, how good they are, and the loss that it learns by.
 //!
 //! There is one definition of the loss of a prediction, for training, evaluation and
 //! `maskline evaluate`: the cross-entropy −ln p of the true class, in nats. It is computed
@@ -14,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ModelError;
 
-/// What a network predicts for one image.
+/// The prediction of a network for one image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prediction {
     class: usize,
@@ -35,18 +34,18 @@ impl Prediction {
             }
         };
         let class = (0..logits.len()).fold(0, greatest);
-        // The greatest logit is subtracted first, so that no exponential overflows.
-        let most = f64::from(logits[class]);
+        // The largest logit is subtracted first, so that no exponential overflows.
+        let largest = f64::from(logits[class]);
         let sum: f64 = logits
             .iter()
-            .map(|&logit| (f64::from(logit) - most).exp())
+            .map(|&logit| (f64::from(logit) - largest).exp())
             .sum();
         let log_sum = sum.ln();
         Self {
             class,
             log_probabilities: logits
                 .iter()
-                .map(|&logit| f64::from(logit) - most - log_sum)
+                .map(|&logit| f64::from(logit) - largest - log_sum)
                 .collect(),
         }
     }
@@ -63,7 +62,7 @@ impl Prediction {
         Ok(logits.chunks_exact(classes).map(Self::of).collect())
     }
 
-    /// The index of the most probable class; the first of several.
+    /// The index of the most probable class. If several are equally probable, it is the first.
     pub fn class(&self) -> usize {
         self.class
     }
@@ -136,12 +135,12 @@ impl Tally {
         self.loss += prediction.loss(class);
     }
 
-    /// The share of the images whose class was predicted; 0 without images.
+    /// The share of the images whose class was predicted. It is 0 without images.
     pub fn accuracy(&self) -> f64 {
         self.right as f64 / self.images.max(1) as f64
     }
 
-    /// The mean loss in nats; 0 without images.
+    /// The mean loss in nats. It is 0 without images.
     pub fn mean_loss(&self) -> f64 {
         self.loss / self.images.max(1) as f64
     }
@@ -174,14 +173,14 @@ impl Confusion {
         &self.0
     }
 
-    /// The share of the images predicted to be of `class` that are of it; `None` if none
-    /// was predicted to be.
+    /// The share of the images predicted to be of `class` that are of it. `None` if none was
+    /// predicted to be.
     pub fn precision(&self, class: usize) -> Option<f64> {
         self.share_of(class, self.0.iter().map(|row| row[class]).sum())
     }
 
-    /// The share of the images of `class` that were predicted to be of it; `None` if
-    /// there is none.
+    /// The share of the images of `class` that were predicted to be of it. `None` if there is
+    /// none.
     pub fn recall(&self, class: usize) -> Option<f64> {
         self.share_of(class, self.0[class].iter().sum())
     }
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn logits_beyond_what_an_exponential_can_hold_have_a_finite_loss() {
+    fn logits_whose_exponentials_overflow_have_a_finite_loss() {
         let prediction = Prediction::of(&[1000.0, -1000.0]);
         assert!(near(prediction.loss(1), 2000.0) && near(prediction.confidence(), 1.0));
         assert!(Prediction::of(&[f32::NAN, 0.0]).loss(0).is_nan());

@@ -20,12 +20,12 @@ use crate::{
 /// The tensor in which PyTorch's batch norm counts its batches. Nothing here needs it.
 const BATCHES: &str = "num_batches_tracked";
 
-/// The entry of the file's metadata that holds the card, as JSON. There is only one entry,
+/// The entry of the file's metadata with the card as JSON. There is only one entry,
 /// because several would be written in a random order, and the same weights must give the
 /// same file.
 const CARD: &str = "maskline";
 
-/// What a program must know to use the weights.
+/// The description that a program needs to use the weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Card {
     pub network: NetworkName,

@@ -1,7 +1,7 @@
 //! Random augmentation for training: the same picture gives other pixels each time.
 //!
 //! It changes what must not matter to the network: where the face lies, how large it
-//! is, which way it looks, the light, and the resolution. In scraped data sets
+//! is, which way it faces, the light, and the resolution. In scraped data sets
 //! resolution and framing often correlate with the class, and a network would learn
 //! them first.
 
@@ -22,7 +22,7 @@ const ROTATED: f64 = 0.5;
 const COARSE: f64 = 0.2;
 /// The least share of the resolution that they keep.
 const MIN_RESOLUTION: f32 = 0.3;
-/// How far each factor lies from 1 at most, to either side.
+/// The most by which each factor differs from 1, to either side.
 const BRIGHTNESS: f32 = 0.25;
 const CONTRAST: f32 = 0.25;
 const SATURATION: f32 = 0.3;
@@ -65,7 +65,7 @@ fn random_crop(picture: &RgbImage, random: &mut impl Rng) -> Crop {
     }
 }
 
-/// Which way the face looks.
+/// The direction of the face: mirrored or not, and rotated.
 struct Pose {
     flipped: bool,
     /// The rotation, in radians clockwise.
@@ -140,7 +140,7 @@ fn rotated(view: &RgbImage, angle: f32) -> RgbImage {
 /// The light and the colours: one table for each channel, and the saturation.
 struct Colours {
     tables: [[u8; 256]; 3],
-    /// How much of its grey a pixel takes on, in 1/256. A negative number makes the
+    /// The share of its grey that is mixed into a pixel, in 1/256. A negative share makes the
     /// colours stronger.
     grey: i32,
 }

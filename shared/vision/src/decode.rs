@@ -3,7 +3,7 @@
 //! The first bytes of a file decide its format, never its name. Size and memory are
 //! checked against the [`Limits`] from the header alone, before a pixel is decoded.
 //! Missing data that a decoder would silently fill in, such as the lower half of a JPEG
-//! that was cut off, is found beforehand; see [`jpeg`]. A file that makes a decoder
+//! that was cut off, is found beforehand; see `decode/jpeg.rs`. A file that makes a decoder
 //! panic counts as one that can't be decoded.
 
 mod frames;
@@ -31,9 +31,9 @@ use kind::Kind;
 /// The longest side of a decoded picture. Larger pictures are halved until they fit,
 /// because nothing here needs more pixels, and because applying the orientation copies
 /// the picture.
-pub const MOST_SIDE: u32 = 2048;
+pub const MAX_SIDE: u32 = 2048;
 
-/// What decoding a file may cost.
+/// The limits of decoding a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// The most bytes of the file.
@@ -60,7 +60,7 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decoded {
     /// The picture as it is shown: upright, and with alpha laid over white. No side is
-    /// longer than [`MOST_SIDE`].
+    /// longer than [`MAX_SIDE`].
     pub picture: RgbImage,
     /// The format by content.
     pub format: Format,
@@ -73,7 +73,7 @@ pub struct Decoded {
 /// Decodes JPEG, PNG, WebP, GIF, BMP or TIFF. It applies the EXIF orientation, and
 /// converts CMYK, 16 bit, grey, palette and alpha (over white) to RGB of 8 bit.
 ///
-/// It refuses files over a limit, animations, and files that hold less of the picture
+/// It refuses files over a limit, animations, and files that contain less of the picture
 /// than their header says, except that a JPEG may lack its end marker. The error is the
 /// reason of a rejection.
 pub fn decode(bytes: &[u8], limits: &Limits) -> Result<Decoded, Reason> {
@@ -145,12 +145,12 @@ fn decode_as(format: Format, bytes: &[u8], limits: &Limits) -> Result<Decoded, R
     let size = usize::try_from(decoder.total_bytes()).expect("within the limit on memory");
     let mut pixels = vec![0; size];
     decoder
-        .set_limits(most_memory(limits))
+        .set_limits(memory_limit(limits))
         .and_then(|()| decoder.read_image_boxed(&mut pixels))
         .map_err(|error| refusal(error, limits, width, height))?;
     let pixels = rgb::from(pixels, color)?;
     let picture = RgbImage::from_raw(width, height, pixels).expect("three bytes a pixel");
-    let mut picture = DynamicImage::from(rgb::halved_to(picture, MOST_SIDE));
+    let mut picture = DynamicImage::from(rgb::halved_to(picture, MAX_SIDE));
     if let Some(orientation) = orientation {
         picture.apply_orientation(orientation);
     }
@@ -177,7 +177,7 @@ fn is_quarter_turn(orientation: image::metadata::Orientation) -> bool {
     )
 }
 
-/// What the header says, before a pixel is decoded.
+/// The contents of the header, before a pixel is decoded.
 struct Header<'a> {
     decoder: Box<dyn ImageDecoder + 'a>,
     /// The size as stored, before the orientation is applied.
@@ -216,9 +216,9 @@ impl<'a> Header<'a> {
             Format::Jpeg => coefficients,
             Format::Png | Format::Bmp => 0,
             Format::Gif => 1,
-            // The decoder holds planes of luma and chroma, or the lossless picture.
+            // The decoder has planes of luma and chroma in memory, or the lossless picture.
             Format::Webp => 4,
-            // The decoder holds the picture once more.
+            // The decoder has the picture in memory once more.
             Format::Tiff => stored + 1,
         };
         Ok(Self {
@@ -267,7 +267,7 @@ fn decoder<'a>(
     let bytes = Cursor::new(bytes);
     Ok(match format {
         Format::Jpeg => Box::new(JpegDecoder::new(bytes)?),
-        Format::Png => Box::new(PngDecoder::with_limits(bytes, most_memory(limits))?),
+        Format::Png => Box::new(PngDecoder::with_limits(bytes, memory_limit(limits))?),
         Format::Webp => Box::new(WebPDecoder::new(bytes)?),
         Format::Gif => Box::new(GifDecoder::new(bytes)?),
         Format::Bmp => Box::new(BmpDecoder::new(bytes)?),
@@ -275,13 +275,13 @@ fn decoder<'a>(
     })
 }
 
-fn most_memory(limits: &Limits) -> image::Limits {
-    let mut most = image::Limits::no_limits();
-    most.max_alloc = Some(limits.memory);
-    most
+fn memory_limit(limits: &Limits) -> image::Limits {
+    let mut decoding = image::Limits::no_limits();
+    decoding.max_alloc = Some(limits.memory);
+    decoding
 }
 
-/// The reason that a decoder's error is reported as.
+/// The reason of the rejection for a decoder's error.
 fn refusal(error: ImageError, limits: &Limits, width: u32, height: u32) -> Reason {
     let detail = || error.to_string();
     match &error {

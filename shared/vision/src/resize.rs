@@ -11,7 +11,7 @@ use image::RgbImage;
 
 /// A rectangle of a picture, in pixels and fractions of pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Crop {
+pub(crate) struct Crop {
     pub left: f64,
     pub top: f64,
     pub width: f64,
@@ -45,7 +45,7 @@ pub fn square(picture: &RgbImage, side: u32) -> RgbImage {
 /// Stretches a part of the picture, or all of it if `part` is `None`, to `width` ×
 /// `height` pixels. The filter is bilinear and antialiased. A part that reaches beyond
 /// the picture is cut off there.
-pub fn stretch(picture: &RgbImage, part: Option<Crop>, width: u32, height: u32) -> RgbImage {
+pub(crate) fn stretch(picture: &RgbImage, part: Option<Crop>, width: u32, height: u32) -> RgbImage {
     thread_local! {
         // A resizer keeps its buffers for the next picture.
         static RESIZER: RefCell<Resizer> = RefCell::new(Resizer::new());
@@ -97,8 +97,8 @@ mod tests {
             ((30, 20), 100, (30, 20)),
             ((5000, 3), 100, (100, 1)),
         ];
-        for ((width, height), most, expected) in cases {
-            let picture = bounded(&gradient(width, height), most);
+        for ((width, height), max_side, expected) in cases {
+            let picture = bounded(&gradient(width, height), max_side);
             assert_eq!(picture.dimensions(), expected);
         }
     }

@@ -1,5 +1,4 @@
-//! What others rely on when they decode: drawn pictures in every format, whole and
-//! damaged.
+//! Tests of decoding: drawn pictures in every format, whole and damaged.
 
 use std::io::Cursor;
 
@@ -287,7 +286,7 @@ fn animations_say_how_many_frames_they_have() {
     }
 }
 
-/// A PNG that claims `side` × `side` pixels and holds next to none.
+/// A PNG whose header claims `side` × `side` pixels, and which contains far fewer.
 fn bomb(side: u32) -> Vec<u8> {
     let mut bytes = encoded(scene(8, 8), ImageFormat::Png);
     bytes[16..20].copy_from_slice(&side.to_be_bytes());

@@ -22,7 +22,7 @@ use maskline_scraper::{
     },
     fetch::robots::Rules,
 };
-use maskline_vision::decode::{Limits, MOST_SIDE, decode, memory};
+use maskline_vision::decode::{Limits, MAX_SIDE, decode, memory};
 use url::Url;
 
 /// A parser.
@@ -225,7 +225,7 @@ fn picture(bytes: &[u8]) {
         return;
     };
     let (width, height) = decoded.picture.dimensions();
-    assert!(width > 0 && height > 0 && width.max(height) <= MOST_SIDE);
+    assert!(width > 0 && height > 0 && width.max(height) <= MAX_SIDE);
     assert!(u64::from(decoded.width) * u64::from(decoded.height) <= limits.pixels);
 }
 

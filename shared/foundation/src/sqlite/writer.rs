@@ -1,4 +1,4 @@
-//! The thread that writes, and the commits that many share.
+//! The thread that writes, and the commits that many jobs share.
 //!
 //! A commit costs a flush to the disk. The thread takes all jobs that wait into one
 //! transaction, commits once and only then answers: each job is durable, and together they
@@ -17,9 +17,9 @@ use rusqlite::{Connection, TransactionBehavior};
 use thiserror::Error;
 use tokio::sync::{Semaphore, oneshot};
 
-/// The most jobs of one commit, and the most callers that wait in line. Others wait for a
-/// place in the line, from which they go when they are cancelled.
-const TOGETHER: usize = 512;
+/// The most jobs in one commit, and the most calls of [`Writer::write`] whose jobs are queued.
+/// Further calls wait for a permit. One that is cancelled meanwhile leaves no job behind.
+const MAX_JOBS: usize = 512;
 
 /// Why a job has left nothing behind.
 #[derive(Debug, Error)]
@@ -55,10 +55,10 @@ impl<E> From<Uncommitted> for WriteError<E> {
     }
 }
 
-/// Called after the commit, with how it ended.
+/// Is called after the commit, with the result of it.
 type Answer = Box<dyn FnOnce(Result<(), Uncommitted>)>;
 
-/// Called on the writer's thread with the transaction, or with the reason why there is
+/// Is called on the writer's thread with the transaction, or with the reason why there is
 /// none. A job that fails answers at once and returns no [`Answer`].
 type Job = Box<dyn FnOnce(Result<&Connection, Uncommitted>) -> Option<Answer> + Send>;
 
@@ -66,7 +66,7 @@ type Job = Box<dyn FnOnce(Result<&Connection, Uncommitted>) -> Option<Answer> + 
 pub struct Writer {
     /// `None` once it is closed.
     jobs: Mutex<Option<mpsc::Sender<Job>>>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -79,7 +79,7 @@ impl Writer {
             .spawn(move || write_until_closed(connection, &waiting))?;
         Ok(Self {
             jobs: Mutex::new(Some(jobs)),
-            places: Arc::new(Semaphore::new(TOGETHER)),
+            permits: Arc::new(Semaphore::new(MAX_JOBS)),
             thread: Some(thread),
         })
     }
@@ -95,11 +95,11 @@ impl Writer {
         T: Send + 'static,
         E: From<rusqlite::Error> + Send + 'static,
     {
-        let place = self.places.clone().acquire_owned().await;
-        let place = place.expect("never closed");
+        let permit = self.permits.clone().acquire_owned().await;
+        let permit = permit.expect("never closed");
         let (sender, receiver) = oneshot::channel();
         let job = move |connection: &_| {
-            drop(place);
+            drop(permit);
             job(connection)
         };
         self.submit(job, move |result| {
@@ -109,8 +109,8 @@ impl Writer {
         receiver.await.unwrap_or(Err(WriteError::Closed))
     }
 
-    /// Does `job` some time soon, and then calls `done` on the writer's thread. For callers
-    /// that can't wait. Neither is called when the writer was closed before.
+    /// Does `job` some time soon, and then calls `done` on the writer's thread. This is for
+    /// callers that can't wait. Neither is called if the writer was closed before.
     pub fn submit<T, E>(
         &self,
         job: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -138,7 +138,7 @@ impl Writer {
             }
         });
         if let Some(jobs) = &*self.jobs.lock() {
-            // The thread has panicked if it takes nothing: then the job is dropped.
+            // This fails only if the thread has panicked. Then the job is dropped.
             let _ = jobs.send(job);
         }
     }
@@ -156,9 +156,10 @@ impl Drop for Writer {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        // A job may hold whatever holds the writer, and be the last to let go of it.
+        // A job may own the last reference to the writer. Then this is the writer's own thread,
+        // which can't wait for itself.
         if thread.thread().id() != thread::current().id() {
-            // It has nothing to say: whoever waited for it has its answer.
+            // The thread returns nothing, and every job has its answer.
             let _ = thread.join();
         }
     }
@@ -167,7 +168,7 @@ impl Drop for Writer {
 fn write_until_closed(mut connection: Connection, waiting: &mpsc::Receiver<Job>) {
     while let Ok(first) = waiting.recv() {
         let jobs = iter::once(first).chain(waiting.try_iter());
-        commit(&mut connection, jobs.take(TOGETHER));
+        commit(&mut connection, jobs.take(MAX_JOBS));
     }
 }
 
@@ -260,7 +261,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("things.db");
         let writer = writer(&path);
-        // Holds the thread until the other two wait, so that all three share a commit.
+        // Keeps the thread busy until the other two wait, so that all three share a commit.
         let (release, released) = mpsc::channel();
         let first = writer.write(move |connection| {
             released.recv().expect("it is released below");
@@ -285,7 +286,7 @@ mod tests {
         assert_eq!(ids(&Connection::open(&path).unwrap()), [1, 3]);
     }
 
-    /// Fills up like a disk: `pages` is what it has room for beyond what it holds.
+    /// Limits the file as a nearly full disk would: it can grow by `pages` pages.
     async fn limit(writer: &Writer, pages: u32) {
         let limiting = writer.write(move |connection| {
             let used: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_full_disk_undid_is_told_to_all_of_the_batch() {
+    async fn jobs_that_a_full_disk_undid_fail_and_all_others_are_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("things.db");
         let writer = writer(&path);
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_at_the_close_is_done_and_what_comes_later_fails() {
+    async fn jobs_that_wait_at_the_close_are_done_and_later_ones_fail() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("things.db");
         let writer = writer(&path);
@@ -332,18 +333,18 @@ mod tests {
     }
 
     #[test]
-    fn a_job_may_be_the_last_to_hold_its_writer() {
+    fn a_job_may_own_the_last_reference_to_its_writer() {
         let folder = tempfile::tempdir().unwrap();
         let writer = Arc::new(writer(&folder.path().join("things.db")));
         let (sender, receiver) = mpsc::channel();
-        let held = writer.clone();
+        let last = writer.clone();
         let job = move |connection: &_| {
             receiver.recv().expect("it is sent below");
             insert(connection, 1, 1)
         };
         let (ended, end) = mpsc::channel();
         writer.submit(job, move |result| {
-            drop(held);
+            drop(last);
             ended.send(result.is_ok()).unwrap();
         });
         drop(writer);

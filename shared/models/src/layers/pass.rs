@@ -1,8 +1,8 @@
-//! What the layers of one forward pass have in common.
+//! The settings that all layers share in one forward pass.
 
 use crate::ops::Kernels;
 
-/// How one forward pass through a network is computed.
+/// The settings of one forward pass through a network.
 #[derive(Debug, Clone, Copy)]
 pub struct Pass {
     pub kernels: Kernels,

@@ -16,8 +16,8 @@ use burn::backend::{
 /// A tensor on an autodiff device, whatever its checkpoint strategy.
 pub type AutodiffTensor = FloatTensor<Autodiff<Flex>>;
 
-/// What an operation of `N` input tensors saves for the backward pass, and how it
-/// computes its gradients from that.
+/// The values that an operation of `N` input tensors saves for the backward pass. It
+/// computes its gradients from them.
 pub trait Differentiable<const N: usize>: Debug + Clone + Send + 'static {
     /// The gradient with respect to each input, of that input's shape.
     ///

@@ -49,7 +49,7 @@ fn convolve(input: Tensor<4>, weight: Tensor<4>, convolution: Convolution) -> Te
     ))
 }
 
-/// Which convolution.
+/// The kind of a convolution.
 #[derive(Debug, Clone, Copy)]
 pub enum Convolution {
     Depthwise { stride: usize },
@@ -93,7 +93,7 @@ impl<C: CheckpointStrategy> ConvolutionOps for Autodiff<Flex, C> {
     }
 }
 
-/// What the backward pass of a convolution needs.
+/// The values that the backward pass of a convolution needs.
 #[derive(Debug, Clone)]
 struct Saved {
     input: FlexTensor,

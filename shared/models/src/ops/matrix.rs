@@ -61,7 +61,7 @@ fn product(output: &mut [MaybeUninit<f32>], add: bool, a: Matrix, b: Matrix) {
         a.rows * b.columns,
         "the product fills its slice"
     );
-    // SAFETY: the assertion above says that `output` holds rows × columns values.
+    // SAFETY: the assertion above says that `output` has rows × columns values.
     // `Matrix::new` asserts the same of `a` and `b`, whose strides only ever swap
     // together with their sizes.
     unsafe {

@@ -13,7 +13,7 @@ use burn::backend::ExtensionType;
 use self::{backward::Saved, forward::forward, statistics::tensors};
 use super::{activation::Activation, prelude::*};
 
-/// What [`batch_norm`] returns.
+/// The results of [`batch_norm`].
 pub struct Normalized {
     /// The output, of the input's shape.
     pub output: Tensor<4>,
@@ -52,7 +52,7 @@ pub fn batch_norm(
     }
 }
 
-/// As [`batch_norm`], with a given mean and variance and without a gradient.
+/// Computes the same as [`batch_norm`] with a given mean and variance, and without a gradient.
 ///
 /// # Panics
 /// Panics on an autodiff device.

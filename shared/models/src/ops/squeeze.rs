@@ -101,7 +101,7 @@ impl<C: CheckpointStrategy> SqueezeOps for Autodiff<Flex, C> {
     }
 }
 
-/// What the backward pass needs.
+/// The values that the backward pass needs.
 #[derive(Debug, Clone)]
 struct Saved {
     input: FlexTensor,

@@ -27,7 +27,7 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     let largest = expected
         .iter()
-        .fold(f32::MIN_POSITIVE, |most, x| most.max(x.abs()));
+        .fold(f32::MIN_POSITIVE, |largest, x| largest.max(x.abs()));
     let off = |(found, expected): (&f32, &f32)| match (found - expected).abs() {
         off if off.is_finite() => off,
         _ => f32::INFINITY,

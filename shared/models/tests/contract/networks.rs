@@ -28,7 +28,7 @@ fn vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 }
 
 /// Burn has one generator of random numbers for all threads. Tests that train, and so drop
-/// random values, hold this guard to run one after the other.
+/// random values, take this guard to run one after the other.
 fn alone_with_the_generator() -> MutexGuard<'static, ()> {
     static GENERATOR: Mutex<()> = Mutex::new(());
     GENERATOR.lock().unwrap_or_else(PoisonError::into_inner)
@@ -75,7 +75,7 @@ fn gradients(network: &Network) -> BTreeMap<String, Vec<f32>> {
 
 /// The largest relative difference between two gradients of the same parameter.
 fn furthest_off(own: &BTreeMap<String, Vec<f32>>, burn: &BTreeMap<String, Vec<f32>>) -> f32 {
-    let largest = |of: &[f32]| of.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    let largest = |of: &[f32]| of.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
     // Some gradients are zero apart from rounding, such as that of a bias that the next
     // batch norm removes.
     let least = 1e-3 * burn.values().map(|of| largest(of)).fold(0.0, f32::max);
@@ -181,7 +181,7 @@ fn recalibration_leaves_the_network_it_was_made_of() {
     assert_eq!(
         before,
         vec(again.forward(seen)),
-        "of no batches the statistics stay"
+        "without batches the statistics stay"
     );
 }
 

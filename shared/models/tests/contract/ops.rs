@@ -257,7 +257,7 @@ fn batch_norm_needs_no_shortcut() {
 fn batch_norm_gives_the_mean_and_the_unbiased_variance() {
     let device = Device::flex();
     let values = vec![1.0, 3.0, 2.0, 6.0, 10.0, 10.0, 30.0, 30.0];
-    // There are two images of two channels of two pixels. Channel 0 holds 1, 3, 10, 10.
+    // There are two images of two channels of two pixels. Channel 0 has the values 1, 3, 10, 10.
     let input = Tensor::<4>::from_data(TensorData::new(values, [2, 2, 1, 2]), &device);
     let (one, zero) = (Tensor::ones([2], &device), Tensor::zeros([2], &device));
     let of = batch_norm(input, one, zero, None, 1e-5, Activation::None);
@@ -312,7 +312,7 @@ fn fixed_norm_is_burns_with_activation_and_shortcut() {
             assert_eq!(
                 vec(input),
                 kept,
-                "an input that someone holds stays as it is"
+                "an input with another reference stays as it is"
             );
         }
     }

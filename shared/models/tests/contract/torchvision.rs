@@ -1,4 +1,4 @@
-//! Compares the networks with torchvision's. The files in `tests/torchvision` hold the
+//! Compares the networks with torchvision's. The files in `tests/torchvision` list the
 //! tensors and the outputs of torchvision's four networks, and the script that wrote them.
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -109,7 +109,7 @@ fn logits(network: &Network) -> Vec<f32> {
 }
 
 #[test]
-fn as_many_parameters_as_torchvision() {
+fn the_networks_have_as_many_parameters_as_torchvisions() {
     for name in NetworkName::ALL {
         let network = Network::new(name, 2, 0, &Device::flex());
         assert_eq!(network.parameters(), reference(name).parameters, "{name}");
@@ -117,7 +117,7 @@ fn as_many_parameters_as_torchvision() {
 }
 
 #[test]
-fn the_same_tensors_of_the_same_shapes() {
+fn the_networks_have_the_tensors_and_shapes_of_torchvisions() {
     for name in NetworkName::ALL {
         let card = Card {
             network: name,

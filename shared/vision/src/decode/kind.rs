@@ -1,8 +1,8 @@
-//! Tells what a file is by its first bytes.
+//! Recognizes what a file is by its first bytes.
 
 use maskline_messages::Format;
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// An image that can be decoded.
@@ -13,7 +13,7 @@ pub enum Kind {
     NoImage(&'static str),
 }
 
-/// How many bytes of a text are examined.
+/// The number of bytes of a text that are examined.
 const TEXT: usize = 1024;
 
 impl Kind {

@@ -333,7 +333,7 @@ fn interleave_padded(geometry: &Geometry, input: &[f32], group: usize, padded: &
 }
 
 /// Interleaves the values from `offset` on of each plane of a group of channels, as many
-/// as `interleaved` holds. `plane` is the length of a plane.
+/// as `interleaved` takes. `plane` is the length of a plane.
 #[inline(always)]
 fn interleave(
     planes: &[f32],

@@ -73,8 +73,8 @@ impl Geometry {
         self.output_plane()
     }
 
-    /// Calls `call` with every run of pixels that the columns hold. Pixels of the
-    /// border, which are zero, are left out.
+    /// Calls `call` with every run of pixels in the columns. Pixels of the border, which are
+    /// zero, are left out.
     fn each_run(&self, mut call: impl FnMut(Run)) {
         let ([height, width], [rows, columns]) = (self.input, self.output);
         let pad = self.padding();
@@ -101,12 +101,12 @@ impl Geometry {
     }
 }
 
-/// `len` neighbouring values of the columns, and the pixels that they hold, which lie
-/// a stride apart.
+/// `len` neighbouring values of the columns, and the pixels that they are copied from, which
+/// lie a stride apart.
 struct Run {
-    /// Where the values begin in the matrix of columns.
+    /// The index of the first value in the matrix of columns.
     column: usize,
-    /// Where the first pixel lies in the image.
+    /// The index of the first pixel in the image.
     pixel: usize,
     len: usize,
 }

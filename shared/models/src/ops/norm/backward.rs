@@ -12,7 +12,7 @@ use crate::ops::{
     simd::{SimdLoop, vectorized},
 };
 
-/// What the backward pass needs.
+/// The values that the backward pass needs.
 #[derive(Debug, Clone)]
 pub struct Saved {
     pub input: FlexTensor,

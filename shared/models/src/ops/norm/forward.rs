@@ -152,8 +152,8 @@ fn moments(values: &[f32], about: f32) -> (f32, f32) {
     (total(&sums), total(&squares))
 }
 
-/// As [`forward`], with a given mean and variance. It works in place if nobody else
-/// holds the input.
+/// Computes the same as [`forward`] with a given mean and variance. It works in place if
+/// nothing else refers to the input.
 #[allow(clippy::too_many_arguments)]
 pub fn fixed(
     input: FlexTensor,

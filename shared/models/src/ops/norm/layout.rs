@@ -83,7 +83,7 @@ impl Layout {
         blocks
     }
 
-    /// As [`split`](Self::split), for writing.
+    /// Splits as [`split`](Self::split) does, for writing.
     pub fn split_mut<'a>(
         &self,
         batch: &'a mut [MaybeUninit<f32>],

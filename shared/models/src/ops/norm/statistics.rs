@@ -1,4 +1,4 @@
-//! What the norm measures of a batch.
+//! The statistics of a batch that the norm computes.
 
 use crate::ops::prelude::*;
 

@@ -6,9 +6,9 @@ use super::flaw::Flaw;
 /// marker ends the data.
 pub struct Bits<'a> {
     rest: &'a [u8],
-    /// The bits that were taken from `rest` and not yet read, in the highest places.
-    held: u64,
-    /// The number of bits in `held`.
+    /// The bits that were taken from `rest` and not yet read, the next one in the highest bit.
+    buffer: u64,
+    /// The number of bits in `buffer`.
     count: u32,
 }
 
@@ -16,7 +16,7 @@ impl<'a> Bits<'a> {
     pub fn new(rest: &'a [u8]) -> Self {
         Self {
             rest,
-            held: 0,
+            buffer: 0,
             count: 0,
         }
     }
@@ -34,7 +34,7 @@ impl<'a> Bits<'a> {
                     byte
                 }
             };
-            self.held |= u64::from(byte) << (56 - self.count);
+            self.buffer |= u64::from(byte) << (56 - self.count);
             self.count += 8;
         }
     }
@@ -44,7 +44,7 @@ impl<'a> Bits<'a> {
         if self.count < 16 {
             self.fill();
         }
-        (self.held >> 48) as u32
+        (self.buffer >> 48) as u32
     }
 
     /// Fails if there are fewer than so many bits, which are at most 16.
@@ -61,7 +61,7 @@ impl<'a> Bits<'a> {
     /// Skips up to 16 bits.
     pub fn skip(&mut self, bits: u32) -> Result<(), Flaw> {
         self.need(bits)?;
-        self.held <<= bits;
+        self.buffer <<= bits;
         self.count -= bits;
         Ok(())
     }
@@ -72,8 +72,8 @@ impl<'a> Bits<'a> {
             return Ok(0);
         }
         self.need(bits)?;
-        let taken = (self.held >> (64 - bits)) as u32;
-        self.held <<= bits;
+        let taken = (self.buffer >> (64 - bits)) as u32;
+        self.buffer <<= bits;
         self.count -= bits;
         Ok(taken)
     }
@@ -92,7 +92,7 @@ impl<'a> Bits<'a> {
         let mut unread = self.count as usize / 8;
         loop {
             self.count = 0;
-            self.held = 0;
+            self.buffer = 0;
             self.fill();
             if self.count == 0 {
                 return (unread, self.rest);

@@ -1,8 +1,8 @@
-//! What can be wrong with a JPEG.
+//! The flaws that a JPEG can have.
 
 use maskline_messages::Reason;
 
-/// What is wrong with a file, in words for its rejection.
+/// A flaw of a file, in words for its rejection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
     /// The bytes end before the picture does.

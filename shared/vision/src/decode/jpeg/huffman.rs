@@ -2,7 +2,7 @@
 
 use super::{bits::Bits, flaw::Flaw};
 
-/// Codes up to this length are found with one look into a table.
+/// Codes up to this length are found with one access to a table.
 const QUICK: u32 = 9;
 
 /// A table of Huffman codes.

@@ -38,7 +38,7 @@ struct ScanComponent {
     ac_table: usize,
 }
 
-/// What the scans so far have coded.
+/// The bits of the coefficients that the scans so far have coded.
 pub struct Coverage {
     /// For each component and coefficient, the number of bits still to come, or `None`
     /// before its first scan.
@@ -64,7 +64,7 @@ impl Coverage {
         }
     }
 
-    /// Whether every bit of every coefficient has been coded.
+    /// True if every bit of every coefficient has been coded.
     pub fn is_whole(&self) -> bool {
         self.missing
             .iter()
@@ -72,7 +72,7 @@ impl Coverage {
             .all(|missing| *missing == Some(0))
     }
 
-    /// Whether each component has DC coefficients at least. An encoder may leave out AC
+    /// True if each component has at least its DC coefficients. An encoder may leave out AC
     /// coefficients that are zero everywhere.
     pub fn has_all_components(&self) -> bool {
         self.missing.iter().all(|missing| missing[0].is_some())

@@ -2,7 +2,7 @@
 
 use super::{flaw::Flaw, huffman::HuffmanTable};
 
-/// What the segments before a scan have defined.
+/// The tables that the segments before a scan have defined.
 #[derive(Default)]
 pub struct Tables {
     /// The Huffman tables for DC coefficients.
