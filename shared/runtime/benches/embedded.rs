@@ -22,7 +22,8 @@ const MESSAGES: usize = 40_000;
 /// messages that are acknowledged at a time.
 const TOGETHER: usize = 128;
 
-/// Tells the second process that it is the publisher, and where the queue is.
+/// The variable that only the second process, the publisher, has. Its value is the queue's
+/// address.
 const CHILD: &str = "MASKLINE_BENCH_CHILD";
 
 #[tokio::main]

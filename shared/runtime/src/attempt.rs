@@ -29,7 +29,7 @@ const HOLD_WAITS: Backoff = Backoff::doubling(0.1, 5.0);
 /// A message that was delivered so often and never settled is given up unhandled: it may
 /// be what kills the processes that take it. RabbitMQ has a limit of its own, past which
 /// nobody would report the failure to the storer, so this one is lower.
-const MOST_REDELIVERIES: u32 = 50;
+const MAX_REDELIVERIES: u32 = 50;
 
 /// How many messages are sent at a time.
 const BATCH: usize = 64;
@@ -79,7 +79,7 @@ impl Handling {
         let attempts = delivery.attempts;
         let decoded = Message::from_json(&delivery.envelope.body);
         let outcome = match &decoded {
-            Ok(_) if delivery.redelivered >= MOST_REDELIVERIES => AttemptOutcome::GivenUp {
+            Ok(_) if delivery.redelivered >= MAX_REDELIVERIES => AttemptOutcome::GivenUp {
                 kind: DeadLetterKind::Poison,
                 error: format!(
                     "delivered {} times and never settled: it may end the processes that take it",
@@ -121,8 +121,8 @@ impl Handling {
         }
     }
 
-    /// Holds the delivery while a store is away. Such deliveries soon have all permits, so
-    /// that nothing more is taken from the queue until the store is back.
+    /// Handles the message again and again while a store is away. Such deliveries soon have all
+    /// permits, so that nothing more is taken from the queue until the store is back.
     async fn handle_through_outages(
         &self,
         message: &Message,
@@ -200,17 +200,17 @@ impl Handling {
         }
     }
 
-    /// Holds the delivery while the queue ahead is full. So the pressure goes back to the
-    /// source, and no image is downloaded or decoded twice because of it.
+    /// Waits with the delivery in hand while the queue ahead is full. So the pressure goes back
+    /// to the source, and no image is downloaded or decoded twice because of it.
     async fn send_when_there_is_room(&self, messages: &[Message]) -> Result<(), BrokerError> {
         let hold = Hold::begin(&self.stopping);
         for batch in messages.chunks(BATCH) {
             match self.sender.send_all(batch).await {
                 // They are sent one by one from here on. Otherwise every try would fill
-                // the room that there is with the first of them again.
+                // the free room of the queue with the first of them again.
                 Err(BrokerError::Full(_)) => {
                     for message in batch {
-                        self.send_into_room(message, &hold).await?;
+                        self.send_one_when_there_is_room(message, &hold).await?;
                     }
                 }
                 sent => sent?,
@@ -219,7 +219,11 @@ impl Handling {
         Ok(())
     }
 
-    async fn send_into_room(&self, message: &Message, hold: &Hold<'_>) -> Result<(), BrokerError> {
+    async fn send_one_when_there_is_room(
+        &self,
+        message: &Message,
+        hold: &Hold<'_>,
+    ) -> Result<(), BrokerError> {
         let mut backoff = HOLD_WAITS;
         loop {
             match self.sender.send(message.clone()).await {
@@ -321,7 +325,8 @@ impl Handling {
     }
 }
 
-/// The time for which a delivery is held. It has a limit, and a stop ends it.
+/// The time for which a delivery is held before it is settled. It has a limit, and a stop ends
+/// it.
 struct Hold<'a> {
     since: Instant,
     stopping: &'a CancellationToken,
@@ -366,9 +371,9 @@ impl Drop for InFlight {
 
 /// The message of a caught panic, as an error.
 pub fn panicked(panic: &(dyn std::any::Any + Send)) -> anyhow::Error {
-    let said = panic
+    let message = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    anyhow!("panicked: {}", said.unwrap_or("(no message)"))
+    anyhow!("panicked: {}", message.unwrap_or("(no message)"))
 }

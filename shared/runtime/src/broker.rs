@@ -1,4 +1,4 @@
-//! What a broker owes to the stage runner, whichever it is.
+//! The contract between every broker and the runner of stages.
 //!
 //! [`Publish`] and [`Consume`] are what a stage is given, [`BrokerAdmin`] is what an operator
 //! needs, and a [`Broker`] is all three. These are their promises. One contract suite tests
@@ -11,7 +11,7 @@
 //!   settled: a consumer that dies loses nothing.
 //! * A queue that is full makes publishers wait, and then fail with
 //!   [`BrokerError::Full`]. It drops nothing.
-//! * A consumer that waits on an empty queue is notified within milliseconds.
+//! * A consumer that waits on an empty queue gets a new message within milliseconds.
 //! * A lost connection is repaired behind the trait: a publish in that time
 //!   fails with [`BrokerError::Unavailable`] after its time limit, a consumer
 //!   waits and goes on.

@@ -19,13 +19,13 @@ const HTTP: &str = "127.0.0.1:0";
 const GRACE: u64 = 25;
 const WORKER_INTERVAL: f64 = 2.0;
 
-/// Where the broker is, for whoever sends messages or looks at them.
+/// The flags that say where the broker is.
 #[derive(Debug, Clone, Args)]
 pub struct BrokerArgs {
     /// The broker: amqp://USER:PASSWORD@HOST:PORT/VHOST, with TLS amqps://…, a
     /// cluster's nodes as HOST:PORT,HOST:PORT, or embedded:[FILE] (default file:
-    /// queue.db in the data folder). One with a password only by the
-    /// environment, or in a file that MASKLINE_BROKER_FILE names
+    /// queue.db in the data folder). An address with a password must come
+    /// from the environment, or from a file that MASKLINE_BROKER_FILE names
     #[arg(
         long,
         env = "MASKLINE_BROKER",
@@ -40,7 +40,7 @@ pub struct BrokerArgs {
     pub data: PathBuf,
 }
 
-/// Where the broker is and how a service runs.
+/// The flags that say where the broker is and how a service runs.
 #[derive(Debug, Clone, Args)]
 pub struct RuntimeArgs {
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub struct RuntimeArgs {
     /// Seconds to finish what is in hand when asked to stop
     #[arg(long, env = "MASKLINE_GRACE", value_name = "SECONDS", default_value_t = GRACE)]
     pub grace: u64,
-    /// Seconds between looks for work that a replica left behind
+    /// Seconds between searches for work that a replica left behind
     #[arg(
         long,
         env = "MASKLINE_WORKER_INTERVAL",
@@ -98,7 +98,7 @@ impl Default for RuntimeArgs {
 impl BrokerArgs {
     /// The broker's address. For the embedded queue it names the file, which is in the data
     /// folder unless another was named.
-    pub fn broker_url(&self) -> Address {
+    fn broker_url(&self) -> Address {
         match self.broker.expose() {
             BROKER => embedded(&self.data).into(),
             _ => self.broker.clone(),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flags_defaults_are_the_codes() {
+    fn the_defaults_of_the_flags_are_those_of_the_code() {
         let parsed = parse(&[]).expect("no flag is needed");
         assert_eq!(
             format!("{parsed:?}"),
@@ -200,13 +200,13 @@ mod tests {
     #[test]
     fn a_flag_with_a_password_is_refused_and_not_repeated() {
         let refused = parse(&["--broker", "amqp://me:hunter2@h/"]).expect_err("a password");
-        let told = refused.to_string();
-        assert!(told.contains("MASKLINE_BROKER_FILE"), "{told}");
-        assert!(!told.contains("hunter2"), "{told}");
+        let refused = refused.to_string();
+        assert!(refused.contains("MASKLINE_BROKER_FILE"), "{refused}");
+        assert!(!refused.contains("hunter2"), "{refused}");
     }
 
     #[test]
-    fn the_http_port_is_this_machines_alone_unless_told_otherwise() {
+    fn the_http_port_is_on_the_loopback_interface_unless_an_address_is_given() {
         let is_loopback = |args: &[&str]| match parse(args).expect("the flags are right").http {
             HttpAddress::At(address) => address.ip().is_loopback(),
             HttpAddress::Off => panic!("it is on"),

@@ -1,4 +1,4 @@
-//! What a handler and a worker know beside their work.
+//! The circumstances of a delivery and of a worker's work.
 
 use maskline_messages::Message;
 use tokio_util::sync::CancellationToken;

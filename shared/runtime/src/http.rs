@@ -21,7 +21,7 @@ use crate::{
     metrics::{self, QueueLengths},
 };
 
-/// What does not answer a probe in this time counts as unreachable.
+/// A store or broker that does not answer a probe in this time counts as unreachable.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
 
 /// A bound port, not yet served.
@@ -31,7 +31,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// Binds the port. `None` where it is switched off.
+    /// Binds the port. `None` if it is switched off.
     pub async fn bind(address: HttpAddress) -> anyhow::Result<Option<Self>> {
         let HttpAddress::At(address) = address else {
             return Ok(None);
@@ -48,8 +48,8 @@ impl Port {
         Ok(Some(Self { listener, address }))
     }
 
-    /// Serves until `closing`. `/readyz` says no from `stopping` on, so that
-    /// nobody sends here who could send elsewhere.
+    /// Serves until `closing` is cancelled. Once `stopping` is cancelled, `/readyz` answers that
+    /// the service is not ready.
     pub async fn serve(
         self,
         probes: Vec<Probe>,
@@ -63,7 +63,7 @@ impl Port {
             .with_state(Arc::new(Readiness { probes, stopping }))
             .route("/metrics", get(serve_metrics).with_state(lengths));
         tokio::select! {
-            // Not axum's graceful shutdown: it would wait for idle keep-alive connections.
+            // axum's graceful shutdown is not used: it would wait for idle connections.
             () = closing.cancelled() => Ok(()),
             served = axum::serve(self.listener, app).into_future() => {
                 served.context("the HTTP port failed")

@@ -95,11 +95,11 @@ fn recorder() -> &'static PrometheusHandle {
 
 fn describe() {
     describe_counter!(HANDLED, "Messages handled and acknowledged");
-    describe_counter!(REJECTED, "Images found to be no good, by reason");
+    describe_counter!(REJECTED, "Images rejected, by reason");
     describe_counter!(RETRIED, "Attempts that ended in a retry");
     describe_counter!(
         RELEASED,
-        "Messages given back because a store or the way out was away, or at a stop"
+        "Messages given back because a store or the broker was away, or at a stop"
     );
     describe_counter!(DEAD, "Messages given up, by kind");
     describe_gauge!(IN_FLIGHT, "Messages being handled now");
@@ -167,7 +167,7 @@ impl QueueMetrics {
         counter!(DEAD, "stage" => stage, "queue" => queue, "kind" => kind.name())
     }
 
-    /// Counts those of a handled message's follow-ups that reject an image.
+    /// Counts the messages that reject an image, among those that followed from a handled one.
     pub fn rejected<'a>(&self, messages: impl IntoIterator<Item = &'a Message>) {
         let (stage, queue) = (self.stage, self.queue.name());
         for message in messages {
@@ -184,7 +184,7 @@ impl QueueMetrics {
 pub struct WorkerMetrics {
     pub done: Counter,
     pub failed: Counter,
-    /// Seconds that work took which was done.
+    /// How long work took that was done, in seconds.
     pub seconds: Histogram,
 }
 

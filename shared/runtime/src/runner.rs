@@ -163,7 +163,7 @@ impl Runner {
     fn taker(&self, stage: &'static str, intake: &Intake, stopping: &CancellationToken) -> Taker {
         let asked = self.args.concurrency.map(usize::from);
         let concurrency = asked.unwrap_or(intake.concurrency);
-        let concurrency = concurrency.clamp(1, MOST_CONCURRENCY);
+        let concurrency = concurrency.clamp(1, MAX_CONCURRENCY);
         Taker {
             broker: self.broker.clone(),
             concurrency,
@@ -182,7 +182,7 @@ impl Runner {
     }
 }
 
-const MOST_CONCURRENCY: usize = 1024;
+const MAX_CONCURRENCY: usize = 1024;
 
 /// How long to wait for the attempts that are cut off to end.
 const CUT_OFF_LIMIT: Duration = Duration::from_secs(1);

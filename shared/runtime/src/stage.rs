@@ -11,16 +11,16 @@ use crate::context::{Context, WorkContext};
 
 /// Handles the messages of one queue and returns what to send.
 ///
-/// The runner acknowledges a message only after two things: everything that `handle`
-/// stored is durable, which `handle` sees to before it returns, and every message of
-/// its [`Outcome`] is confirmed by the broker, which the runner sees to. A process may
+/// The runner acknowledges a message only after two things. Everything that `handle`
+/// stored is durable: `handle` must ensure that before it returns. Every message of
+/// its [`Outcome`] is confirmed by the broker: the runner ensures that. A process may
 /// be killed between any two lines, so a message can come again, to another replica,
-/// and out of order: `handle` must be idempotent.
+/// and out of order. Therefore `handle` must be idempotent.
 ///
 /// The runner catches a panic in `handle` and sends the message to the dead letters.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// What the queue carries. The runner refuses every other message.
+    /// The messages that the queue carries. The runner refuses every other message.
     type Message: QueueMessage;
 
     /// How many messages are handled at a time, unless `--concurrency` says otherwise.
@@ -69,7 +69,7 @@ impl Outcome {
     }
 }
 
-/// Does work that takes longer than a delivery may be held, such as freezing a dataset or
+/// Does work that takes longer than a delivery may stay unsettled, such as freezing a dataset or
 /// training a network. Each piece of work is a record in the catalog, which a worker
 /// acquires with a lease.
 #[async_trait]

@@ -26,9 +26,9 @@ pub use spans::{current_trace_id, current_traceparent, given_up, in_span_from, s
 /// The name of the process in traces, and which log lines it writes.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// `service.name`, unless `OTEL_SERVICE_NAME` says another.
+    /// `service.name`, unless `OTEL_SERVICE_NAME` is set.
     pub service: String,
-    /// The level of our own log lines where `RUST_LOG` says nothing: `info` for a service,
+    /// The level of our own log lines if `RUST_LOG` is not set: `info` for a service,
     /// `warn` for a command that a person types.
     pub default_level: &'static str,
 }
@@ -36,13 +36,13 @@ pub struct Settings {
 /// The running telemetry. Without a [`shutdown`](Self::shutdown) at the end the last spans
 /// are lost.
 #[must_use]
-pub struct Telemetry {
+pub(crate) struct Telemetry {
     provider: SdkTracerProvider,
 }
 
 impl Telemetry {
-    /// Starts logs and traces for the whole process. To be called within a tokio runtime,
-    /// which the gRPC exporter works on.
+    /// Starts logs and traces for the whole process. This must be called within a tokio
+    /// runtime, which the gRPC exporter works on.
     pub fn start(settings: &Settings) -> anyhow::Result<Self> {
         let provider = provider(&settings.service)?;
         let registry = Registry::default().with(span_layer(&provider));
@@ -52,7 +52,7 @@ impl Telemetry {
         Ok(Self { provider })
     }
 
-    /// Sends the last spans, within a few seconds. Blocks.
+    /// Sends the last spans, within a few seconds. This blocks the thread.
     pub fn shutdown(self) {
         if let Err(error) = self.provider.shutdown_with_timeout(export::FLUSH_LIMIT) {
             tracing::debug!(%error, "the last spans may not have arrived");
@@ -87,8 +87,8 @@ fn resource(service: &str) -> Resource {
 
 /// Makes OpenTelemetry spans of our `tracing` spans, whatever the log level.
 ///
-/// Events (log lines) become span events from `warn` on, except for this
-/// crate's, which records what happened to a message by the conventions.
+/// Events (log lines) become span events from `warn` on. Those of this crate do not, because
+/// it records what happened to a message by OpenTelemetry's conventions.
 pub fn span_layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
 where
     S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,

@@ -28,7 +28,7 @@ pub async fn keep_working(
     let notify = worker.notify();
     let mut backoff = WAITS;
     while !context.stopping.is_cancelled() {
-        // It listens before it looks, so that it misses no notification in between.
+        // It listens for notifications before it looks for work, so that it misses none.
         let mut notice = pin!(notify.notified());
         notice.as_mut().enable();
         let began = Instant::now();

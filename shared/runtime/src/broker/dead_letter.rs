@@ -48,7 +48,7 @@ pub struct DeadLetter {
     pub queue: String,
     pub envelope: Envelope,
     pub kind: DeadLetterKind,
-    /// The service that gave it up. Empty where the broker itself did.
+    /// The service that gave it up. Empty if the broker itself did.
     pub stage: String,
     /// The error with its causes.
     pub error: String,

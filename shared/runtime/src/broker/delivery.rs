@@ -1,4 +1,4 @@
-//! Messages in hand.
+//! Deliveries, and how they are settled.
 
 use std::{fmt, time::Duration};
 
@@ -10,7 +10,7 @@ use super::{dead_letter::DeadLetterReason, envelope::Envelope, error::BrokerErro
 /// A subscription to one queue.
 #[async_trait]
 pub trait Consumer: Send {
-    /// Waits for the next delivery, through reconnects. `None` once it was closed.
+    /// Waits for the next delivery, through reconnects. `None` once the consumer is closed.
     async fn next(&mut self) -> Option<Delivery>;
 
     /// Takes no more. What was prefetched and not returned by [`next`](Self::next)
@@ -24,7 +24,7 @@ pub struct Delivery {
     pub envelope: Envelope,
     /// Earlier attempts that ended in a retry.
     pub attempts: u32,
-    /// How often it was delivered since its last retry and not settled, because its
+    /// How often it was delivered since its last retry without being settled, because its
     /// consumer died or gave it back.
     pub redelivered: u32,
     pub settle: Box<dyn Settle>,

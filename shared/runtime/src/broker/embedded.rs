@@ -4,7 +4,7 @@
 //! * `file`: the file, and the commits that many share.
 //! * `messages`: what is done in it, in SQL.
 //! * `notify`: the kernel notifies the consumers of all processes.
-//! * `processes`: what a dead process had in hand is given back.
+//! * `processes`: which processes are alive, so that what a dead one had in hand is given back.
 //! * `shared`: the open queue. `consumer`: taking from it and settling.
 //!
 //! A message that is taken belongs to the process that took it, until it is
@@ -34,10 +34,10 @@ use super::{
 use consumer::Subscription;
 use shared::Shared;
 
-/// Messages that a queue may hold, unless the address says otherwise.
+/// The most messages in a queue, unless the address says otherwise.
 const MAX_LENGTH: u64 = 100_000;
 
-/// How often each process looks for what dead ones left behind.
+/// How often each process looks for messages that dead processes had in hand.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// How long a publisher waits for room in a full queue.
@@ -120,18 +120,18 @@ impl Publish for Embedded {
         self.publish_all(vec![envelope]).await
     }
 
-    /// All or none.
+    /// Publishes all messages or none.
     async fn publish_all(&self, envelopes: Vec<Envelope>) -> Result<(), BrokerError> {
         if envelopes.is_empty() {
             return Ok(());
         }
         let routed = envelopes.into_iter().map(route);
         let routed = Arc::new(routed.collect::<Result<Vec<_>, _>>()?);
-        let patience = Instant::now() + ROOM_LIMIT;
+        let deadline = Instant::now() + ROOM_LIMIT;
         let mut backoff = ROOM_WAITS;
         loop {
             match self.shared.put(routed.clone()).await {
-                Err(BrokerError::Full(_)) if Instant::now() < patience => {
+                Err(BrokerError::Full(_)) if Instant::now() < deadline => {
                     backoff.wait().await;
                 }
                 put => return put,

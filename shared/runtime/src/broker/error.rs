@@ -1,11 +1,11 @@
-//! What went wrong with a broker, by kind.
+//! The errors of a broker, by kind.
 
 use std::{error::Error, fmt, sync::Arc};
 
 use maskline_foundation::error::with_causes;
 
-/// What went wrong, by kind. Callers decide by kind, never by text. Several callers may
-/// be told of the same cause, so it is shared.
+/// An error of a broker. Callers decide by its kind, never by its text. Several callers may
+/// get the same error, so its cause is shared.
 ///
 /// `{}` shows what happened and what a person can do. `{:#}` shows the causes as well, as it
 /// does for an `anyhow::Error`. Neither ever shows a password.
@@ -82,7 +82,7 @@ impl BrokerError {
         }
     }
 
-    /// What is wrong, with the causes and without a word on the kind.
+    /// The text of the error with its causes, without a word on the kind.
     pub(super) fn problem(&self) -> String {
         match self {
             Self::Unavailable { problem, source } | Self::Misconfigured { problem, source } => {

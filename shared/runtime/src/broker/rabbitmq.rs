@@ -12,7 +12,7 @@
 //! confirmed, and where RabbitMQ moves a message itself it keeps it until the
 //! next queue has it (dead-lettering "at least once").
 //!
-//! * `address`, `errors`: what the user writes, and what errors tell the user.
+//! * `address`: reads the address that a person writes. `errors`: says what to do about errors.
 //! * `transport`: TCP and TLS. `session`: one connection. `link`: a connection that is
 //!   repaired when it is lost.
 //! * `topology`: the exchange and the queues. `delays`: where retries wait.
@@ -104,16 +104,17 @@ impl Consume for RabbitMq {
 
 #[async_trait]
 impl BrokerAdmin for RabbitMq {
-    /// `unsettled` is 0: only RabbitMQ's management knows what consumers have in hand.
+    /// `unsettled` is always 0: only RabbitMQ's management API knows what consumers have in
+    /// hand.
     async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
         let session = self.link.session().await?.aside().await?;
         let channel = session.channel().await?;
         let mut depths = BTreeMap::new();
         for queue in Queue::ALL {
             let name = queue.name();
-            let look = QueueDeclareOptions::durable().passive();
-            let looking = channel.queue_declare(name.into(), look, Default::default());
-            let ready = session.answer(looking).await?.message_count().into();
+            let passive = QueueDeclareOptions::durable().passive();
+            let asking = channel.queue_declare(name.into(), passive, Default::default());
+            let ready = session.answer(asking).await?.message_count().into();
             let delayed = delays::waiting(&session, queue).await?;
             let depth = Depth {
                 ready,
@@ -135,9 +136,9 @@ impl BrokerAdmin for RabbitMq {
             .into_iter()
             .chain([DEAD_LETTERS])
         {
-            let look = QueueDeclareOptions::durable().passive();
-            let looking = channel.queue_declare(name.into(), look, Default::default());
-            let length = session.answer(looking).await?.message_count();
+            let passive = QueueDeclareOptions::durable().passive();
+            let asking = channel.queue_declare(name.into(), passive, Default::default());
+            let length = session.answer(asking).await?.message_count();
             lengths.insert(name.to_owned(), length.into());
         }
         Ok(lengths)
@@ -161,13 +162,14 @@ impl Broker for RabbitMq {
     async fn ping(&self) -> Result<(), BrokerError> {
         let session = self.link.current()?;
         let channel = session.channel().await?;
-        let look = ExchangeDeclareOptions {
+        let passive = ExchangeDeclareOptions {
             passive: true,
             ..Default::default()
         };
         let name = EXCHANGE.into();
-        let looking = channel.exchange_declare(name, ExchangeKind::Topic, look, Default::default());
-        session.answer(looking).await
+        let asking =
+            channel.exchange_declare(name, ExchangeKind::Topic, passive, Default::default());
+        session.answer(asking).await
     }
 
     async fn close(&self) {

@@ -43,19 +43,18 @@ pub trait Consume: Send + Sync + 'static {
     async fn consume(&self, queue: Queue, prefetch: u16) -> Result<Box<dyn Consumer>, BrokerError>;
 }
 
-/// What an operator needs: to look at the queues, and to decide about dead letters.
+/// What an operator needs: to see the queues, and to decide about dead letters.
 #[async_trait]
 pub trait BrokerAdmin: Send + Sync + 'static {
     /// The messages of each queue: those that wait, those that are delivered and not yet
-    /// settled, and those that wait for a retry. These are to look at, not to decide by:
-    /// RabbitMQ's counts are of a moment ago, so that what a consumer has just given back
-    /// may be missing, and a queue that takes RabbitMQ longer than 250 ms to count is
-    /// called empty.
+    /// settled, and those that wait for a retry. The numbers are for people, and no program may
+    /// decide by them: RabbitMQ's counts are of a moment ago, so that what a consumer has just
+    /// given back may be missing, and if RabbitMQ takes longer than 250 ms to count a queue, it
+    /// reports the queue as empty.
     async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError>;
 
-    /// The messages that wait in each queue, the dead letters' own included. As
-    /// [`depths`](Self::depths) and cheaper, because it is asked for whenever somebody reads
-    /// the metrics.
+    /// The messages that wait in each queue, the dead letters' own included. This is cheaper
+    /// than [`depths`](Self::depths), because it is called whenever somebody reads the metrics.
     async fn lengths(&self) -> Result<BTreeMap<String, u64>, BrokerError>;
 
     /// The dead letters, oldest first, at most `limit`. Leaves them where they are.
@@ -69,10 +68,10 @@ pub trait BrokerAdmin: Send + Sync + 'static {
     async fn drop_dead_letters(&self, ids: Option<&[DeadLetterId]>) -> Result<usize, BrokerError>;
 }
 
-/// All roles, for whoever opens a broker and gives others their part of it.
+/// All roles. The program that opens a broker gives each part of it the role that it needs.
 #[async_trait]
 pub trait Broker: Publish + Consume + BrokerAdmin {
-    /// Whether the broker answers now.
+    /// Succeeds if the broker answers now.
     async fn ping(&self) -> Result<(), BrokerError>;
 
     /// Gives back what is unsettled and closes the connection.

@@ -1,4 +1,4 @@
-//! How long the queues are that the process takes from. The broker is asked whenever
+//! The lengths of the queues that the process takes from. The broker is asked whenever
 //! somebody reads the metrics.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -10,10 +10,10 @@ use crate::broker::BrokerAdmin;
 
 const QUEUED: &str = "maskline_queue_messages";
 
-/// The wait for the broker's answer.
+/// The longest wait for the broker's answer.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Describes the metric, for whoever reads it.
+/// Describes the metric.
 pub fn describe() {
     describe_gauge!(QUEUED, "Messages that wait in a queue");
 }
@@ -34,8 +34,8 @@ impl QueueLengths {
         }
     }
 
-    /// Asks the broker. A length that it does not tell now becomes NaN, rather than staying at
-    /// the last number.
+    /// Asks the broker and sets the gauges. A length that the broker does not give becomes NaN,
+    /// rather than staying at the last number.
     pub async fn measure(&self) {
         let asked = tokio::time::timeout(LIMIT, self.broker.lengths()).await;
         let lengths = asked.ok().and_then(Result::ok).unwrap_or_default();

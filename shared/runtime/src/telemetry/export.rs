@@ -1,4 +1,4 @@
-//! Spans out of the process, by OpenTelemetry's own environment variables.
+//! Sends spans to a collector, which OpenTelemetry's own environment variables name.
 
 use std::{
     env, fmt,
@@ -19,7 +19,7 @@ use opentelemetry_sdk::{
 
 use crate::metrics::SpanMetrics;
 
-/// How long the end of a process waits for its last spans to be taken.
+/// How long a process that ends waits until the collector has taken its last spans.
 pub const FLUSH_LIMIT: Duration = Duration::from_secs(2);
 
 /// How often log lines mention a collector that is away.
@@ -32,8 +32,8 @@ const QUEUE: usize = 16_384;
 
 const QUEUE_SIZE: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 
-/// What exports the spans. `None` where the environment names no collector, or switches the
-/// export off.
+/// The processor that exports the spans. `None` if the environment names no collector, or
+/// switches the export off.
 pub fn processor() -> anyhow::Result<Option<Counted>> {
     if !wanted(|name| env::var(name).ok()) {
         return Ok(None);
@@ -49,13 +49,13 @@ pub fn processor() -> anyhow::Result<Option<Counted>> {
         metrics: metrics.clone(),
         waiting: waiting.clone(),
     };
-    let room = env::var(QUEUE_SIZE).ok().and_then(|size| size.parse().ok());
-    let room = room.filter(|room| *room > 0).unwrap_or(QUEUE);
-    let config = BatchConfigBuilder::default().with_max_queue_size(room);
+    let capacity = env::var(QUEUE_SIZE).ok().and_then(|size| size.parse().ok());
+    let capacity = capacity.filter(|spans| *spans > 0).unwrap_or(QUEUE);
+    let config = BatchConfigBuilder::default().with_max_queue_size(capacity);
     let batches = BatchSpanProcessor::builder(exporter).with_batch_config(config.build());
     Ok(Some(Counted {
         batches: batches.build(),
-        room,
+        capacity,
         waiting,
         metrics,
     }))
@@ -78,8 +78,8 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> bool {
 /// OpenTelemetry's batches, behind a bounded queue that counts what it has no room for.
 pub struct Counted {
     batches: BatchSpanProcessor,
-    /// Spans that may wait.
-    room: usize,
+    /// The number of spans that may wait.
+    capacity: usize,
     waiting: Arc<AtomicUsize>,
     metrics: SpanMetrics,
 }
@@ -100,7 +100,7 @@ impl SpanProcessor for Counted {
 
     fn on_end(&self, span: SpanData) {
         self.metrics.ended.increment(1);
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.room {
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.capacity {
             self.batches.on_end(span);
         } else {
             self.waiting.fetch_sub(1, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use tracing_subscriber::{
 };
 
 /// The libraries write warnings only, since the rest is for people who debug them. lapin
-/// writes nothing: where somebody has to know of its errors, we log them ourselves.
+/// writes nothing: if somebody has to know of its errors, we log them ourselves.
 const QUIET: &str = "warn,opentelemetry=off,lapin=off";
 
 pub fn layer<S>(level: &str) -> anyhow::Result<Box<dyn Layer<S> + Send + Sync>>
@@ -28,7 +28,7 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
     let filter = filter(level, env::var("RUST_LOG").ok().as_deref())?;
-    let filter = filter.and(filter_fn(|line| !tells_secrets(line)));
+    let filter = filter.and(filter_fn(|line| !may_contain_password(line)));
     Ok(if for_people()? {
         human(io::stderr).with_filter(filter).boxed()
     } else {
@@ -68,9 +68,9 @@ fn filter(level: &str, rust_log: Option<&str>) -> anyhow::Result<EnvFilter> {
     })
 }
 
-/// Whether a line may hold a password. At this level lapin writes down every frame, the one
+/// True if a line may contain a password. At this level lapin writes down every frame, the one
 /// with user and password too, so it is silent whatever `RUST_LOG` asks for.
-fn tells_secrets(line: &Metadata<'_>) -> bool {
+fn may_contain_password(line: &Metadata<'_>) -> bool {
     line.target().starts_with("lapin") && *line.level() == Level::TRACE
 }
 
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_is_none_is_a_clear_error() {
+    fn an_unknown_level_is_an_error_that_names_rust_log() {
         let error = filter("info", Some("maskline=loud")).expect_err("no such level");
         assert!(error.to_string().contains("RUST_LOG"), "{error}");
     }

@@ -100,7 +100,7 @@ impl Injector for CarrierMut<'_> {
 
 fn inject(context: &Context, headers: &mut Headers) {
     TraceContextPropagator::new().inject_context(context, &mut CarrierMut(headers));
-    // Where no vendor has a state there is no header, rather than an empty one.
+    // If no vendor has a state, there is no header, rather than an empty one.
     if headers
         .get(headers::TRACESTATE)
         .is_some_and(String::is_empty)
@@ -317,7 +317,7 @@ impl Processing {
         failed(&self.span, kind, kind, error);
     }
 
-    /// A store or the way out was away: the message goes back as it was.
+    /// A store or the broker was away, so the message goes back to its queue as it was.
     pub fn released(&self, error: &str) {
         self.span.set_attribute(semconv::ERROR_TYPE, "released");
         exception(&self.span, "Released", error);

@@ -1,4 +1,4 @@
-//! RabbitMQ's connections, and what it does by itself.
+//! Tests that concern RabbitMQ alone: its connections, its limits, its dead-lettering.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -24,7 +24,7 @@ pub async fn publishing_and_consuming_survive_lost_connections(environment: &Env
     let publisher = broker.clone();
     let publishing = tokio::spawn(async move {
         for n in 0..ALL {
-            // It goes on by itself; only a broker away for long is an error.
+            // It reconnects by itself. Only a broker that is away for long is an error.
             let published = publisher.publish(message(n)).await;
             published.expect("it is taken");
         }
@@ -35,7 +35,7 @@ pub async fn publishing_and_consuming_survive_lost_connections(environment: &Env
     while seen.len() < ALL as usize {
         let delivery = next(&mut consumer).await;
         seen.insert(number(&delivery.envelope));
-        // Stale where the connection went meanwhile: it comes again.
+        // If the connection was lost meanwhile, the delivery is stale and comes again.
         match delivery.settle.ack().await {
             Ok(()) | Err(BrokerError::Stale) => {}
             Err(other) => panic!("{other}"),
@@ -132,12 +132,12 @@ pub async fn a_node_that_falls_silent_is_left_for_another(environment: &Environm
         .await
         .expect("it opens");
     let mut consumer = consume(&*broker, 1).await;
-    // Whichever it has taken, it is one of the two.
+    // The broker is connected through one of the two proxies.
     for (n, way) in (0..).zip(&ways) {
         way.set_paused(true);
         within(async { while broker.publish(message(n)).await.is_err() {} }).await;
-        // RabbitMQ hears only now that nobody is there any more, and may have sent it into
-        // the silence.
+        // RabbitMQ notices only now that the connection is gone, and may have delivered on it
+        // in the meantime.
         way.set_paused(false);
         settle(&mut consumer, n).await;
     }
@@ -147,7 +147,7 @@ pub async fn a_node_that_falls_silent_is_left_for_another(environment: &Environm
 pub async fn depths_can_be_asked_for_any_number_of_times(environment: &Environment) {
     let broker = environment.broker().await;
     publish(&*broker, [7]).await;
-    // More looks at queues that are not there than a connection has channels.
+    // These are more questions about missing queues than a connection has channels.
     for _ in 0..30 {
         broker.depths().await.expect("it answers");
     }
@@ -156,11 +156,11 @@ pub async fn depths_can_be_asked_for_any_number_of_times(environment: &Environme
     broker.close().await;
 }
 
-pub async fn a_retry_without_room_to_wait_is_held_until_there_is(environment: &Environment) {
+pub async fn a_retry_waits_until_the_delay_queue_has_room(environment: &Environment) {
     let broker = environment.broker_with("?max_length=4").await;
     let mut consumer = consume(&*broker, 1).await;
     let hour = Duration::from_secs(3600);
-    let held = loop {
+    let waiting = loop {
         publish(&*broker, [1]).await;
         let delivery = next(&mut consumer).await;
         let mut retrying = delivery.settle.retry(hour, "not yet");
@@ -173,7 +173,7 @@ pub async fn a_retry_without_room_to_wait_is_held_until_there_is(environment: &E
     becomes(true, wait).await;
     let full = format!("{QUEUE}.delay.4096000.max.4");
     environment.vhost().purge_queue(&full).await;
-    within(held).await.expect("there is room now");
+    within(waiting).await.expect("there is room now");
     broker.close().await;
 }
 
@@ -284,9 +284,7 @@ async fn refusal(url: &str) -> BrokerError {
     }
 }
 
-pub async fn what_is_wrong_with_the_address_is_said_without_the_password(
-    environment: &Environment,
-) {
+pub async fn a_wrong_address_is_explained_without_its_password(environment: &Environment) {
     let right = url::Url::parse(environment.broker_address()).expect("an address");
     let with = |change: fn(&mut url::Url)| {
         let mut url = right.clone();
@@ -294,7 +292,7 @@ pub async fn what_is_wrong_with_the_address_is_said_without_the_password(
         String::from(url)
     };
     let password = with(|url| url.set_password(Some("hunter2")).expect("it has a host"));
-    let vhost = with(|url| url.set_path("no-such-place"));
+    let vhost = with(|url| url.set_path("no-such-vhost"));
     for (url, about) in [(password, "password"), (vhost, "virtual host")] {
         match refusal(&url).await {
             error @ BrokerError::Misconfigured { .. } => {
@@ -316,7 +314,7 @@ pub async fn what_is_wrong_with_the_address_is_said_without_the_password(
     }
 }
 
-pub async fn queues_made_otherwise_are_said_to_be(environment: &Environment) {
+pub async fn queues_with_other_arguments_are_a_misconfiguration(environment: &Environment) {
     environment.broker().await.close().await;
     match refusal(&format!("{}?max_length=5", environment.broker_address())).await {
         error @ BrokerError::Misconfigured { .. } => {

@@ -1,4 +1,4 @@
-//! Messages out.
+//! Tests of consuming: deliveries, prefetch, and what comes again.
 
 use std::{
     collections::BTreeSet,
@@ -58,7 +58,7 @@ pub async fn no_more_than_the_prefetch_is_in_hand(environment: &Environment) {
     let held = [next(&mut bounded).await, next(&mut bounded).await];
     let waits = bounded.next().now_or_never();
     assert!(waits.is_none(), "a third came");
-    // The rest is there for another.
+    // The rest is there for another consumer.
     let mut other = consume(&*broker, 10).await;
     assert_eq!(take(&mut other, 3).await, [3, 4, 5]);
 
@@ -174,7 +174,7 @@ pub async fn a_killed_process_loses_nothing(environment: &Environment) {
     child.kill().expect("it is killed");
     child.wait().expect("it ends");
 
-    // What the child did not get to, this process passes on.
+    // This process passes on the messages that the child did not get to.
     let mut consumer = consume(&*broker, 10).await;
     let mut results = broker.consume(Queue::ValidatorImages, 10).await.unwrap();
     let mut seen = BTreeSet::new();

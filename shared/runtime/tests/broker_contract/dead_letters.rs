@@ -1,4 +1,4 @@
-//! Messages that were given up.
+//! Tests of dead letters: listing, replaying and dropping them.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ fn ids(dead_letters: &[DeadLetter]) -> Vec<DeadLetterId> {
         .collect()
 }
 
-pub async fn a_dead_letter_says_everything(environment: &Environment) {
+pub async fn a_dead_letter_has_its_queue_its_reason_and_its_attempts(environment: &Environment) {
     let broker = environment.broker().await;
     let before = unix_millis();
     publish(&*broker, [1]).await;

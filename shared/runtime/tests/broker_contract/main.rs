@@ -13,7 +13,7 @@ mod retrying;
 
 use maskline_test_support::environment::Environment;
 
-/// The variable that tells a test's child process that it is one, and where the broker is.
+/// The variable that only a test's child process has. Its value is the broker's address.
 const CHILD: &str = "MASKLINE_TEST_CHILD";
 
 /// An environment on RabbitMQ. A child process uses its parent's broker, and needs none.
@@ -57,7 +57,7 @@ contract! {
     publishing::a_body_that_is_too_large_is_refused,
     publishing::a_full_queue_refuses_and_drops_nothing,
     publishing::it_answers_a_ping,
-    publishing::depths_tell_what_waits,
+    publishing::depths_count_the_messages_that_wait,
     consuming::an_acknowledged_message_is_forgotten,
     consuming::a_dropped_delivery_comes_again,
     consuming::a_released_message_comes_again_as_it_was,
@@ -73,7 +73,7 @@ contract! {
     retrying::a_short_wait_is_not_held_up_by_a_long_one,
     retrying::a_retry_outlives_the_connection,
     retrying::a_retry_keeps_the_key,
-    dead_letters::a_dead_letter_says_everything,
+    dead_letters::a_dead_letter_has_its_queue_its_reason_and_its_attempts,
     dead_letters::dead_letters_are_listed_oldest_first_and_left_there,
     dead_letters::a_replayed_message_begins_anew,
     dead_letters::all_dead_letters_are_replayed_at_once,
@@ -88,12 +88,12 @@ mod rabbitmq_only {
         connection::a_node_that_is_away_is_passed_over,
         connection::a_node_that_falls_silent_is_left_for_another,
         connection::depths_can_be_asked_for_any_number_of_times,
-        connection::a_retry_without_room_to_wait_is_held_until_there_is,
+        connection::a_retry_waits_until_the_delay_queue_has_room,
         connection::a_silent_broker_is_given_up_and_come_back_to,
         connection::a_deleted_queue_is_an_error_once_and_made_again,
         connection::a_message_that_nobody_settles_ends_in_the_dead_letters,
         connection::headers_of_other_types_are_kept,
-        connection::what_is_wrong_with_the_address_is_said_without_the_password,
-        connection::queues_made_otherwise_are_said_to_be,
+        connection::a_wrong_address_is_explained_without_its_password,
+        connection::queues_with_other_arguments_are_a_misconfiguration,
     );
 }

@@ -1,4 +1,4 @@
-//! Messages in.
+//! Tests of publishing, and of the counts of queues.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -116,7 +116,7 @@ pub async fn a_full_queue_refuses_and_drops_nothing(environment: &Environment) {
     let mut consumer = consume(&*broker, 1).await;
     assert_eq!(take(&mut consumer, taken.len()).await, taken);
 
-    // With room again it takes again: a broker may need a moment to notice.
+    // There is room again. A broker may need a moment to notice.
     within(async {
         while let Err(error) = broker.publish(message(7)).await {
             assert!(matches!(error, BrokerError::Full(_)), "{error}");
@@ -134,7 +134,7 @@ pub async fn it_answers_a_ping(environment: &Environment) {
     assert!(broker.ping().await.is_err(), "it is closed");
 }
 
-pub async fn depths_tell_what_waits(environment: &Environment) {
+pub async fn depths_count_the_messages_that_wait(environment: &Environment) {
     let broker = environment.broker().await;
     let names: Vec<String> = broker
         .depths()

@@ -1,4 +1,4 @@
-//! Messages that come later.
+//! Tests of retries: messages that come again after a wait.
 
 use std::time::Duration;
 
@@ -39,7 +39,7 @@ pub async fn attempts_add_up(environment: &Environment) {
     }
     let delivery = next(&mut consumer).await;
     assert_eq!(delivery.attempts, 4);
-    // Given back is not tried.
+    // A message that is given back was not tried.
     delivery.settle.release().await.expect("it is ours");
     assert_eq!(next(&mut consumer).await.attempts, 4);
     broker.close().await;

@@ -1,4 +1,4 @@
-//! What the tests share: a broker, handlers made of closures, messages.
+//! The harness of the tests: a broker, handlers made of closures, messages.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,7 +21,8 @@ use crate::{
     watched::{Event, Watched},
 };
 
-/// Long enough for the slowest machine: reached only by what hangs.
+/// The limit of all waiting. Even the slowest machine does not reach it, unless something
+/// hangs.
 const HANGS: Duration = Duration::from_secs(60);
 
 pub async fn within<T>(awaited: impl Future<Output = T>) -> T {
@@ -29,8 +30,8 @@ pub async fn within<T>(awaited: impl Future<Output = T>) -> T {
     result.expect("what is waited for does not come")
 }
 
-/// A broker of one's own and the settings of a runner that retries quickly.
-pub struct Bench {
+/// A test's own broker, and the settings of a runner that retries quickly.
+pub struct Harness {
     pub args: RuntimeArgs,
     pub broker: Arc<Watched>,
     pub sender: Sender,
@@ -38,7 +39,7 @@ pub struct Bench {
     _folder: TempDir,
 }
 
-impl Bench {
+impl Harness {
     pub async fn new() -> Self {
         spans::record();
         let folder = TempDir::new().expect("a temporary folder");
@@ -79,7 +80,7 @@ impl Bench {
         }
     }
 
-    /// Publishes a message and sees it become durable.
+    /// Publishes a message and checks that it becomes durable.
     pub async fn send(&mut self, message: impl Into<Message>) {
         let message = message.into();
         let key = message.key();
@@ -88,20 +89,20 @@ impl Bench {
         assert_eq!(self.next().await, published(key));
     }
 
-    /// The next thing that became durable.
+    /// The next event.
     pub async fn next(&mut self) -> Event {
         within(self.events.recv()).await.expect("the broker lives")
     }
 
-    /// The next thing that became durable, which is a burial.
-    pub async fn buried(&mut self) -> DeadLetterReason {
+    /// The reason of the next event, which must be a dead letter.
+    pub async fn dead_lettered(&mut self) -> DeadLetterReason {
         match self.next().await {
             Event::DeadLettered(reason) => reason,
-            other => panic!("{other:?} is no burial"),
+            other => panic!("{other:?} is no dead letter"),
         }
     }
 
-    /// Whether anything more became durable.
+    /// True if there were no more events.
     pub fn is_quiet(&mut self) -> bool {
         self.events.try_recv().is_err()
     }
@@ -134,7 +135,7 @@ pub struct Running {
 }
 
 impl Running {
-    /// Asks to stop and sees that they do, with all their spans ended.
+    /// Asks the services to stop and waits until they have, with all their spans ended.
     pub async fn stop(self) {
         self.stop.cancel();
         let ended = within(self.task).await.expect("the runner does not panic");

@@ -1,6 +1,6 @@
-//! What the runner promises, over the embedded broker.
+//! Tests of the runner, over the embedded broker.
 
-mod bench;
+mod harness;
 mod http;
 mod messages;
 mod spans;

@@ -27,7 +27,8 @@ fn ended() -> MutexGuard<'static, Vec<SpanData>> {
     ENDED.lock().expect("no test panics holding it")
 }
 
-/// Keeps all spans from here on. Once for all tests: the subscriber is the process's.
+/// Keeps all spans from here on. It is done once, because all tests share the process's
+/// subscriber.
 pub fn record() {
     static PROVIDER: OnceLock<SdkTracerProvider> = OnceLock::new();
     PROVIDER.get_or_init(|| {

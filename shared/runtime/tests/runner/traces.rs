@@ -1,4 +1,4 @@
-//! Promise 6: every hop is a `send` and a `process` span, an image has one trace.
+//! Tests of traces: every hop is a `send` and a `process` span, and an image has one trace.
 
 use maskline_messages::{CandidateFound, JobId, Message, StorerImages, StorerJobs};
 use maskline_runtime::{Failure, Outcome, Service, telemetry};
@@ -7,25 +7,25 @@ use opentelemetry_sdk::trace::SpanData;
 use tracing::Instrument;
 
 use crate::{
-    bench::{Bench, candidate, expanded, rejection, stub},
+    harness::{Harness, candidate, expanded, rejection, stub},
     spans::{self, attribute},
     watched::Event,
 };
 
-/// Sends one candidate in a job's span through `stage` and a sink; the job's
-/// trace id, and the spans about the candidate.
+/// Sends one candidate in a job's span through `stage` and a sink. Returns the job's trace id,
+/// and the spans about the candidate.
 async fn trace(stage: Service, sent: &CandidateFound, events: usize) -> (String, Vec<SpanData>) {
-    let mut bench = Bench::new().await;
+    let mut harness = Harness::new().await;
     let sink = stub("sink", |_: StorerImages, _| async { Ok(Outcome::done()) });
-    let running = bench.start(vec![stage, sink]).await;
+    let running = harness.start(vec![stage, sink]).await;
     let span = telemetry::span_from(None, "enqueue");
     let job_trace = async {
-        bench.send(sent.clone()).await;
+        harness.send(sent.clone()).await;
         telemetry::current_trace_id().expect("the span has a trace")
     };
     let job_trace = job_trace.instrument(span).await;
     for _ in 0..events {
-        bench.next().await;
+        harness.next().await;
     }
     running.stop().await;
     (job_trace, spans::of(sent.candidate))
@@ -127,7 +127,7 @@ async fn a_rejected_image_ends_in_the_span_that_says_why_and_that_is_no_error() 
     );
     assert_eq!(events(process), ["rejected"]);
     assert_eq!(process.status, Status::Unset);
-    // Whoever looks at the trace's end sees it as well.
+    // The last spans of the trace show the reason as well.
     for span in &spans[2..] {
         let reason = attribute(span, "maskline.rejection.reason");
         assert_eq!(reason, Some("empty".into()), "{}", span.name);
@@ -144,11 +144,11 @@ async fn what_a_source_rejects_at_once_has_a_trace_of_its_own_too() {
         async { Ok(Outcome::send_all(rejections)) }
     });
     let sink = stub("sink", |_: StorerImages, _| async { Ok(Outcome::done()) });
-    let mut bench = Bench::new().await;
-    let running = bench.start(vec![expanding, sink]).await;
-    bench.send(expanded(job)).await;
+    let mut harness = Harness::new().await;
+    let running = harness.start(vec![expanding, sink]).await;
+    harness.send(expanded(job)).await;
     for _ in 0..5 {
-        bench.next().await;
+        harness.next().await;
     }
     running.stop().await;
 
@@ -206,18 +206,18 @@ async fn each_attempt_is_a_span_of_the_same_send_and_giving_up_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_handler_knows_its_messages_trace() {
-    let mut bench = Bench::new().await;
+async fn a_handler_knows_the_trace_of_its_message() {
+    let mut harness = Harness::new().await;
     let (seen, mut traces) = tokio::sync::mpsc::unbounded_channel();
     let stage = stub("knowing", move |_: CandidateFound, context| {
         let _ = seen.send((context.trace_id, telemetry::current_trace_id()));
         async { Ok(Outcome::done()) }
     });
-    let running = bench.start(vec![stage]).await;
+    let running = harness.start(vec![stage]).await;
     let sent = candidate(JobId::draw(), 1);
 
-    bench.send(sent.clone()).await;
-    assert_eq!(bench.next().await, Event::Acked);
+    harness.send(sent.clone()).await;
+    assert_eq!(harness.next().await, Event::Acked);
     running.stop().await;
 
     let (context, current) = traces.recv().await.expect("it was handled");
@@ -279,7 +279,7 @@ async fn work_that_fails_and_work_that_is_given_up_are_errors_that_say_why() {
 }
 
 #[tokio::test]
-async fn a_stored_traceparent_that_is_none_begins_a_new_trace() {
+async fn an_invalid_stored_traceparent_begins_a_new_trace() {
     spans::record();
     for stored in [None, Some(""), Some("00-nonsense-01")] {
         let trace = telemetry::span_from(stored, "freeze").in_scope(telemetry::current_trace_id);

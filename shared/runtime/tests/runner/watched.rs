@@ -1,5 +1,5 @@
-//! A broker around the embedded one that reports what happens, in order, and
-//! can be told to fail.
+//! A broker around the embedded one that reports what happens, in order, and can be made to
+//! fail.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -15,7 +15,7 @@ use maskline_runtime::{
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-/// What became durable.
+/// Something that the broker made durable.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Published(String),
@@ -43,7 +43,7 @@ impl Watched {
         (Arc::new(watched), seen)
     }
 
-    /// The next publishes fail with these, one each.
+    /// Makes the next publishes fail with these errors, one each.
     pub fn fail_publishing(&self, failures: impl IntoIterator<Item = BrokerError>) {
         self.failures.lock().expect("not poisoned").extend(failures);
     }

@@ -24,8 +24,8 @@ use crate::broker::{
     error::BrokerError,
 };
 
-/// A waiting consumer looks by itself this often, in case the kernel has no watches left.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A waiting consumer polls the file this often, in case the kernel has no watches left.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Messages taken from the file at a time.
 const TAKE: usize = 64;
@@ -33,7 +33,7 @@ const TAKE: usize = 64;
 /// A consumer.
 pub struct Subscription {
     shared: Arc<Shared>,
-    /// Told when the queue has something.
+    /// Is notified when the queue has something.
     notice: Arc<Notify>,
     queue: Queue,
     prefetch: usize,
@@ -85,10 +85,10 @@ impl Subscription {
         }
     }
 
-    /// Takes what there is, or waits for a reason to look again.
+    /// Takes what there is, or waits for a reason to read the file again.
     async fn take_or_wait(&mut self) {
         let in_hand = self.in_hand.clone();
-        // It listens before it looks, so that it misses nothing that happens in between.
+        // It listens for notifications before it reads the file, so that it misses none.
         let notice = self.notice.clone();
         let (mut notified, mut fewer) = (pin!(notice.notified()), pin!(in_hand.fewer.notified()));
         notified.as_mut().enable();
@@ -102,11 +102,11 @@ impl Subscription {
         }
         let again = match self.take(room.min(TAKE)).await {
             Ok(_) if !self.taken.is_empty() => return,
-            Ok(next_due) => next_due.unwrap_or(LOOK_EVERY).min(LOOK_EVERY),
+            Ok(next_due) => next_due.unwrap_or(POLL_INTERVAL).min(POLL_INTERVAL),
             Err(error) => {
                 let error = format!("{error:#}");
                 tracing::warn!(error, queue = self.queue.name(), "can't take messages");
-                LOOK_EVERY
+                POLL_INTERVAL
             }
         };
         tokio::select! {
@@ -166,7 +166,7 @@ struct Claim {
 }
 
 impl Claim {
-    /// Settles it in the file; `work` returns whether it was still ours.
+    /// Settles it in the file. `work` returns whether it was still ours.
     async fn settle(
         mut self: Box<Self>,
         work: impl FnOnce(&rusqlite::Connection, &str, i64, i64) -> rusqlite::Result<bool>
@@ -179,8 +179,8 @@ impl Claim {
             .file
             .write(move |connection| work(connection, &owner, id, claim))
             .await?;
-        // Only now: if this was cut off or failed, the drop gives the message back. If it was
-        // settled after all, giving it back changes nothing.
+        // This comes last: if the settling was cut off or failed, the drop gives the message
+        // back. If it was settled after all, giving it back changes nothing.
         self.settled = true;
         if ours {
             Ok(())

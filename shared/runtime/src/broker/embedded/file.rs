@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::broker::error::BrokerError;
 
-/// What tells a queue of maskline from other databases. The application id is "mskq" in
+/// Identifies a queue of maskline among other databases. The application id is "mskq" in
 /// ASCII.
 const FORMAT: Format = Format {
     application_id: 0x6d73_6b71,
@@ -28,7 +28,7 @@ pub struct File {
 }
 
 impl File {
-    /// Opens the file, or makes it. Blocks. The drop waits for the last commit.
+    /// Opens the file, or makes it. This blocks the thread. The drop waits for the last commit.
     pub fn open(path: &Path) -> Result<Self, BrokerError> {
         let writer = sqlite::open(path, &FORMAT).and_then(|connection| {
             Writer::start(connection, "queue-writer").map_err(OpenError::Thread)
@@ -136,7 +136,7 @@ mod tests {
 
     use super::*;
 
-    /// Fills up like a disk: `pages` is what it has room for beyond what it holds.
+    /// Limits the file as a nearly full disk would: it can grow by `pages` pages.
     async fn limit(file: &File, pages: u32) {
         let limiting = file.write(move |connection| {
             let used: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
@@ -181,7 +181,11 @@ mod tests {
             );
         }
         let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-        assert_eq!(count(&file).await, written, "all that is told is true");
+        assert_eq!(
+            count(&file).await,
+            written,
+            "what was reported as written is there"
+        );
 
         limit(&file, u32::MAX).await;
         put(&file, 1 << 20).await.expect("there is room now");

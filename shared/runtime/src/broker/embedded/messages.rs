@@ -1,4 +1,4 @@
-//! What is done with messages, in SQL. The functions run on the connection of a
+//! The operations on messages, in SQL. The functions run on the connection of a
 //! [`File`](super::file::File), within its transactions.
 
 use std::{
@@ -33,7 +33,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX >> 2)
 }
 
-/// Puts all messages into their queues or, where one does not fit, none. Returns the queue
+/// Puts all messages into their queues or, if one does not fit, none. Returns the queue
 /// that has no room, if there is one. A batch that is longer than `max_length` goes into an
 /// empty queue all the same, since it would never fit.
 pub fn put(
@@ -147,7 +147,7 @@ fn from_json<T: serde::de::DeserializeOwned>(text: &str, column: usize) -> Resul
 
 const OURS: &str = "WHERE id = ?1 AND owner = ?2 AND claim = ?3";
 
-/// Forgets a message. Returns whether it was still ours, as all that settle do.
+/// Deletes a message. Returns whether it was still ours, as all functions that settle one do.
 pub fn ack(
     connection: &Connection,
     queue: Queue,

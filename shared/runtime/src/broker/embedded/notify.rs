@@ -1,8 +1,8 @@
 //! Notifies consumers, in this process and the others, when a queue has something.
 //!
-//! Each queue has an empty file beside the database. Whoever publishes changes
-//! the file's time of change, and the kernel tells all processes that watch the
-//! folder. So nobody looks in vain.
+//! Each queue has an empty file beside the database. A process that publishes sets the
+//! file's modification time, and the kernel notifies all processes that watch the folder.
+//! So consumers rarely have to poll.
 
 use std::{
     collections::BTreeMap,
@@ -17,15 +17,15 @@ use maskline_messages::Queue;
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-/// Notifies, and is notified by the other processes.
+/// Notifies the consumers of all processes, and passes on what other processes notify.
 pub struct Notifier {
     notices: Arc<Notices>,
     files: BTreeMap<Queue, File>,
-    // It watches as long as it lives. There is none where the system has no watches left.
+    // It watches as long as it lives. It is `None` if the system has no watches left.
     _watcher: Option<notify::RecommendedWatcher>,
 }
 
-/// What the consumers of this process wait for.
+/// The notifications that the consumers of this process wait for.
 struct Notices(BTreeMap<Queue, Arc<Notify>>);
 
 impl Notices {
@@ -85,11 +85,11 @@ impl Notifier {
     /// Notifies everybody who waits for messages of `queue`.
     pub fn notify(&self, queue: Queue) {
         self.notices.notify(queue);
-        // If this fails, the others look by themselves within a second.
+        // If this fails, the other processes poll the file within a second.
         let _ = self.files[&queue].set_modified(SystemTime::now());
     }
 
-    /// What a consumer of `queue` waits for.
+    /// The notification that a consumer of `queue` waits for.
     pub fn notice(&self, queue: Queue) -> Arc<Notify> {
         self.notices.0[&queue].clone()
     }

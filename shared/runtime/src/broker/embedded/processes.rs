@@ -25,7 +25,7 @@ impl Process {
     pub fn enter(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let name = Uuid::now_v7().to_string();
-        // Locked before it gets its name, so that nobody sees it unlocked.
+        // It is locked before it gets its name, so that nobody sees it unlocked.
         let unnamed = folder.join(format!("{name}.new"));
         let lock = File::create_new(&unnamed)?;
         lock.lock()?;
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_living_are_not_dead_and_who_left_is_forgotten() {
+    fn a_process_that_runs_or_has_left_is_not_dead() {
         let folder = tempfile::tempdir().unwrap();
         let here = Process::enter(folder.path()).unwrap();
         let there = Process::enter(folder.path()).unwrap();
@@ -91,10 +91,10 @@ mod tests {
     }
 
     #[test]
-    fn who_died_is_seen_until_forgotten() {
+    fn a_dead_process_is_listed_until_it_is_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let here = Process::enter(folder.path()).unwrap();
-        // What a killed process leaves: its file, without its lock.
+        // A killed process leaves its file, without its lock.
         File::create(folder.path().join("killed")).unwrap();
         assert_eq!(here.dead().unwrap(), ["killed"]);
         here.forget("killed");

@@ -14,7 +14,7 @@ use maskline_messages::Queue;
 use super::{file::File, messages, notify::Notifier, processes::Process};
 use crate::broker::{envelope::Envelope, error::BrokerError};
 
-/// How long a living process may keep a message in hand: RabbitMQ's default, too.
+/// How long a living process may keep a message in hand. RabbitMQ's default is the same.
 const VISIBILITY: Duration = Duration::from_secs(30 * 60);
 
 /// The open queue.
@@ -28,7 +28,7 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Opens the file and the two folders beside it, or makes them. Blocks.
+    /// Opens the file and the two folders beside it, or makes them. This blocks the thread.
     pub fn open(path: &Path, max_length: u64) -> Result<Self, BrokerError> {
         let file = File::open(path)?;
         let beside = |what: &str| {
@@ -53,7 +53,7 @@ impl Shared {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Gives back what the dead had in hand, and what the living have had for too long.
+    /// Gives back what dead processes had in hand, and what living ones have had for too long.
     pub async fn sweep(&self) -> Result<(), BrokerError> {
         let dead = self.process.dead().map_err(|error| {
             BrokerError::unavailable(self.file.path().display().to_string()).caused_by(error)
@@ -87,7 +87,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Puts all messages into their queues, or none where one has no room.
+    /// Puts all messages into their queues, or none if one queue has no room.
     pub async fn put(&self, routed: Arc<Vec<(Queue, Envelope)>>) -> Result<(), BrokerError> {
         let (all, max_length) = (routed.clone(), self.max_length);
         let full = self

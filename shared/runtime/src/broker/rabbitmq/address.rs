@@ -10,10 +10,10 @@ use url::Url;
 
 use crate::broker::error::BrokerError;
 
-/// Messages that a queue may hold, unless the address says otherwise.
+/// The most messages in a queue, unless the address says otherwise.
 const MAX_LENGTH: i64 = 100_000;
 
-/// Seconds between heartbeats; a broker that is silent for twice as long is gone.
+/// Seconds between heartbeats. A broker that is silent for twice as long counts as gone.
 const HEARTBEAT: u16 = 30;
 
 const EXAMPLE: &str = "write amqp://USER:PASSWORD@HOST:PORT/VHOST, such as \
@@ -24,7 +24,7 @@ const EXAMPLE: &str = "write amqp://USER:PASSWORD@HOST:PORT/VHOST, such as \
 pub struct Address {
     /// The nodes, at least one. All have the same queues.
     pub nodes: Vec<Node>,
-    /// Messages that each queue may hold.
+    /// The most messages in each queue.
     pub max_length: i64,
     pub security: Security,
 }
@@ -53,8 +53,8 @@ impl Address {
             .split_once("://")
             .ok_or_else(|| misconfigured(format!("the broker's address has no ://: {EXAMPLE}")))?;
         let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-        // Otherwise the end of a password would be taken for a virtual host or an option, and
-        // shown.
+        // Without this check the end of a password could be taken for a virtual host or an
+        // option, and be shown.
         if rest.contains('@') {
             return Err(misconfigured(format!(
                 "the broker's address has an @ behind its first /, ? or #: write it as %40, and \
@@ -218,11 +218,8 @@ mod tests {
         let address = "amqp://me:a,b%40c@one:1,two,[::1]:3/v?max_length=7";
         let address = Address::parse(address).expect("it is one");
         let shown: Vec<_> = address.nodes.iter().map(Node::to_string).collect();
-        let places = ["one:1", "two:5672", "[::1]:3"];
-        assert_eq!(
-            shown,
-            places.map(|place| format!("{place}, virtual host v"))
-        );
+        let hosts = ["one:1", "two:5672", "[::1]:3"];
+        assert_eq!(shown, hosts.map(|host| format!("{host}, virtual host v")));
         for node in &address.nodes {
             assert_eq!(node.uri.authority.userinfo.password, "a,b@c");
         }

@@ -156,22 +156,22 @@ impl ChannelConsumer {
         Ok(Self { source, deliveries })
     }
 
-    /// Takes no more, and gives back what was delivered and not asked for.
+    /// Takes no more, and gives back what was delivered and not returned yet.
     async fn close(mut self) {
         let DeliveryChannel { session, channel } = &*self.source;
         let cancel = channel.basic_cancel(self.deliveries.tag(), BasicCancelOptions::default());
         let cancelled = session.answer(cancel).await;
-        let mut unasked = vec![];
+        let mut unreturned = vec![];
         while let Some(Some(Ok(delivery))) = self.deliveries.next().now_or_never() {
-            unasked.push(delivery.acker);
+            unreturned.push(delivery.acker);
         }
         if cancelled.is_ok() {
-            join_all(unasked.iter().map(|acker| acker.nack(REQUEUE))).await;
+            join_all(unreturned.iter().map(|acker| acker.nack(REQUEUE))).await;
         }
     }
 }
 
-/// A message in hand, as the runner takes it.
+/// The delivery that the runner gets.
 fn delivery(
     delivery: lapin::message::Delivery,
     queue: Queue,
@@ -232,7 +232,7 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // The first poll asks for it. Nobody needs the answer.
+        // The first poll sends the request. Nobody needs the answer.
         if self.acker.usable() {
             let _ = self.acker.nack(REQUEUE).now_or_never();
         }
@@ -245,9 +245,9 @@ impl Settle for Claim {
         self.forget().await
     }
 
-    /// The message is published where it waits, and then acknowledged. In between it is there
-    /// twice, but never not at all. While there is no room where it would wait, this holds the
-    /// delivery: if it were given back, it would be handled again at once.
+    /// The message is published to a delay queue, and then acknowledged. In between it exists
+    /// twice, but it is never lost. While the delay queue is full, the delivery stays in hand: if
+    /// it were given back, it would be handled again at once.
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
         // RabbitMQ drops a message with a wait of zero, as if the wait had been over before.
         let after = after.max(Duration::from_millis(1));

@@ -1,4 +1,4 @@
-//! The dead letters: looking at them, sending them back, dropping them.
+//! The dead letters: listing, replaying and dropping them.
 
 use std::collections::BTreeSet;
 
@@ -18,9 +18,9 @@ use crate::broker::{
 /// Dead letters that are replayed or dropped together. RabbitMQ holds back the
 /// acknowledgements for a quorum queue beyond 32, and a channel that is closed loses what
 /// was held back. Those dead letters would be there again.
-const TOGETHER: usize = 16;
+const BATCH: usize = 16;
 
-/// What is to become of a dead letter.
+/// What an operator decided about a dead letter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
     Replay,
@@ -39,7 +39,7 @@ pub async fn list(link: &Link, limit: usize) -> Result<Vec<DeadLetter>, BrokerEr
         listed.push(message.dead_letter());
     }
     reader.close().await?;
-    // Those that were looked at before may come in another order.
+    // Dead letters that were listed before may come in another order.
     listed.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id)));
     Ok(listed)
 }
@@ -58,7 +58,7 @@ pub async fn settle(
     loop {
         let mut chosen = vec![];
         let mut at_the_end = false;
-        while chosen.len() < TOGETHER {
+        while chosen.len() < BATCH {
             if missing.as_ref().is_some_and(BTreeSet::is_empty) {
                 at_the_end = true;
                 break;
@@ -100,8 +100,8 @@ pub async fn settle(
 struct Reader<'a> {
     session: &'a Session,
     channel: Channel,
-    /// Dead letters that were there at the first look and are not read yet. What is
-    /// dead-lettered meanwhile (a replayed message, perhaps) is for the next reader.
+    /// The number of dead letters that were there at the first read and are not read yet. What
+    /// is dead-lettered meanwhile (a replayed message, perhaps) is for the next reader.
     left: Option<u32>,
 }
 

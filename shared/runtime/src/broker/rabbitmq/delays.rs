@@ -1,15 +1,16 @@
 //! Queues where messages wait for their next attempt.
 //!
 //! A message that waits has a time of its own (RabbitMQ's per-message TTL), and
-//! when that is over RabbitMQ moves it back to the queue it came from. Only the
-//! head of a queue is looked at, so a long wait would hold up the short ones
-//! behind it: each work queue has a ladder of delay queues, and one takes waits
-//! up to twice as long as the one below it. What is behind another waits twice
-//! its time at most, mostly its time.
+//! when that is over RabbitMQ moves it back to the queue it came from. RabbitMQ only
+//! checks the head of a queue, so a long wait would hold up the short ones
+//! behind it. Therefore each work queue has a ladder of delay queues, and one takes waits
+//! up to twice as long as the one below it. A message behind another waits at most twice
+//! its time, and mostly its own time.
 //!
-//! A delay queue is made when the first message needs it, and holds as many as its
-//! work queue: one that is full makes whoever wants to retry wait. Its name says how
-//! many, since a queue can't be declared with another limit than the one it has.
+//! A delay queue is made when the first message needs it, and takes as many messages as its
+//! work queue. If it is full, a delivery that is to be retried waits in the consumer. The
+//! queue's name contains the limit, since a queue can't be declared with another limit than
+//! the one it has.
 
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ use crate::broker::error::BrokerError;
 const SHORTEST: Duration = Duration::from_millis(500);
 const RUNGS: u32 = 14;
 
-/// Delay queues that are looked for at a time.
-const LOOKS: usize = 16;
+/// The number of delay queues that the broker is asked about at the same time.
+const QUERIES: usize = 16;
 
 fn rungs() -> impl Iterator<Item = Duration> {
     (0..RUNGS).map(|rung| SHORTEST * 2_u32.pow(rung))
@@ -64,11 +65,11 @@ pub async fn queue(
     Ok(name)
 }
 
-/// How many messages of `queue` wait. To be asked in a session [aside](Session::aside).
+/// How many messages of `queue` wait. `session` must be one from [`Session::aside`].
 pub async fn waiting(session: &Session, queue: Queue) -> Result<u64, BrokerError> {
     let lengths: Vec<_> = stream::iter(rungs())
         .map(|rung| length(session, name(queue, rung, session.max_length)))
-        .buffered(LOOKS)
+        .buffered(QUERIES)
         .collect()
         .await;
     lengths.into_iter().sum()
@@ -78,16 +79,16 @@ async fn length(session: &Session, name: String) -> Result<u64, BrokerError> {
     // This takes a channel of its own, because RabbitMQ closes the channel on which it was
     // asked for a queue that does not exist.
     let channel = session.channel().await?;
-    let look = QueueDeclareOptions::durable().passive();
-    let looking = async {
-        let looked = channel.queue_declare(name.as_str().into(), look, Default::default());
-        match looked.await {
+    let passive = QueueDeclareOptions::durable().passive();
+    let asking = async {
+        let asked = channel.queue_declare(name.as_str().into(), passive, Default::default());
+        match asked.await {
             Ok(found) => Ok(Some(found.message_count())),
             Err(error) if reply_code(&error) == Some(NOT_FOUND) => Ok(None),
             Err(error) => Err(error),
         }
     };
-    let found = session.answer(looking).await?;
+    let found = session.answer(asking).await?;
     Ok(found.map_or(0, u64::from))
 }
 

@@ -1,4 +1,4 @@
-//! The headers of AMQP messages: whose they are, and what they say as text.
+//! The headers of AMQP messages: who adds them, and their values as text.
 
 use lapin::types::{AMQPValue, FieldTable};
 use maskline_messages::topology::headers;
@@ -14,7 +14,7 @@ const OURS: [&str; 7] = [
     headers::DEAD_AT,
 ];
 
-/// How the headers begin that RabbitMQ adds when it delivers again or dead-letters.
+/// The prefixes of the headers that RabbitMQ adds when it redelivers or dead-letters.
 const BROKERS: [&str; 5] = [
     "x-death",
     "x-first-death-",
@@ -23,7 +23,7 @@ const BROKERS: [&str; 5] = [
     "x-acquired-count",
 ];
 
-/// Whether a header came from the sender of the message, and not from us or RabbitMQ.
+/// True if a header came from the sender of the message, and not from us or RabbitMQ.
 pub fn is_senders(name: &str) -> bool {
     !OURS.contains(&name) && !BROKERS.iter().any(|prefix| name.starts_with(prefix))
 }
@@ -33,7 +33,7 @@ pub fn insert(headers: &mut FieldTable, name: &str, value: &str) {
     headers.insert(name.into(), AMQPValue::LongString(value.into()));
 }
 
-/// A header's value as text, where it has one.
+/// A header's value as text, if it can be written as text.
 pub fn text(value: &AMQPValue) -> Option<String> {
     Some(match value {
         AMQPValue::LongString(text) => text.to_string(),

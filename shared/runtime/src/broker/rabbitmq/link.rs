@@ -1,5 +1,5 @@
-//! Keeps a [`Session`] open. When one is lost it opens the next, with the cluster's next
-//! node where there are several.
+//! Keeps a [`Session`] open. When one is lost it opens the next, with the next node if the
+//! broker is a cluster.
 
 use std::{sync::Arc, time::Duration};
 
@@ -67,7 +67,7 @@ impl Link {
         self.current()
     }
 
-    /// The session, if there is one now that the broker listens to.
+    /// The session, if there is one now that is not lost or blocked.
     pub fn current(&self) -> Result<Arc<Session>, BrokerError> {
         match &*self.state.borrow() {
             State::Up(session) if session.is_lost() => Err(BrokerError::unavailable(
@@ -147,7 +147,7 @@ impl Cluster {
     }
 }
 
-/// No node takes a session. That of a single node is told as it is.
+/// The error if no node takes a session. The error of a single node is returned as it is.
 fn none_takes(mut failures: Vec<BrokerError>) -> BrokerError {
     if failures.len() == 1 {
         return failures.remove(0);

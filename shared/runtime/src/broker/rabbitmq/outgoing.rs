@@ -33,7 +33,7 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// A sender's message, to whichever queue takes its key.
+    /// A sender's message, for the queue that its key is bound to.
     pub fn new(envelope: Envelope) -> Result<Self, BrokerError> {
         let Envelope { key, headers, body } = envelope;
         if body.len() > MAX_BODY {
@@ -49,7 +49,7 @@ impl Outgoing {
         Ok(Self::to_exchange(key, table(headers)?, id, body))
     }
 
-    /// To whichever queue takes the key.
+    /// A message for the queue that the key is bound to.
     pub fn to_exchange(key: String, headers: FieldTable, id: Option<String>, body: Bytes) -> Self {
         Self {
             exchange: EXCHANGE,
@@ -59,7 +59,7 @@ impl Outgoing {
         }
     }
 
-    /// To the queue of that name.
+    /// A message for the queue of that name.
     pub fn to_queue(queue: &str, headers: FieldTable, id: Option<String>, body: Bytes) -> Self {
         Self {
             // The default exchange.
@@ -70,7 +70,7 @@ impl Outgoing {
         }
     }
 
-    /// The name of the queue that it is for, as far as this program knows.
+    /// The name of the queue that it is for. If no known queue has the key, this is the key.
     pub fn queue(&self) -> &str {
         match Queue::of_key(&self.key) {
             Some(queue) if self.exchange == EXCHANGE => queue.name(),

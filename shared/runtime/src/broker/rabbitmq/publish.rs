@@ -40,7 +40,7 @@ pub async fn send(link: &Link, mut unsent: Vec<Outgoing>) -> Result<(), BrokerEr
         }
         match published {
             Ok(()) => {
-                // What is left was refused: no room.
+                // The broker refused what is left, because there is no room.
                 let Some(first) = unsent.first() else { break };
                 let by = *room_by.get_or_insert_with(|| Instant::now() + ROOM_LIMIT);
                 if Instant::now() >= by {
@@ -87,7 +87,7 @@ enum PublishResult {
 /// Publishes in order, and takes what is confirmed out of `unsent`. `Ok` with some left
 /// means that their queues are full.
 async fn publish(session: &Session, unsent: &mut Vec<Outgoing>) -> Result<(), Unsent> {
-    let _place = session.publishing.place().await;
+    let _permit = session.publishing.permit().await;
     let channel = channel(session).await.map_err(Unsent::Lost)?;
     let mut results = Vec::with_capacity(unsent.len());
     let mut on_the_way = FuturesOrdered::new();

@@ -1,7 +1,7 @@
 //! Messages as they come from RabbitMQ.
 //!
 //! Beside the sender's own headers a message has ours (how often it was tried,
-//! why it failed) and the broker's. A consumer sees the sender's only.
+//! why it failed) and the broker's. A consumer only sees those of the sender.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ impl Received {
         attempts.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
-    /// How often it was delivered before and not settled, where the broker counts.
+    /// How often it was delivered before and not settled, if the broker counts that.
     pub fn redelivered(&self) -> u32 {
         let count = self.header("x-delivery-count");
         count.and_then(|text| text.parse().ok()).unwrap_or(0)
@@ -117,7 +117,7 @@ impl Received {
         Outgoing::to_exchange(self.key(), headers, id, self.body.clone())
     }
 
-    /// What it says as a dead letter, whether we made it one or RabbitMQ did.
+    /// The message as a dead letter, whether we or RabbitMQ dead-lettered it.
     pub fn dead_letter(&self) -> DeadLetter {
         let death = self.death();
         let kind = match self.header(headers::KIND).as_deref() {
@@ -156,8 +156,8 @@ impl Received {
         }
     }
 
-    /// What names it among the dead letters. One that RabbitMQ dead-lettered has the
-    /// message's own id. One of another program has an id that is made of what it carries.
+    /// The id that it has among the dead letters. One that RabbitMQ dead-lettered has the
+    /// message's own id. One that another program put there has an id made of its key and body.
     pub fn id(&self) -> DeadLetterId {
         DeadLetterId(self.message_id().unwrap_or_else(|| {
             let content = [self.key().as_bytes(), &self.body].join(&0);
@@ -295,23 +295,27 @@ mod tests {
             death("validator.images.delay.1000.max.7", "expired"),
             death("validator.images", "delivery_limit"),
         ]);
-        let letter = received(&[
+        let dead_letter = received(&[
             ("x-death", AMQPValue::FieldArray(deaths)),
             (headers::ERROR, long("an earlier attempt's")),
         ])
         .dead_letter();
-        assert_eq!(letter.queue, "validator.images");
-        assert_eq!(letter.envelope.key, "image.fetched");
-        assert_eq!(letter.kind, DeadLetterKind::Poison);
-        assert_eq!(letter.at, 5000);
-        assert!(letter.error.contains("never settled"), "{}", letter.error);
+        assert_eq!(dead_letter.queue, "validator.images");
+        assert_eq!(dead_letter.envelope.key, "image.fetched");
+        assert_eq!(dead_letter.kind, DeadLetterKind::Poison);
+        assert_eq!(dead_letter.at, 5000);
+        assert!(
+            dead_letter.error.contains("never settled"),
+            "{}",
+            dead_letter.error
+        );
     }
 
     #[test]
-    fn what_another_program_put_there_is_listed_and_always_under_the_same_id() {
-        let letter = received(&[]).dead_letter();
-        assert_eq!(letter.error, "put here by another program");
-        assert_eq!(letter.id, received(&[]).dead_letter().id);
+    fn a_message_that_another_program_put_there_always_has_the_same_id() {
+        let dead_letter = received(&[]).dead_letter();
+        assert_eq!(dead_letter.error, "put here by another program");
+        assert_eq!(dead_letter.id, received(&[]).dead_letter().id);
     }
 
     #[test]

@@ -17,29 +17,30 @@ use super::{
 };
 use crate::{broker::error::BrokerError, instance::instance};
 
-/// How long the network and the handshake may take, and then the declarations:
-/// new quorum queues need a moment each.
+/// How long the network and the handshake may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long the declarations may take. Each new quorum queue needs a moment.
 const DECLARE_LIMIT: Duration = Duration::from_secs(60);
 
-/// How long an answer may take that the broker owes at once.
+/// How long the broker may take to answer a request.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a connection may take to close in an orderly way.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 
-/// How often a connection is looked at while nothing comes from it.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a connection is checked while nothing comes from it.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// A connection on which everything is declared.
 ///
-/// lapin's own recovery is not used: it was seen to hang. Whoever meets an error
-/// [loses](Self::lose) the whole session; the [link](super::link::Link) makes
-/// the next.
+/// lapin's own recovery is not used, because it was seen to hang. Code that meets an error
+/// calls [`Self::lose`] and so gives up the whole session. The [link](super::link::Link)
+/// opens the next.
 pub struct Session {
     pub connection: Connection,
     pub publishing: PublishingChannels,
-    /// Messages that each queue may hold.
+    /// The most messages in each queue.
     pub max_length: i64,
     node: Node,
     transport: Transport,
@@ -115,25 +116,25 @@ impl Session {
         }
     }
 
-    /// Waits for what the broker owes. `None` after [`ANSWER_LIMIT`], in which no time
-    /// counts that the broker [has blocked](Self::is_blocked) the connection: giving
-    /// it up would have everything delivered again, to be blocked again.
-    pub async fn in_time<T>(&self, owed: impl Future<Output = T>) -> Option<T> {
-        let mut owed = pin!(owed);
+    /// Waits for the broker's answer. `None` after [`ANSWER_LIMIT`]. The time in which the
+    /// broker [has blocked](Self::is_blocked) the connection does not count: if the connection
+    /// were given up, everything would be delivered again and be blocked again.
+    pub async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Option<T> {
+        let mut answer = pin!(answer);
         let mut left = ANSWER_LIMIT;
         while !left.is_zero() {
-            if let Ok(answer) = tokio::time::timeout(LOOK_EVERY, &mut owed).await {
+            if let Ok(answer) = tokio::time::timeout(CHECK_EVERY, &mut answer).await {
                 return Some(answer);
             }
             left = match self.is_blocked() {
                 true => ANSWER_LIMIT,
-                false => left.saturating_sub(LOOK_EVERY),
+                false => left.saturating_sub(CHECK_EVERY),
             };
         }
         None
     }
 
-    /// Whether the broker reads nothing from the connection now, because its memory
+    /// True if the broker reads nothing from the connection now, because its memory
     /// or its disk is short.
     pub fn is_blocked(&self) -> bool {
         self.connection.status().blocked()
@@ -144,8 +145,8 @@ impl Session {
         self.lose(format!("no answer within {} s", ANSWER_LIMIT.as_secs()))
     }
 
-    /// Gives the whole connection up. All that is unsettled will be delivered again. The first
-    /// cause is the one that everybody is told.
+    /// Gives the whole connection up. All that is unsettled will be delivered again. Every
+    /// caller gets the first cause.
     pub fn lose(&self, cause: impl Into<Box<dyn Error + Send + Sync>>) -> BrokerError {
         let loss = self.loss.get_or_init(|| {
             BrokerError::unavailable("the connection to RabbitMQ is lost").caused_by(cause)
@@ -160,7 +161,7 @@ impl Session {
 
     /// Waits until the connection is of no more use. Returns why.
     pub async fn lost(&self) -> BrokerError {
-        // Whoever uses the connection notices first. This is for a time when nobody does.
+        // Code that uses the connection notices first. This is for a time when none does.
         let disconnected = async {
             let mut blocked = false;
             while self.connection.status().connected() {
@@ -168,7 +169,7 @@ impl Session {
                     blocked = !blocked;
                     self.log_blocked(blocked);
                 }
-                tokio::time::sleep(LOOK_EVERY).await;
+                tokio::time::sleep(CHECK_EVERY).await;
             }
         };
         tokio::select! {
@@ -186,8 +187,8 @@ impl Session {
         match blocked {
             true => tracing::warn!(
                 node,
-                "RabbitMQ takes no messages now, its memory or disk is short: all is held until \
-                 it does"
+                "RabbitMQ takes no messages now, its memory or disk is short: publishing waits \
+                 until it does"
             ),
             false => tracing::info!(node, "RabbitMQ takes messages again"),
         }
@@ -206,7 +207,7 @@ impl Session {
         }
     }
 
-    /// Whether this session knows that a queue of delayed messages exists.
+    /// True if this session knows that a queue of delayed messages exists.
     pub fn has_delay(&self, name: &str) -> bool {
         self.delays.lock().contains(name)
     }

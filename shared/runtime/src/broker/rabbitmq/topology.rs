@@ -10,17 +10,17 @@ use maskline_messages::{
     topology::{DEAD_LETTERS, EXCHANGE},
 };
 
-/// After so many deliveries that nobody settled, RabbitMQ moves a message to the
-/// dead letters itself: it kills whoever takes it. Giving a message back counts,
-/// too, so the limit leaves room for a queue ahead that is full for hours.
+/// After so many deliveries that nobody settled, RabbitMQ itself moves a message to the
+/// dead letters, because it may kill the processes that take it. Giving a message back
+/// counts, too, so the limit is high enough for a queue ahead that is full for hours.
 pub const DELIVERY_LIMIT: i64 = 100;
 
-/// RabbitMQ 4 drops what was delivered 20 times unless told otherwise, 3.10 takes
-/// no negative number for "never", and to look at the dead letters is to have
-/// them delivered.
+/// The delivery limit of the dead letters, which is never reached. Listing dead letters
+/// delivers them, and by default RabbitMQ 4 drops a message after 20 deliveries. RabbitMQ
+/// 3.10 does not take a negative number for "no limit".
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
-/// Makes what is missing, and fails where something is there with other arguments.
+/// Makes what is missing. Fails if something is there with other arguments.
 pub async fn declare(channel: &Channel, max_length: i64) -> lapin::Result<()> {
     let durable = ExchangeDeclareOptions {
         durable: true,
@@ -69,22 +69,22 @@ fn dead_letters() -> FieldTable {
     arguments
 }
 
-/// Of a queue where messages wait until they go back to `target`.
+/// The arguments of a queue where messages wait until they go back to `target`.
 pub fn delay(target: &str, max_length: i64) -> FieldTable {
     let mut arguments = leading_to(target);
     arguments.insert("x-max-length".into(), max_length.into());
     arguments
 }
 
-/// Of a queue whose messages go on to `target` when their time or their
-/// deliveries are over: kept until that queue has confirmed them.
+/// The arguments of a queue whose messages RabbitMQ moves to `target` when their time is over
+/// or they were delivered too often. It keeps each until that queue has confirmed it.
 fn leading_to(target: &str) -> FieldTable {
     let mut arguments = quorum();
-    // The default exchange: to the queue of that name.
+    // The empty name is the default exchange, whose routing key is the name of a queue.
     arguments.insert("x-dead-letter-exchange".into(), text(""));
     arguments.insert("x-dead-letter-routing-key".into(), text(target));
     arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    // Without it "at least once" is not.
+    // RabbitMQ moves messages "at least once" only if a full queue rejects publishes.
     arguments.insert("x-overflow".into(), text("reject-publish"));
     arguments
 }

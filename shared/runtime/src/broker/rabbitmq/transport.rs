@@ -1,7 +1,7 @@
 //! Bytes to a broker and back, over TCP or over TLS.
 //!
-//! lapin takes a stream of any kind from a runtime whose reactor makes such. Ours
-//! makes both kinds; lapin's own TLS would bring a second set of libraries for it.
+//! lapin works on any type of stream that the reactor of its runtime names. The reactor here
+//! names one type for TCP and TLS. lapin's own TLS would bring a second set of libraries.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -53,7 +53,7 @@ impl Transport {
     /// Connects to the host. With TLS the host has shown that it is this one.
     pub async fn connect(&self, host: &str, port: u16) -> io::Result<Stream> {
         let tcp = TcpStream::connect((host, port)).await?;
-        // A request must not wait for more to send.
+        // A request is sent at once, and does not wait until there is more to send.
         tcp.set_nodelay(true)?;
         let Some(tls) = &self.tls else {
             return Ok(stream(tcp));
@@ -63,7 +63,7 @@ impl Transport {
     }
 }
 
-/// The current tokio runtime as lapin wants one, with streams of ours.
+/// The current tokio runtime in the form that lapin takes, with our type of streams.
 pub fn runtime() -> Runtime<RuntimeParts<Tokio, Streams>> {
     let tokio = Tokio::current();
     Runtime::new(RuntimeParts::new(tokio.clone(), Streams(tokio)))
