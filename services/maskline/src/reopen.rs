@@ -21,7 +21,7 @@ pub async fn reopen(
     letters: &[DeadLetter],
 ) -> Result<Reopened, StorageError> {
     let dead = letters.iter().map(|letter| DeadMessage {
-        letter: &letter.id.0,
+        id: &letter.id.0,
         stage: &letter.stage,
         body: &letter.envelope.body,
     });

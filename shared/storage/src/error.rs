@@ -1,10 +1,11 @@
-//! Why a store failed, by kind: callers decide by the kind, never by the text.
+//! The errors of a store, by kind. Callers decide by the kind, never by the text.
 
 use std::{error::Error, fmt, sync::Arc};
 
+use maskline_foundation::error::with_causes;
 use thiserror::Error;
 
-/// What an error of a store means for the caller.
+/// The kind of a store's error, which says what the caller can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StorageErrorKind {
     /// There is no such object or record.
@@ -33,7 +34,7 @@ impl StorageErrorKind {
 /// An error of a store: its kind, what a person should know and can do, and its source.
 ///
 /// `{}` shows the message alone, and `{:#}` the chain of its sources, too, as it does for an
-/// `anyhow::Error`. Neither ever holds a password.
+/// `anyhow::Error`. Neither ever contains a password.
 #[derive(Debug, Clone, Error)]
 pub struct StorageError {
     kind: StorageErrorKind,
@@ -96,7 +97,7 @@ impl StorageError {
         self.kind == StorageErrorKind::NotFound
     }
 
-    /// Says whether the same may succeed later.
+    /// True if the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         self.kind == StorageErrorKind::Unavailable
     }
@@ -104,16 +105,10 @@ impl StorageError {
 
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        if !f.alternate() {
-            return Ok(());
+        match f.alternate() {
+            true => f.write_str(&with_causes(self)),
+            false => f.write_str(&self.message),
         }
-        let mut source = self.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Work that one process at a time does, and that outlives the process.
 //!
-//! The catalog keeps for each piece of work who holds it and a beat that the holder
+//! The catalog records for each piece of work who holds its lease, and a beat that the holder
 //! counts up. [`LeaseWatch`] judges by the beat alone: if it stands still for longer than
 //! the lease lasts, on the watching process's own monotonic clock, its holder is dead or
 //! cut off, and the work may be taken over. [`HeldLease`] is the other side: it counts
@@ -35,11 +35,11 @@ use crate::{
 /// How long a lease lasts without a sign of life.
 pub const TIME_TO_LIVE: Duration = Duration::from_secs(15);
 
-/// A lease that was not looked at for so many times its life is forgotten: its work is
+/// A lease that was not checked for so many times its life is forgotten: its work is
 /// done, or was given back.
 const FORGOTTEN: u32 = 20;
 
-/// What this process has seen of leases, and since when.
+/// Claims work, and remembers which leases this process has seen and since when.
 pub struct LeaseWatch {
     leases: Arc<dyn Leases>,
     time_to_live: Duration,
@@ -49,7 +49,7 @@ pub struct LeaseWatch {
 struct Sighting {
     lease: Lease,
     since: Instant,
-    looked: Instant,
+    checked: Instant,
 }
 
 impl LeaseWatch {
@@ -106,30 +106,30 @@ impl LeaseWatch {
             tracing::warn!(work = %lease.work, holder, "taken over: its holder shows no sign of life");
         }
         self.seen.lock().remove(&lease.work);
-        let holder = Holder {
+        let renewal = Renewal {
             leases: self.leases.clone(),
             time_to_live: self.time_to_live,
             lost: CancellationToken::new(),
             progress: LeaseProgress::after(lease.failures),
         };
-        Ok(Some(HeldLease::new(holder, lease, before)))
+        Ok(Some(HeldLease::new(renewal, lease, before)))
     }
 
     fn stands_still(&self, now: &Lease) -> bool {
         let mut seen = self.seen.lock();
-        let looked = Instant::now();
+        let now_checked = Instant::now();
         if let Some(sighting) = seen.get_mut(&now.work)
             && sighting.lease == *now
         {
-            sighting.looked = looked;
+            sighting.checked = now_checked;
             return sighting.since.elapsed() > self.time_to_live;
         }
         let forgotten = self.time_to_live * FORGOTTEN;
-        seen.retain(|_, sighting| sighting.looked.elapsed() < forgotten);
+        seen.retain(|_, sighting| sighting.checked.elapsed() < forgotten);
         let sighting = Sighting {
             lease: now.clone(),
-            since: looked,
-            looked,
+            since: now_checked,
+            checked: now_checked,
         };
         seen.insert(now.work.clone(), sighting);
         false
@@ -182,14 +182,14 @@ impl LeaseProgress {
 }
 
 impl HeldLease {
-    fn new(holder: Holder, lease: Lease, alive: Instant) -> Self {
+    fn new(renewal: Renewal, lease: Lease, alive: Instant) -> Self {
         let (outcome, ended) = oneshot::channel();
         Self {
             work: lease.work.clone(),
-            lost: holder.lost.clone(),
-            progress: holder.progress.clone(),
+            lost: renewal.lost.clone(),
+            progress: renewal.progress.clone(),
             outcome: Some(outcome),
-            renewal: tokio::spawn(holder.renew_until_ended(lease, alive, ended)),
+            renewal: tokio::spawn(renewal.renew_until_ended(lease, alive, ended)),
         }
     }
 
@@ -197,8 +197,8 @@ impl HeldLease {
         &self.work
     }
 
-    /// Says how often in a row the holders before this one died or failed. It is 0 from
-    /// the first progress on.
+    /// How often in a row the holders before this one died or failed. It is 0 from the first
+    /// progress on.
     pub fn failures(&self) -> u32 {
         self.progress.0.failures.load(Ordering::Relaxed)
     }
@@ -254,14 +254,14 @@ fn lost(work: &Work) -> StorageError {
 }
 
 /// The renewal task of one lease.
-struct Holder {
+struct Renewal {
     leases: Arc<dyn Leases>,
     time_to_live: Duration,
     lost: CancellationToken,
     progress: LeaseProgress,
 }
 
-impl Holder {
+impl Renewal {
     /// Renews the lease three times in its life, and at the first progress after failures.
     async fn renew_until_ended(
         self,
@@ -269,7 +269,7 @@ impl Holder {
         mut alive: Instant,
         mut ended: oneshot::Receiver<WorkOutcome>,
     ) -> Result<(), StorageError> {
-        // The last renewal, whether it succeeded or not.
+        // The time of the last attempt to renew, whether it succeeded or not.
         let mut tried = Instant::now();
         loop {
             let pause = (self.time_to_live / 3).saturating_sub(tried.elapsed());
@@ -333,11 +333,11 @@ impl Holder {
     /// lease has run out already (the process was suspended), the catalog says whether
     /// another process took it over.
     async fn renew(&self, lease: &Lease, alive: Instant) -> Result<Option<Lease>, StorageError> {
-        let patience = match self.left(alive) {
+        let limit = match self.left(alive) {
             Duration::ZERO => self.time_to_live / 3,
             left => left,
         };
-        match time::timeout(patience, self.leases.renew_lease(lease)).await {
+        match time::timeout(limit, self.leases.renew_lease(lease)).await {
             Ok(answer) => answer,
             Err(_) => Err(StorageError::unavailable(
                 "the catalog does not answer in time".to_owned(),

@@ -1,4 +1,4 @@
-//! Whether the stores answer: what a service's readiness asks of those that it uses.
+//! The checks of the stores behind a service's `/readyz`.
 
 use std::sync::Arc;
 

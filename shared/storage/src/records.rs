@@ -1,4 +1,4 @@
-//! What the catalog knows: jobs, candidates, images, datasets, runs, models, leases.
+//! The records of the catalog: jobs, candidates, images, datasets, runs, models, leases.
 //!
 //! Times are milliseconds since the Unix epoch.
 

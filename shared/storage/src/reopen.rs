@@ -1,6 +1,6 @@
-//! What was given up is open again in the catalog before its dead letter is replayed, so
-//! that its job waits for it and no stage passes it over. The states and their changes are
-//! drawn in [`maskline_messages::lifecycle`].
+//! Opens candidates and jobs again before their dead letters are replayed, so that the job
+//! waits for the candidate and no stage ignores it as finished. The states and their changes
+//! are drawn in [`maskline_messages::lifecycle`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,11 +11,11 @@ use crate::{
     error::StorageError,
 };
 
-/// A dead letter, as far as the catalog needs to know it.
+/// The parts of a dead letter that the catalog needs.
 #[derive(Debug, Clone, Copy)]
 pub struct DeadMessage<'a> {
     /// The id of the dead letter.
-    pub letter: &'a str,
+    pub id: &'a str,
     /// The stage that gave the message up. Empty if the broker itself did.
     pub stage: &'a str,
     /// The message's JSON.
@@ -23,7 +23,7 @@ pub struct DeadMessage<'a> {
 }
 
 impl DeadMessage<'_> {
-    /// What ended when the message was given up. `None` if no stage gave it up: then
+    /// What failed when the message was given up. `None` if no stage gave it up: then
     /// nobody reported a failure.
     fn ended(&self) -> Option<Ended> {
         if self.stage.is_empty() {
@@ -33,7 +33,7 @@ impl DeadMessage<'_> {
     }
 }
 
-/// What [`reopen`] did.
+/// The result of [`reopen`].
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Reopened<'a> {
     /// The ids of the dead letters that can be replayed now.
@@ -48,15 +48,13 @@ pub struct Reopened<'a> {
 /// Opens what the dead letters are about. Doing it again changes nothing.
 pub async fn reopen<'a>(
     catalog: &(impl Jobs + Candidates + ?Sized),
-    letters: impl IntoIterator<Item = DeadMessage<'a>>,
+    dead_letters: impl IntoIterator<Item = DeadMessage<'a>>,
 ) -> Result<Reopened<'a>, StorageError> {
     let mut reopened = Reopened::default();
     let mut failed: BTreeMap<JobId, Vec<CandidateId>> = BTreeMap::new();
-    for dead in letters {
+    for dead in dead_letters {
         match dead.ended() {
-            Some(Ended::Expansion { job })
-                if !reopen_expansion(catalog, job, dead.letter).await? =>
-            {
+            Some(Ended::Expansion { job }) if !reopen_expansion(catalog, job, dead.id).await? => {
                 reopened.early.insert(job);
                 continue;
             }
@@ -65,7 +63,7 @@ pub async fn reopen<'a>(
             }
             _ => {}
         }
-        reopened.ready.push(dead.letter);
+        reopened.ready.push(dead.id);
     }
     for (job, candidates) in failed {
         let before = state(catalog, job).await?;
@@ -82,16 +80,16 @@ pub async fn reopen<'a>(
 async fn reopen_expansion(
     jobs: &(impl Jobs + ?Sized),
     job: JobId,
-    letter: &str,
+    dead_letter: &str,
 ) -> Result<bool, StorageError> {
-    // If there is no such job, the scraper says what that means.
+    // If there is no such job, the scraper reports that when it gets the message.
     let Some(record) = jobs.job(job).await? else {
         return Ok(true);
     };
     if record.state == JobState::Expanding {
-        return Ok(record.replayed.as_deref() == Some(letter));
+        return Ok(record.replayed.as_deref() == Some(dead_letter));
     }
-    jobs.reopen_expansion(job, letter).await?;
+    jobs.reopen_expansion(job, dead_letter).await?;
     Ok(true)
 }
 
@@ -178,7 +176,7 @@ mod tests {
             (job.id, found)
         }
 
-        /// The job fails, because nothing of it is left.
+        /// Fails the job, because no image of it is left.
         async fn settle(&self, job: JobId) {
             self.catalog.finish_expansion(job).await.unwrap();
             self.catalog.offer_work(&Work::Freeze(job)).await.unwrap();
@@ -208,9 +206,9 @@ mod tests {
         }
     }
 
-    fn dead<'a>(letter: &'a str, body: &'a [u8]) -> DeadMessage<'a> {
+    fn dead<'a>(id: &'a str, body: &'a [u8]) -> DeadMessage<'a> {
         DeadMessage {
-            letter,
+            id,
             stage: "scraper",
             body,
         }
@@ -226,8 +224,8 @@ mod tests {
         let (job, found) = environment.job().await;
         environment.settle(job).await;
         let body = json(found.clone());
-        let letters = [dead("one", &body), dead("two", &body)];
-        let reopened = reopen(&*environment.catalog, letters).await.unwrap();
+        let dead_letters = [dead("one", &body), dead("two", &body)];
+        let reopened = reopen(&*environment.catalog, dead_letters).await.unwrap();
         assert_eq!(reopened.ready, ["one", "two"]);
         assert_eq!(reopened.jobs, BTreeSet::from([job]));
         assert_eq!(environment.state(job).await, JobState::Running);
@@ -238,7 +236,7 @@ mod tests {
             .unwrap();
         assert_eq!(candidate.unwrap().state, CandidateState::InFlight);
 
-        let again = reopen(&*environment.catalog, letters).await.unwrap();
+        let again = reopen(&*environment.catalog, dead_letters).await.unwrap();
         assert_eq!((again.ready, again.jobs.len()), (vec!["one", "two"], 0));
     }
 
@@ -247,17 +245,17 @@ mod tests {
         let environment = Environment::new().await;
         let (job, _) = environment.job().await;
         let body = json(step(job));
-        let letters = [dead("step", &body)];
-        let early = reopen(&*environment.catalog, letters).await.unwrap();
+        let dead_letters = [dead("step", &body)];
+        let early = reopen(&*environment.catalog, dead_letters).await.unwrap();
         assert_eq!((early.ready, early.early), (vec![], BTreeSet::from([job])));
 
         environment.catalog.fail_job(job, "boom").await.unwrap();
-        let reopened = reopen(&*environment.catalog, letters).await.unwrap();
+        let reopened = reopen(&*environment.catalog, dead_letters).await.unwrap();
         assert_eq!(reopened.ready, ["step"]);
         assert_eq!(environment.state(job).await, JobState::Expanding);
 
         // The broker was away then, and the dead letter is still there.
-        let again = reopen(&*environment.catalog, letters).await.unwrap();
+        let again = reopen(&*environment.catalog, dead_letters).await.unwrap();
         assert_eq!((again.ready, again.early.len()), (vec!["step"], 0));
         // The step was replayed and given up once more, as another dead letter.
         let other = [dead("other", &body)];
@@ -290,12 +288,12 @@ mod tests {
             settings: TrainingSettings::default(),
         };
         let (ready, elsewhere) = (json(ready), json(step(unknown)));
-        let letters = [
+        let dead_letters = [
             dead("broken", b"{ this is no message"),
             dead("ready", &ready),
             dead("of another catalog", &elsewhere),
         ];
-        let reopened = reopen(&*environment.catalog, letters).await.unwrap();
+        let reopened = reopen(&*environment.catalog, dead_letters).await.unwrap();
         assert_eq!(reopened.ready, ["broken", "ready", "of another catalog"]);
         assert_eq!((reopened.jobs.len(), reopened.early.len()), (0, 0));
     }

@@ -1,4 +1,4 @@
-//! A store's errors as failures of a message.
+//! Turns a store's errors into failures of a message.
 
 use maskline_foundation::Failure;
 
@@ -18,7 +18,8 @@ impl From<StorageError> for Failure {
 
 impl StorageError {
     /// The failure for an object that a message names. The object was durable before the
-    /// message was sent, so a store that does not have it is behind, and is asked again.
+    /// message was sent. So a store that does not have it lags behind, and the message is
+    /// tried again.
     pub fn behind(self) -> Failure {
         match self.kind() {
             StorageErrorKind::NotFound => Failure::retry(self),

@@ -40,7 +40,7 @@ pub trait Candidates: Send + Sync + 'static {
 
     /// Puts those of the job's candidates that failed in flight again, and the job waits
     /// for them: a job that is expanded becomes `running`, it can be frozen again, and
-    /// nobody holds the lease on its freezing. If none of the candidates failed and none
+    /// the lease on its freezing is free. If none of the candidates failed and none
     /// is in flight, nothing changes.
     async fn reopen_candidates(
         &self,

@@ -13,7 +13,7 @@ use crate::{
 #[async_trait]
 pub trait Images: Send + Sync + 'static {
     /// Claims an image of a job for a candidate, and returns the candidate that has it:
-    /// the one that claimed it first. Everybody who asks gets the same answer, for ever.
+    /// the one that claimed it first. Every later call returns the same candidate.
     async fn claim_image(
         &self,
         job: JobId,

@@ -30,10 +30,10 @@ pub trait Jobs: Send + Sync + 'static {
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError>;
 
     /// `failed` → `expanding`, for a job whose expansion never came to its end. One step
-    /// of the expansion is about to be replayed: the dead letter of the id `letter`.
-    async fn reopen_expansion(&self, job: JobId, letter: &str) -> Result<(), StorageError>;
+    /// of the expansion is about to be replayed: the dead letter with the id `dead_letter`.
+    async fn reopen_expansion(&self, job: JobId, dead_letter: &str) -> Result<(), StorageError>;
 
-    /// Says whether the job is `running` and none of its candidates is in flight. The
+    /// Returns a proof if the job is `running` and none of its candidates is in flight. The
     /// cost does not grow with the job.
     async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError>;
 

@@ -19,7 +19,7 @@ pub trait Leases: Send + Sync + 'static {
     async fn open_work(&self, kind: &str) -> Result<Vec<Lease>, StorageError>;
 
     /// Makes `owner` the holder if the lease is still as it was `seen`. Taking it from
-    /// another holder counts as a failure of the work. Returns the lease as it is held now.
+    /// another holder counts as a failure of the work. Returns the lease of the new holder.
     async fn acquire_lease(&self, seen: &Lease, owner: &str)
     -> Result<Option<Lease>, StorageError>;
 

@@ -10,8 +10,8 @@ use crate::error::StorageError;
 ///
 /// Every method is idempotent and durable when it returns, and none needs a transaction
 /// over several documents: a process may be killed between any two calls and the counts
-/// are still right. The documents are the truth: what is counted beside them can no
-/// longer change, or changes with them.
+/// are still right. The counts follow from the documents: a count that is stored is of
+/// documents that can no longer change, or it changes with them.
 #[async_trait]
 pub trait Catalog: Jobs + Candidates + Images + Leases + Library {
     /// Succeeds if the catalog answers now.

@@ -83,7 +83,7 @@ fn unusable(folder: &Path, error: io::Error) -> StorageError {
 
 fn classify(what: &str, error: io::Error) -> StorageError {
     match error.kind() {
-        // The last two are for keys above or below an object's.
+        // The last two kinds mean that this key is a part of an object's key, or the reverse.
         ErrorKind::NotFound | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
             StorageError::not_found(what)
         }
@@ -176,8 +176,8 @@ struct Unfinished<'a> {
 impl Unfinished<'_> {
     fn file(&mut self) -> Result<NamedTempFile, StorageError> {
         let failed = || {
-            let place = self.store.locate(&self.key);
-            StorageError::internal(format!("{place} goes on after a write that failed"))
+            let path = self.store.locate(&self.key);
+            StorageError::internal(format!("{path} goes on after a write that failed"))
         };
         self.file.take().ok_or_else(failed)
     }
@@ -271,7 +271,7 @@ fn collect(root: &Path, folder: &Path, keys: &mut Vec<ObjectKey>) -> io::Result<
             }
             continue;
         }
-        // Another program put there what is no key.
+        // A file whose path is no key was put there by another program.
         let below = path.strip_prefix(root).ok().and_then(Path::to_str);
         keys.extend(below.and_then(|key| key.parse::<ObjectKey>().ok()));
     }

@@ -79,8 +79,8 @@ impl ObjectStore for S3 {
             Ok(head) => {
                 let length = head.content_length.and_then(|n| u64::try_from(n).ok());
                 let unknown = || {
-                    let (server, place) = (&self.bucket.server, self.locate(key));
-                    StorageError::internal(format!("{server} gives no size of {place}"))
+                    let (server, uri) = (&self.bucket.server, self.locate(key));
+                    StorageError::internal(format!("{server} gives no size of {uri}"))
                 };
                 length.ok_or_else(unknown).map(Some)
             }

@@ -1,4 +1,4 @@
-//! What an object store does for its callers.
+//! The contract of object stores.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,7 +42,7 @@ pub trait ObjectStore: Send + Sync + 'static {
     /// Succeeds if the store answers now.
     async fn ping(&self) -> Result<(), StorageError>;
 
-    /// Where a person finds the object: `s3://bucket/key` or a path.
+    /// The address at which a person finds the object: `s3://bucket/key` or a path.
     fn locate(&self, key: &ObjectKey) -> String;
 }
 
@@ -58,7 +58,7 @@ pub trait Upload: Send {
     async fn finish(self: Box<Self>) -> Result<(), StorageError>;
 }
 
-/// Says whether keys can begin with it. Such a prefix leads to no place outside of the store.
+/// True if keys can begin with it. Such a prefix does not lead out of the store.
 pub(super) fn is_prefix(prefix: &str) -> bool {
     let prefix = prefix.trim_matches('/');
     prefix.is_empty() || prefix.parse::<ObjectKey>().is_ok()

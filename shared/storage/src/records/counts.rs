@@ -1,11 +1,11 @@
-//! How many of a job's candidates are in which state.
+//! The counts of a job's candidates by state.
 
 use std::collections::BTreeMap;
 
 use maskline_messages::CandidateState;
 use serde::{Deserialize, Serialize};
 
-/// How many of a job's candidates are in which state, with
+/// The counts of a job's candidates by state:
 /// found = stored + rejected + failed + in flight.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

@@ -20,12 +20,12 @@ pub struct ImageDocument {
     pub height: u32,
     pub label: Label,
     pub label_origin: LabelOrigin,
-    /// What a published model says of the image, if one was asked.
+    /// The prediction of a published model, if one was asked.
     pub prediction: Option<Prediction>,
     pub measurements: Measurements,
 }
 
-/// What freezing needs to know of an image: parts of its document without the pixels, and
+/// The facts about an image that freezing needs: parts of its document without the pixels, and
 /// every label that the job's candidates with these bytes were given, rejected duplicates
 /// included.
 #[derive(Debug, Clone, PartialEq)]

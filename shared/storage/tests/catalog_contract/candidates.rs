@@ -183,8 +183,8 @@ async fn an_outcome_without_image_and_trace_keeps_those_that_are_known(environme
 async fn an_unknown_candidate_is_not_found(environment: &Environment) {
     let catalog = environment.catalog().await;
     let unknown = candidate(JobId::draw(), 1).id;
-    for end in [OutcomeKind::Stored, rejected(Reason::Empty), failed()] {
-        let outcome = catalog.finish_candidate(&outcome_of(unknown, end)).await;
+    for kind in [OutcomeKind::Stored, rejected(Reason::Empty), failed()] {
+        let outcome = catalog.finish_candidate(&outcome_of(unknown, kind)).await;
         let not_found = StorageError::not_found(format!("candidate {unknown}"));
         assert_eq!(outcome, Err(not_found));
     }
@@ -197,7 +197,7 @@ async fn the_counts_add_up(environment: &Environment) {
     let all: Vec<_> = (0..10).map(|number| candidate(job, number)).collect();
     catalog.add_candidates(&all).await.unwrap();
     catalog.add_candidates(&candidates(other)).await.unwrap();
-    let ends = [
+    let kinds = [
         OutcomeKind::Stored,
         OutcomeKind::Stored,
         rejected(Reason::Empty),
@@ -205,8 +205,8 @@ async fn the_counts_add_up(environment: &Environment) {
         rejected(Reason::HttpStatus { status: 410 }),
         failed(),
     ];
-    for (candidate, how) in all.iter().zip(ends) {
-        finish(&*catalog, candidate.id, how).await;
+    for (candidate, kind) in all.iter().zip(kinds) {
+        finish(&*catalog, candidate.id, kind).await;
     }
     let expected = Counts {
         found: 10,
@@ -242,12 +242,12 @@ async fn the_counts_agree_with_the_candidates_at_any_time(environment: &Environm
             // Half of the batch comes before the whole, as if the scraper had died.
             one.add_candidates(&batch[..10]).await.unwrap();
             for (number, candidate) in batch[..10].iter().enumerate() {
-                let how = match number % 3 {
+                let kind = match number % 3 {
                     0 => OutcomeKind::Stored,
                     1 => rejected(Reason::Empty),
                     _ => failed(),
                 };
-                finish(&*other, candidate.id, how).await;
+                finish(&*other, candidate.id, kind).await;
             }
             assert_eq!(one.counts(job).await, Ok(counted(&*one, job).await));
             other.add_candidates(batch).await.unwrap();

@@ -24,7 +24,7 @@ contract! {
     a_job_is_settled_when_it_is_running_and_nothing_is_in_flight,
     a_frozen_job_waits_for_a_reopened_candidate,
     a_plan_from_before_a_candidate_was_reopened_freezes_nothing,
-    who_held_the_freezing_before_it_was_reopened_can_not_finish_it,
+    a_holder_of_the_freezing_from_before_it_was_reopened_can_not_finish_it,
     a_job_whose_candidates_are_stored_or_rejected_stays_frozen,
     reopened_candidates_do_not_reopen_a_failed_expansion,
     a_dataset_is_frozen_once,
@@ -104,28 +104,31 @@ async fn a_failed_job_stays_failed(environment: &Environment) {
 async fn a_failed_expansion_goes_on_when_it_is_reopened(environment: &Environment) {
     let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
-    catalog.reopen_expansion(job, "letter").await.unwrap();
+    catalog.reopen_expansion(job, "dead letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Expanding);
     catalog.fail_job(job, "the list was gone").await.unwrap();
     for _ in 0..2 {
-        catalog.reopen_expansion(job, "letter").await.unwrap();
+        catalog.reopen_expansion(job, "dead letter").await.unwrap();
         let found = catalog.job(job).await.unwrap().unwrap();
         assert_eq!((found.state, found.error), (JobState::Expanding, None));
-        assert_eq!(found.replayed.as_deref(), Some("letter"));
+        assert_eq!(found.replayed.as_deref(), Some("dead letter"));
     }
     catalog.finish_expansion(job).await.unwrap();
     catalog.offer_work(&Work::Freeze(job)).await.unwrap();
-    catalog.reopen_expansion(job, "letter").await.unwrap();
+    catalog.reopen_expansion(job, "dead letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Running);
 
     // The job failed after its expansion, so there is nothing more to expand.
     fail(&*catalog, job).await;
-    catalog.reopen_expansion(job, "letter").await.unwrap();
+    catalog.reopen_expansion(job, "dead letter").await.unwrap();
     assert_eq!(state(&*catalog, job).await, JobState::Failed);
 
     let unknown = JobId::draw();
     let not_found = Err(StorageError::not_found(format!("job {unknown}")));
-    assert_eq!(catalog.reopen_expansion(unknown, "letter").await, not_found);
+    assert_eq!(
+        catalog.reopen_expansion(unknown, "dead letter").await,
+        not_found
+    );
 }
 
 /// A job that was frozen without its only candidate, which failed.
@@ -217,7 +220,9 @@ async fn a_plan_from_before_a_candidate_was_reopened_freezes_nothing(environment
     assert_eq!(state(&*catalog, job).await, JobState::Frozen);
 }
 
-async fn who_held_the_freezing_before_it_was_reopened_can_not_finish_it(environment: &Environment) {
+async fn a_holder_of_the_freezing_from_before_it_was_reopened_can_not_finish_it(
+    environment: &Environment,
+) {
     let catalog = environment.catalog().await;
     let (job, candidate, _) = frozen_without(&*catalog).await;
     let work = Work::Freeze(job);

@@ -1,4 +1,4 @@
-//! Leases, and how they are watched and held.
+//! Leases: how they are acquired, renewed, watched and taken over.
 
 use std::time::Duration;
 
@@ -252,10 +252,10 @@ async fn deaths_and_failures_are_counted_until_the_next_progress(environment: &E
     assert_eq!(failures().await, 1, "the first since it came on");
 }
 
-/// Waits until it holds, for as long as a slow machine may need.
-async fn until(mut holds: impl AsyncFnMut() -> bool) {
+/// Waits until the condition is true, for as long as a slow machine may need.
+async fn until(mut is_true: impl AsyncFnMut() -> bool) {
     let asking = async {
-        while !holds().await {
+        while !is_true().await {
             tokio::task::yield_now().await;
         }
     };

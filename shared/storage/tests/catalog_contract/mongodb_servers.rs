@@ -1,4 +1,4 @@
-//! Tests that concern servers alone.
+//! Tests that concern MongoDB's servers alone.
 
 use futures::future::join_all;
 use maskline_storage::{StorageErrorKind, catalog};

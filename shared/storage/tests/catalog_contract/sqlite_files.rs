@@ -1,4 +1,4 @@
-//! Tests that concern files alone.
+//! Tests that concern SQLite's files alone.
 
 use std::{fs, path::PathBuf};
 
@@ -83,7 +83,7 @@ async fn a_damaged_file_is_refused() {
 }
 
 #[tokio::test]
-async fn a_place_that_can_not_be_written_is_refused() {
+async fn a_folder_that_can_not_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     for path in ["file/catalog.db", "."] {

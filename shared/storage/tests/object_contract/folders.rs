@@ -22,7 +22,7 @@ fn root(environment: &Environment) -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_place_that_can_not_be_written_is_refused() {
+async fn a_folder_that_can_not_be_written_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
     let address = format!("file:{}", folder.path().join("file/objects").display());
@@ -40,7 +40,7 @@ async fn a_folder_that_is_gone_answers_no_ping() {
 }
 
 #[tokio::test]
-async fn what_is_no_key_is_not_listed() {
+async fn a_file_whose_path_is_no_key_is_not_listed() {
     let environment = Environment::embedded();
     let store = environment.objects().await;
     put_all(&store, &["a/b"]).await;
@@ -52,7 +52,7 @@ async fn what_is_no_key_is_not_listed() {
 }
 
 #[tokio::test]
-async fn what_a_killed_process_left_is_swept_away_after_an_hour() {
+async fn unfinished_files_of_a_killed_process_are_removed_after_an_hour() {
     let environment = Environment::embedded();
     environment.objects().await;
     let unfinished = root(&environment).join("~unfinished");

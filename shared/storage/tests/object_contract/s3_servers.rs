@@ -1,4 +1,4 @@
-//! Tests that concern servers alone.
+//! Tests that concern S3's servers alone.
 
 use std::{
     process::{Command, Output},
@@ -136,7 +136,7 @@ async fn a_missing_bucket_is_made() {
     }
 }
 
-/// The keys below `prefix` of which the server holds parts.
+/// The keys below `prefix` with uploads whose parts are on the server.
 async fn in_parts(prefix: &str) -> Vec<String> {
     let address = environment::server("MASKLINE_TEST_S3");
     let mut query = address.query_pairs();
@@ -175,5 +175,5 @@ async fn the_parts_of_a_dropped_upload_are_removed() {
         }
     };
     let removed = tokio::time::timeout(Duration::from_secs(60), removed).await;
-    removed.expect("the server still holds its parts");
+    removed.expect("the server still has its parts");
 }

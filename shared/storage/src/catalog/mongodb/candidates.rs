@@ -71,7 +71,7 @@ impl Candidates for MongodbCatalog {
         if let Some(after) = after {
             filter.insert("_id", doc! { "$gt": after.to_string() });
         }
-        let query = Query::sorted(doc! { "_id": 1 }).at_most(limit);
+        let query = Query::sorted(doc! { "_id": 1 }).limit(limit);
         records(self.database.find(CANDIDATES, filter, query).await?)
     }
 

@@ -34,13 +34,13 @@ const EXPECTED: &str = "write mongodb://USER:PASSWORD@HOST:PORT/DATABASE, and ea
                         : / ? # [ ] @ % in the user or the password as %XX, such as %40 for @";
 
 /// A database on a server. A write returns when a majority of the members has it on disk.
-/// A read sees all such writes and nothing that could be rolled back. So every process reads
+/// A read returns all such writes and nothing that could be rolled back. So every process reads
 /// what another one has written.
 pub(super) struct Connection {
     database: Database,
     target: Target,
     /// The server and the database, as errors name them.
-    place: String,
+    display_name: String,
 }
 
 impl Connection {
@@ -71,9 +71,9 @@ impl Connection {
         let name = name.unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
         let server = options.hosts.first().and_then(host_and_port);
         let hosts: Vec<String> = options.hosts.iter().map(ToString::to_string).collect();
-        let place = format!("MongoDB at {}, database {name}", hosts.join(","));
+        let display_name = format!("MongoDB at {}, database {name}", hosts.join(","));
         let client = Client::with_options(options).map_err(|error| {
-            StorageError::misconfigured(format!("{place} can't be used"))
+            StorageError::misconfigured(format!("{display_name} can't be used"))
                 .caused_by(DriverError::from(error))
         })?;
         Ok(Self {
@@ -83,12 +83,12 @@ impl Connection {
                 namespace: name,
                 server,
             },
-            place,
+            display_name,
         })
     }
 
-    pub fn place(&self) -> &str {
-        &self.place
+    pub fn display_name(&self) -> &str {
+        &self.display_name
     }
 
     pub fn collection(&self, name: &str) -> Collection<Document> {
@@ -110,10 +110,10 @@ impl Connection {
     ) -> Result<T, StorageError> {
         let limited = async {
             match tokio::time::timeout(OPERATION, work.into_future()).await {
-                Ok(outcome) => outcome.map_err(|error| explain(error, &self.place)),
+                Ok(outcome) => outcome.map_err(|error| explain(error, &self.display_name)),
                 Err(_) => Err(StorageError::unavailable(format!(
                     "{}: no answer within {} s",
-                    self.place,
+                    self.display_name,
                     OPERATION.as_secs()
                 ))),
             }
@@ -121,7 +121,7 @@ impl Connection {
         self.target.traced(operation, collection, limited).await
     }
 
-    /// Runs an upsert by `_id`, as [`Connection::run`]. If two come at the same time, a
+    /// Runs an upsert by `_id`, as [`Connection::run`] does. If two come at the same time, a
     /// server may refuse the slower one with a duplicate key. Then the document is there,
     /// and the next attempt is an update.
     pub async fn upsert<T, F>(
@@ -206,7 +206,7 @@ mod tests {
                 format!("{error:#} {error:?}")
             }
             Err(other) => panic!("another kind of error: {other:?}"),
-            Ok(connection) => panic!("it is taken for {}", connection.place),
+            Ok(connection) => panic!("it is taken for {}", connection.display_name),
         }
     }
 
@@ -216,7 +216,7 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(
-            connection.place(),
+            connection.display_name(),
             "MongoDB at example.org:1234, database faces"
         );
         assert_eq!(connection.target.namespace, "faces");
@@ -225,7 +225,7 @@ mod tests {
 
         let plain = Connection::to("mongodb://localhost").await.unwrap();
         assert_eq!(
-            plain.place(),
+            plain.display_name(),
             "MongoDB at localhost:27017, database maskline"
         );
     }

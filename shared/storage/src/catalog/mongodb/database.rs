@@ -70,8 +70,8 @@ impl Database {
         filter: Document,
         query: Query,
     ) -> Result<Vec<Document>, StorageError> {
-        if query.most == Some(0) {
-            // MongoDB takes 0 for no limit.
+        if query.limit == Some(0) {
+            // For MongoDB 0 means no limit.
             return Ok(vec![]);
         }
         let documents = self.collection(collection);
@@ -79,25 +79,26 @@ impl Database {
         if let Some(fields) = query.fields {
             finding = finding.projection(fields);
         }
-        if let Some(most) = query.most {
+        if let Some(limit) = query.limit {
             // Older servers read a limit as 32 bits.
-            let most = i32::try_from(most).unwrap_or(i32::MAX);
-            // With this batch size the first answer holds everything.
+            let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+            // With this batch size the first answer contains everything.
             finding = finding
-                .limit(most.into())
-                .batch_size(most.unsigned_abs().saturating_add(1));
+                .limit(limit.into())
+                .batch_size(limit.unsigned_abs().saturating_add(1));
         }
         let finding = async { finding.await?.try_collect().await };
         self.connection.run("find", collection, finding).await
     }
 
+    /// Reads at most `limit` records that match the filter, the newest first.
     pub async fn newest<T: DeserializeOwned>(
         &self,
         collection: &'static str,
         filter: Document,
         limit: usize,
     ) -> Result<Vec<T>, StorageError> {
-        let query = Query::sorted(doc! { "created": -1, "_id": -1 }).at_most(limit);
+        let query = Query::sorted(doc! { "created": -1, "_id": -1 }).limit(limit);
         records(self.find(collection, filter, query).await?)
     }
 
@@ -162,11 +163,11 @@ impl Database {
     }
 }
 
-/// How documents are found, besides the filter.
+/// The options of a search for documents, besides the filter.
 pub(super) struct Query {
     sort: Document,
     fields: Option<Document>,
-    most: Option<usize>,
+    limit: Option<usize>,
 }
 
 impl Query {
@@ -174,10 +175,11 @@ impl Query {
         Self {
             sort,
             fields: None,
-            most: None,
+            limit: None,
         }
     }
 
+    /// Reads only these fields, or all but these.
     pub fn only(self, fields: Document) -> Self {
         Self {
             fields: Some(fields),
@@ -185,9 +187,9 @@ impl Query {
         }
     }
 
-    pub fn at_most(self, most: usize) -> Self {
+    pub fn limit(self, limit: usize) -> Self {
         Self {
-            most: Some(most),
+            limit: Some(limit),
             ..self
         }
     }

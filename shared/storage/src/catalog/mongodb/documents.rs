@@ -35,7 +35,7 @@ pub(super) fn records<T: DeserializeOwned>(
     documents.into_iter().map(record).collect()
 }
 
-/// Fails for what BSON can't hold: a path that is not Unicode, a number over 2⁶³.
+/// Fails for what BSON can't represent: a path that is not Unicode, a number over 2⁶³.
 pub(super) fn bson<T: Serialize + ?Sized>(value: &T) -> Result<Bson, StorageError> {
     serialize_to_bson(value).map_err(unrecordable)
 }

@@ -1,4 +1,4 @@
-//! What the driver's errors mean for the caller, and what can be done.
+//! Turns the driver's errors into errors of a store that say what can be done.
 
 use std::fmt;
 
@@ -109,9 +109,10 @@ fn refused(errors: &InsertManyError) -> Option<&IndexedWriteError> {
     errors.find(|error| error.code != DUPLICATE_KEY)
 }
 
-/// What an error means for the caller. `place` says which server and database it was about.
-pub(super) fn explain(error: Error, place: &str) -> StorageError {
-    let unavailable = |what: &str| StorageError::unavailable(format!("{place} {what}"));
+/// The store's error for an error of the driver. `display_name` says which server and database
+/// it was about.
+pub(super) fn explain(error: Error, display_name: &str) -> StorageError {
+    let unavailable = |what: &str| StorageError::unavailable(format!("{display_name} {what}"));
     let explained = match &*error.kind {
         ErrorKind::Io(_) => unavailable("is cut off: the connection broke"),
         ErrorKind::ConnectionPoolCleared { .. } | ErrorKind::DnsResolve { .. } => {
@@ -122,52 +123,54 @@ pub(super) fn explain(error: Error, place: &str) -> StorageError {
             let advice = advice.unwrap_or_else(|| "check that it runs, and its address".to_owned());
             unavailable(&format!("does not answer: {advice}"))
         }
-        ErrorKind::Authentication { .. } => refused_user(place),
+        ErrorKind::Authentication { .. } => refused_user(display_name),
         ErrorKind::InvalidTlsConfig { .. } | ErrorKind::IncompatibleServer { .. } => {
-            StorageError::misconfigured(format!("{place} can't be used"))
+            StorageError::misconfigured(format!("{display_name} can't be used"))
         }
-        ErrorKind::Command(error) => by_code(error.code, place),
-        ErrorKind::Write(WriteFailure::WriteError(error)) => by_code(error.code, place),
+        ErrorKind::Command(error) => by_code(error.code, display_name),
+        ErrorKind::Write(WriteFailure::WriteError(error)) => by_code(error.code, display_name),
         ErrorKind::Write(WriteFailure::WriteConcernError(_)) => unavailable(NOT_NOW),
         ErrorKind::InsertMany(errors) => match (&errors.write_concern_error, refused(errors)) {
             (Some(_), _) => unavailable(NOT_NOW),
-            (None, Some(error)) => by_code(error.code, place),
-            (None, None) => failed(place),
+            (None, Some(error)) => by_code(error.code, display_name),
+            (None, None) => failed(display_name),
         },
         _ if error.contains_label(mongodb::error::RETRYABLE_ERROR) => unavailable(NOT_NOW),
-        _ => failed(place),
+        _ => failed(display_name),
     };
     explained.caused_by(DriverError(error))
 }
 
 const NOT_NOW: &str = "can't do it now";
 
-fn by_code(code: i32, place: &str) -> StorageError {
+fn by_code(code: i32, display_name: &str) -> StorageError {
     match code {
-        _ if TRANSIENT.contains(&code) => StorageError::unavailable(format!("{place} {NOT_NOW}")),
+        _ if TRANSIENT.contains(&code) => {
+            StorageError::unavailable(format!("{display_name} {NOT_NOW}"))
+        }
         // Unauthorized
         13 => StorageError::misconfigured(format!(
-            "{place} forbids it: give the user the role readWrite on this database"
+            "{display_name} forbids it: give the user the role readWrite on this database"
         )),
         // UserNotFound, AuthenticationFailed, MongoDB Atlas's own
-        11 | 18 | 8000 => refused_user(place),
+        11 | 18 | 8000 => refused_user(display_name),
         // IndexOptionsConflict, IndexKeySpecsConflict
         85 | 86 => StorageError::misconfigured(format!(
-            "{place} has other indexes than this version of maskline makes: drop them, or name \
-             another database"
+            "{display_name} has other indexes than this version of maskline makes: drop them, or \
+             name another database"
         )),
-        _ => failed(place),
+        _ => failed(display_name),
     }
 }
 
-fn failed(place: &str) -> StorageError {
-    StorageError::internal(format!("{place} failed"))
+fn failed(display_name: &str) -> StorageError {
+    StorageError::internal(format!("{display_name} failed"))
 }
 
-fn refused_user(place: &str) -> StorageError {
+fn refused_user(display_name: &str) -> StorageError {
     StorageError::misconfigured(format!(
-        "{place} refuses the user: check the user and the password in the catalog's address, and \
-         ?authSource=DATABASE if the user is kept in another database"
+        "{display_name} refuses the user: check the user and the password in the catalog's \
+         address, and ?authSource=DATABASE if the user is kept in another database"
     ))
 }
 
@@ -177,7 +180,7 @@ mod tests {
 
     use super::*;
 
-    const PLACE: &str = "MongoDB at here:1, database faces";
+    const DISPLAY_NAME: &str = "MongoDB at here:1, database faces";
 
     fn command_error(code: i32) -> Error {
         let answer = doc! { "code": code, "codeName": "Name", "errmsg": "why" };
@@ -203,9 +206,9 @@ mod tests {
             (2, "internal"),
         ];
         for (code, kind) in kinds {
-            let error = explain(command_error(code), PLACE);
+            let error = explain(command_error(code), DISPLAY_NAME);
             assert_eq!(error.kind().as_str(), kind, "{code}: {error}");
-            assert!(error.to_string().contains(PLACE), "{error}");
+            assert!(error.to_string().contains(DISPLAY_NAME), "{error}");
             assert!(format!("{error:#}").contains("why"), "{error:#}");
         }
     }
@@ -213,7 +216,10 @@ mod tests {
     #[test]
     fn a_broken_connection_may_come_back() {
         let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-        assert_eq!(explain(broken.into(), PLACE).kind().as_str(), "unavailable");
+        assert_eq!(
+            explain(broken.into(), DISPLAY_NAME).kind().as_str(),
+            "unavailable"
+        );
     }
 
     #[test]
@@ -228,11 +234,11 @@ mod tests {
 
         let full = insert_error(doc! { "writeErrors": [&duplicate, refused(14031)] });
         assert!(!are_only_duplicates(&full));
-        assert_eq!(explain(full, PLACE).kind().as_str(), "unavailable");
+        assert_eq!(explain(full, DISPLAY_NAME).kind().as_str(), "unavailable");
 
         let late = doc! { "code": 64, "errmsg": "waiting for replication timed out" };
         let late = insert_error(doc! { "writeErrors": [duplicate], "writeConcernError": late });
         assert!(!are_only_duplicates(&late));
-        assert_eq!(explain(late, PLACE).kind().as_str(), "unavailable");
+        assert_eq!(explain(late, DISPLAY_NAME).kind().as_str(), "unavailable");
     }
 }

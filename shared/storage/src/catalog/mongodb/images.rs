@@ -78,7 +78,7 @@ impl Images for MongodbCatalog {
             let filter = doc! { "_id": image_keys(job, after.as_ref()) };
             let query = Query::sorted(doc! { "_id": 1 })
                 .only(doc! { "binary": 0 })
-                .at_most(wanted);
+                .limit(wanted);
             let page = self.database.find(IMAGES, filter, query).await?;
             let page: Vec<Described> = records(page)?;
             let is_last = page.len() < wanted;

@@ -45,11 +45,11 @@ impl Jobs for MongodbCatalog {
         change_job(&self.database, job, filter, update).await
     }
 
-    async fn reopen_expansion(&self, job: JobId, letter: &str) -> Result<(), StorageError> {
+    async fn reopen_expansion(&self, job: JobId, dead_letter: &str) -> Result<(), StorageError> {
         if was_offered(&self.database, &Work::Freeze(job)).await? {
             return Ok(());
         }
-        let mut update = change_to(JobState::REOPEN_EXPANSION, doc! { "replayed": letter });
+        let mut update = change_to(JobState::REOPEN_EXPANSION, doc! { "replayed": dead_letter });
         update.insert("$unset", doc! { "error": "" });
         let filter = before(JobState::REOPEN_EXPANSION, job);
         change_job(&self.database, job, filter, update).await
@@ -63,7 +63,7 @@ impl Jobs for MongodbCatalog {
         };
         let in_flight = CandidateState::InFlight.as_str();
         let filter = doc! { "job": job.to_string(), "state": in_flight };
-        let query = Query::sorted(doc! {}).only(doc! { "_id": 1 }).at_most(1);
+        let query = Query::sorted(doc! {}).only(doc! { "_id": 1 }).limit(1);
         if !self
             .database
             .find(CANDIDATES, filter, query)
@@ -107,7 +107,8 @@ fn before(change: Change<JobState>, job: JobId) -> Document {
     doc! { "_id": job.to_string(), "state": { "$in": states } }
 }
 
-/// As [`before`], if the job was not opened again since it was settled.
+/// A filter as [`before`] makes it, which finds the job only if it was not opened again since it
+/// was settled.
 fn before_settled(change: Change<JobState>, job: JobId, settled: Settled) -> Document {
     let mut filter = before(change, job);
     filter.insert("reopened", settled.reopened);

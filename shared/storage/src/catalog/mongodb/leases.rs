@@ -54,7 +54,7 @@ impl Leases for MongodbCatalog {
     }
 }
 
-/// Writes `now` in the place of the lease if it is still as it was `seen`.
+/// Replaces the lease by `now` if it is still as it was `seen`.
 async fn exchange(
     database: &Database,
     seen: &Lease,

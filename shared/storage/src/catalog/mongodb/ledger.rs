@@ -6,10 +6,10 @@
 //! into its document in the ledger, and its candidates are not read again. So the counts of a
 //! job cost one small document for each thousand candidates, and a query over the open pages.
 //!
-//! No transaction holds a page and its candidates together. Whoever puts candidates in flight
+//! No transaction covers a page and its candidates. Whoever puts candidates in flight
 //! opens their page before and after, and each opening counts the page's `revision` up.
 //! Whoever closes a page does so only at the revision that it read before it counted. So a
-//! count that has missed a candidate is never written, or is removed at once. If a process
+//! count that missed a candidate is never written, or is removed at once. If a process
 //! dies in between, its work is done again, the opening included.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,13 +29,13 @@ use crate::{
     records::{CandidateState, Counts},
 };
 
-/// How many pages are closed at most when a page of candidates is added.
-const TRIED: usize = 32;
+/// The most pages that are checked, and closed if they are finished, when a page is added.
+const MAX_CHECKED: usize = 32;
 
-/// Pages that are closed at the same time.
+/// The number of pages that are closed at the same time.
 const CLOSING: usize = 16;
 
-/// How many candidates of a page are in a state and were rejected for a reason.
+/// The number of a page's candidates that are in a state, and were rejected for a reason.
 #[derive(Debug, Serialize, Deserialize)]
 struct Count {
     state: CandidateState,
@@ -65,7 +65,7 @@ impl<'a> Ledger<'a> {
         Self { database }
     }
 
-    /// Opens a page. It is called before and after candidates of it are put in flight.
+    /// Opens a page. This is called before and after candidates of it are put in flight.
     pub async fn open_page(&self, job: JobId, page: &str) -> Result<(), StorageError> {
         self.reopen(page, doc! { "job": job.to_string(), "open": true })
             .await
@@ -123,7 +123,7 @@ impl<'a> Ledger<'a> {
     /// every page is among them.
     pub async fn close_pages(&self, job: JobId, page: &str) -> Result<(), StorageError> {
         let open = doc! { "job": job.to_string(), "open": true, "_id": { "$gt": page } };
-        let query = Query::sorted(doc! { "_id": 1 }).at_most(TRIED);
+        let query = Query::sorted(doc! { "_id": 1 }).limit(MAX_CHECKED);
         self.count(self.database.find(LEDGER, open, query).await?)
             .await
             .map(drop)
@@ -153,25 +153,25 @@ impl<'a> Ledger<'a> {
             }
         }
         for pages in open.chunks(BATCH) {
-            let mut counted = self.count_ended(pages).await?;
+            let mut counted = self.count_finished(pages).await?;
             let mut closing = vec![];
             for page in pages {
-                let ended = counted.remove(&page.id).unwrap_or_default();
+                let finished = counted.remove(&page.id).unwrap_or_default();
                 let size = match page.size {
                     Some(size) => size,
                     None => self.size_of(&page.id).await?,
                 };
-                let all_ended: u64 = ended.iter().map(|count| count.candidates).sum();
-                let in_flight = size.saturating_sub(all_ended);
+                let all_finished: u64 = finished.iter().map(|count| count.candidates).sum();
+                let in_flight = size.saturating_sub(all_finished);
                 if in_flight == 0 && page.size.is_some() {
-                    closing.push(self.close(page, &ended)?);
+                    closing.push(self.close(page, &finished)?);
                 }
                 counts.push(Count {
                     state: CandidateState::InFlight,
                     reason: None,
                     candidates: in_flight,
                 });
-                counts.extend(ended);
+                counts.extend(finished);
             }
             let closing = stream::iter(closing).buffer_unordered(CLOSING);
             closing.try_collect::<()>().await?;
@@ -180,7 +180,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Counts the finished candidates of each page. A page without any is left out.
-    async fn count_ended(
+    async fn count_finished(
         &self,
         pages: &[Page],
     ) -> Result<BTreeMap<String, Vec<Count>>, StorageError> {

@@ -3,7 +3,7 @@
 //! Ids are text (UUIDs with hyphens, SHA-256 in hexadecimal), so that their order
 //! is that of the ids and a person can read them. Each document's `_id` is derived:
 //!
-//! | collection | `_id` | holds |
+//! | collection | `_id` | contains |
 //! |---|---|---|
 //! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` |
 //! | `ledger` | a candidate's id, the first of its page | what a page of a job's candidates counts, see [`super::ledger`] |
@@ -65,10 +65,10 @@ async fn check_version(connection: &Connection) -> Result<(), StorageError> {
         Ok(VERSION) => Ok(()),
         found => {
             let found = found.map_or("something else".to_owned(), |version| version.to_string());
-            let place = connection.place();
+            let display_name = connection.display_name();
             Err(StorageError::misconfigured(format!(
-                "the catalog was written by another version of maskline ({place}: found {found}, \
-                 this build reads {VERSION}): use that version, or name another database"
+                "the catalog was written by another version of maskline ({display_name}: found \
+                 {found}, this build reads {VERSION}): use that version, or name another database"
             )))
         }
     }
@@ -81,7 +81,7 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
         (
             CANDIDATES,
             vec![
-                // Tells in one step whether any is in flight, too.
+                // It also answers in one step whether any candidate is in flight.
                 index("by_state", doc! { "job": 1, "state": 1, "_id": 1 }),
                 // Pages are counted in this index alone.
                 index("by_page", doc! { "page": 1, "state": 1, "reason.code": 1 }),

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::StorageError;
 
-/// What tells a catalog of maskline from other databases. The application id is "mask" in
+/// Identifies a catalog of maskline among other databases. The application id is "mask" in
 /// ASCII.
 const FORMAT: Format = Format {
     application_id: 0x6d61_736b,
@@ -24,7 +24,7 @@ const FORMAT: Format = Format {
 /// The version of schema.sql, kept in the file's `user_version`.
 pub(super) const VERSION: i32 = 4;
 
-/// Connections that read at the same time.
+/// The number of connections that read at the same time.
 const READERS: usize = 4;
 
 /// Why work on a connection failed.
@@ -44,7 +44,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the file, or makes it. Blocks. The drop waits for the last commit.
+    /// Opens the file, or makes it. This blocks the thread. The drop waits for the last commit.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let writer = sqlite::open(path, &FORMAT).and_then(|connection| {
             Writer::start(connection, "catalog-writer").map_err(OpenError::Thread)
@@ -148,12 +148,12 @@ fn full(path: &Path) -> StorageError {
     StorageError::unavailable(format!("the disk of {} is full: make room", path.display()))
 }
 
-/// What an error of SQLite means for the caller, and what can be done.
+/// The store's error for an error of SQLite, which says what can be done.
 fn explained(error: Arc<rusqlite::Error>, path: &Path) -> StorageError {
     let file = path.display();
     let explained = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            StorageError::unavailable(format!("{file} is held by another process"))
+            StorageError::unavailable(format!("{file} is locked by another process"))
         }
         Some(ErrorCode::DiskFull) => full(path),
         Some(ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory) => {
@@ -182,19 +182,20 @@ mod tests {
 
     use super::*;
 
-    /// A database that has room for so many pages more.
+    /// A database that can grow by so many pages.
     async fn with_room_for(pages: u32, folder: &tempfile::TempDir) -> Database {
         let database = Database::open(&folder.path().join("catalog.db")).expect("it is made");
         limit(&database, Some(pages)).await;
         database
     }
 
-    /// As a disk does that is nearly full; `None`: one that was made room on.
+    /// Limits the file as a nearly full disk would: it can grow by so many pages. `None` lifts
+    /// the limit.
     async fn limit(database: &Database, pages: Option<u32>) {
         let limiting = database.write(move |connection| {
             let used: u32 = connection.pragma_query_value(None, "page_count", |row| row.get(0))?;
-            let most = pages.map_or(u32::MAX - 1, |pages| used + pages);
-            connection.pragma_update_and_check(None, "max_page_count", most, |_| Ok(()))?;
+            let limit = pages.map_or(u32::MAX - 1, |pages| used + pages);
+            connection.pragma_update_and_check(None, "max_page_count", limit, |_| Ok(()))?;
             Ok(())
         });
         limiting.await.expect("a pragma");
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_written_together_with_what_found_no_room_is_told_the_truth() {
+    async fn writes_that_a_full_disk_undid_fail_and_all_others_are_there() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let database = with_room_for(64, &folder).await;
         let writes = (0..100).map(|id| put(&database, id, if id == 50 { 1 << 20 } else { 10 }));

@@ -63,15 +63,15 @@ impl Jobs for SqliteCatalog {
         .await
     }
 
-    async fn reopen_expansion(&self, job: JobId, letter: &str) -> Result<(), StorageError> {
-        let letter = letter.to_owned();
+    async fn reopen_expansion(&self, job: JobId, dead_letter: &str) -> Result<(), StorageError> {
+        let dead_letter = dead_letter.to_owned();
         self.write("update", "jobs", move |connection| {
             if was_offered(connection, &Work::Freeze(job))? {
                 return Ok(());
             }
             change_job(connection, job, JobState::REOPEN_EXPANSION, |job| {
                 job.error = None;
-                job.replayed = Some(letter);
+                job.replayed = Some(dead_letter);
             })
         })
         .await
@@ -169,7 +169,7 @@ fn change_job(
     .ok_or_else(|| missing::job(id).into())
 }
 
-/// As [`change_job`], if the job was not opened again since it was settled.
+/// Does what [`change_job`] does, but only if the job was not opened again since it was settled.
 fn change_settled(
     connection: &Connection,
     id: JobId,

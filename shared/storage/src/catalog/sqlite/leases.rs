@@ -98,7 +98,7 @@ impl Leases for SqliteCatalog {
     }
 }
 
-/// Writes `now` in the place of the lease if it is still as it was `seen`.
+/// Replaces the lease by `now` if it is still as it was `seen`.
 fn exchange(connection: &Connection, seen: &Lease, now: Lease) -> Result<Option<Lease>, Failure> {
     let changed = connection
         .prepare_cached(

@@ -1,4 +1,4 @@
-//! Rows that hold a record as JSON, and how JSON is read and written.
+//! Rows with a record as JSON, and how JSON is read and written.
 
 use std::error::Error;
 
@@ -20,6 +20,7 @@ pub(super) fn record<T: DeserializeOwned>(
     rows.next().transpose()
 }
 
+/// Reads at most `limit` records of the table, the newest first.
 pub(super) fn newest<T: DeserializeOwned>(
     connection: &Connection,
     table: &str,
@@ -59,7 +60,7 @@ pub(super) fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Fails for what JSON can't hold, which is a path that is not Unicode.
+/// Fails for what JSON can't represent, which is a path that is not Unicode.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Result<String, Failure> {
     let json = serde_json::to_string(value);
     json.map_err(|e| {

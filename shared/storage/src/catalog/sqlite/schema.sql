@@ -25,7 +25,7 @@ CREATE TABLE candidates (
     history     TEXT NOT NULL DEFAULT '[]',
     trace_id    TEXT
 ) STRICT;
--- Tells in one step whether any is in flight, too.
+-- It also answers in one step whether any candidate is in flight.
 CREATE INDEX candidates_by_state ON candidates (job, state, id);
 CREATE INDEX candidates_by_image ON candidates (image, job) WHERE image IS NOT NULL;
 

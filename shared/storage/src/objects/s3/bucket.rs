@@ -1,4 +1,4 @@
-//! The bucket: how it is opened, and how its server is asked.
+//! The bucket: how it is opened, and how requests to its server are made.
 
 use std::{future::Future, time::Duration};
 
@@ -94,7 +94,7 @@ impl Bucket {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
         if let Some(file) = &address.authorities {
-            config = config.http_client(trust::in_authorities(file)?);
+            config = config.http_client(trust::http_client(file)?);
         }
         let mut server = format!("S3 in {}", address.region);
         if let Some(endpoint) = &address.endpoint {
@@ -131,9 +131,9 @@ impl Bucket {
         }
         let mut request = self.client.create_bucket().bucket(&self.name);
         if is_amazons && self.region != DEFAULT_REGION {
-            let place = CreateBucketConfiguration::builder()
+            let location = CreateBucketConfiguration::builder()
                 .location_constraint(BucketLocationConstraint::from(self.region.as_str()));
-            request = request.create_bucket_configuration(place.build());
+            request = request.create_bucket_configuration(location.build());
         }
         let made = async {
             match request.send().await {
@@ -163,7 +163,7 @@ impl Bucket {
             .map(drop)
     }
 
-    /// Where a person finds the object.
+    /// The address at which a person finds the object.
     pub fn locate(&self, key: &ObjectKey) -> String {
         format!("s3://{}/{}", self.name, self.name_of(key))
     }
@@ -199,24 +199,24 @@ impl Bucket {
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
         let name = key.map(|key| self.name_of(key));
-        // Probes belong to nobody's trace.
+        // Outside of a trace, as in a probe, there is no span.
         let span = match Span::current().is_none() {
             true => Span::none(),
             false => self.span(method, name.as_deref()),
         };
         let outcome = work.instrument(span.clone()).await;
         outcome.map_err(|error| {
-            let place = match name {
+            let uri = match name {
                 Some(name) => format!("s3://{}/{name}", self.name),
                 None => format!("s3://{}", self.name),
             };
             let about = Subject {
-                place: &place,
+                uri: &uri,
                 bucket: &self.name,
                 server: &self.server,
             };
             let error = explain(error, about);
-            // It is an answer, too, that there is no such object.
+            // That there is no such object is a normal answer.
             if !error.is_not_found() {
                 span.record(OTEL_STATUS_CODE, "ERROR");
                 span.record(OTEL_STATUS_DESCRIPTION, format!("{error:#}"));

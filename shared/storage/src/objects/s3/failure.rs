@@ -1,4 +1,4 @@
-//! What the SDK's errors mean for the caller, and what can be done.
+//! Turns the SDK's errors into errors of a store that say what can be done.
 
 use std::{error::Error, fmt};
 
@@ -11,16 +11,16 @@ use maskline_foundation::tls;
 
 use crate::error::StorageError;
 
-/// What a request was about.
+/// The object or the bucket that a request is about, and the server.
 pub(super) struct Subject<'a> {
-    /// The object or the bucket, as a person finds it: `s3://bucket/key`.
-    pub place: &'a str,
+    /// The address of the object or the bucket: `s3://bucket/key`.
+    pub uri: &'a str,
     pub bucket: &'a str,
     /// The server that the requests go to.
     pub server: &'a str,
 }
 
-/// What a server answered instead of what it was asked for.
+/// An answer of a server that refuses a request.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -40,12 +40,12 @@ impl fmt::Display for Answer {
 
 impl Error for Answer {}
 
-/// What an error means for the caller.
+/// The store's error for an error of the SDK.
 pub(super) fn explain<E>(error: SdkError<E, HttpResponse>, about: Subject) -> StorageError
 where
     E: Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    let Subject { place, server, .. } = about;
+    let Subject { uri, server, .. } = about;
     let explained = match &error {
         SdkError::ServiceError(answer) => {
             let (code, message) = (answer.err().code(), answer.err().message());
@@ -69,34 +69,34 @@ where
             );
         }
         SdkError::TimeoutError(_) => {
-            StorageError::unavailable(format!("{place}: {server} does not answer in time"))
+            StorageError::unavailable(format!("{uri}: {server} does not answer in time"))
         }
         SdkError::DispatchFailure(failure) if failure.is_user() => {
-            StorageError::misconfigured(format!("{place}: {server} can't be asked"))
+            StorageError::misconfigured(format!("{uri}: {server} can't be asked"))
         }
         SdkError::DispatchFailure(failure) => {
             let cause = failure.as_connector_error().map(|error| innermost(error));
             let advice = cause.and_then(|cause| tls::advice(&cause, "AWS_CA_BUNDLE"));
             let advice = advice.unwrap_or_else(|| "check that it runs, and its address".to_owned());
-            StorageError::unavailable(format!("{place}: {server} can't be reached: {advice}"))
+            StorageError::unavailable(format!("{uri}: {server} can't be reached: {advice}"))
         }
-        _ => StorageError::misconfigured(format!("{place}: the request can't be made")),
+        _ => StorageError::misconfigured(format!("{uri}: the request can't be made")),
     };
     explained.caused_by(error)
 }
 
 fn by_answer(answer: Answer, about: Subject) -> StorageError {
     let Subject {
-        place,
+        uri,
         bucket,
         server,
     } = about;
-    let unavailable = || StorageError::unavailable(format!("{place}: {server} can't do it now"));
+    let unavailable = || StorageError::unavailable(format!("{uri}: {server} can't do it now"));
     let explained = match (answer.code.as_deref().unwrap_or_default(), answer.status) {
         ("NoSuchBucket", _) => StorageError::misconfigured(no_bucket(bucket, server)),
         // No object is missing: the upload's bytes have to come again.
         ("NoSuchUpload", _) => unavailable(),
-        ("NoSuchKey" | "NotFound", _) | (_, 404) => StorageError::not_found(place),
+        ("NoSuchKey" | "NotFound", _) | (_, 404) => StorageError::not_found(uri),
         (
             "SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout"
             | "OperationAborted" | "TooManyRequests" | "Throttling",
@@ -107,7 +107,7 @@ fn by_answer(answer: Answer, about: Subject) -> StorageError {
             "{server} refuses the request: set this machine's clock"
         )),
         (_, 401 | 403) => StorageError::misconfigured(format!(
-            "{server} refuses the credentials for {place}: check AWS_ACCESS_KEY_ID, \
+            "{server} refuses the credentials for {uri}: check AWS_ACCESS_KEY_ID, \
              AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, and what they may do with the bucket \
              {bucket}"
         )),
@@ -117,7 +117,7 @@ fn by_answer(answer: Answer, about: Subject) -> StorageError {
         (_, 300..=399) => StorageError::misconfigured(format!(
             "{server} has the bucket {bucket} elsewhere: name its region, or its endpoint"
         )),
-        _ => StorageError::internal(format!("{place}: {server} refuses the request")),
+        _ => StorageError::internal(format!("{uri}: {server} refuses the request")),
     };
     explained.caused_by(answer)
 }
@@ -162,7 +162,7 @@ mod tests {
         ];
         for (status, code, kind) in kinds {
             let about = Subject {
-                place: "s3://faces/raw/a",
+                uri: "s3://faces/raw/a",
                 bucket: "faces",
                 server: "http://here",
             };

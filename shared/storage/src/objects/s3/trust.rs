@@ -1,4 +1,4 @@
-//! Which authorities are trusted when a server is asked over TLS.
+//! The authorities that are trusted in requests over TLS.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ use maskline_foundation::tls;
 use crate::error::StorageError;
 
 /// An HTTP client that trusts the authorities in the PEM file and no others.
-pub(super) fn in_authorities(file: &Path) -> Result<SharedHttpClient, StorageError> {
+pub(super) fn http_client(file: &Path) -> Result<SharedHttpClient, StorageError> {
     let wrong = || {
         let file = file.display();
         StorageError::misconfigured(format!("AWS_CA_BUNDLE: {file} can't be used"))

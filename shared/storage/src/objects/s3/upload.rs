@@ -53,9 +53,9 @@ impl<'a> Multipart<'a> {
             .traced("S3/CreateMultipartUpload", Some(&self.key), request.send())
             .await?;
         let id = begun.upload_id.ok_or_else(|| {
-            let place = self.bucket.locate(&self.key);
+            let uri = self.bucket.locate(&self.key);
             StorageError::internal(format!(
-                "{} begins an upload of {place} without an id",
+                "{} begins an upload of {uri} without an id",
                 self.bucket.server
             ))
         })?;
