@@ -28,7 +28,7 @@ const SECRET_OPTIONS: [&str; 3] = ["password", "token", "secret"];
 pub struct Address(SecretString);
 
 impl Address {
-    /// The address itself, for whoever connects. It must never be logged.
+    /// The address itself, to connect to. It must never be logged.
     pub fn expose(&self) -> &str {
         self.0.expose_secret().trim()
     }

@@ -7,8 +7,8 @@ use rand::RngExt;
 
 /// When a message is tried again: exponential back-off with jitter, bounded.
 ///
-/// The defaults wait 0.5, 1, 2 … 60, 60 seconds. That is three minutes in all, enough for
-/// a server to be restarted in.
+/// The defaults wait 0.5, 1, 2 … 60, 60 seconds. That is three minutes in all, enough to
+/// restart a server.
 #[derive(Debug, Clone, Copy, PartialEq, Args)]
 pub struct RetryPolicy {
     /// The wait before the second attempt, in seconds

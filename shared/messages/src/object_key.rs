@@ -63,7 +63,7 @@ impl ObjectKey {
         Self(format!("datasets/{dataset}/manifest.json"))
     }
 
-    /// A file of a dataset; `file` is its path relative to the manifest.
+    /// A file of a dataset. `file` is its path relative to the manifest.
     ///
     /// # Errors
     /// If `file` is not a path of plain segments.

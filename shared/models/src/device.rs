@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn auto_takes_what_there_is_and_gpu_nothing_else() {
+    fn auto_opens_a_gpu_or_the_cpu_and_gpu_only_a_gpu() {
         let auto = choose(Choice::Auto).unwrap();
         match choose(Choice::Gpu) {
             Ok(gpu) => assert!(gpu.is_gpu && auto.is_gpu),

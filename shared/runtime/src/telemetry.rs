@@ -1,6 +1,6 @@
 //! Traces to OTLP, logs to standard error.
 //!
-//! Trace ids are made and passed on always; spans leave the process only when
+//! Trace ids are always made and passed on. Spans leave the process only if
 //! `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` names a
 //! collector. They wait for it in a bounded queue, and what doesn't fit is
 //! dropped: a collector that is away slows nothing.
@@ -69,8 +69,8 @@ fn provider(service: &str) -> anyhow::Result<SdkTracerProvider> {
 }
 
 fn resource(service: &str) -> Resource {
-    // The builder reads OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES; what is
-    // set by hand would win over them.
+    // The builder reads OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES. A value that is set
+    // here would override them.
     let named = |variable: &str, part: &str| env::var(variable).is_ok_and(|v| v.contains(part));
     let mut resource = Resource::builder();
     if !named("OTEL_SERVICE_NAME", "") && !named("OTEL_RESOURCE_ATTRIBUTES", SERVICE_NAME) {

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_of_no_kind_says_what_is_one() {
+    async fn an_address_of_an_unknown_kind_is_refused_with_an_example() {
         let data = tempfile::tempdir().unwrap();
         let cases = [
             ("ftp://x/", CATALOG, "s3://"),

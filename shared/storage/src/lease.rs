@@ -7,7 +7,7 @@
 //! the beat up for as long as it lives.
 //!
 //! The lease also counts failures in a row, holders that died included, until the work
-//! makes progress. So every process knows of work that kills whoever does it.
+//! makes progress. So every process can see which work kills the processes that do it.
 
 use std::{
     collections::HashMap,
@@ -154,7 +154,7 @@ enum WorkOutcome {
     Unfinished,
 }
 
-/// Lets whoever does the work report that it makes progress. If the holder dies or fails
+/// Reports that the work makes progress. If the holder dies or fails
 /// later, that is the first failure in a row.
 #[derive(Debug, Clone, Default)]
 pub struct LeaseProgress(Arc<ProgressState>);

@@ -169,7 +169,7 @@ fn training_moves_the_running_statistics_and_inference_does_not() {
 }
 
 #[test]
-fn recalibration_leaves_the_network_it_was_made_of() {
+fn recalibration_does_not_change_the_original_network() {
     let device = Device::flex();
     let network = Network::new(NetworkName::MobilenetV3Small, 2, 3, &device);
     let seen = images("images", 4, &device);

@@ -18,7 +18,8 @@ pub trait Consumer: Send {
     async fn close(&mut self);
 }
 
-/// A message in hand. If it is dropped unsettled, it is delivered again.
+/// A message in hand: it was delivered and is not settled yet. If it is dropped unsettled, it is
+/// delivered again.
 pub struct Delivery {
     pub queue: Queue,
     pub envelope: Envelope,

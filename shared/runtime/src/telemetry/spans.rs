@@ -62,7 +62,7 @@ pub fn given_up(why: &str) {
     failed(&Span::current(), "given_up", "GivenUp", why);
 }
 
-/// A span in the trace of a stored `traceparent`; without a valid one, a new trace.
+/// A span in the trace of a stored `traceparent`. Without a valid one it begins a new trace.
 pub fn span_from(traceparent: Option<&str>, name: &str) -> Span {
     let span = info_span!(parent: None, WORK, { OTEL_NAME } = name);
     if let Some(traceparent) = traceparent {

@@ -135,7 +135,7 @@ async fn a_rejected_image_ends_in_the_span_that_says_why_and_that_is_no_error() 
 }
 
 #[tokio::test]
-async fn what_a_source_rejects_at_once_has_a_trace_of_its_own_too() {
+async fn a_line_that_a_source_rejects_at_once_has_a_trace_of_its_own() {
     let job = JobId::draw();
     let lines = [candidate(job, 1), candidate(job, 2)];
     let rejections: Vec<Message> = lines.iter().map(|line| rejection(line).into()).collect();

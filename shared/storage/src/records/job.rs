@@ -30,7 +30,7 @@ pub struct Job {
     pub created: u64,
 }
 
-/// Proof that a job was seen as settled. Whoever freezes the job must show it, because a
+/// Proof that a job was seen as settled. Freezing the job takes this proof, because a
 /// plan that was made before the job was opened again lacks the candidates that came since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {

@@ -49,7 +49,7 @@ impl fmt::Display for Work {
     }
 }
 
-/// The lease on a piece of work. Its holder counts `beat` up while it lives. Whoever sees
+/// The lease on a piece of work. Its holder counts `beat` up while it lives. A process that sees
 /// the same `beat` for longer than the lease lasts, on its own monotonic clock, may take
 /// the lease over. No two clocks are ever compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -155,7 +155,7 @@ fn delivery(taken: Taken, queue: Queue, shared: &Arc<Shared>, in_hand: &Arc<InHa
     }
 }
 
-/// A message in hand.
+/// A message in hand, which can be settled.
 struct Claim {
     id: i64,
     claim: i64,

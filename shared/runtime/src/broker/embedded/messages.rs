@@ -217,7 +217,7 @@ pub fn dead_letter(
     ack(connection, queue, owner, id, claim)
 }
 
-/// Frees what `owners` have in hand, and what anybody has had for longer than
+/// Frees the messages that `owners` have in hand, and those that any owner has had for longer than
 /// `visibility`. Returns the queues that have more now.
 pub fn give_back(
     connection: &Connection,

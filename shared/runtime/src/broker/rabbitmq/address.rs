@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_rabbitmqs_default() {
+    fn missing_parts_of_an_address_have_rabbitmqs_defaults() {
         assert_eq!(shown("amqp://host"), "host:5672, virtual host /");
         assert_eq!(shown("amqp://host/"), "host:5672, virtual host /");
         let address = Address::parse("amqp://host").expect("it is one");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_password_is_taken_for_nothing_else() {
+    fn the_end_of_a_password_is_never_taken_for_another_part() {
         for address in [
             "amqp://me:?hunter2@host",
             "amqp://me:#hunter2@host",
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_its_nodes_with_all_else_in_common() {
+    fn the_nodes_of_a_cluster_share_all_other_parts_of_the_address() {
         let address = "amqp://me:a,b%40c@one:1,two,[::1]:3/v?max_length=7";
         let address = Address::parse(address).expect("it is one");
         let shown: Vec<_> = address.nodes.iter().map(Node::to_string).collect();

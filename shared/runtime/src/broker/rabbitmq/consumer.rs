@@ -194,7 +194,7 @@ fn delivery(
     }
 }
 
-/// A message in hand.
+/// A message in hand, which can be settled.
 struct Claim {
     message: Received,
     acker: Acker,

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rabbitmq_dead_lettered_is_poison_of_its_last_queue() {
+    fn a_message_that_rabbitmq_dead_lettered_is_poison_of_its_last_queue() {
         let death = |queue: &str, reason: &str| {
             let mut death = FieldTable::default();
             let keys = FieldArray::from(vec![long("image.fetched")]);

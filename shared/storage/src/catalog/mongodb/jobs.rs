@@ -136,8 +136,8 @@ async fn change_job(
         .await
 }
 
-/// Makes an expanded job running again, so that it can be frozen once more by whoever sees
-/// it settled from now on. A job that is not expanded stays as it is.
+/// Makes an expanded job running again, so that a process that sees it settled from now on can
+/// freeze it once more. A job that is not expanded stays as it is.
 pub(super) async fn reopen_freezing(database: &Database, job: JobId) -> Result<(), StorageError> {
     let freezing = Work::Freeze(job);
     if !was_offered(database, &freezing).await? {

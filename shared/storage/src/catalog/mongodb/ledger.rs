@@ -6,9 +6,9 @@
 //! into its document in the ledger, and its candidates are not read again. So the counts of a
 //! job cost one small document for each thousand candidates, and a query over the open pages.
 //!
-//! No transaction covers a page and its candidates. Whoever puts candidates in flight
+//! No transaction covers a page and its candidates. A process that puts candidates in flight
 //! opens their page before and after, and each opening counts the page's `revision` up.
-//! Whoever closes a page does so only at the revision that it read before it counted. So a
+//! A page is closed only at the revision that was read before its candidates were counted. So a
 //! count that missed a candidate is never written, or is removed at once. If a process
 //! dies in between, its work is done again, the opening included.
 

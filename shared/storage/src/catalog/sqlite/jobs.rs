@@ -137,8 +137,8 @@ impl Jobs for SqliteCatalog {
     }
 }
 
-/// Makes an expanded job running again, so that it can be frozen once more by whoever sees
-/// it settled from now on. A job that is not expanded stays as it is.
+/// Makes an expanded job running again, so that a process that sees it settled from now on can
+/// freeze it once more. A job that is not expanded stays as it is.
 pub(super) fn reopen_freezing(connection: &Connection, job: JobId) -> Result<(), Failure> {
     let freezing = Work::Freeze(job);
     if !was_offered(connection, &freezing)? {

@@ -43,7 +43,7 @@ const READING: Duration = Duration::from_secs(30);
 /// while, the SDK ends it sooner.
 const ATTEMPT: Duration = Duration::from_secs(120);
 const OPERATION: Duration = Duration::from_secs(180);
-/// Few and quick attempts: whoever handles the message tries again later, too.
+/// There are few and quick attempts, because the message is tried again later, too.
 const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
