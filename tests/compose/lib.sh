@@ -11,9 +11,9 @@ source "$here/../servers/lib.sh" "$state"
 
 say() { echo "compose: $*" >&2; }
 
-# stands_in: whether stand-ins run in place of the servers' images. MongoDB's is not a replica set.
+# stands_in: succeeds if stand-ins run in place of the servers' images. MongoDB's is not a replica set.
 stands_in() { [[ -e $state/stands-in ]]; }
-# own_engine: whether the engine is the one that engine/start started, which nobody else uses.
+# own_engine: succeeds if the engine is the one that engine/start started, which nobody else uses.
 own_engine() { [[ -S $state/docker.sock ]]; }
 
 ! own_engine || export DOCKER_HOST=unix://$state/docker.sock

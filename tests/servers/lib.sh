@@ -30,7 +30,7 @@ publish() {
   for pair; do printf "%s='%s'\n" "${pair%%=*}" "${pair#*=}"; done >>"$dir/env"
 }
 
-# given WHAT NAME…: whether the environment has an address in the first NAME. Then the other
+# given WHAT NAME…: succeeds if the environment has an address in the first NAME. Then the other
 # NAMEs must be set, too, and all of them are published.
 given() {
   local what=$1 first=$2 name

@@ -67,6 +67,18 @@ fn through_tls(
     variables
 }
 
+/// The variables that lead to every server through its proxy, with TLS.
+fn all_through_tls(
+    environment: &Environment,
+    proxies: &[(Server, TlsProxy)],
+    trust: Trust,
+) -> Vec<Variable> {
+    let variables = proxies
+        .iter()
+        .map(|(server, proxy)| through_tls(environment, proxy, *server, trust));
+    variables.flatten().collect()
+}
+
 /// A TLS proxy in front of each server.
 async fn start_proxies(
     environment: &Environment,
@@ -84,12 +96,8 @@ async fn a_job_ends_well_when_all_servers_speak_only_tls() {
     let environment = Environment::servers().await;
     let authority = Authority::with_server_names("IP:127.0.0.1");
     let proxies = start_proxies(&environment, &authority).await;
-    let variables: Vec<_> = proxies
-        .iter()
-        .flat_map(|(server, proxy)| {
-            through_tls(&environment, proxy, *server, Trust::OneServer(&authority))
-        })
-        .collect();
+    let trust = Trust::OneServer(&authority);
+    let variables = all_through_tls(&environment, &proxies, trust);
     let start = |name| Process::start_with(&environment, name, &variables);
     let mut services = join_all(Pipeline::STAGES.map(start)).await;
 
@@ -120,12 +128,8 @@ async fn one_variable_names_a_trusted_authority_for_all_servers() {
     let environment = Environment::servers().await;
     let authority = Authority::with_server_names("IP:127.0.0.1");
     let proxies = start_proxies(&environment, &authority).await;
-    let variables: Vec<_> = proxies
-        .iter()
-        .flat_map(|(server, proxy)| {
-            through_tls(&environment, proxy, *server, Trust::AllServers(&authority))
-        })
-        .collect();
+    let trust = Trust::AllServers(&authority);
+    let variables = all_through_tls(&environment, &proxies, trust);
     let mut storer = Process::start_with(&environment, "storer", &variables).await;
     let (status, answer) = storer.get("/readyz").await;
     assert_eq!(status, 200, "{answer}");

@@ -20,13 +20,13 @@ pub struct Args {
     #[command(flatten)]
     pub storage: StorageArgs,
     #[command(flatten)]
-    pub opinion: OpinionArgs,
+    pub model_check: ModelCheckArgs,
 }
 
-/// The flags about published models.
+/// The flags of the model check, which asks a published model about each image.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Labelling")]
-pub struct OpinionArgs {
+pub struct ModelCheckArgs {
     /// Do not ask the newest published model for its prediction of each image
     #[arg(long, env = "MASKLINE_NO_OPINION")]
     pub no_opinion: bool,
@@ -36,7 +36,7 @@ pub struct OpinionArgs {
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let data = &args.runtime.connection.data;
     let catalog = args.storage.open_catalog(data).await?;
-    let objects = match args.opinion.no_opinion {
+    let objects = match args.model_check.no_opinion {
         false => Some(args.storage.open_objects(data).await?),
         true => None,
     };

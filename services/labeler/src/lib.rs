@@ -5,14 +5,14 @@
 //! decides nothing. If several candidates of a job have the same bytes, the first one
 //! stands for the image, and the others are rejected as exact duplicates of it.
 //!
-//! * [`stage`]: the label of an image, or why it has none.
-//! * [`model_check`]: what the newest model predicts.
+//! * [`stage`]: gives an image its label, or rejects it.
+//! * [`model_check`]: asks the newest model for its prediction.
 
 mod args;
 pub mod model_check;
 pub mod stage;
 
-pub use args::{Args, OpinionArgs, service};
+pub use args::{Args, ModelCheckArgs, service};
 
 /// The service's name.
 pub const NAME: &str = "labeler";

@@ -1,4 +1,5 @@
-//! What the newest published model predicts for an image, beside the image's label.
+//! The model check asks the newest published model for its prediction of an image, which is
+//! recorded beside the image's label.
 
 use std::{
     sync::Arc,
@@ -42,8 +43,8 @@ impl ModelCheck {
         }
     }
 
-    /// What the newest model predicts for the image, compared with its `label`. `None`
-    /// if no model is published or the model cannot be used, which is logged.
+    /// Returns what the newest model predicts for the image, compared with its `label`. Returns
+    /// `None` if no model is published or the model cannot be used, which is logged.
     pub async fn predict(&self, validated: &ImageValidated, label: &Label) -> Option<Prediction> {
         let predicted = self.try_predict(validated, label).await;
         predicted.unwrap_or_else(|error| {
@@ -82,7 +83,7 @@ impl ModelCheck {
             let loaded = newest.loaded.as_ref().map(|(id, _)| *id);
             if let Some(model) = model.filter(|model| loaded != Some(model.id)) {
                 let classifier = self.load(model.id).await?;
-                tracing::info!(model = %model.id, network = %model.network, "asking this model");
+                tracing::info!(model = %model.id, network = %model.network, "this model is asked from now on");
                 newest.loaded = Some((model.id, Arc::new(classifier)));
             }
         }

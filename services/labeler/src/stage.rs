@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use crate::{NAME, model_check::ModelCheck};
 
 /// How many images are labelled at a time, unless `--concurrency` says otherwise.
-const IMAGES: usize = 8;
+const DEFAULT_CONCURRENCY: usize = 8;
 
 /// The number of jobs whose classes are remembered.
-const JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+const REMEMBERED_JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Gives images their label.
 pub struct Labeler {
@@ -39,7 +39,7 @@ impl Labeler {
             jobs,
             images,
             model_check,
-            classes: Mutex::new(LruCache::new(JOBS)),
+            classes: Mutex::new(LruCache::new(REMEMBERED_JOBS)),
         }
     }
 
@@ -65,7 +65,7 @@ impl Handler for Labeler {
     type Message = ImageValidated;
 
     fn concurrency(&self) -> usize {
-        IMAGES
+        DEFAULT_CONCURRENCY
     }
 
     async fn handle(

@@ -1,23 +1,22 @@
-//! The stage as the runner sees it, over a catalog in a file.
+//! The stage as the runner calls it, over a catalog in a file.
 
 use maskline_labeler::{NAME, stage::Labeler};
 use maskline_messages::{
     CandidateId, Format, ImageHeader, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId,
-    Label, Location, Measurements, Message, ObjectKey, Reason, Source, TrainingSettings,
+    Label, Location, Measurements, Message, ObjectKey, Reason,
 };
 use maskline_runtime::{Context, Handler};
-use maskline_storage::{
-    StorageArgs, Stores,
-    records::{Job, JobState, SplitSettings},
-};
+use maskline_storage::{StorageArgs, Stores, records::Job};
+use maskline_test_support::records;
 
-struct Place {
+/// The stage and its stores in a temporary folder.
+struct Environment {
     stores: Stores,
     labeler: Labeler,
     _folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Environment {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let stores = StorageArgs::default().open(folder.path()).await.unwrap();
@@ -32,26 +31,15 @@ impl Place {
     /// A job that knows two classes.
     async fn job(&self) -> JobId {
         let job = Job {
-            id: JobId::draw(),
-            source: Source::Folder { path: "f".into() },
-            labeling: None,
             classes: vec![label("with_mask"), label("without_mask")],
-            train: vec![],
-            settings: TrainingSettings::default(),
-            split: SplitSettings::default(),
-            state: JobState::Expanding,
-            error: None,
-            dataset: None,
-            replayed: None,
-            traceparent: None,
-            created: 1,
+            ..records::job()
         };
         self.stores.catalog.create_job(&job).await.unwrap();
         job.id
     }
 
-    /// What is said of these bytes, found at `path` with this label.
-    async fn said(&self, job: JobId, path: &str, class: Option<&str>, bytes: &[u8]) -> Message {
+    /// The message that the stage sends about these bytes, found at `path` with this label.
+    async fn outcome(&self, job: JobId, path: &str, class: Option<&str>, bytes: &[u8]) -> Message {
         let message = validated(job, path, class.map(label), bytes);
         let outcome = self.labeler.handle(message, &Context::default()).await;
         let [message] = &outcome.unwrap().messages[..] else {
@@ -109,39 +97,47 @@ fn rejected(message: Message) -> ImageRejected {
 
 #[tokio::test]
 async fn an_image_gets_the_class_of_its_source() {
-    let place = Place::new().await;
-    let job = place.job().await;
-    let said = labeled(place.said(job, "a", Some("with_mask"), b"a").await);
-    assert_eq!(said.label, label("with_mask"));
-    assert_eq!(said.prediction, None);
-    assert_eq!(said.header.history.last().unwrap().stage, NAME);
+    let environment = Environment::new().await;
+    let job = environment.job().await;
+    let image = labeled(environment.outcome(job, "a", Some("with_mask"), b"a").await);
+    assert_eq!(image.label, label("with_mask"));
+    assert_eq!(image.prediction, None);
+    assert_eq!(image.header.history.last().unwrap().stage, NAME);
 }
 
 #[tokio::test]
 async fn a_copy_is_rejected_within_its_job_and_names_the_first() {
-    let place = Place::new().await;
-    let (job, other) = (place.job().await, place.job().await);
+    let environment = Environment::new().await;
+    let (job, other) = (environment.job().await, environment.job().await);
     let class = Some("with_mask");
-    let first = labeled(place.said(job, "a", class, b"same").await);
-    let copy = rejected(place.said(job, "b", Some("without_mask"), b"same").await);
+    let first = labeled(environment.outcome(job, "a", class, b"same").await);
+    let copy = rejected(
+        environment
+            .outcome(job, "b", Some("without_mask"), b"same")
+            .await,
+    );
     let of = first.header.candidate;
     assert_eq!(copy.reason, Reason::ExactDuplicate { of });
     assert_eq!(
         (copy.stage.as_str(), copy.image),
         (NAME, Some(ImageId::of(b"same")))
     );
-    // The first stays the first, and another job is none of its business.
-    labeled(place.said(job, "a", class, b"same").await);
-    labeled(place.said(other, "b", class, b"same").await);
+    // The first candidate stays the first. In another job the same bytes are no copy.
+    labeled(environment.outcome(job, "a", class, b"same").await);
+    labeled(environment.outcome(other, "b", class, b"same").await);
 }
 
 #[tokio::test]
-async fn what_gets_no_class_stands_for_nothing() {
-    let place = Place::new().await;
-    let job = place.job().await;
-    let none = rejected(place.said(job, "a", None, b"same").await);
+async fn a_rejected_candidate_does_not_stand_for_its_bytes() {
+    let environment = Environment::new().await;
+    let job = environment.job().await;
+    let none = rejected(environment.outcome(job, "a", None, b"same").await);
     assert_eq!(none.reason, Reason::NoLabel);
-    let unknown = rejected(place.said(job, "b", Some("hat"), b"same").await);
+    let unknown = rejected(environment.outcome(job, "b", Some("hat"), b"same").await);
     assert_eq!(unknown.reason.code(), "unknown_label");
-    labeled(place.said(job, "c", Some("with_mask"), b"same").await);
+    labeled(
+        environment
+            .outcome(job, "c", Some("with_mask"), b"same")
+            .await,
+    );
 }

@@ -7,7 +7,7 @@ use maskline_runtime::telemetry;
 
 use crate::{
     commands::{
-        check::CheckArgs,
+        check::Check,
         datasets::Datasets,
         dead_letters::DeadLetters,
         demo::Demo,
@@ -67,7 +67,7 @@ enum Command {
     /// List, replay or drop the messages that the services gave up
     DeadLetters(DeadLetters),
     /// Print the validator's verdict on local files, without a pipeline
-    Check(CheckArgs),
+    Check(Check),
     /// Measure how well a model does on a folder with a folder for each class
     Evaluate(Evaluate),
     /// Print what a model predicts for files
@@ -99,7 +99,7 @@ impl Cli {
                 Command::Report(report) => report.run().await,
                 Command::Train(train) => train.run().await,
                 Command::DeadLetters(dead_letters) => dead_letters.run().await,
-                Command::Check(check) => crate::commands::check::check(check).await,
+                Command::Check(check) => check.run().await,
                 Command::Evaluate(evaluate) => evaluate.run().await,
                 Command::Predict(predict) => predict.run().await,
             };

@@ -10,7 +10,7 @@ use maskline_storage::{Catalog, StorageArgs, Stores};
 /// The flags of a command that works on the data of the services. They and their
 /// environment variables are the same as the services'.
 #[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Where everything is")]
+#[command(next_help_heading = "Connections")]
 pub(crate) struct ConnectionArgs {
     #[command(flatten)]
     broker: BrokerArgs,

@@ -1,4 +1,4 @@
 //! Faces that the demo draws, and the web site that serves them among bad files.
 
 mod draw;
-pub mod site;
+pub(crate) mod site;

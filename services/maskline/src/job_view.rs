@@ -12,18 +12,18 @@ use strum::IntoStaticStr;
 /// A job with its counts and its runs. `maskline status --json` prints one as a line.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct JobView {
-    pub id: JobId,
-    pub source: String,
-    pub state: JobPhase,
+    pub(crate) id: JobId,
+    pub(crate) source: String,
+    pub(crate) state: JobPhase,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     #[serde(flatten)]
-    pub counts: Counts,
-    pub dataset: Option<DatasetId>,
-    pub runs: Vec<RunView>,
-    pub trace_id: Option<String>,
+    pub(crate) counts: Counts,
+    pub(crate) dataset: Option<DatasetId>,
+    pub(crate) runs: Vec<RunView>,
+    pub(crate) trace_id: Option<String>,
     /// Milliseconds since the Unix epoch.
-    pub created: u64,
+    pub(crate) created: u64,
 }
 
 impl JobView {
@@ -91,20 +91,20 @@ impl JobPhase {
 /// A training run of a job.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RunView {
-    pub id: RunId,
-    pub network: NetworkName,
-    pub state: RunState,
+    pub(crate) id: RunId,
+    pub(crate) network: NetworkName,
+    pub(crate) state: RunState,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    pub(crate) error: Option<String>,
     /// The number of epochs that are done.
-    pub epoch: u32,
+    pub(crate) epoch: u32,
     /// The number of epochs that were asked for.
-    pub epochs: u32,
+    pub(crate) epochs: u32,
     /// Accuracy of the best epoch so far on the validation split, 0 to 1.
-    pub accuracy: Option<f32>,
+    pub(crate) accuracy: Option<f32>,
     /// Loss of the best epoch so far on the validation split.
-    pub loss: Option<f32>,
-    pub device: Option<String>,
+    pub(crate) loss: Option<f32>,
+    pub(crate) device: Option<String>,
 }
 
 impl From<Run> for RunView {

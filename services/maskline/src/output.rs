@@ -33,12 +33,12 @@ pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     print(serde_json::to_string(value)?)
 }
 
-/// Prints a remark on standard error. That nobody reads it ends no command.
+/// Prints a remark on standard error. It is no error if nobody reads it.
 pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// A record with the place where a person finds what it describes.
+/// A record with the location of the object that it describes.
 #[derive(Serialize)]
 struct Located<'a, T> {
     #[serde(flatten)]
@@ -46,8 +46,8 @@ struct Located<'a, T> {
     r#where: String,
 }
 
-/// Prints a record as one line of JSON. The field `where` tells where a person finds what
-/// the record describes.
+/// Prints a record as one line of JSON. The field `where` is the location of the object
+/// that the record describes.
 pub(crate) fn print_located(record: &impl Serialize, location: String) -> Result<()> {
     print_json(&Located {
         record,
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_goes_away_is_an_error_and_not_the_end() {
+    fn a_lost_connection_is_an_error_and_a_closed_output_is_not() {
         let by_server = io::Error::from(ErrorKind::BrokenPipe);
         let by_server = Err(by_server).context("the catalog does not answer");
         assert!(unless_closed(by_server).is_err());

@@ -19,33 +19,33 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Span {
     /// Sixteen hexadecimal digits.
-    pub id: String,
+    pub(crate) id: String,
     /// The id of the span that caused this one. The first span of a trace has none.
-    pub parent: Option<String>,
-    pub service: String,
-    pub name: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) service: String,
+    pub(crate) name: String,
     /// `producer`, `consumer`, `client`, `server` or `internal`.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// Microseconds since the Unix epoch.
-    pub start: u64,
+    pub(crate) start: u64,
     /// Microseconds.
-    pub duration: u64,
-    pub failed: bool,
-    /// What the service said about a failure, where it said anything.
+    pub(crate) duration: u64,
+    pub(crate) failed: bool,
+    /// The description of the failure, if the service gave one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status_message: Option<String>,
-    pub attributes: BTreeMap<String, Value>,
-    pub events: Vec<Event>,
+    pub(crate) status_message: Option<String>,
+    pub(crate) attributes: BTreeMap<String, Value>,
+    pub(crate) events: Vec<Event>,
     /// The ids of the other traces that this span links to.
-    pub links: Vec<String>,
+    pub(crate) links: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Event {
-    pub name: String,
+    pub(crate) name: String,
     /// Microseconds since the Unix epoch.
-    pub at: u64,
-    pub attributes: BTreeMap<String, Value>,
+    pub(crate) at: u64,
+    pub(crate) attributes: BTreeMap<String, Value>,
 }
 
 impl Span {

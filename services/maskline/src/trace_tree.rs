@@ -17,7 +17,8 @@ use maskline_foundation::{
 
 use crate::span::Span;
 
-/// So many spans in a row become one line, if they have the same name and caused no others.
+/// The fewest spans in a row that become one line, if they have the same name and caused no
+/// others.
 const MIN_GROUP: usize = 4;
 
 /// The most characters of the branches before a name. A source of a million lines is

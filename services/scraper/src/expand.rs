@@ -1,7 +1,7 @@
 //! Expanding a source into the candidates in it, one step at a time.
 //!
-//! A step finds a bounded number of candidates and returns a cursor, which says where the
-//! next step begins and travels in the message that asks for it. So a source of any size
+//! A step finds a bounded number of candidates and returns a cursor, at which the next step
+//! begins and which travels in the message that asks for it. So a source of any size
 //! is expanded in little memory, any replica can take the next step, and the expansion
 //! goes on where it was when a process dies.
 //!
@@ -30,8 +30,8 @@ use crate::fetch::Fetcher;
 use folder::Walk;
 use list::LocalList;
 
-/// How many sources have their open state kept between steps. What is forgotten is made
-/// anew, which takes time and changes nothing.
+/// How many sources have their open state kept between steps. A state that was dropped is
+/// made anew, which takes time and changes nothing.
 const OPEN_SOURCES: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
 
 /// Expands sources of every kind.

@@ -46,8 +46,8 @@ impl Fetcher {
         })
     }
 
-    /// Fetches the image that is said to be at `location`. Nothing has looked yet whether
-    /// the bytes are an image.
+    /// Fetches the image that a source promises at `location`. The bytes are not checked, and
+    /// need not be an image.
     pub(crate) async fn image(&self, location: &Location) -> Result<Body, FetchError> {
         match location {
             Location::Url(url) => {

@@ -23,17 +23,17 @@ use crate::{
 
 /// How many candidates are fetched at a time, unless `--concurrency` says otherwise. Most
 /// of the time they wait for the network.
-const FETCHES: usize = 16;
+const DEFAULT_CONCURRENCY: usize = 16;
 
 /// Expands sources: records their candidates and sends a message about each.
-pub struct SourceHandler {
+pub(crate) struct SourceHandler {
     jobs: Arc<dyn Jobs>,
     candidates: Arc<dyn Candidates>,
     expander: Expander,
 }
 
 impl SourceHandler {
-    pub fn new(
+    pub(crate) fn new(
         jobs: Arc<dyn Jobs>,
         candidates: Arc<dyn Candidates>,
         fetcher: Arc<Fetcher>,
@@ -128,13 +128,13 @@ impl SourceHandler {
 }
 
 /// Fetches candidates: puts their raw bytes into the object store.
-pub struct CandidateHandler {
+pub(crate) struct CandidateHandler {
     objects: Arc<dyn ObjectStore>,
     fetcher: Arc<Fetcher>,
 }
 
 impl CandidateHandler {
-    pub fn new(objects: Arc<dyn ObjectStore>, fetcher: Arc<Fetcher>) -> Self {
+    pub(crate) fn new(objects: Arc<dyn ObjectStore>, fetcher: Arc<Fetcher>) -> Self {
         Self { objects, fetcher }
     }
 }
@@ -144,7 +144,7 @@ impl Handler for CandidateHandler {
     type Message = CandidateFound;
 
     fn concurrency(&self) -> usize {
-        FETCHES
+        DEFAULT_CONCURRENCY
     }
 
     async fn handle(

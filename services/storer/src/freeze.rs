@@ -1,4 +1,4 @@
-//! The worker: a job with no candidate in flight becomes a dataset, once.
+//! The worker. It makes one dataset of a job when none of the job's candidates is in flight.
 //!
 //! * `dataset_writer`: the dataset's files.
 //! * `measured_upload`: the size and the hash of each.
@@ -27,8 +27,8 @@ use dataset_writer::DatasetWriter;
 /// How many images' facts are read from the catalog at a time.
 const PAGE: usize = 1_000;
 
-/// The shortest time between two questions to the catalog whether a job is complete. In
-/// between, any number of candidates may finish.
+/// The pause before the catalog is asked whether a job is complete. Within it, any number of
+/// candidates may finish.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Freezes datasets.
@@ -134,7 +134,7 @@ impl Freezer {
         Ok(held.finish().await?)
     }
 
-    /// Tells the trainers about the dataset. A job that failed has none.
+    /// Announces the dataset to the trainers. A job that failed has none.
     async fn announce(&self, job: Job, context: &WorkContext) -> Result<()> {
         let Some(dataset) = job.dataset else {
             return Ok(());

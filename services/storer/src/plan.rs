@@ -1,4 +1,4 @@
-//! Which image goes to which split: a pure function of the images and the settings.
+//! Decides which image goes to which split, as a pure function of the images and the settings.
 //!
 //! * [`images`]: what is known of each image.
 //! * [`groups`]: images that look the same go to one split together.
@@ -24,7 +24,7 @@ use images::{CONFLICTING, Image};
 
 pub(crate) use images::Images;
 
-/// What a dataset will hold.
+/// The rows of a dataset that is to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
     pub(crate) id: DatasetId,
@@ -85,7 +85,7 @@ pub(crate) fn plan(mut images: Images, settings: &SplitSettings) -> Plan {
         labels,
     } = images;
     let firsts = near_duplicates::groups(&hashes, settings.near_distance);
-    // What is no longer needed is freed at once, here and below: it has the size of all images.
+    // Here and below, memory that grows with the number of images is freed at once.
     drop(hashes);
     let mut groups = groups(&images, &firsts);
     let near_duplicate_groups = groups.iter().filter(|group| group.size > 1).count() as u64;

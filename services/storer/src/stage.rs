@@ -20,7 +20,7 @@ use crate::NAME;
 
 /// How many images are stored at a time, unless `--concurrency` says otherwise. Most of the
 /// time they wait for the catalog, which commits together what comes together.
-const IMAGES: usize = 16;
+const DEFAULT_CONCURRENCY: usize = 16;
 
 /// Stores labeled images, and records how each candidate ended.
 pub struct ImageHandler {
@@ -36,7 +36,7 @@ impl Handler for ImageHandler {
     type Message = StorerImages;
 
     fn concurrency(&self) -> usize {
-        IMAGES
+        DEFAULT_CONCURRENCY
     }
 
     async fn handle(&self, message: StorerImages, context: &Context) -> Result<Outcome, Failure> {
@@ -51,8 +51,8 @@ impl Handler for ImageHandler {
 }
 
 impl ImageHandler {
-    /// The document is written before the candidate ends, so that whoever sees the candidate
-    /// as stored finds its image.
+    /// Writes the image's document before it records the candidate as stored, so that whoever
+    /// sees the candidate as stored finds its image.
     async fn store(&self, labeled: ImageLabeled, context: &Context) -> Result<(), Failure> {
         let binary = self
             .objects

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::{NAME, stage::RequestHandler, worker::Trainer};
 
+/// The default of `--image-memory`.
 const MEMORY_GIB: f64 = 4.0;
 
 /// Trains networks on frozen datasets and publishes them with a report.
@@ -34,7 +35,7 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
 pub struct TrainerArgs {
-    /// Where to train: auto (a GPU if there is one), gpu or cpu
+    /// The device to train on: auto (a GPU if there is one), gpu or cpu
     #[arg(long, env = "MASKLINE_DEVICE", value_name = "DEVICE", default_value_t = Choice::Auto)]
     pub device: Choice,
     /// Memory for decoded images, in GiB. Images beyond it are read from a temporary file and
@@ -65,7 +66,7 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.connection.data).await?;
     let choice = args.trainer.device;
     let compute = tokio::task::spawn_blocking(move || device::choose(choice)).await??;
-    tracing::info!(device = compute.name, "training on");
+    tracing::info!(device = compute.name, "networks are trained on this device");
     let notify = Arc::new(Notify::new());
     let requests = RequestHandler {
         library: stores.catalog.clone(),

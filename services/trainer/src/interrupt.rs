@@ -1,4 +1,4 @@
-//! Why a run is to stop before its end.
+//! The causes for which a run stops before its end.
 
 use anyhow::{Result, ensure};
 use maskline_messages::RunId;

@@ -154,7 +154,7 @@ impl Learner {
         &self.progress
     }
 
-    /// Whether all epochs are complete.
+    /// Returns whether all epochs are complete.
     pub(crate) fn is_done(&self) -> bool {
         self.progress.epochs.len() >= self.config.settings.epochs as usize
     }

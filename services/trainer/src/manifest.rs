@@ -1,4 +1,4 @@
-//! The manifest of the dataset that a run trains on, and whether it can.
+//! Reads the manifest of a run's dataset, and checks that a network can be trained on it.
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) ->
     let key = ObjectKey::manifest(dataset);
     let json = match objects.get(&key).await {
         Err(missing) if missing.is_not_found() => {
-            let place = objects.locate(&key);
+            let location = objects.locate(&key);
             let dataset = *dataset;
-            return Err(PermanentError::NoDataset { dataset, place }.into());
+            return Err(PermanentError::NoDataset { dataset, location }.into());
         }
         json => json?,
     };

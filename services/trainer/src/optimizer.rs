@@ -197,7 +197,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 struct Weight {
     value: Tensor<1>,
     gradient: Tensor<1>,
-    /// Whether weight decay applies.
+    /// `true` if weight decay applies to it.
     decays: bool,
 }
 

@@ -8,10 +8,13 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 pub(crate) enum PermanentError {
     #[error(
-        "dataset {dataset} is not in the object store ({place} does not exist): is this the \
+        "dataset {dataset} is not in the object store ({location} does not exist): is this the \
          store that it was frozen in? `maskline datasets` lists the datasets there are"
     )]
-    NoDataset { dataset: DatasetId, place: String },
+    NoDataset {
+        dataset: DatasetId,
+        location: String,
+    },
     #[error(
         "dataset {dataset} can't be read: {problem}. Enqueue its source again to freeze it anew"
     )]

@@ -47,7 +47,7 @@ pub(crate) async fn publish(
     stores.catalog.update_run(run).await?;
     let report = stores.objects.locate(&page);
     let (accuracy, seconds) = (record.accuracy, record.seconds.round());
-    tracing::info!(run = %record.id, network = %record.network, accuracy, seconds, report, "published");
+    tracing::info!(run = %record.id, network = %record.network, accuracy, seconds, report, "the model is published");
     announce(record, context).await
 }
 

@@ -16,11 +16,11 @@ use tokio::sync::Notify;
 
 /// Records runs. The worker trains them, because that takes longer than a delivery may be
 /// held.
-pub struct RequestHandler {
-    pub library: Arc<dyn Library>,
-    pub leases: Arc<dyn Leases>,
+pub(crate) struct RequestHandler {
+    pub(crate) library: Arc<dyn Library>,
+    pub(crate) leases: Arc<dyn Leases>,
     /// Notified when there is a run to work on.
-    pub notify: Arc<Notify>,
+    pub(crate) notify: Arc<Notify>,
 }
 
 #[async_trait]
@@ -81,7 +81,7 @@ impl RequestHandler {
             };
             self.library.create_run(&run).await?;
             self.leases.offer_work(&Work::Train(id)).await?;
-            tracing::info!(run = %id, %network, %dataset, "to be trained");
+            tracing::info!(run = %id, %network, %dataset, "a run is recorded, to be trained");
             self.notify.notify_one();
         }
         Ok(())

@@ -26,7 +26,7 @@ const ALL: &[Check] = &[
 ];
 
 /// The reason of the first check that the picture does not pass.
-pub fn first_reason(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
+pub(crate) fn first_reason(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     ALL.iter().find_map(|check| check(picture, limits))
 }
 
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     /// The measurements of a good photograph.
-    pub fn good() -> Measurements {
+    pub(crate) fn good() -> Measurements {
         Measurements {
             format: Format::Jpeg,
             width: 300,

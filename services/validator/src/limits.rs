@@ -12,7 +12,7 @@ pub struct LimitArgs {
     #[arg(long, env = "MASKLINE_MAX_MEGAPIXELS", value_name = "N", default_value_t = Self::DEFAULT.max_megapixels,
         value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub max_megapixels: u32,
-    /// Reject images whose longer side is more than so many times the shorter
+    /// Reject images whose longer side is more than this many times the shorter
     #[arg(long, env = "MASKLINE_MAX_ASPECT", value_name = "RATIO", default_value_t = Self::DEFAULT.max_aspect)]
     pub max_aspect: f32,
     /// Reject images as blank if the standard deviation of luma, 0 to 1, is below this

@@ -23,13 +23,14 @@ use crate::{
 const IMAGES_PER_CORE: usize = 4;
 
 /// How many raw bytes may be in memory together.
-const FILES: u64 = 24 << 20;
+const MAX_RAW_BYTES: u64 = 24 << 20;
 
 /// Validates images.
 pub struct Validator {
     objects: Arc<dyn ObjectStore>,
     limits: LimitArgs,
-    files: ByteBudget,
+    /// The memory for the raw bytes of images.
+    raw_bytes: ByteBudget,
     /// The memory that all decoders together may take. One image may take all of it.
     decoders: ByteBudget,
     /// One permit for each core. More threads would only take more memory.
@@ -40,7 +41,7 @@ impl Validator {
     pub fn new(objects: Arc<dyn ObjectStore>, limits: LimitArgs) -> Self {
         Self {
             objects,
-            files: ByteBudget::new(FILES),
+            raw_bytes: ByteBudget::new(MAX_RAW_BYTES),
             decoders: ByteBudget::new(decoder_limits(&limits).memory),
             cores: Semaphore::new(cores()),
             limits,
@@ -67,7 +68,7 @@ impl Handler for Validator {
     ) -> Result<Outcome, Failure> {
         fetched.header.arrived_at(NAME);
         let verdict = {
-            let _room = self.files.room(fetched.bytes).await;
+            let _room = self.raw_bytes.room(fetched.bytes).await;
             let bytes = self.objects.get(&fetched.object).await;
             let bytes = bytes.map_err(StorageError::behind)?;
             self.verdict(bytes).await?

@@ -58,7 +58,7 @@ pub fn validate(bytes: &[u8], limits: &LimitArgs) -> Result<Accepted, Rejected> 
 }
 
 /// The limits for the decoder.
-pub fn decoder_limits(limits: &LimitArgs) -> Limits {
+pub(crate) fn decoder_limits(limits: &LimitArgs) -> Limits {
     Limits {
         bytes: MAX_BYTES,
         pixels: u64::from(limits.max_megapixels) * 1_000_000,

@@ -1,4 +1,4 @@
-//! The parsers of foreign data, each with the conditions that must hold for any bytes.
+//! The parsers of untrusted data, each with the conditions that must hold for any bytes.
 //!
 //! `tests/fuzz/run` fuzzes them with libFuzzer. The tests here give each parser its seeds and
 //! the files in `corpus`, which were found to cover much of it.
@@ -118,19 +118,19 @@ fn name(bytes: &[u8]) {
 /// the others are the list. Its expansion must end. Each line of a plain list that is neither
 /// blank nor a comment must be found once.
 fn url_list(bytes: &[u8]) {
-    let Some((how, content)) = bytes.split_first() else {
+    let Some((kind, content)) = bytes.split_first() else {
         return;
     };
-    let labeling = match how >> 1 & 3 {
+    let labeling = match kind >> 1 & 3 {
         0 => None,
         1 => Some(Labeling::Folder),
         _ => Some(Labeling::Column),
     };
-    let suffix = if how & 1 == 1 { ".csv" } else { ".txt" };
+    let suffix = if kind & 1 == 1 { ".csv" } else { ".txt" };
     let mut file = tempfile::Builder::new().suffix(suffix).tempfile();
     let file = file.as_mut().expect("a temporary file");
     file.write_all(content).expect("it takes bytes");
-    let plain = how & 1 == 0 && is_plain(content);
+    let plain = kind & 1 == 0 && is_plain(content);
     let lines = plain.then(|| lines_with_urls(content));
     let Ok(local) = LocalList::from_file(file.path()) else {
         return;
@@ -165,8 +165,8 @@ fn url_list(bytes: &[u8]) {
     });
 }
 
-/// Whether the list is certainly plain, and each of its lines is read whole. A CSV has a column
-/// `url` in its first line.
+/// Returns whether the list is certainly plain, and each of its lines is read whole. A CSV has
+/// a column `url` in its first line.
 fn is_plain(list: &[u8]) -> bool {
     /// The expansion reads only the beginning of a longer line.
     const READ_WHOLE: usize = 8 << 10;
@@ -263,7 +263,7 @@ mod tests {
             let all = (target.seeds)().into_iter().chain(corpus(target));
             for bytes in all {
                 (target.run)(&bytes);
-                // The copies are damaged as on a bad line: cut short, or with a changed byte.
+                // The copies are damaged as by a bad connection: cut short, or with a changed byte.
                 (target.run)(&bytes[..bytes.len() / 2]);
                 if let Some(middle) = bytes.len().checked_sub(1).map(|last| last / 2) {
                     let mut changed = bytes.clone();

@@ -16,7 +16,7 @@ use maskline_fuzz::{TARGETS, Target};
 
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
 
-/// The message and the place of the last panic.
+/// The message and the source location of the last panic.
 static PANIC: Mutex<String> = Mutex::new(String::new());
 
 fuzz_target!(init: begin(), |bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! Small bytes that the parsers take, of each sort.
+//! Small inputs of each kind that the parsers accept.
 
 use std::{collections::HashMap, io::Cursor};
 
@@ -207,7 +207,7 @@ pub fn pictures() -> Vec<Vec<u8>> {
     files.into()
 }
 
-/// With the card of a network and one of its tensors.
+/// A file with the card of a network and one of its tensors.
 pub fn weights() -> Vec<Vec<u8>> {
     let card = Card {
         network: NetworkName::MobilenetV3Small,

@@ -1,5 +1,5 @@
-//! Whether a job ended as if it had never been disturbed. The checks look from outside, at
-//! the catalog, the object store and the broker.
+//! Checks whether a job ended as if it had never been disturbed. The checks look from
+//! outside, at the catalog, the object store and the broker.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -91,10 +91,10 @@ pub async fn broker_problems(broker: &dyn Broker) -> Vec<String> {
         }
     }
     let dead_letters = retried("dead letters", async || broker.dead_letters(ALL).await);
-    for letter in dead_letters.await {
+    for dead_letter in dead_letters.await {
         problems.push(format!(
             "a dead letter from {}, dead-lettered by {}: {}",
-            letter.queue, letter.stage, letter.error
+            dead_letter.queue, dead_letter.stage, dead_letter.error
         ));
     }
     problems

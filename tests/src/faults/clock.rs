@@ -18,7 +18,7 @@ use super::{
 };
 use crate::process::Pipeline;
 
-/// Where Debian installs the library.
+/// The paths at which Debian installs the library.
 const LIBRARIES: [&str; 3] = [
     "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1",
     "/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1",
@@ -29,8 +29,8 @@ const LIBRARIES: [&str; 3] = [
 /// within this time.
 const WATCHED: Duration = TIME_TO_LIVE.saturating_mul(2);
 
-/// So many epochs that the run lasts longer than [`WATCHED`] on every machine that is
-/// likely to run this.
+/// The number of epochs. It is so large that the run lasts longer than [`WATCHED`] on every
+/// machine that is likely to run this.
 const EPOCHS: &str = "150";
 
 type Variables = Vec<(String, String)>;

@@ -15,8 +15,8 @@ pub async fn killed(trial: &mut Trial) {
         let environment = Environment::embedded();
         let replicas = Replicas::start(&environment, &["run"]).await;
         let mut job = JobUnderTest::enqueue(trial, environment, replicas).await;
-        let most = trial.amount.faults.min(trial.faults() + KILLS_PER_JOB);
-        while trial.faults() < most {
+        let wanted = trial.amount.faults.min(trial.faults() + KILLS_PER_JOB);
+        while trial.faults() < wanted {
             trial.random_pause(0.0..1.5).await;
             if job.is_over().await {
                 break;

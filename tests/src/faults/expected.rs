@@ -1,4 +1,4 @@
-//! What a job must end as, whatever happens to it.
+//! The result that a job must have, whatever happens to it.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,7 +23,7 @@ pub struct Expected {
 static KNOWN: Mutex<BTreeMap<(u64, u64), Arc<Expected>>> = Mutex::const_new(BTreeMap::new());
 
 impl Expected {
-    /// What the jobs of a trial must end as. It is found once for each seed and size.
+    /// The result that the jobs of a trial must have. It is found once for each seed and size.
     pub async fn for_trial(trial: &Trial) -> Arc<Self> {
         let mut known = KNOWN.lock().await;
         let key = (trial.seed, trial.amount.faces);

@@ -167,7 +167,7 @@ impl Connection {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a frame that the service sends is withheld.
+    /// Returns whether a frame that the service sends is withheld.
     fn withholds_from_service(&self, frame: &[u8]) -> bool {
         let Some((channel, method, arguments)) = basic(frame) else {
             return false;
@@ -203,7 +203,7 @@ impl Connection {
         }
     }
 
-    /// Whether a frame that RabbitMQ sends is withheld.
+    /// Returns whether a frame that RabbitMQ sends is withheld.
     fn withholds_from_rabbitmq(&self, frame: &[u8]) -> bool {
         let is_confirmation = matches!(self.withheld, Withheld::Confirmation { .. })
             && matches!(basic(frame), Some((channel, ACK, _)) if Some(channel) == self.seen().published);

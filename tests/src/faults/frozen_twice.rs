@@ -27,9 +27,10 @@ const LATENCY: Duration = Duration::from_millis(300);
 /// looks for work.
 const TRIES: u32 = 3;
 
-/// What a storer logs when it has frozen a job.
+/// The text that a storer logs when it has frozen a job.
 const FROZEN: &str = "the dataset is frozen";
 
+/// Lets two storers freeze the same job at the same moment. There must be one dataset.
 pub async fn raced(trial: &mut Trial) {
     let environment = Environment::servers().await;
     let objects = Proxy::to(environment.host_and_port(Server::Objects)).await;

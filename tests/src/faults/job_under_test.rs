@@ -96,7 +96,7 @@ impl JobUnderTest {
         self.id = enqueue(&self.environment, &self.site, &[]).await;
     }
 
-    /// Whether the job has ended: it has failed, or its dataset is frozen and all training
+    /// Returns whether the job has ended: it has failed, or its dataset is frozen and all training
     /// runs that it asked for have ended.
     pub async fn is_over(&self) -> bool {
         let catalog = &self.stores.catalog;
@@ -120,7 +120,7 @@ impl JobUnderTest {
         counts.expect("the catalog answers").in_flight
     }
 
-    /// Whether no message waits, no message is being handled and no work is open.
+    /// Returns whether no message waits, no message is being handled and no work is open.
     pub async fn is_quiet(&self) -> bool {
         if self.replicas.messages_in_flight().await > 0.0 {
             return false;
@@ -143,8 +143,8 @@ async fn enqueue(environment: &Environment, site: &Site, further: &[&str]) -> Jo
     environment.enqueue(&[&args, further].concat()).await
 }
 
-/// What waits in the queues. It is the larger of two answers, because RabbitMQ calls a queue
-/// empty that it can't count at the moment.
+/// The messages in each queue. Each number is the larger of two answers, because RabbitMQ
+/// calls a queue empty that it can't count at the moment.
 pub async fn depths(broker: &dyn Broker) -> BTreeMap<String, Depth> {
     let ask = async || retried("depths", async || broker.depths().await).await;
     let mut depths = ask().await;

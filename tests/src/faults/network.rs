@@ -12,9 +12,9 @@ use super::{
     trial::Trial,
 };
 
-/// The additional latency of a bad line.
+/// The additional latency of a slow connection.
 const LATENCY: Duration = Duration::from_millis(500);
-/// For how many seconds the line is bad.
+/// For how many seconds the connection is slow.
 const SLOW: Range<f64> = 2.0..5.0;
 
 /// How long a server is away.
@@ -89,10 +89,10 @@ async fn cause_faults(
     pause: Range<f64>,
     cause: impl AsyncFn(&mut Trial, &JobUnderTest, usize),
 ) {
-    let most = trial.faults() + trial.amount.faults;
-    while trial.needs_another_job(most) {
+    let wanted = trial.faults() + trial.amount.faults;
+    while trial.needs_another_job(wanted) {
         let job = enqueue(trial).await;
-        while trial.faults() < most {
+        while trial.faults() < wanted {
             trial.random_pause(pause.clone()).await;
             if job.is_over().await {
                 break;

@@ -84,9 +84,9 @@ pub async fn on_each_queue(trial: &mut Trial) {
             trial.record_problem("some bodies do not become dead letters");
         }
         until(async || job.is_over().await && job.is_quiet().await).await;
-        for letter in dead_letters(&job).await {
-            if let Err(problem) = check_letter(&letter, &mut sent) {
-                trial.record_problem(format_args!("{problem}: {letter}"));
+        for dead_letter in dead_letters(&job).await {
+            if let Err(problem) = check_dead_letter(&dead_letter, &mut sent) {
+                trial.record_problem(format_args!("{problem}: {dead_letter}"));
             }
         }
         for (trace, (queue, _)) in sent {
@@ -103,20 +103,20 @@ async fn dead_letters(job: &JobUnderTest) -> Vec<Value> {
 }
 
 /// Finds the body that the dead letter has, compares the two, and removes it from `sent`.
-fn check_letter(
-    letter: &Value,
+fn check_dead_letter(
+    dead_letter: &Value,
     sent: &mut BTreeMap<String, (Queue, String)>,
 ) -> Result<(), String> {
-    let traceparent = letter["trace"].as_str().ok_or("it has no trace")?;
+    let traceparent = dead_letter["trace"].as_str().ok_or("it has no trace")?;
     let trace = traceparent.split('-').nth(1).unwrap_or_default();
     let (queue, error) = sent.remove(trace).ok_or("nobody sent it")?;
-    if letter["queue"] != queue.name() {
+    if dead_letter["queue"] != queue.name() {
         return Err(format!("it was sent to {queue}"));
     }
-    if letter["kind"] != "poison" {
+    if dead_letter["kind"] != "poison" {
         return Err("its kind is not poison".to_owned());
     }
-    let found = letter["error"].as_str().unwrap_or_default();
+    let found = dead_letter["error"].as_str().unwrap_or_default();
     match found.contains(&error) {
         true => Ok(()),
         false => Err(format!("its error does not contain {error:?}")),

@@ -121,18 +121,19 @@ async fn check_dead_lettered(trial: &mut Trial, job: &JobUnderTest, queue: Queue
     let dead_letters = job.environment.json(&list).await;
     let of_queue = dead_letters
         .iter()
-        .filter(|letter| letter["queue"] == queue.name());
-    for letter in of_queue.clone() {
-        if letter["error"].as_str().is_none_or(str::is_empty) || letter["trace"].is_null() {
+        .filter(|dead_letter| dead_letter["queue"] == queue.name());
+    for dead_letter in of_queue.clone() {
+        if dead_letter["error"].as_str().is_none_or(str::is_empty) || dead_letter["trace"].is_null()
+        {
             trial.record_problem(format_args!(
-                "a dead letter without its error or trace: {letter}"
+                "a dead letter without its error or trace: {dead_letter}"
             ));
         }
     }
     let error = of_queue
         .clone()
         .next()
-        .map(|letter| letter["error"].clone());
+        .map(|dead_letter| dead_letter["error"].clone());
     trial.record_fault(format_args!(
         "{} of {queue} dead-lettered: {}",
         of_queue.count(),
@@ -144,8 +145,8 @@ async fn check_dead_lettered(trial: &mut Trial, job: &JobUnderTest, queue: Queue
 async fn dead_letters_of(job: &JobUnderTest, queue: Queue) -> Vec<String> {
     let dead_letters = job.broker.dead_letters(usize::MAX >> 1).await;
     let dead_letters = dead_letters.expect("the broker answers").into_iter();
-    let of_queue = dead_letters.filter(|letter| letter.queue == queue.name());
-    of_queue.map(|letter| letter.id.0).collect()
+    let of_queue = dead_letters.filter(|dead_letter| dead_letter.queue == queue.name());
+    of_queue.map(|dead_letter| dead_letter.id.0).collect()
 }
 
 /// Replays the dead letters with these ids, or all of them where none is given.

@@ -63,7 +63,7 @@ impl Replica {
         format!("{} {}", self.service, self.number)
     }
 
-    /// Whether the service talks to the server while a job is in progress.
+    /// Returns whether the service talks to the server while a job is in progress.
     pub fn uses(&self, server: Server) -> bool {
         match server {
             Server::Broker => true,

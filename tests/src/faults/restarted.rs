@@ -25,8 +25,8 @@ pub async fn rabbitmq(trial: &mut Trial) {
         let environment = node.environment().await;
         let replicas = Replicas::start(&environment, &TWO_OF_EACH).await;
         let job = JobUnderTest::enqueue(trial, environment, replicas).await;
-        let most = trial.amount.faults.min(trial.faults() + RESTARTS_PER_JOB);
-        while trial.faults() < most {
+        let wanted = trial.amount.faults.min(trial.faults() + RESTARTS_PER_JOB);
+        while trial.faults() < wanted {
             trial.random_pause(UP).await;
             let in_flight = job.in_flight().await;
             if in_flight == 0 {

@@ -23,8 +23,8 @@ pub async fn kill(trial: &mut Trial) {
         let environment = Environment::servers().await;
         let replicas = Replicas::start(&environment, &TWO_OF_EACH).await;
         let mut job = JobUnderTest::enqueue(trial, environment, replicas).await;
-        let most = trial.amount.faults.min(trial.faults() + FAULTS_PER_JOB);
-        while trial.faults() < most {
+        let wanted = trial.amount.faults.min(trial.faults() + FAULTS_PER_JOB);
+        while trial.faults() < wanted {
             trial.random_pause(PAUSE).await;
             if job.is_over().await {
                 break;
@@ -50,8 +50,8 @@ pub async fn terminate(trial: &mut Trial) {
         environment.trace_to(&collector);
         let replicas = Replicas::start(&environment, &TWO_OF_EACH).await;
         let mut job = JobUnderTest::enqueue(trial, environment, replicas).await;
-        let most = trial.amount.faults.min(trial.faults() + FAULTS_PER_JOB);
-        while trial.faults() < most {
+        let wanted = trial.amount.faults.min(trial.faults() + FAULTS_PER_JOB);
+        while trial.faults() < wanted {
             trial.random_pause(PAUSE).await;
             if job.is_over().await {
                 break;

@@ -17,9 +17,10 @@ use crate::process::Pipeline;
 /// The trainers of the disturbed job.
 const TRAINERS: [&str; 2] = ["trainer"; 2];
 
-/// What a trainer logs that resumes a run from another trainer's checkpoint.
+/// The text that a trainer logs when it resumes a run from another trainer's checkpoint.
 const RESUMES: &str = "resuming from a checkpoint";
-/// What a trainer logs that begins or resumes a run.
+/// The texts that a trainer logs when it begins or resumes a run. The quotes are those of the
+/// log's JSON.
 const TRAINS: [&str; 2] = ["\"training\"", RESUMES];
 
 /// How many epochs there are for each kill. A fast trainer ends further epochs before it is
@@ -89,8 +90,8 @@ async fn enqueue(trial: &Trial, trainers: &[&'static str], epochs: &str) -> JobU
     JobUnderTest::enqueue_with(trial, environment, replicas, &args).await
 }
 
-/// Whether the replica has the run. Its process has logged so; the log of a process that was
-/// killed is gone with it.
+/// Returns whether the replica trains the run. Its process has logged so. The log of a process
+/// that was killed is gone with it.
 fn trains(replica: &Replica) -> bool {
     let log = replica.process.log();
     TRAINS.iter().any(|begin| log.contains(begin))

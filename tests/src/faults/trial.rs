@@ -52,14 +52,14 @@ pub struct Outcome {
     /// The number of faults that were caused.
     pub faults: u32,
     pub took: Duration,
-    /// What was wrong.
+    /// Descriptions of what was wrong.
     pub problems: Vec<String>,
     /// Why the kind can't be executed on this machine.
     pub skipped: Option<String>,
 }
 
 impl Outcome {
-    /// Whether nothing was wrong.
+    /// Returns whether nothing was wrong.
     pub fn is_good(&self) -> bool {
         self.problems.is_empty()
     }
@@ -131,7 +131,7 @@ impl Trial {
         self.faults
     }
 
-    /// Whether another job is needed to reach `wanted` faults in all. Records a problem
+    /// Returns whether another job is needed to reach `wanted` faults in all. Records a problem
     /// when too many jobs in a row ended without a fault.
     pub fn needs_another_job(&mut self, wanted: u32) -> bool {
         let without_fault = std::mem::take(&mut self.jobs_without_fault);

@@ -24,8 +24,8 @@ const QUEUE_LIMIT: u64 = 20_000;
 const BATCH: u64 = 1_000;
 /// How many of the scraper's messages are taken at a time.
 const PREFETCH: u16 = 500;
-/// The pause between two looks at the scraper and the queues.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// The pause between two readings of the queues.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// The pause between two lines about the progress.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// When no message comes for this long, none will come any more.
@@ -46,11 +46,11 @@ pub async fn run(report: &mut Report, count: u64) {
         .await;
     let mut rejections = Taken::from(broker.consume(Queue::StorerImages, PREFETCH).await);
     let mut peaks = vec![];
-    let (mut most_waiting, mut looked, mut logged) = (0, Instant::now(), Instant::now());
+    let (mut most_waiting, mut polled, mut logged) = (0, Instant::now(), Instant::now());
     while (rejections.candidates.len() as u64) < count && rejections.take().await {
         let taken = rejections.candidates.len() as u64;
-        if looked.elapsed() > LOOK_EVERY {
-            looked = Instant::now();
+        if polled.elapsed() > POLL_INTERVAL {
+            polled = Instant::now();
             let depths = broker.depths().await.expect("the depths");
             let waiting = depths.get(Queue::ScraperCandidates.name());
             let waiting = waiting.map(|depth| depth.ready).unwrap_or_default();

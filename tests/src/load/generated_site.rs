@@ -25,7 +25,7 @@ const SIDE: u32 = 64;
 /// How many lines of a list are written at a time.
 const LINES: u64 = 1_000;
 
-/// What is at the addresses of a list.
+/// The pictures at the addresses of a list.
 #[derive(Debug, Clone, Copy)]
 pub enum Pictures {
     /// A different face at each address.

@@ -1,4 +1,4 @@
-//! What a load test prints.
+//! The output of a load test.
 
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ impl Report {
         ));
     }
 
-    /// Whether every check held.
+    /// Returns whether every check held.
     pub fn is_good(&self) -> bool {
         self.broken == 0
     }

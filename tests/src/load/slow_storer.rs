@@ -24,7 +24,8 @@ const LIMIT: u64 = 500;
 const IN_FLIGHT: u64 = 200;
 /// How much later the storer receives the catalog's answers.
 const DELAY: Duration = Duration::from_millis(200);
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// The pause between two readings of the queues and counts.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 pub async fn run(report: &mut Report, count: u64) {
     let mut environment = Environment::servers().await;
@@ -45,8 +46,8 @@ pub async fn run(report: &mut Report, count: u64) {
     let mut deepest: BTreeMap<String, u64> = BTreeMap::new();
     // How many candidates were found when a queue was full for the first time.
     let mut found_when_full = None;
-    for look in 0_u32.. {
-        sleep(LOOK_EVERY).await;
+    for poll in 0_u32.. {
+        sleep(POLL_INTERVAL).await;
         for (queue, Depth { ready, .. }) in broker.depths().await.expect("the depths") {
             let deepest = deepest.entry(queue).or_default();
             *deepest = ready.max(*deepest);
@@ -55,7 +56,7 @@ pub async fn run(report: &mut Report, count: u64) {
         if found_when_full.is_none() && deepest.values().any(|depth| *depth >= LIMIT) {
             found_when_full = Some(counts.found);
         }
-        if look.is_multiple_of(20) {
+        if poll.is_multiple_of(20) {
             report.log(format_args!(
                 "{} found, {} in flight; deepest queues {deepest:?}",
                 counts.found, counts.in_flight

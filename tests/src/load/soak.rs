@@ -22,8 +22,9 @@ const MEMORY_LIMIT: f64 = 150.0;
 const GROWTH: f64 = 15.0;
 /// The smallest ratio of the last tenth's candidates per second to the first tenth's.
 const LAST_TO_FIRST: f64 = 0.9;
-const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// How many looks there are between two lines about the progress.
+/// The pause between two readings of the counts and of the memory.
+const POLL_INTERVAL: Duration = Duration::from_secs(2);
+/// The progress is logged after this many polls.
 const LOG_EVERY: u32 = 30;
 
 /// Runs a job of `count` drawn pictures, from a list of URLs.
@@ -46,8 +47,8 @@ pub async fn run(report: &mut Report, count: u64) {
     let warm = WARM.min(count / 10);
     let tenth = |n: u64| n * count / 10;
     let (mut warm_peaks, mut marks, mut deepest) = (None, vec![(0, 0.0)], 0);
-    for look in 0_u32.. {
-        sleep(LOOK_EVERY).await;
+    for poll in 0_u32.. {
+        sleep(POLL_INTERVAL).await;
         let counts = stores.catalog.counts(job).await.expect("the counts");
         let ended = counts.found - counts.in_flight;
         let waiting = broker.depths().await.expect("the depths");
@@ -55,7 +56,7 @@ pub async fn run(report: &mut Report, count: u64) {
         deepest = deepest.max(waiting.unwrap_or_default());
         marks.push((ended, began.elapsed().as_secs_f64()));
         let peaks: Vec<f64> = services.iter().map(|one| memory(one).peak).collect();
-        if look % LOG_EVERY == 0 {
+        if poll % LOG_EVERY == 0 {
             let now: Vec<f64> = services.iter().map(|one| memory(one).now).collect();
             report.log(format_args!(
                 "{ended} of {} ended; {now:.1?} MB; {deepest} in the deepest queue so far",

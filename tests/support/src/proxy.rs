@@ -43,9 +43,9 @@ struct Faults {
     resets: u32,
     /// How often the connections were silenced for good.
     silences: u32,
-    /// Whether new connections are reset, too.
+    /// `true` if new connections are reset, too.
     away: bool,
-    /// Whether all connections hold back what comes.
+    /// `true` if all connections hold back what comes.
     paused: bool,
     /// How much later the client receives what the server sends.
     latency: Duration,
@@ -245,7 +245,7 @@ mod tests {
         stream
     }
 
-    /// What comes back for one byte.
+    /// Sends one byte, and returns the byte that comes back.
     async fn answer(stream: &mut TcpStream) -> io::Result<u8> {
         stream.write_u8(b'?').await?;
         within("the echo", stream.read_u8()).await

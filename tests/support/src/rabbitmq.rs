@@ -76,7 +76,7 @@ impl Management {
 pub struct VirtualHost {
     management: Management,
     name: String,
-    /// Whether there is a user with the virtual host's name.
+    /// `true` if there is a user with the virtual host's name.
     has_user: bool,
 }
 

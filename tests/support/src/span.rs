@@ -58,7 +58,7 @@ impl Span {
         self.get(name).as_str()
     }
 
-    /// Whether the span is one side of a message's way through a queue.
+    /// Returns whether the span is one side of a message's way through a queue.
     pub fn is_hop(&self) -> bool {
         matches!(self.kind, SpanKind::Producer | SpanKind::Consumer)
     }

@@ -157,8 +157,8 @@ async fn a_trace_is_sampled_as_a_whole_or_not_at_all() {
     environment.remove().await;
 }
 
-/// Whether OpenTelemetry's sampler by ratio keeps a trace. It compares the last 64 bits of the
-/// id, without the lowest one, with the ratio.
+/// Returns whether OpenTelemetry's sampler by ratio keeps a trace. It compares the last 64 bits
+/// of the id, without the lowest one, with the ratio.
 fn is_sampled(trace: &str, ratio: f64) -> bool {
     let low = u64::from_str_radix(&trace[16..], 16).expect("hexadecimal");
     ((low >> 1) as f64) < ratio * (1_u64 << 63) as f64
@@ -187,7 +187,7 @@ impl Images {
         Self(all)
     }
 
-    /// The one whose environment has this in it.
+    /// The candidate whose location contains this text.
     fn of_path(&self, path: &str) -> &Candidate {
         let is_it = |candidate: &&Candidate| candidate.location.to_string().contains(path);
         self.0

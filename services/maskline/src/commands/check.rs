@@ -29,7 +29,7 @@ const BAR_AFTER: Duration = Duration::from_secs(1);
 #[command(after_help = "Examples:
   maskline check photos/
   maskline check photos/ --json | jq -r 'select(.verdict == \"rejected\") | .path'")]
-pub struct CheckArgs {
+pub(crate) struct Check {
     /// Files, and folders that are searched for files
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -40,13 +40,15 @@ pub struct CheckArgs {
     limits: LimitArgs,
 }
 
-/// Prints a line for each file, in order. Rejected files are no error. Files that can't
-/// be read are reported at once, and make the command fail at the end.
-pub async fn check(args: CheckArgs) -> Result<()> {
-    tokio::task::spawn_blocking(move || check_files(&args)).await?
+impl Check {
+    /// Prints a line for each file, in order. Rejected files are no error. Files that can't
+    /// be read are reported at once, and make the command fail at the end.
+    pub(crate) async fn run(self) -> Result<()> {
+        tokio::task::spawn_blocking(move || check_files(&self)).await?
+    }
 }
 
-fn check_files(args: &CheckArgs) -> Result<()> {
+fn check_files(args: &Check) -> Result<()> {
     let (files, mut unreadable) = find(&args.paths);
     let mut tally = Tally::default();
     let mut bar = CheckBar::new(files.len());

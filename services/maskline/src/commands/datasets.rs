@@ -35,7 +35,7 @@ impl Datasets {
         }
         if datasets.is_empty() {
             return output::print(
-                "No datasets yet: one is frozen when all images of a job have ended.",
+                "No datasets yet: one is frozen when all images of a job have been processed.",
             );
         }
         let mut table = output::table(&[

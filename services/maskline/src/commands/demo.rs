@@ -54,7 +54,7 @@ pub(crate) struct Demo {
         default_value = "mobilenet_v3_small"
     )]
     train: Vec<NetworkName>,
-    /// How often a network sees each training image
+    /// The number of epochs: how often a network sees each training image
     #[arg(long, default_value_t = EPOCHS,
         value_parser = clap::value_parser!(u32).range(1..=100_000))]
     epochs: u32,
@@ -66,7 +66,7 @@ pub(crate) struct Demo {
     json: bool,
 }
 
-/// So many epochs are enough for drawn faces, and take at most two minutes on two cores.
+/// This many epochs are enough for drawn faces, and take at most two minutes on two cores.
 const EPOCHS: u32 = 24;
 
 /// Drawn faces are simple: an input smaller than usual is enough.

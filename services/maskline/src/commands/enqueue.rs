@@ -272,7 +272,7 @@ fn folder(path: PathBuf) -> Result<Source> {
     })
 }
 
-/// Where a list of URLs is: at an address if the text has a scheme, or else in a file.
+/// The location of a list of URLs: an address if the text has a scheme, or else a file.
 fn list_location(list: &str) -> Result<Location> {
     if list.contains("://") {
         return Ok(Location::Url(web_address(list)?));

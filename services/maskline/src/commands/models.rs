@@ -41,7 +41,7 @@ impl Models {
     }
 }
 
-/// What was trained and how well, in the columns of the project that maskline grew from.
+/// A table with a line for each model: its network, its size and how good it is.
 pub(crate) fn table(models: &[Model]) -> Table {
     let mut table = output::table(&[
         "model",

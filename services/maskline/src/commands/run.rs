@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use maskline_labeler::OpinionArgs;
+use maskline_labeler::ModelCheckArgs;
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_scraper::FetchArgs;
 use maskline_storage::StorageArgs;
@@ -25,17 +25,17 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Services {
     #[command(flatten)]
-    pub runtime: RuntimeArgs,
+    pub(crate) runtime: RuntimeArgs,
     #[command(flatten)]
-    pub storage: StorageArgs,
+    pub(crate) storage: StorageArgs,
     #[command(flatten)]
-    pub fetch: FetchArgs,
+    pub(crate) fetch: FetchArgs,
     #[command(flatten)]
-    pub limits: LimitArgs,
+    pub(crate) limits: LimitArgs,
     #[command(flatten)]
-    pub opinion: OpinionArgs,
+    pub(crate) model_check: ModelCheckArgs,
     #[command(flatten)]
-    pub trainer: TrainerArgs,
+    pub(crate) trainer: TrainerArgs,
 }
 
 /// The services by the names that `--only` takes.
@@ -96,11 +96,11 @@ impl Services {
                 .await
             }
             ServiceName::Labeler => {
-                let opinion = self.opinion.clone();
+                let model_check = self.model_check.clone();
                 maskline_labeler::service(&maskline_labeler::Args {
                     runtime,
                     storage,
-                    opinion,
+                    model_check,
                 })
                 .await
             }

@@ -16,10 +16,10 @@ pub(super) fn network_names() -> impl TypedValueParser<Value = NetworkName> {
 /// The settings that a person can choose. The others have their defaults.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrainingArgs {
-    /// How often the network sees each training image
+    /// The number of epochs: how often the network sees each training image
     #[arg(long, default_value_t = TrainingSettings::default().epochs)]
     epochs: u32,
-    /// Images in a training step
+    /// The number of images in a training step
     #[arg(long, default_value_t = TrainingSettings::default().batch)]
     batch: u32,
     /// The side of the network's square input, in pixels
@@ -31,7 +31,7 @@ pub(crate) struct TrainingArgs {
     /// The peak of the cosine schedule of the learning rate
     #[arg(long, default_value_t = TrainingSettings::default().learning_rate)]
     learning_rate: f32,
-    /// How strongly weights are drawn to zero
+    /// The weight decay: how strongly weights are pulled towards zero
     #[arg(long, default_value_t = TrainingSettings::default().weight_decay)]
     weight_decay: f32,
     /// The seed of the split, the augmentation and the training

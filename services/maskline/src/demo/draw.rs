@@ -14,7 +14,7 @@ type Colour = [f32; 3];
 type Point = (f32, f32);
 
 /// Draws one face of `side` × `side` pixels, with a mask if it is `masked`.
-pub fn face(masked: bool, side: u32, random: &mut StdRng) -> RgbImage {
+pub(crate) fn face(masked: bool, side: u32, random: &mut StdRng) -> RgbImage {
     let scene = Scene::draw(masked, random);
     let mut picture = RgbImage::from_fn(side, side, |x, y| {
         // Two by two samples for each pixel smooth the edges.
@@ -65,7 +65,7 @@ struct Background {
     blobs: Vec<(Point, f32, Colour)>,
 }
 
-/// Where the face lies in the picture.
+/// The position and the direction of the face in the picture.
 struct Pose {
     centre: Point,
     size: f32,
@@ -77,7 +77,7 @@ struct Pose {
 
 struct Light {
     level: f32,
-    /// How fast the light grows to the right and down.
+    /// How much brighter the light becomes to the right and downwards.
     slope: Point,
     tint: Colour,
 }

@@ -22,17 +22,17 @@ use url::Url;
 use super::draw;
 
 /// The names of the two classes, by the index of the class.
-pub const CLASSES: [&str; 2] = ["with_mask", "without_mask"];
+pub(crate) const CLASSES: [&str; 2] = ["with_mask", "without_mask"];
 
 /// How many files of each kind the site holds.
 #[derive(Debug, Clone, Copy)]
-pub struct Recipe {
+pub(crate) struct Recipe {
     /// The number of good faces of each class.
-    pub faces: u32,
+    pub(crate) faces: u32,
     /// The number of bad files of each kind.
-    pub dirt: u32,
+    pub(crate) dirt: u32,
     /// The seed of every random choice.
-    pub seed: u64,
+    pub(crate) seed: u64,
 }
 
 impl Default for Recipe {
@@ -46,15 +46,15 @@ impl Default for Recipe {
 }
 
 /// The site's files and its list.
-pub struct Site {
+pub(crate) struct Site {
     files: BTreeMap<String, Bytes>,
     /// The rows of the list: path and label.
     rows: Vec<(String, Label)>,
     /// The number of images that the pipeline must reject, by
     /// [`Reason::code`](maskline_messages::Reason::code).
-    pub rejected: BTreeMap<&'static str, u64>,
+    pub(crate) rejected: BTreeMap<&'static str, u64>,
     /// The number of images that the pipeline must store.
-    pub stored: u64,
+    pub(crate) stored: u64,
 }
 
 /// The kinds of bad files, each with the code of the reason it must be rejected for.
@@ -72,7 +72,7 @@ const DIRT: [(&str, &str); 9] = [
 
 impl Site {
     /// Draws all files of the site, on all cores.
-    pub fn draw(recipe: Recipe) -> Self {
+    pub(crate) fn draw(recipe: Recipe) -> Self {
         let mut site = Self {
             files: BTreeMap::new(),
             rows: vec![],
@@ -106,7 +106,7 @@ impl Site {
     }
 
     /// Adds exact copies, which are rejected, and mirror images, which are stored but
-    /// must stay in the same part of the split as their originals.
+    /// must be in the same split as their originals.
     fn add_copies(&mut self, recipe: Recipe) {
         for n in 0..recipe.dirt.min(recipe.faces) {
             let class = (n % 2) as usize;
@@ -139,13 +139,13 @@ impl Site {
     }
 
     /// The number of rows of the list.
-    pub fn candidates(&self) -> u64 {
+    pub(crate) fn candidates(&self) -> u64 {
         self.rows.len() as u64
     }
 
     /// Serves the site on a free loopback port until the program ends. It returns the
     /// URL of the list.
-    pub async fn serve(self) -> Result<Url> {
+    pub(crate) async fn serve(self) -> Result<Url> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await;
         let listener = listener.context("no free port on 127.0.0.1 for the demo's web site")?;
         let base = Url::parse(&format!("http://{}/", listener.local_addr()?))?;

@@ -13,7 +13,7 @@ pub(crate) const STEP_SIZE: usize = 1000;
 /// One candidate of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceCandidate {
-    /// Where its image is said to be.
+    /// The address or path at which the source promises an image.
     pub location: Location,
     /// Its class, where the source names one.
     pub label: Option<Label>,
@@ -60,7 +60,7 @@ impl SourceCandidate {
 pub struct ExpansionStep {
     /// The candidates in the source's order.
     pub candidates: Vec<SourceCandidate>,
-    /// Where the next step begins. After the last step it is `None`.
+    /// The cursor of the next step. After the last step it is `None`.
     pub next_cursor: Option<String>,
 }
 

@@ -7,8 +7,8 @@
 //!
 //! * `local`: the list as a local file, fetched where it is on the web.
 //! * `text_format`, `csv_format`: the lines of the two formats.
-//! * `line`: what one line says.
-//! * `position`: where a step ends and the next one begins.
+//! * `line`: one line becomes a candidate.
+//! * `position`: the position at which a step ends and the next one begins.
 
 mod csv_format;
 mod line;

@@ -156,7 +156,7 @@ impl Images {
     }
 }
 
-/// Whether the path of a link ends like that of an image file.
+/// Returns whether the path of a link ends like that of an image file.
 fn is_image(href: &str) -> bool {
     let path = href.split(['?', '#']).next().unwrap_or_default();
     let path = path.to_ascii_lowercase();

@@ -1,4 +1,5 @@
-//! Which addresses may be asked: only public ones, unless the operator says otherwise.
+//! Checks the addresses that are asked. Only public ones may be, unless the operator says
+//! otherwise.
 //!
 //! A list of URLs is written by somebody else. Without this check it could make the
 //! scraper ask its own host, the other machines of its network or a cloud's metadata
@@ -10,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use maskline_messages::{Reason, shown};
 use url::{Host, Url};
 
-/// Whether an address can be reached from everywhere, by IANA's registries of
+/// Returns whether an address can be reached from everywhere, by IANA's registries of
 /// special-purpose addresses (RFC 6890). `IpAddr::is_global` of the standard library would
 /// say so too, but is not stable.
 pub(super) fn is_public(address: IpAddr) -> bool {

@@ -58,7 +58,7 @@ impl Rules {
     }
 }
 
-/// Whether a URL may be fetched.
+/// The answer to the question whether a URL may be fetched.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Permission {
     Allowed,
@@ -98,7 +98,7 @@ impl Default for Robots {
 }
 
 impl Robots {
-    /// Whether `url` may be fetched. `fetch_rules` gets the URL of the site's robots.txt
+    /// Returns whether `url` may be fetched. `fetch_rules` gets the URL of the site's robots.txt
     /// and is called if its rules are not known; if several callers need them at the same
     /// time, only one of the calls is made.
     pub(super) async fn permission<F>(

@@ -4,24 +4,22 @@ use std::sync::Arc;
 
 use maskline_messages::{
     CandidateId, DatasetReady, Format, ImageHeader, ImageId, ImageLabeled, JobId, Label,
-    LabelOrigin, Location, Measurements, Message, NetworkName, ObjectKey, Queue, Source,
-    TrainingSettings,
+    LabelOrigin, Location, Measurements, Message, NetworkName, ObjectKey, Queue,
 };
 use maskline_runtime::{Context, Failure, Handler, Sender, WorkContext, Worker, broker};
 use maskline_storage::{
     StorageArgs, Stores,
     lease::LeaseWatch,
-    records::{
-        CandidateOutcome, ImageDocument, Job, JobState, NewCandidate, OutcomeKind, SplitSettings,
-        Work,
-    },
+    records::{CandidateOutcome, ImageDocument, Job, NewCandidate, OutcomeKind, Work},
 };
 use maskline_storer::{
     freeze::Freezer,
     stage::{ImageHandler, JobHandler},
 };
+use maskline_test_support::records;
 use tokio_util::sync::CancellationToken;
 
+/// The stages and the freezer of a storer, and the stores and the broker that they use.
 pub struct Environment {
     pub stores: Stores,
     pub freezer: Freezer,
@@ -68,22 +66,11 @@ impl Environment {
         }
     }
 
-    /// A job with so many candidates, all of them in flight.
+    /// Creates a job with this many candidates, all of them in flight.
     pub async fn job(&self, candidates: u64) -> (JobId, Vec<CandidateId>) {
         let job = Job {
-            id: JobId::draw(),
-            source: Source::Folder { path: "f".into() },
-            labeling: None,
-            classes: vec![],
             train: vec![NetworkName::MobilenetV3Small],
-            settings: TrainingSettings::default(),
-            split: SplitSettings::default(),
-            state: JobState::Expanding,
-            error: None,
-            dataset: None,
-            replayed: None,
-            traceparent: None,
-            created: 1,
+            ..records::job()
         };
         let catalog = &self.stores.catalog;
         catalog.create_job(&job).await.unwrap();
@@ -112,10 +99,10 @@ impl Environment {
         let document = image(job, candidate, number);
         let (catalog, image) = (&self.stores.catalog, Some(document.image));
         catalog.put_image(&document).await.unwrap();
-        self.end(candidate, image, OutcomeKind::Stored).await;
+        self.finish(candidate, image, OutcomeKind::Stored).await;
     }
 
-    pub async fn end(&self, candidate: CandidateId, image: Option<ImageId>, kind: OutcomeKind) {
+    pub async fn finish(&self, candidate: CandidateId, image: Option<ImageId>, kind: OutcomeKind) {
         let outcome = CandidateOutcome {
             candidate,
             image,
@@ -130,7 +117,7 @@ impl Environment {
             .unwrap();
     }
 
-    /// Has the freezer look for a job. Returns whether it found one to freeze or announce.
+    /// Lets the freezer work once. Returns whether it found a job to freeze or announce.
     pub async fn freeze(&self) -> bool {
         self.freezer.work(&self.context).await.unwrap()
     }
@@ -160,14 +147,14 @@ impl Environment {
         for (number, candidate) in candidates.iter().enumerate().skip(1) {
             self.store(job, *candidate, number as u64).await;
         }
-        self.end(candidates[0], None, dead_lettered()).await;
+        self.finish(candidates[0], None, dead_lettered()).await;
         self.expanded(job).await;
         assert!(self.freeze().await);
         let (ready, _) = self.announced().await;
         (ready, job, candidates[0])
     }
 
-    /// Has the stage handle the labeler's message about an image.
+    /// Lets the stage handle the labeler's message about an image.
     pub async fn label(&self, job: JobId, candidate: CandidateId, number: u64) {
         self.try_to_label(job, candidate, number).await.unwrap();
     }

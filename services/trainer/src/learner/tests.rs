@@ -1,4 +1,4 @@
-use maskline_messages::Optimizer as Rule;
+use maskline_messages::Optimizer as Kind;
 use maskline_models::prediction::Score;
 
 use super::*;
@@ -15,7 +15,7 @@ fn config(examples: &Examples, settings: TrainingSettings) -> LearnerConfig {
     }
 }
 
-fn settings(epochs: u32, optimizer: Rule) -> TrainingSettings {
+fn settings(epochs: u32, optimizer: Kind) -> TrainingSettings {
     TrainingSettings {
         epochs,
         batch: 8,
@@ -38,7 +38,7 @@ fn to_the_end(learner: &mut Learner, examples: &Examples) {
     }
 }
 
-/// What must not depend on when and how often a run was interrupted.
+/// The part of the state that must not depend on when and how often a run was interrupted.
 fn result(learner: &Learner) -> (Vec<(Score, Score, f64)>, Option<Bytes>) {
     let epochs = learner.progress().epochs.iter();
     let scores = epochs.map(|epoch| (epoch.training, epoch.validation, epoch.learning_rate));
@@ -49,7 +49,7 @@ fn result(learner: &Learner) -> (Vec<(Score, Score, f64)>, Option<Bytes>) {
 async fn a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not() {
     let _alone = alone().await;
     let examples = examples().await;
-    for optimizer in [Rule::Adamw, Rule::Sgd] {
+    for optimizer in [Kind::Adamw, Kind::Sgd] {
         let config = config(&examples, settings(2, optimizer));
         let mut undisturbed = Learner::new(config.clone());
         to_the_end(&mut undisturbed, &examples);
@@ -82,7 +82,7 @@ async fn a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not() {
 async fn two_colours_are_told_apart_after_a_few_epochs() {
     let _alone = alone().await;
     let examples = examples().await;
-    let mut learner = Learner::new(config(&examples, settings(8, Rule::Adamw)));
+    let mut learner = Learner::new(config(&examples, settings(8, Kind::Adamw)));
     to_the_end(&mut learner, &examples);
     let best = learner.progress().best().unwrap();
     assert!(best.validation.accuracy >= 0.9, "{:?}", learner.progress());
@@ -101,7 +101,7 @@ async fn a_loss_that_is_not_a_number_is_a_permanent_error() {
     let wild = TrainingSettings {
         learning_rate: 1e30,
         warmup_epochs: 0.0,
-        ..settings(3, Rule::Sgd)
+        ..settings(3, Kind::Sgd)
     };
     let mut learner = Learner::new(config(&examples, wild));
     let error = loop {

@@ -16,8 +16,8 @@ use crate::metrics::Epoch;
 
 const STYLE: &str = include_str!("page.css");
 
-/// Both stand out from a light and from a dark background, and have a different brightness
-/// for readers who do not see colours.
+/// The colours of the two curves. Both stand out from a light and from a dark background, and
+/// they differ in brightness, for readers who do not see colours.
 const TRAINING_COLOR: RGBColor = RGBColor(0xe0, 0x8a, 0x1e);
 const VALIDATION_COLOR: RGBColor = RGBColor(0x3b, 0x7d, 0xd8);
 
@@ -136,15 +136,15 @@ fn chart(
     PreEscaped(curves::svg(&curves, height, label))
 }
 
-/// From 0 to just above the highest loss. A loss that was very high once is cut off, so that
-/// it does not flatten the rest of the curve.
+/// The range from 0 to just above the highest loss. A loss that was very high once is cut
+/// off, so that it does not flatten the rest of the curve.
 fn loss_range(losses: &[Vec<f64>; 2]) -> Range<f64> {
     const CEILING: f64 = 3.0;
     let highest = losses.iter().flatten().copied().fold(0.1, f64::max);
     0.0..(highest * 1.05).min(CEILING)
 }
 
-/// From the tenth at or below the lowest accuracy to 1.
+/// The range from the tenth at or below the lowest accuracy to 1.
 fn accuracy_range(accuracies: &[Vec<f64>; 2]) -> Range<f64> {
     let lowest = accuracies.iter().flatten().copied().fold(0.9, f64::min);
     ((lowest * 10.0).floor() / 10.0).max(0.0)..1.0
@@ -321,7 +321,7 @@ fn layers(report: &Report) -> Markup {
     }
 }
 
-/// The space before the sign does not break a line.
+/// A percentage. No line breaks at the space before its sign.
 fn percent(share: f64) -> String {
     format!("{:.1}\u{a0}%", share * 100.0)
 }
@@ -334,7 +334,7 @@ fn beginning(id: &str) -> &str {
     id.get(..12).unwrap_or(id)
 }
 
-/// With a comma between thousands.
+/// A number with commas between the thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);

@@ -4,7 +4,7 @@ use maskline_messages::{Measurements, Reason};
 
 use crate::limits::LimitArgs;
 
-pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
+pub(crate) fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.contrast < limits.min_contrast).then_some(Reason::Blank {
         deviation: picture.contrast,
         least: limits.min_contrast,

@@ -4,7 +4,7 @@ use maskline_messages::{Measurements, Reason};
 
 use crate::limits::LimitArgs;
 
-pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
+pub(crate) fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.sharpness < limits.min_sharpness).then_some(Reason::Blurred {
         sharpness: picture.sharpness,
         least: limits.min_sharpness,

@@ -4,7 +4,7 @@ use maskline_messages::{Measurements, Reason};
 
 use crate::limits::LimitArgs;
 
-pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
+pub(crate) fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     let (width, height) = (picture.width, picture.height);
     let (longer, shorter) = (width.max(height), width.min(height));
     let is_extreme = longer as f32 > shorter as f32 * limits.max_aspect;

@@ -4,7 +4,7 @@ use maskline_messages::{Measurements, Reason};
 
 use crate::limits::LimitArgs;
 
-pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
+pub(crate) fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.brightness > limits.max_brightness).then_some(Reason::TooBright {
         brightness: picture.brightness,
         most: limits.max_brightness,

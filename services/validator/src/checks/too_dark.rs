@@ -4,7 +4,7 @@ use maskline_messages::{Measurements, Reason};
 
 use crate::limits::LimitArgs;
 
-pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
+pub(crate) fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     (picture.brightness < limits.min_brightness).then_some(Reason::TooDark {
         brightness: picture.brightness,
         least: limits.min_brightness,

@@ -4,7 +4,7 @@ use maskline_messages::{Measurements, Reason};
 
 use crate::limits::LimitArgs;
 
-pub fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
+pub(crate) fn check(picture: &Measurements, limits: &LimitArgs) -> Option<Reason> {
     let (width, height) = (picture.width, picture.height);
     (width.min(height) < limits.min_side).then_some(Reason::TooSmall {
         width,

@@ -20,7 +20,7 @@ use crate::expand::{candidate::STEP_SIZE, error::ExpandError};
 /// closed makes one record of all that follows.
 pub(super) const MAX_RECORD: u64 = 1 << 20;
 
-/// Whether this name in a CSV's first line is that of the column `column`.
+/// Returns whether this name in a CSV's first line is that of the column `column`.
 pub(super) fn is_column(name: &str, column: &str) -> bool {
     let name = name.trim_start_matches('\u{feff}').trim();
     name.trim_matches('"').eq_ignore_ascii_case(column)

@@ -1,4 +1,4 @@
-//! What one line of a list says.
+//! One line of a list, and the candidate that it names.
 
 use maskline_foundation::text::shortened;
 use maskline_messages::{Label, Labeling, Location, MAX_URL, Reason, is_too_long};
@@ -11,17 +11,17 @@ use crate::expand::candidate::SourceCandidate;
 /// it has ([`MAX_URL`]): with white space around it, or with its scheme's usual port.
 pub(super) const MAX_LINE: u64 = 2 * MAX_URL as u64;
 
-/// What is the same for all lines of a list.
+/// The context that all lines of a list share.
 pub(super) struct ListContext {
-    /// What the list is called in messages.
+    /// The list's name in error texts.
     pub(super) name: String,
     pub(super) labeling: Option<Labeling>,
 }
 
-/// What was read in one step.
+/// The lines that were read in one step.
 pub(super) struct LinesRead {
     pub(super) candidates: Vec<SourceCandidate>,
-    /// Where to go on. At the end of the list it is `None`.
+    /// The position of the next line. At the end of the list it is `None`.
     pub(super) next: Option<ListPosition>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a step ends and the next one begins.
+//! The position in a list at which a step ends and the next one begins.
 
 use crate::expand::error::ExpandError;
 

@@ -180,9 +180,9 @@ async fn a_line_that_is_not_a_url_is_shown_without_its_secrets() {
     let text = lines.map(|(line, _)| line).join("\n");
     let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
     assert_eq!(found.len(), lines.len());
-    for (said, (_, expected)) in shown(&found).iter().zip(lines) {
-        assert!(said.contains("not a URL"), "{said}");
-        assert!(said.ends_with(&format!(": {expected}")), "{said}");
+    for (text, (_, expected)) in shown(&found).iter().zip(lines) {
+        assert!(text.contains("not a URL"), "{text}");
+        assert!(text.ends_with(&format!(": {expected}")), "{text}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a response's status and headers say: go elsewhere, come back later, or here it is.
+//! What a response's status and headers mean: a redirect, a retry, a rejection or a success.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,8 +16,8 @@ use crate::fetch::error::FetchError;
 /// The longest pause that is granted to a server that asks for one.
 const MAX_PAUSE: Duration = Duration::from_secs(10 * 60);
 
-/// Where a redirect leads (RFC 9110, sections 10.2.2 and 15.4). `None` if the response is
-/// not a redirect. `url` is the one that was asked for.
+/// The URL that a redirect leads to (RFC 9110, sections 10.2.2 and 15.4). It is `None` if the
+/// response is not a redirect. `url` is the one that was asked for.
 pub(super) fn next_hop(response: &Response, url: &Url) -> Result<Option<Url>, FetchError> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);

@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# Functions for the checks and the bench.
+# Functions with which the checks and the bench run a job and read the replicas, the queues and
+# the counts.
 # shellcheck source=tests/compose/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 built=${CARGO_TARGET_DIR:-$root/target}/release
