@@ -28,7 +28,7 @@ const MAX_FAILURES: u32 = 5;
 pub(crate) struct Trainer {
     stores: Stores,
     leases: LeaseWatch,
-    wake: Arc<Notify>,
+    notify: Arc<Notify>,
     compute: Compute,
     /// The memory that decoded images may take, in bytes.
     image_memory: u64,
@@ -41,7 +41,7 @@ impl Worker for Trainer {
     }
 
     fn notify(&self) -> Arc<Notify> {
-        self.wake.clone()
+        self.notify.clone()
     }
 
     async fn work(&self, context: &WorkContext) -> Result<bool> {
@@ -71,14 +71,14 @@ impl Trainer {
     pub(crate) fn new(
         stores: Stores,
         leases: LeaseWatch,
-        wake: Arc<Notify>,
+        notify: Arc<Notify>,
         compute: Compute,
         image_memory: u64,
     ) -> Self {
         Self {
             stores,
             leases,
-            wake,
+            notify,
             compute,
             image_memory,
         }

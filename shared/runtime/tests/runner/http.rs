@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use crate::{
-    bench::{Bench, candidate, rejection, stub, within},
+    environment::{Environment, candidate, rejection, stub, within},
     watched::Event,
 };
 
@@ -36,9 +36,9 @@ fn idle(name: &'static str) -> Service {
 
 #[tokio::test]
 async fn a_service_that_reaches_everything_is_alive_and_ready() {
-    let bench = Bench::new().await;
+    let environment = Environment::new().await;
     let service = idle("reaching").probe("objects", || async { Ok(()) });
-    let running = bench.start(vec![service]).await;
+    let running = environment.start(vec![service]).await;
 
     assert_eq!(get(running.address, "/healthz").await.0, 200);
     let (status, body) = get(running.address, "/readyz").await;
@@ -48,13 +48,13 @@ async fn a_service_that_reaches_everything_is_alive_and_ready() {
 
 #[tokio::test]
 async fn a_service_names_what_it_does_not_reach_and_is_not_ready() {
-    let bench = Bench::new().await;
+    let environment = Environment::new().await;
     let service = idle("unreaching")
         .probe("objects", || async { Ok(()) })
         .probe("catalog", || async {
             Err(anyhow::anyhow!("connection refused"))
         });
-    let running = bench.start(vec![service]).await;
+    let running = environment.start(vec![service]).await;
 
     assert_eq!(get(running.address, "/healthz").await.0, 200);
     let (status, body) = get(running.address, "/readyz").await;
@@ -69,8 +69,8 @@ async fn a_service_names_what_it_does_not_reach_and_is_not_ready() {
 
 #[tokio::test]
 async fn the_metrics_count_every_end_of_a_message() {
-    let mut bench = Bench::new().await;
-    bench.args.retry.attempts = 2;
+    let mut environment = Environment::new().await;
+    environment.args.retry.attempts = 2;
     let stage = stub("counting", |found: CandidateFound, context| async move {
         match found.location.to_string().as_str() {
             "photos/0.jpg" => Ok(Outcome::done()),
@@ -80,13 +80,13 @@ async fn the_metrics_count_every_end_of_a_message() {
             _ => Ok(Outcome::done()),
         }
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
     let job = JobId::draw();
 
     for (n, events) in [(0, 1), (1, 2), (2, 2), (3, 2)] {
-        bench.send(candidate(job, n)).await;
+        environment.send(candidate(job, n)).await;
         for _ in 0..events {
-            bench.next().await;
+            environment.next().await;
         }
     }
     let labels = r#"stage="counting",queue="scraper.candidates""#;
@@ -127,13 +127,13 @@ async fn the_metrics_count_every_end_of_a_message() {
 
 #[tokio::test]
 async fn a_port_in_use_is_an_error_that_names_the_flag() {
-    let bench = Bench::new().await;
+    let environment = Environment::new().await;
     let taken = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = taken.local_addr().expect("it is bound");
-    let mut args = bench.args.clone();
+    let mut args = environment.args.clone();
     args.http = HttpAddress::At(address);
 
-    let bound = Runner::bind(vec![idle("unbound")], &args, bench.broker.clone()).await;
+    let bound = Runner::bind(vec![idle("unbound")], &args, environment.broker.clone()).await;
 
     let error = format!("{:#}", bound.err().expect("the port is taken"));
     assert!(error.contains("--http"), "{error}");
@@ -143,7 +143,7 @@ async fn a_port_in_use_is_an_error_that_names_the_flag() {
 
 #[tokio::test]
 async fn while_stopping_a_service_is_not_ready() {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let (began, mut begun) = tokio::sync::mpsc::unbounded_channel();
     let go_on = std::sync::Arc::new(tokio::sync::Notify::new());
     let waits_for = go_on.clone();
@@ -155,8 +155,8 @@ async fn while_stopping_a_service_is_not_ready() {
             Ok(Outcome::done())
         }
     });
-    let running = bench.start(vec![stage]).await;
-    bench.send(candidate(JobId::draw(), 1)).await;
+    let running = environment.start(vec![stage]).await;
+    environment.send(candidate(JobId::draw(), 1)).await;
     within(begun.recv()).await;
 
     running.stop.cancel();
@@ -166,5 +166,5 @@ async fn while_stopping_a_service_is_not_ready() {
     assert!(body.contains("stopping"), "{body}");
     go_on.notify_one();
     running.stop().await;
-    assert_eq!(bench.next().await, Event::Acked);
+    assert_eq!(environment.next().await, Event::Acked);
 }

@@ -1,6 +1,6 @@
 //! What the runner promises, over the embedded broker.
 
-mod bench;
+mod environment;
 mod http;
 mod messages;
 mod spans;

@@ -17,7 +17,7 @@ use maskline_runtime::{
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::{
-    bench::{Bench, candidate, expanded, published, rejection, stub, within},
+    environment::{Environment, candidate, expanded, published, rejection, stub, within},
     watched::Event,
 };
 
@@ -25,27 +25,27 @@ const CANDIDATES: Queue = Queue::ScraperCandidates;
 
 #[tokio::test]
 async fn a_message_is_acknowledged_after_all_it_caused_is_durable_the_last_one_last() {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let job = JobId::draw();
     let stage = stub("causing", move |message: CandidateFound, _| async move {
         let rejected: Message = rejection(&message).into();
         Ok(Outcome::send_all(vec![rejected.clone(), rejected]).then(expanded(job)))
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
-    bench.send(candidate(job, 1)).await;
+    environment.send(candidate(job, 1)).await;
 
-    assert_eq!(bench.next().await, published("image.rejected"));
-    assert_eq!(bench.next().await, published("image.rejected"));
-    assert_eq!(bench.next().await, published("source.expanded"));
-    assert_eq!(bench.next().await, Event::Acked);
+    assert_eq!(environment.next().await, published("image.rejected"));
+    assert_eq!(environment.next().await, published("image.rejected"));
+    assert_eq!(environment.next().await, published("source.expanded"));
+    assert_eq!(environment.next().await, Event::Acked);
     running.stop().await;
-    assert!(bench.is_quiet());
+    assert!(environment.is_quiet());
 }
 
 #[tokio::test]
-async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_handled() {
-    let mut bench = Bench::new().await;
+async fn a_panic_is_reported_and_dead_lettered_and_the_next_message_is_handled() {
+    let mut environment = Environment::new().await;
     let job = JobId::draw();
     let (bad, good) = (candidate(job, 1), candidate(job, 2));
     let panics_at = bad.candidate;
@@ -53,12 +53,12 @@ async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_
         assert!(message.candidate != panics_at, "boom");
         Ok(Outcome::done())
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
-    bench.send(bad.clone()).await;
+    environment.send(bad.clone()).await;
 
-    assert_eq!(bench.next().await, published("image.failed"));
-    let why = bench.buried().await;
+    assert_eq!(environment.next().await, published("image.failed"));
+    let why = environment.dead_lettered().await;
     assert_eq!(
         (why.kind, why.stage.as_str()),
         (DeadLetterKind::Poison, "panicking")
@@ -71,8 +71,8 @@ async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_
         error: why.error,
         attempts: 1,
     };
-    assert_eq!(bench.take(Queue::StorerImages).await, failed.into());
-    let letters = bench
+    assert_eq!(environment.take(Queue::StorerImages).await, failed.into());
+    let letters = environment
         .broker
         .dead_letters(10)
         .await
@@ -81,14 +81,14 @@ async fn a_panic_is_caught_told_to_the_books_and_buried_and_the_next_message_is_
     assert_eq!(letters[0].queue, CANDIDATES.name());
     assert_eq!(letters[0].envelope.body, Message::from(bad).to_json());
 
-    bench.send(good).await;
-    assert_eq!(bench.next().await, Event::Acked);
+    environment.send(good).await;
+    assert_eq!(environment.next().await, Event::Acked);
     running.stop().await;
 }
 
 #[tokio::test]
 async fn a_store_that_is_away_is_waited_for_and_costs_no_attempt() {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let (seen, mut attempts) = unbounded_channel();
     let calls = Arc::new(AtomicU32::new(0));
     let stage = stub("waiting", move |_: CandidateFound, context| {
@@ -102,13 +102,13 @@ async fn a_store_that_is_away_is_waited_for_and_costs_no_attempt() {
             }
         }
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
-    bench.send(candidate(JobId::draw(), 1)).await;
+    environment.send(candidate(JobId::draw(), 1)).await;
 
-    assert_eq!(bench.next().await, Event::Acked);
+    assert_eq!(environment.next().await, Event::Acked);
     running.stop().await;
-    assert!(bench.is_quiet());
+    assert!(environment.is_quiet());
     let mut seen = Vec::new();
     while let Some(attempt) = attempts.recv().await {
         seen.push(attempt);
@@ -117,10 +117,14 @@ async fn a_store_that_is_away_is_waited_for_and_costs_no_attempt() {
 }
 
 #[tokio::test]
-async fn what_is_delivered_again_and_again_is_buried_unhandled_and_told_to_the_books() {
-    let mut bench = Bench::new().await;
-    bench.send(candidate(JobId::draw(), 1)).await;
-    let mut dying = bench.broker.consume(CANDIDATES, 1).await.expect("open");
+async fn a_message_that_is_delivered_again_and_again_is_reported_and_dead_lettered_unhandled() {
+    let mut environment = Environment::new().await;
+    environment.send(candidate(JobId::draw(), 1)).await;
+    let mut dying = environment
+        .broker
+        .consume(CANDIDATES, 1)
+        .await
+        .expect("open");
     for _ in 0..50 {
         drop(within(dying.next()).await.expect("it comes again"));
     }
@@ -128,10 +132,10 @@ async fn what_is_delivered_again_and_again_is_buried_unhandled_and_told_to_the_b
     let stage = stub("surviving", |_: CandidateFound, _| async {
         unreachable!("it would kill this process, too")
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
-    assert_eq!(bench.next().await, published("image.failed"));
-    let why = bench.buried().await;
+    assert_eq!(environment.next().await, published("image.failed"));
+    let why = environment.dead_lettered().await;
     assert_eq!(why.kind, DeadLetterKind::Poison);
     assert!(why.error.contains("50 times"), "{}", why.error);
     running.stop().await;
@@ -139,7 +143,7 @@ async fn what_is_delivered_again_and_again_is_buried_unhandled_and_told_to_the_b
 
 #[tokio::test]
 async fn retries_are_counted_for_the_handler_and_bounded() {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let (seen, mut attempts) = unbounded_channel();
     let stage = stub("retrying", move |_: CandidateFound, context| {
         let _ = seen.send((context.attempts, context.last_attempt));
@@ -149,18 +153,18 @@ async fn retries_are_counted_for_the_handler_and_bounded() {
             ))
         }
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
-    bench.send(candidate(JobId::draw(), 1)).await;
+    environment.send(candidate(JobId::draw(), 1)).await;
 
-    assert!(matches!(bench.next().await, Event::Retried(_)));
-    assert!(matches!(bench.next().await, Event::Retried(_)));
-    assert_eq!(bench.next().await, published("image.failed"));
-    let why = bench.buried().await;
+    assert!(matches!(environment.next().await, Event::Retried(_)));
+    assert!(matches!(environment.next().await, Event::Retried(_)));
+    assert_eq!(environment.next().await, published("image.failed"));
+    let why = environment.dead_lettered().await;
     assert_eq!(why.kind, DeadLetterKind::RetriesExhausted);
     assert_eq!(why.error, "the server: timed out");
-    let Message::ImageFailed(failed) = bench.take(Queue::StorerImages).await else {
-        panic!("the books hear of a failure")
+    let Message::ImageFailed(failed) = environment.take(Queue::StorerImages).await else {
+        panic!("the failure is not reported")
     };
     assert_eq!(failed.attempts, 3);
     running.stop().await;
@@ -173,8 +177,8 @@ async fn retries_are_counted_for_the_handler_and_bounded() {
 }
 
 #[tokio::test]
-async fn a_retry_waits_as_long_as_the_world_asked() {
-    let mut bench = Bench::new().await;
+async fn a_retry_waits_as_long_as_the_server_asked() {
+    let mut environment = Environment::new().await;
     let asked = Duration::from_secs(90);
     let stage = stub("asked", move |_: CandidateFound, _| async move {
         Err(Failure::Retry {
@@ -182,24 +186,24 @@ async fn a_retry_waits_as_long_as_the_world_asked() {
             after: Some(asked),
         })
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
-    bench.send(candidate(JobId::draw(), 1)).await;
+    environment.send(candidate(JobId::draw(), 1)).await;
 
-    assert_eq!(bench.next().await, Event::Retried(asked));
+    assert_eq!(environment.next().await, Event::Retried(asked));
     running.stop().await;
 }
 
 #[tokio::test]
-async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
-    let mut bench = Bench::new().await;
+async fn a_body_that_is_not_a_message_is_poison_and_no_handler_sees_it() {
+    let mut environment = Environment::new().await;
     let calls = Arc::new(AtomicU32::new(0));
     let counted = calls.clone();
     let stage = stub("reading", move |_: CandidateFound, _| {
         counted.fetch_add(1, Ordering::SeqCst);
         async { Ok(Outcome::done()) }
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
     let bodies = [
         ("{", "can't be read"),
         (r#"{"schema":99,"type":"x"}"#, "schema 99"),
@@ -213,13 +217,13 @@ async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
             headers: Headers::new(),
             body: Bytes::from_static(body.as_bytes()),
         };
-        bench
+        environment
             .broker
             .publish(envelope)
             .await
             .expect("the broker takes it");
-        assert_eq!(bench.next().await, published(&key));
-        let why = bench.buried().await;
+        assert_eq!(environment.next().await, published(&key));
+        let why = environment.dead_lettered().await;
         assert_eq!(why.kind, DeadLetterKind::Poison);
         assert!(why.error.contains(says), "{}", why.error);
     }
@@ -229,14 +233,14 @@ async fn what_is_no_message_is_poison_and_no_handler_sees_it() {
 
 #[tokio::test]
 async fn a_message_that_the_queue_does_not_carry_is_poison_and_no_handler_sees_it() {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let calls = Arc::new(AtomicU32::new(0));
     let counted = calls.clone();
     let stage = stub("refusing", move |_: CandidateFound, _| {
         counted.fetch_add(1, Ordering::SeqCst);
         async { Ok(Outcome::done()) }
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
     let job = JobId::draw();
     let about_an_image = candidate(job, 1);
     // A rejection ends a candidate, so that the storer must know that it is lost.
@@ -251,13 +255,13 @@ async fn a_message_that_the_queue_does_not_carry_is_poison_and_no_handler_sees_i
             headers: Headers::new(),
             body: Bytes::from(message.to_json()),
         };
-        let sent = bench.broker.publish(envelope).await;
+        let sent = environment.broker.publish(envelope).await;
         sent.expect("the broker takes it");
-        assert_eq!(bench.next().await, published(CandidateFound::KEY));
+        assert_eq!(environment.next().await, published(CandidateFound::KEY));
         if is_reported {
-            assert_eq!(bench.next().await, published(ImageFailed::KEY));
+            assert_eq!(environment.next().await, published(ImageFailed::KEY));
         }
-        let why = bench.buried().await;
+        let why = environment.dead_lettered().await;
         assert_eq!(
             (why.kind, why.stage.as_str()),
             (DeadLetterKind::Poison, "refusing")
@@ -271,25 +275,25 @@ async fn a_message_that_the_queue_does_not_carry_is_poison_and_no_handler_sees_i
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_now_gives_the_message_back_uncounted() {
-    let mut bench = Bench::new().await;
+async fn a_message_whose_results_cannot_be_sent_now_is_given_back_and_no_attempt_is_counted() {
+    let mut environment = Environment::new().await;
     let (seen, mut attempts) = unbounded_channel();
     let stage = stub("unsent", move |message: CandidateFound, context| {
         let _ = seen.send(context.attempts);
         async move { Ok(Outcome::send(rejection(&message))) }
     });
-    bench.send(candidate(JobId::draw(), 1)).await;
+    environment.send(candidate(JobId::draw(), 1)).await;
     let gone = || BrokerError::unavailable("gone");
-    bench
+    environment
         .broker
         .fail_publishing([gone(), gone(), gone(), gone()]);
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
     for _ in 0..4 {
-        assert_eq!(bench.next().await, Event::Released);
+        assert_eq!(environment.next().await, Event::Released);
     }
-    assert_eq!(bench.next().await, published("image.rejected"));
-    assert_eq!(bench.next().await, Event::Acked);
+    assert_eq!(environment.next().await, published("image.rejected"));
+    assert_eq!(environment.next().await, Event::Acked);
     running.stop().await;
     // More often than the retry policy's bound, and no attempt counted.
     for _ in 0..5 {
@@ -299,62 +303,65 @@ async fn what_cannot_be_sent_now_gives_the_message_back_uncounted() {
 
 #[tokio::test]
 async fn a_full_queue_ahead_is_waited_for_without_handling_again() {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let calls = Arc::new(AtomicU32::new(0));
     let counted = calls.clone();
     let stage = stub("pressed", move |message: CandidateFound, _| {
         counted.fetch_add(1, Ordering::SeqCst);
         async move { Ok(Outcome::send(rejection(&message))) }
     });
-    bench.send(candidate(JobId::draw(), 1)).await;
+    environment.send(candidate(JobId::draw(), 1)).await;
     let full = || BrokerError::Full("storer.images".to_owned());
-    bench.broker.fail_publishing([full(), full()]);
-    let running = bench.start(vec![stage]).await;
+    environment.broker.fail_publishing([full(), full()]);
+    let running = environment.start(vec![stage]).await;
 
-    assert_eq!(bench.next().await, published("image.rejected"));
-    assert_eq!(bench.next().await, Event::Acked);
+    assert_eq!(environment.next().await, published("image.rejected"));
+    assert_eq!(environment.next().await, Event::Acked);
     running.stop().await;
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn what_no_queue_takes_is_this_programs_fault_and_poison() {
-    let mut bench = Bench::new().await;
+async fn a_message_whose_result_no_queue_takes_is_poison() {
+    let mut environment = Environment::new().await;
     let stage = stub("unroutable", |message: CandidateFound, _| async move {
         Ok(Outcome::send(rejection(&message)))
     });
-    bench.send(candidate(JobId::draw(), 1)).await;
-    bench
+    environment.send(candidate(JobId::draw(), 1)).await;
+    environment
         .broker
         .fail_publishing([BrokerError::Unroutable("image.rejected".to_owned())]);
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
-    assert_eq!(bench.next().await, published("image.failed"));
-    assert_eq!(bench.buried().await.kind, DeadLetterKind::Poison);
+    assert_eq!(environment.next().await, published("image.failed"));
+    assert_eq!(
+        environment.dead_lettered().await.kind,
+        DeadLetterKind::Poison
+    );
     running.stop().await;
 }
 
 #[tokio::test]
-async fn nothing_is_buried_before_the_books_heard() {
-    let mut bench = Bench::new().await;
-    let stage = stub("untold", |_: CandidateFound, _| async {
+async fn nothing_is_dead_lettered_before_its_failure_is_reported() {
+    let mut environment = Environment::new().await;
+    let stage = stub("unreported", |_: CandidateFound, _| async {
         Err(Failure::poison(anyhow::anyhow!("bug")))
     });
-    bench.send(candidate(JobId::draw(), 1)).await;
-    bench
+    environment.send(candidate(JobId::draw(), 1)).await;
+    environment
         .broker
         .fail_publishing([BrokerError::unavailable("gone")]);
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
 
-    assert_eq!(bench.next().await, Event::Released);
-    assert_eq!(bench.next().await, published("image.failed"));
-    assert_eq!(bench.buried().await.error, "bug");
+    assert_eq!(environment.next().await, Event::Released);
+    assert_eq!(environment.next().await, published("image.failed"));
+    assert_eq!(environment.dead_lettered().await.error, "bug");
     running.stop().await;
 }
 
 #[tokio::test]
-async fn several_stages_share_one_process() {
-    let mut bench = Bench::new().await;
+async fn several_services_share_one_process() {
+    let mut environment = Environment::new().await;
     let job = JobId::draw();
     let first = stub("first", |message: CandidateFound, _| async move {
         Ok(Outcome::send(rejection(&message)))
@@ -362,13 +369,13 @@ async fn several_stages_share_one_process() {
     let second = stub("second", move |_: StorerImages, _| async move {
         Ok(Outcome::send(expanded(job)))
     });
-    let running = bench.start(vec![first, second]).await;
+    let running = environment.start(vec![first, second]).await;
 
-    bench.send(candidate(job, 1)).await;
+    environment.send(candidate(job, 1)).await;
 
     let mut events = Vec::new();
     for _ in 0..4 {
-        events.push(bench.next().await);
+        events.push(environment.next().await);
     }
     assert_eq!(events[0], published("image.rejected"));
     assert!(events.contains(&published("source.expanded")), "{events:?}");

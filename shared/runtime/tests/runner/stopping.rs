@@ -7,7 +7,7 @@ use maskline_runtime::{BrokerAdmin, Outcome};
 use tokio::sync::{Semaphore, mpsc::unbounded_channel};
 
 use crate::{
-    bench::{Bench, candidate, stub, within},
+    environment::{Environment, candidate, stub, within},
     watched::Event,
 };
 
@@ -15,7 +15,7 @@ const CANDIDATES: Queue = Queue::ScraperCandidates;
 
 #[tokio::test]
 async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_to_others() {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let go_on = Arc::new(Semaphore::new(0));
     let (began, mut begun) = unbounded_channel();
     let waits_for = go_on.clone();
@@ -29,9 +29,9 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_to_others() {
     });
     let job = JobId::draw();
     for n in 0..5 {
-        bench.send(candidate(job, n)).await;
+        environment.send(candidate(job, n)).await;
     }
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
     within(begun.recv()).await;
     within(begun.recv()).await;
 
@@ -39,30 +39,34 @@ async fn a_stop_finishes_what_is_in_hand_and_leaves_the_rest_to_others() {
     go_on.add_permits(5);
 
     running.stop().await;
-    assert_eq!(bench.next().await, Event::Acked);
-    assert_eq!(bench.next().await, Event::Acked);
-    assert!(bench.is_quiet());
+    assert_eq!(environment.next().await, Event::Acked);
+    assert_eq!(environment.next().await, Event::Acked);
+    assert!(environment.is_quiet());
     assert!(begun.try_recv().is_err(), "no more than two were begun");
-    let depths = bench.broker.depths().await.expect("the broker answers");
+    let depths = environment
+        .broker
+        .depths()
+        .await
+        .expect("the broker answers");
     assert_eq!(depths[CANDIDATES.name()].ready, 3);
     assert_eq!(depths[CANDIDATES.name()].unsettled, 0);
 }
 
 #[tokio::test]
-async fn what_outlasts_the_grace_period_is_delivered_again() {
-    let mut bench = Bench::new().await;
-    bench.args.grace = 0;
+async fn a_message_that_outlasts_the_grace_period_is_delivered_again() {
+    let mut environment = Environment::new().await;
+    environment.args.grace = 0;
     let (began, mut begun) = unbounded_channel();
     let stage = stub("endless", move |_: CandidateFound, _| {
         let _ = began.send(());
         std::future::pending()
     });
     let message = candidate(JobId::draw(), 1);
-    bench.send(message.clone()).await;
-    let running = bench.start(vec![stage]).await;
+    environment.send(message.clone()).await;
+    let running = environment.start(vec![stage]).await;
     within(begun.recv()).await;
 
     running.stop().await;
 
-    assert_eq!(bench.take(CANDIDATES).await, message.into());
+    assert_eq!(environment.take(CANDIDATES).await, message.into());
 }

@@ -7,7 +7,7 @@ use opentelemetry_sdk::trace::SpanData;
 use tracing::Instrument;
 
 use crate::{
-    bench::{Bench, candidate, expanded, rejection, stub},
+    environment::{Environment, candidate, expanded, rejection, stub},
     spans::{self, attribute},
     watched::Event,
 };
@@ -15,17 +15,17 @@ use crate::{
 /// Sends one candidate in a job's span through `stage` and a sink; the job's
 /// trace id, and the spans about the candidate.
 async fn trace(stage: Service, sent: &CandidateFound, events: usize) -> (String, Vec<SpanData>) {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let sink = stub("sink", |_: StorerImages, _| async { Ok(Outcome::done()) });
-    let running = bench.start(vec![stage, sink]).await;
+    let running = environment.start(vec![stage, sink]).await;
     let span = telemetry::span_from(None, "enqueue");
     let job_trace = async {
-        bench.send(sent.clone()).await;
+        environment.send(sent.clone()).await;
         telemetry::current_trace_id().expect("the span has a trace")
     };
     let job_trace = job_trace.instrument(span).await;
     for _ in 0..events {
-        bench.next().await;
+        environment.next().await;
     }
     running.stop().await;
     (job_trace, spans::of(sent.candidate))
@@ -135,7 +135,7 @@ async fn a_rejected_image_ends_in_the_span_that_says_why_and_that_is_no_error() 
 }
 
 #[tokio::test]
-async fn what_a_source_rejects_at_once_has_a_trace_of_its_own_too() {
+async fn a_line_that_is_rejected_at_once_has_a_trace_of_its_own_too() {
     let job = JobId::draw();
     let lines = [candidate(job, 1), candidate(job, 2)];
     let rejections: Vec<Message> = lines.iter().map(|line| rejection(line).into()).collect();
@@ -144,11 +144,11 @@ async fn what_a_source_rejects_at_once_has_a_trace_of_its_own_too() {
         async { Ok(Outcome::send_all(rejections)) }
     });
     let sink = stub("sink", |_: StorerImages, _| async { Ok(Outcome::done()) });
-    let mut bench = Bench::new().await;
-    let running = bench.start(vec![expanding, sink]).await;
-    bench.send(expanded(job)).await;
+    let mut environment = Environment::new().await;
+    let running = environment.start(vec![expanding, sink]).await;
+    environment.send(expanded(job)).await;
     for _ in 0..5 {
-        bench.next().await;
+        environment.next().await;
     }
     running.stop().await;
 
@@ -207,17 +207,17 @@ async fn each_attempt_is_a_span_of_the_same_send_and_giving_up_is_an_error() {
 
 #[tokio::test]
 async fn a_handler_knows_its_messages_trace() {
-    let mut bench = Bench::new().await;
+    let mut environment = Environment::new().await;
     let (seen, mut traces) = tokio::sync::mpsc::unbounded_channel();
     let stage = stub("knowing", move |_: CandidateFound, context| {
         let _ = seen.send((context.trace_id, telemetry::current_trace_id()));
         async { Ok(Outcome::done()) }
     });
-    let running = bench.start(vec![stage]).await;
+    let running = environment.start(vec![stage]).await;
     let sent = candidate(JobId::draw(), 1);
 
-    bench.send(sent.clone()).await;
-    assert_eq!(bench.next().await, Event::Acked);
+    environment.send(sent.clone()).await;
+    assert_eq!(environment.next().await, Event::Acked);
     running.stop().await;
 
     let (context, current) = traces.recv().await.expect("it was handled");

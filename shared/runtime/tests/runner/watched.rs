@@ -1,5 +1,5 @@
 //! A broker around the embedded one that reports what happens, in order, and
-//! can be told to fail.
+//! can be made to fail.
 
 use std::{
     collections::{BTreeMap, VecDeque},

@@ -10,7 +10,7 @@ use tokio::sync::{
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
-use crate::bench::{Bench, expanded, published, stub, within};
+use crate::environment::{Environment, expanded, published, stub, within};
 
 /// What one call of `work` does.
 enum Turn {
@@ -85,12 +85,12 @@ async fn calls(calls: &mut UnboundedReceiver<()>, n: usize) {
 }
 
 #[tokio::test]
-async fn all_work_there_is_is_done_at_start_and_again_at_a_notice() {
-    let mut bench = Bench::new().await;
-    bench.args.worker_interval = 3600.0;
+async fn all_work_is_done_at_the_start_and_again_after_a_notification() {
+    let mut environment = Environment::new().await;
+    environment.args.worker_interval = 3600.0;
     let (service, notify, mut called) =
-        working("noticing", [Turn::Done, Turn::Done, Turn::Nothing]);
-    let running = bench.start(vec![service]).await;
+        working("notified", [Turn::Done, Turn::Done, Turn::Nothing]);
+    let running = environment.start(vec![service]).await;
 
     calls(&mut called, 3).await;
     notify.notify_one();
@@ -100,11 +100,11 @@ async fn all_work_there_is_is_done_at_start_and_again_at_a_notice() {
 }
 
 #[tokio::test]
-async fn what_a_dead_replica_left_is_found_without_a_notice() {
-    let mut bench = Bench::new().await;
-    bench.args.worker_interval = 0.01;
+async fn work_that_a_dead_replica_left_is_found_without_a_notification() {
+    let mut environment = Environment::new().await;
+    environment.args.worker_interval = 0.01;
     let (service, _, mut called) = working("looking", []);
-    let running = bench.start(vec![service]).await;
+    let running = environment.start(vec![service]).await;
 
     calls(&mut called, 3).await;
     running.stop().await;
@@ -112,23 +112,23 @@ async fn what_a_dead_replica_left_is_found_without_a_notice() {
 
 #[tokio::test]
 async fn an_error_or_a_panic_does_not_end_the_worker() {
-    let bench = Bench::new().await;
+    let environment = Environment::new().await;
     let (service, _, mut called) = working("failing-work", [Turn::Fail, Turn::Panic]);
-    let running = bench.start(vec![service]).await;
+    let running = environment.start(vec![service]).await;
 
     calls(&mut called, 3).await;
     running.stop().await;
 }
 
 #[tokio::test]
-async fn a_worker_sends_and_is_told_to_stop() {
-    let mut bench = Bench::new().await;
+async fn a_worker_sends_messages_and_is_asked_to_stop() {
+    let mut environment = Environment::new().await;
     let job = JobId::draw();
     let turns = [Turn::Send(job), Turn::UntilStopped];
     let (service, _, mut called) = working("sending-work", turns);
-    let running = bench.start(vec![service]).await;
+    let running = environment.start(vec![service]).await;
 
-    assert_eq!(bench.next().await, published("source.expanded"));
+    assert_eq!(environment.next().await, published("source.expanded"));
     calls(&mut called, 2).await;
     running.stop().await;
     assert!(called.try_recv().is_err(), "no work after the stop");

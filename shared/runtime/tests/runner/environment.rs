@@ -30,7 +30,7 @@ pub async fn within<T>(awaited: impl Future<Output = T>) -> T {
 }
 
 /// A broker of one's own and the settings of a runner that retries quickly.
-pub struct Bench {
+pub struct Environment {
     pub args: RuntimeArgs,
     pub broker: Arc<Watched>,
     pub sender: Sender,
@@ -38,7 +38,7 @@ pub struct Bench {
     _folder: TempDir,
 }
 
-impl Bench {
+impl Environment {
     pub async fn new() -> Self {
         spans::record();
         let folder = TempDir::new().expect("a temporary folder");
@@ -93,11 +93,11 @@ impl Bench {
         within(self.events.recv()).await.expect("the broker lives")
     }
 
-    /// The next thing that became durable, which is a burial.
-    pub async fn buried(&mut self) -> DeadLetterReason {
+    /// The reason of the next thing that became durable, which is a dead letter.
+    pub async fn dead_lettered(&mut self) -> DeadLetterReason {
         match self.next().await {
             Event::DeadLettered(reason) => reason,
-            other => panic!("{other:?} is no burial"),
+            other => panic!("{other:?} is not a dead letter"),
         }
     }
 
