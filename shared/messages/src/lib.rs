@@ -1,32 +1,32 @@
 //! The contract between the services: every message, queue and header name, and
 //! the types that name things. The crate does no I/O: JSON comes in, JSON goes out.
 //!
-//! * [`ids`], [`label`], [`network`], [`object_key`], [`location`]: the names of things.
-//! * [`source`], [`settings`], [`measurements`], [`reason`]: values that messages carry.
-//! * [`job`], [`image`], [`training`]: the messages about jobs, images and training.
-//! * [`message`]: the enum of all messages, and the JSON that they travel as.
+//! * `ids`, `label`, `network`, `object_key`, `location`: the names of things.
+//! * `source`, `settings`, `measurements`, `reason`: values that messages carry.
+//! * `job`, `image`, `training`: the messages about jobs, images and training.
+//! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
 //! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
 //!   given up.
 //! * [`topology`]: the exchange, the queues and the headers.
-//! * [`queue_message`]: which messages each queue carries.
+//! * `queue_message`: [`QueueMessage`], which says what each queue carries.
 
-pub mod ids;
-pub mod image;
-pub mod invalid;
-pub mod job;
-pub mod label;
+mod ids;
+mod image;
+mod invalid;
+mod job;
+mod label;
 pub mod lifecycle;
-pub mod location;
-pub mod measurements;
-pub mod message;
-pub mod network;
-pub mod object_key;
-pub mod queue_message;
-pub mod reason;
-pub mod settings;
-pub mod source;
+mod location;
+mod measurements;
+mod message;
+mod network;
+mod object_key;
+mod queue_message;
+mod reason;
+mod settings;
+mod source;
 pub mod topology;
-pub mod training;
+mod training;
 
 pub use ids::{CandidateId, DatasetId, ImageId, JobId, RunId};
 pub use image::{

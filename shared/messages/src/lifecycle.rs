@@ -48,6 +48,7 @@
 //! [`Message::ends`] says what fails with it: its candidate, or the expansion of its job.
 
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 use crate::{
     ids::{CandidateId, JobId},
@@ -56,8 +57,11 @@ use crate::{
     message::Message,
 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum CandidateState {
     InFlight,
     Stored,
@@ -87,17 +91,15 @@ impl CandidateState {
 
     /// The name that it is serialized with.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::InFlight => "in_flight",
-            Self::Stored => "stored",
-            Self::Rejected => "rejected",
-            Self::Failed => "failed",
-        }
+        self.into_str()
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum JobState {
     /// More candidates may be found.
     Expanding,
@@ -150,12 +152,7 @@ impl JobState {
 
     /// The name that it is serialized with.
     pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Expanding => "expanding",
-            Self::Running => "running",
-            Self::Frozen => "frozen",
-            Self::Failed => "failed",
-        }
+        self.into_str()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Runner ─┬─ intake: consume ─▶ a task for each message, `concurrency` at a time
-//!         ├─ worker: work, wait for a notice or the interval, work …
+//!         ├─ worker: work, wait for a notification or the interval, work …
 //!         └─ HTTP port
 //! ```
 //!

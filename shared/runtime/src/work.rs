@@ -29,8 +29,8 @@ pub async fn keep_working(
     let mut backoff = WAITS;
     while !context.stopping.is_cancelled() {
         // It listens for notifications before it looks for work, so that it misses none.
-        let mut notice = pin!(notify.notified());
-        notice.as_mut().enable();
+        let mut notified = pin!(notify.notified());
+        notified.as_mut().enable();
         let began = Instant::now();
         let worked = AssertUnwindSafe(worker.work(&context)).catch_unwind().await;
         match worked.unwrap_or_else(|panic| Err(panicked(&*panic))) {
@@ -43,7 +43,7 @@ pub async fn keep_working(
                 backoff.reset();
                 tokio::select! {
                     () = context.stopping.cancelled() => {}
-                    () = notice => {}
+                    () = notified => {}
                     () = tokio::time::sleep(interval) => {}
                 }
             }
