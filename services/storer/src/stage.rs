@@ -13,6 +13,7 @@ use maskline_storage::{
     ObjectStore, StorageError,
     catalog::{Candidates, Images, Jobs, Leases},
     records::{CandidateOutcome, CandidateState, ImageDocument, JobState, OutcomeKind, Work},
+    reopen,
 };
 use tokio::sync::Notify;
 
@@ -113,16 +114,10 @@ impl ImageHandler {
         Ok(())
     }
 
-    /// Records how the candidate ended. A candidate that was given up, and goes on all the
-    /// same, is opened again first, because its job may have been frozen without it.
+    /// Records how the candidate ended, even if it was given up before.
     async fn finish(&self, job: JobId, outcome: &CandidateOutcome) -> Result<(), Failure> {
         let candidate = outcome.candidate;
-        if self.candidates.finish_candidate(outcome).await? != CandidateState::Failed {
-            return Ok(());
-        }
-        self.candidates.reopen_candidates(job, &[candidate]).await?;
-        match self.candidates.finish_candidate(outcome).await? {
-            // It was given up once more in between, or is the candidate of another job.
+        match reopen::finish_candidate(&*self.candidates, job, outcome).await? {
             CandidateState::Failed => Err(Failure::retry(anyhow!(
                 "candidate {candidate} of job {job} stays given up"
             ))),

@@ -74,7 +74,8 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         notify: notify.clone(),
     };
     let trainer = Trainer::new(
-        stores.clone(),
+        stores.objects.clone(),
+        stores.catalog.clone(),
         LeaseWatch::new(stores.catalog.clone()),
         notify,
         compute,

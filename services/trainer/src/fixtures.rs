@@ -11,7 +11,7 @@ use maskline_runtime::{
     Sender, WorkContext,
     broker::{self, Broker},
 };
-use maskline_storage::{Catalog, ObjectStore, Stores, catalog, objects};
+use maskline_storage::{Catalog, ObjectStore, catalog, objects};
 use maskline_vision::encode;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha2::{Digest, Sha256};
@@ -84,13 +84,6 @@ impl Store {
             catalog: catalog::open(&at("sqlite", "catalog.db")).await.unwrap(),
             broker: broker::open(&at("embedded", "queue.db")).await.unwrap(),
             _folder: folder,
-        }
-    }
-
-    pub(crate) fn stores(&self) -> Stores {
-        Stores {
-            objects: self.objects.clone(),
-            catalog: self.catalog.clone(),
         }
     }
 

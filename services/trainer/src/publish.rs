@@ -5,7 +5,8 @@ use bytes::Bytes;
 use maskline_messages::{ModelTrained, ObjectKey};
 use maskline_runtime::WorkContext;
 use maskline_storage::{
-    Stores,
+    ObjectStore,
+    catalog::Library,
     records::{Model, Run, RunState},
 };
 
@@ -24,7 +25,8 @@ pub(crate) struct TrainedModel {
 /// message. If the trainer dies in between, all that it has written is true, and the
 /// trainer that takes the run over repeats the rest.
 pub(crate) async fn publish(
-    stores: &Stores,
+    objects: &dyn ObjectStore,
+    library: &dyn Library,
     run: &mut Run,
     model: TrainedModel,
     context: &WorkContext,
@@ -37,15 +39,15 @@ pub(crate) async fn publish(
         (&page, model.report_page),
     ];
     for (key, bytes) in files {
-        stores.objects.put(key, bytes).await?;
+        objects.put(key, bytes).await?;
     }
-    stores.catalog.publish_model(record).await?;
+    library.publish_model(record).await?;
     run.state = RunState::Done;
     run.error = None;
     run.accuracy = Some(record.accuracy);
     run.loss = Some(record.loss);
-    stores.catalog.update_run(run).await?;
-    let report = stores.objects.locate(&page);
+    library.update_run(run).await?;
+    let report = objects.locate(&page);
     let (accuracy, seconds) = (record.accuracy, record.seconds.round());
     tracing::info!(run = %record.id, network = %record.network, accuracy, seconds, report, "the model is published");
     announce(record, context).await

@@ -1,5 +1,7 @@
 //! One training run, from its dataset to a trained model.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use maskline_foundation::telemetry_names::{
     attribute::{
@@ -10,7 +12,8 @@ use maskline_foundation::telemetry_names::{
 };
 use maskline_models::{device::Compute, weights};
 use maskline_storage::{
-    Stores,
+    ObjectStore,
+    catalog::Library,
     lease::LeaseProgress,
     records::{Model, Run, now},
 };
@@ -31,7 +34,8 @@ use crate::{
 
 /// A run and what it needs.
 pub(crate) struct TrainingRun {
-    pub(crate) stores: Stores,
+    pub(crate) objects: Arc<dyn ObjectStore>,
+    pub(crate) library: Arc<dyn Library>,
     pub(crate) record: Run,
     pub(crate) compute: Compute,
     /// The memory that decoded images may take, in bytes.
@@ -80,7 +84,7 @@ impl TrainingRun {
     }
 
     async fn load_examples(&self) -> Result<Examples> {
-        let objects = &self.stores.objects;
+        let objects = &self.objects;
         let manifest = manifest::read(objects, &self.record.dataset).await?;
         let pixels = self.record.settings.pixels;
         Examples::load(objects, manifest, pixels, self.image_memory).await
@@ -89,7 +93,7 @@ impl TrainingRun {
     /// A learner that continues from the latest checkpoint, or a new one if there is no
     /// usable checkpoint.
     async fn resume(&self, examples: &Examples) -> Result<Learner> {
-        self.stores.catalog.update_run(&self.record).await?;
+        self.library.update_run(&self.record).await?;
         let (run, network) = (self.record.id, self.record.network);
         let (images, device) = (examples.training.len(), &self.compute.name);
         let config = LearnerConfig {
@@ -99,7 +103,7 @@ impl TrainingRun {
             device: self.compute.device.clone(),
             device_name: device.clone(),
         };
-        if let Some(snapshot) = checkpoint::load(&self.stores.objects, run).await? {
+        if let Some(snapshot) = checkpoint::load(&self.objects, run).await? {
             let (epochs, step) = (snapshot.progress.epochs.len(), snapshot.progress.step);
             match Learner::resume(config.clone(), snapshot) {
                 Ok(learner) => {
@@ -143,13 +147,13 @@ impl TrainingRun {
     /// ahead of the checkpoint.
     async fn save_checkpoint(&mut self, learner: &Learner) -> Result<()> {
         let snapshot = learner.snapshot()?;
-        checkpoint::save(&self.stores.objects, self.record.id, &snapshot).await?;
+        checkpoint::save(&self.objects, self.record.id, &snapshot).await?;
         self.lease_progress.made();
         let best = snapshot.progress.best().map(|epoch| epoch.validation);
         self.record.epoch = u32::try_from(snapshot.progress.epochs.len())?;
         self.record.accuracy = best.map(|score| score.accuracy);
         self.record.loss = best.map(|score| score.loss);
-        self.stores.catalog.update_run(&self.record).await?;
+        self.library.update_run(&self.record).await?;
         Ok(())
     }
 

@@ -9,7 +9,8 @@ use maskline_messages::RunId;
 use maskline_models::device::Compute;
 use maskline_runtime::{BrokerError, WorkContext, Worker, telemetry};
 use maskline_storage::{
-    StorageError, Stores,
+    ObjectStore, StorageError,
+    catalog::Library,
     lease::{HeldLease, LeaseProgress, LeaseWatch},
     records::{Run, RunState, Work},
 };
@@ -26,7 +27,8 @@ const MAX_FAILURES: u32 = 5;
 
 /// Trains networks.
 pub(crate) struct Trainer {
-    stores: Stores,
+    objects: Arc<dyn ObjectStore>,
+    library: Arc<dyn Library>,
     leases: LeaseWatch,
     notify: Arc<Notify>,
     compute: Compute,
@@ -69,14 +71,16 @@ impl Worker for Trainer {
 
 impl Trainer {
     pub(crate) fn new(
-        stores: Stores,
+        objects: Arc<dyn ObjectStore>,
+        library: Arc<dyn Library>,
         leases: LeaseWatch,
         notify: Arc<Notify>,
         compute: Compute,
         image_memory: u64,
     ) -> Self {
         Self {
-            stores,
+            objects,
+            library,
             leases,
             notify,
             compute,
@@ -85,7 +89,7 @@ impl Trainer {
     }
 
     async fn run(&self, id: RunId) -> Result<Run> {
-        let run = self.stores.catalog.run(id).await?;
+        let run = self.library.run(id).await?;
         run.with_context(|| format!("run {id} is to be trained but not in the catalog"))
     }
 
@@ -131,7 +135,8 @@ impl Trainer {
         match run.state {
             RunState::Open => {
                 let training = TrainingRun {
-                    stores: self.stores.clone(),
+                    objects: self.objects.clone(),
+                    library: self.library.clone(),
                     record: run,
                     compute: self.compute.clone(),
                     image_memory: self.image_memory,
@@ -145,17 +150,17 @@ impl Trainer {
                 };
                 interrupt.check_lease(id)?;
                 let mut run = self.run(id).await?;
-                publish::publish(&self.stores, &mut run, model, context).await?;
+                publish::publish(&*self.objects, &*self.library, &mut run, model, context).await?;
             }
             // The trainer that published the model may have died before it sent the message.
             RunState::Done => {
-                if let Some(model) = self.stores.catalog.model(id).await? {
+                if let Some(model) = self.library.model(id).await? {
                     publish::announce(&model, context).await?;
                 }
             }
             RunState::Failed => {}
         }
-        checkpoint::clear(&self.stores.objects, id).await?;
+        checkpoint::clear(&self.objects, id).await?;
         Ok(true)
     }
 
@@ -165,8 +170,8 @@ impl Trainer {
         let mut run = self.run(id).await?;
         run.state = RunState::Failed;
         run.error = Some(error.to_string());
-        self.stores.catalog.update_run(&run).await?;
-        checkpoint::clear(&self.stores.objects, id).await?;
+        self.library.update_run(&run).await?;
+        checkpoint::clear(&self.objects, id).await?;
         Ok(lease.finish().await?)
     }
 }

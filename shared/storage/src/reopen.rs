@@ -4,11 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use maskline_messages::{CandidateId, JobId, JobState, Message, lifecycle::Ended};
+use maskline_messages::{CandidateId, CandidateState, JobId, JobState, Message, lifecycle::Ended};
 
 use crate::{
     catalog::{Candidates, Jobs},
     error::StorageError,
+    records::CandidateOutcome,
 };
 
 /// The parts of a dead letter that the catalog needs.
@@ -76,6 +77,24 @@ pub async fn reopen<'a>(
     Ok(reopened)
 }
 
+/// Writes what became of a candidate, given up before or not. A candidate that was given up,
+/// and goes on all the same, is opened again first, because its job may have been frozen
+/// without it. Returns the state that the candidate is in then: [`CandidateState::Failed`] if
+/// it was given up once more in between, or is the candidate of another job.
+pub async fn finish_candidate(
+    candidates: &(impl Candidates + ?Sized),
+    job: JobId,
+    outcome: &CandidateOutcome,
+) -> Result<CandidateState, StorageError> {
+    let state = candidates.finish_candidate(outcome).await?;
+    if state != CandidateState::Failed {
+        return Ok(state);
+    }
+    let reopened = [outcome.candidate];
+    candidates.reopen_candidates(job, &reopened).await?;
+    candidates.finish_candidate(outcome).await
+}
+
 /// Returns `false` if the job is not recorded as failed yet.
 async fn reopen_expansion(
     jobs: &(impl Jobs + ?Sized),
@@ -109,9 +128,7 @@ mod tests {
     use super::*;
     use crate::{
         catalog::{self, Catalog},
-        records::{
-            CandidateOutcome, CandidateState, Job, NewCandidate, OutcomeKind, SplitSettings, Work,
-        },
+        records::{Job, NewCandidate, OutcomeKind, SplitSettings, Work},
     };
 
     struct Environment {
@@ -238,6 +255,26 @@ mod tests {
 
         let again = reopen(&*environment.catalog, dead_letters).await.unwrap();
         assert_eq!((again.ready, again.jobs.len()), (vec!["one", "two"], 0));
+    }
+
+    #[tokio::test]
+    async fn a_candidate_that_was_given_up_and_goes_on_is_finished_and_its_job_waits() {
+        let environment = Environment::new().await;
+        let (job, found) = environment.job().await;
+        environment.settle(job).await;
+        let outcome = CandidateOutcome {
+            candidate: found.candidate,
+            image: None,
+            history: vec![],
+            trace_id: None,
+            kind: OutcomeKind::Stored,
+        };
+        let elsewhere = finish_candidate(&*environment.catalog, JobId::draw(), &outcome).await;
+        assert_eq!(elsewhere, Ok(CandidateState::Failed), "another job's");
+        assert_eq!(environment.state(job).await, JobState::Failed);
+        let stored = finish_candidate(&*environment.catalog, job, &outcome).await;
+        assert_eq!(stored, Ok(CandidateState::Stored));
+        assert_eq!(environment.state(job).await, JobState::Running);
     }
 
     #[tokio::test]

@@ -10,7 +10,8 @@ use crate::fixtures::{Drawing, Store, alone, compute};
 
 fn trainer(store: &Store) -> Trainer {
     let leases = LeaseWatch::lasting(store.catalog.clone(), Duration::from_secs(5));
-    Trainer::new(store.stores(), leases, Arc::default(), compute(), 1 << 30)
+    let (objects, library) = (store.objects.clone(), store.catalog.clone());
+    Trainer::new(objects, library, leases, Arc::default(), compute(), 1 << 30)
 }
 
 /// Records a run as the stage does.
@@ -194,7 +195,8 @@ async fn a_trainer_that_lost_its_lease_writes_nothing() {
     let interrupt = Interrupt::default();
     interrupt.lease_lost.cancel();
     let training = TrainingRun {
-        stores: store.stores(),
+        objects: store.objects.clone(),
+        library: store.catalog.clone(),
         record: run(&store, id).await,
         compute: compute(),
         image_memory: 1 << 30,
