@@ -134,6 +134,6 @@ async fn a_step_that_fails_late_does_not_fail_an_expanded_job() {
         .handle(given_up.into(), &context)
         .await
         .unwrap();
-    let books = environment.stores.catalog.counts(expanding).await.unwrap();
-    assert_eq!((books.found, books.failed, books.in_flight), (1, 1, 0));
+    let counts = environment.stores.catalog.counts(expanding).await.unwrap();
+    assert_eq!((counts.found, counts.failed, counts.in_flight), (1, 1, 0));
 }

@@ -2,8 +2,9 @@
 
 use maskline_runtime::Failure;
 use maskline_storage::records::JobState;
+use maskline_test_support::records::dead_lettered;
 
-use crate::environment::{Environment, dead_lettered};
+use crate::environment::Environment;
 
 #[tokio::test]
 async fn a_replayed_candidate_makes_a_new_version_of_the_dataset() {
@@ -40,8 +41,8 @@ async fn a_failed_candidate_that_is_labelled_after_all_makes_a_new_version_too()
     let (second, waiting) = environment.announced().await;
     assert_ne!(second.dataset, first.dataset);
     assert_eq!(waiting, 0);
-    let books = environment.stores.catalog.counts(job).await.unwrap();
-    assert_eq!((books.stored, books.failed, books.in_flight), (20, 0, 0));
+    let counts = environment.stores.catalog.counts(job).await.unwrap();
+    assert_eq!((counts.stored, counts.failed, counts.in_flight), (20, 0, 0));
 }
 
 #[tokio::test]
@@ -55,8 +56,8 @@ async fn a_message_that_names_the_wrong_job_is_retried_and_opens_nothing() {
         .await
         .unwrap_err();
     assert!(matches!(failure, Failure::Retry { .. }), "{failure}");
-    let books = environment.stores.catalog.counts(job).await.unwrap();
-    assert_eq!((books.failed, books.in_flight), (1, 0));
+    let counts = environment.stores.catalog.counts(job).await.unwrap();
+    assert_eq!((counts.failed, counts.in_flight), (1, 0));
 }
 
 #[tokio::test]
