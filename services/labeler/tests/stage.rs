@@ -1,30 +1,30 @@
-//! The stage as the runner calls it, over a catalog in a file.
+//! The stage as the runner sees it, over a catalog in a file.
 
 use maskline_labeler::{NAME, stage::Labeler};
 use maskline_messages::{
-    CandidateId, Format, ImageHeader, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId,
-    Label, Location, Measurements, Message, ObjectKey, Reason,
+    ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId, Location, Message, Reason,
 };
 use maskline_runtime::{Context, Handler};
-use maskline_storage::{StorageArgs, Stores, records::Job};
-use maskline_test_support::records;
+use maskline_storage::records::Job;
+use maskline_test_support::{
+    embedded::Embedded,
+    messages::{self, label},
+    records,
+};
 
-/// The stage and its stores in a temporary folder.
-struct Environment {
-    stores: Stores,
+/// The stage and its catalog.
+struct TestStage {
     labeler: Labeler,
-    _folder: tempfile::TempDir,
+    environment: Embedded,
 }
 
-impl Environment {
+impl TestStage {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let stores = StorageArgs::default().open(folder.path()).await.unwrap();
-        let labeler = Labeler::new(stores.catalog.clone(), stores.catalog.clone(), None);
+        let environment = Embedded::open().await;
+        let catalog = &environment.catalog;
         Self {
-            stores,
-            labeler,
-            _folder: folder,
+            labeler: Labeler::new(catalog.clone(), catalog.clone(), None),
+            environment,
         }
     }
 
@@ -34,50 +34,21 @@ impl Environment {
             classes: vec![label("with_mask"), label("without_mask")],
             ..records::job()
         };
-        self.stores.catalog.create_job(&job).await.unwrap();
+        self.environment.catalog.create_job(&job).await.unwrap();
         job.id
     }
 
     /// The message that the stage sends about these bytes, found at `path` with this label.
-    async fn outcome(&self, job: JobId, path: &str, class: Option<&str>, bytes: &[u8]) -> Message {
-        let message = validated(job, path, class.map(label), bytes);
-        let outcome = self.labeler.handle(message, &Context::default()).await;
+    async fn handle(&self, job: JobId, path: &str, class: Option<&str>, bytes: &[u8]) -> Message {
+        let validated = ImageValidated {
+            label: class.map(label),
+            ..messages::validated(job, Location::Path(path.into()), bytes)
+        };
+        let outcome = self.labeler.handle(validated, &Context::default()).await;
         let [message] = &outcome.unwrap().messages[..] else {
             panic!("not one message");
         };
         message.clone()
-    }
-}
-
-fn label(name: &str) -> Label {
-    name.parse().unwrap()
-}
-
-fn validated(job: JobId, path: &str, label: Option<Label>, bytes: &[u8]) -> ImageValidated {
-    let location = Location::Path(path.into());
-    let image = ImageId::of(bytes);
-    ImageValidated {
-        header: ImageHeader {
-            job,
-            candidate: CandidateId::of(job, &location),
-            image,
-            history: vec![],
-        },
-        location,
-        label,
-        normalized: ObjectKey::normalized(&image),
-        width: 100,
-        height: 100,
-        measurements: Measurements {
-            format: Format::Jpeg,
-            width: 100,
-            height: 100,
-            phash: 1,
-            phash_mirrored: 2,
-            brightness: 0.5,
-            contrast: 0.2,
-            sharpness: 100.0,
-        },
     }
 }
 
@@ -97,47 +68,39 @@ fn rejected(message: Message) -> ImageRejected {
 
 #[tokio::test]
 async fn an_image_gets_the_class_of_its_source() {
-    let environment = Environment::new().await;
-    let job = environment.job().await;
-    let image = labeled(environment.outcome(job, "a", Some("with_mask"), b"a").await);
-    assert_eq!(image.label, label("with_mask"));
-    assert_eq!(image.prediction, None);
-    assert_eq!(image.header.history.last().unwrap().stage, NAME);
+    let stage = TestStage::new().await;
+    let job = stage.job().await;
+    let message = labeled(stage.handle(job, "a", Some("with_mask"), b"a").await);
+    assert_eq!(message.label, label("with_mask"));
+    assert_eq!(message.prediction, None);
+    assert_eq!(message.header.history.last().unwrap().stage, NAME);
 }
 
 #[tokio::test]
 async fn a_copy_is_rejected_within_its_job_and_names_the_first() {
-    let environment = Environment::new().await;
-    let (job, other) = (environment.job().await, environment.job().await);
+    let stage = TestStage::new().await;
+    let (job, other) = (stage.job().await, stage.job().await);
     let class = Some("with_mask");
-    let first = labeled(environment.outcome(job, "a", class, b"same").await);
-    let copy = rejected(
-        environment
-            .outcome(job, "b", Some("without_mask"), b"same")
-            .await,
-    );
+    let first = labeled(stage.handle(job, "a", class, b"same").await);
+    let copy = rejected(stage.handle(job, "b", Some("without_mask"), b"same").await);
     let of = first.header.candidate;
     assert_eq!(copy.reason, Reason::ExactDuplicate { of });
     assert_eq!(
         (copy.stage.as_str(), copy.image),
         (NAME, Some(ImageId::of(b"same")))
     );
-    // The first candidate stays the first. In another job the same bytes are no copy.
-    labeled(environment.outcome(job, "a", class, b"same").await);
-    labeled(environment.outcome(other, "b", class, b"same").await);
+    // The first stays the first, and another job is none of its business.
+    labeled(stage.handle(job, "a", class, b"same").await);
+    labeled(stage.handle(other, "b", class, b"same").await);
 }
 
 #[tokio::test]
-async fn a_rejected_candidate_does_not_stand_for_its_bytes() {
-    let environment = Environment::new().await;
-    let job = environment.job().await;
-    let none = rejected(environment.outcome(job, "a", None, b"same").await);
+async fn what_gets_no_class_stands_for_nothing() {
+    let stage = TestStage::new().await;
+    let job = stage.job().await;
+    let none = rejected(stage.handle(job, "a", None, b"same").await);
     assert_eq!(none.reason, Reason::NoLabel);
-    let unknown = rejected(environment.outcome(job, "b", Some("hat"), b"same").await);
+    let unknown = rejected(stage.handle(job, "b", Some("hat"), b"same").await);
     assert_eq!(unknown.reason.code(), "unknown_label");
-    labeled(
-        environment
-            .outcome(job, "c", Some("with_mask"), b"same")
-            .await,
-    );
+    labeled(stage.handle(job, "c", Some("with_mask"), b"same").await);
 }

@@ -4,9 +4,8 @@ use anyhow::{Result, bail};
 use maskline_messages::JobId;
 use maskline_storage::Catalog;
 
-/// The limit of a listing that is to hold everything. The stores pass limits on as signed
-/// integers, so it is the largest of those.
-pub(crate) const ALL: usize = usize::MAX >> 1;
+/// The limit of a listing that is to hold everything.
+pub(crate) const ALL: usize = usize::MAX;
 
 /// Finds the one of `ids` that begins with `prefix`.
 ///

@@ -115,10 +115,11 @@ fn assemble(
 mod tests {
     use std::thread;
 
+    use maskline_test_support::embedded::Embedded;
     use rayon::ThreadPoolBuilder;
 
     use super::*;
-    use crate::fixtures;
+    use crate::fixtures::{Drawing, examples};
 
     #[test]
     fn an_epoch_always_has_the_same_order_and_another_epoch_another() {
@@ -140,11 +141,11 @@ mod tests {
 
     #[tokio::test]
     async fn an_image_depends_on_seed_and_epoch_but_not_on_threads_memory_or_the_batch() {
-        let store = fixtures::Store::new().await;
-        let dataset = store.dataset(&fixtures::Drawing::default()).await;
+        let store = Embedded::open().await;
+        let dataset = Drawing::default().freeze(&store.objects).await;
         let (ample, none) = (1 << 30, 0);
-        let decoded = store.examples(&dataset, 32, ample).await;
-        let spilled = store.examples(&dataset, 32, none).await;
+        let decoded = examples(&store.objects, &dataset, 32, ample).await;
+        let spilled = examples(&store.objects, &dataset, 32, none).await;
         let batch =
             |examples: &crate::examples::Examples, threads, images: &[usize], preparation| {
                 let threads = ThreadPoolBuilder::new()
@@ -170,9 +171,9 @@ mod tests {
 
     #[tokio::test]
     async fn batches_come_in_order_and_preparation_ends_with_the_receiver() {
-        let store = fixtures::Store::new().await;
-        let dataset = store.dataset(&fixtures::Drawing::default()).await;
-        let examples = store.examples(&dataset, 32, 1 << 30).await;
+        let store = Embedded::open().await;
+        let dataset = Drawing::default().freeze(&store.objects).await;
+        let examples = examples(&store.objects, &dataset, 32, 1 << 30).await;
         let batches: Vec<Vec<usize>> = (0..examples.training.len()).map(|i| vec![i]).collect();
         let expected: Vec<usize> = (0..3).map(|i| examples.training.example(i).class).collect();
         let taken: Vec<usize> = thread::scope(|scope| {

@@ -1,23 +1,18 @@
-//! Datasets of drawn pictures for the tests, in stores of their own.
+//! Datasets of drawn pictures for the tests.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
 use maskline_dataset::{Example, LAYOUT_VERSION, Manifest, Row, Shard, Split, SplitManifest};
-use maskline_messages::{DatasetId, ImageId, Label, ObjectKey, Queue, SplitSettings};
+use maskline_messages::{DatasetId, ImageId, Label, ObjectKey, SplitSettings};
 use maskline_models::device::{self, Choice, Compute};
-use maskline_runtime::{
-    Sender, WorkContext,
-    broker::{self, Broker},
-};
-use maskline_storage::{Catalog, ObjectStore, catalog, objects};
+use maskline_storage::ObjectStore;
+use maskline_test_support::messages::label;
 use maskline_vision::encode;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
-use tokio_util::sync::CancellationToken;
 
 use crate::{examples::Examples, manifest};
 
@@ -63,54 +58,17 @@ impl Default for Drawing {
 
 impl Drawing {
     fn classes(&self) -> [Label; 2] {
-        self.classes.map(|class| class.parse().unwrap())
-    }
-}
-
-/// An object store, a catalog and a broker in a folder of their own.
-pub(crate) struct Store {
-    pub(crate) objects: Arc<dyn ObjectStore>,
-    pub(crate) catalog: Arc<dyn Catalog>,
-    pub(crate) broker: Arc<dyn Broker>,
-    _folder: TempDir,
-}
-
-impl Store {
-    pub(crate) async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let at = |kind: &str, name: &str| format!("{kind}:{}", folder.path().join(name).display());
-        Self {
-            objects: objects::open(&at("file", "objects")).await.unwrap(),
-            catalog: catalog::open(&at("sqlite", "catalog.db")).await.unwrap(),
-            broker: broker::open(&at("embedded", "queue.db")).await.unwrap(),
-            _folder: folder,
-        }
-    }
-
-    pub(crate) fn context(&self, instance: &str) -> WorkContext {
-        WorkContext {
-            instance: instance.to_owned(),
-            stopping: CancellationToken::new(),
-            sender: Sender::new(self.broker.clone()),
-        }
-    }
-
-    /// The number of messages that wait for the storer.
-    pub(crate) async fn storer_messages(&self) -> u64 {
-        let depths = self.broker.depths().await.unwrap();
-        let depth = depths.get(Queue::StorerJobs.name());
-        depth.copied().unwrap_or_default().ready
+        self.classes.map(label)
     }
 
     /// Draws a dataset and freezes it as the storer does.
-    pub(crate) async fn dataset(&self, drawing: &Drawing) -> DatasetId {
+    pub(crate) async fn freeze(&self, objects: &Arc<dyn ObjectStore>) -> DatasetId {
         let mut random = StdRng::seed_from_u64(7);
         let mut splits = BTreeMap::new();
-        let id =
-            DatasetId::of(format!("{:?} {:?}", drawing.training, drawing.validation).as_bytes());
+        let id = DatasetId::of(format!("{:?} {:?}", self.training, self.validation).as_bytes());
         for (split, counts) in [
-            (Split::Train, drawing.training),
-            (Split::Validation, drawing.validation),
+            (Split::Train, self.training),
+            (Split::Validation, self.validation),
         ] {
             let mut rows = vec![];
             for index in 0..counts[0].max(counts[1]) {
@@ -119,8 +77,7 @@ impl Store {
                     .enumerate()
                     .filter(|&(_, &count)| index < count)
                 {
-                    let jpeg =
-                        Bytes::from(encode::jpeg(&draw(class, drawing.noise, &mut random), 90));
+                    let jpeg = Bytes::from(encode::jpeg(&draw(class, self.noise, &mut random), 90));
                     let image = ImageId::of(&jpeg);
                     rows.push(Row { image, class, jpeg });
                 }
@@ -128,7 +85,7 @@ impl Store {
             let mut shards = vec![];
             let count = rows.len().div_ceil(SHARD_ROWS);
             for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
-                let parquet = parquet(rows, &drawing.classes());
+                let parquet = parquet(rows, &self.classes());
                 let file = split.shard_file(index, count);
                 let key = ObjectKey::dataset_file(&id, &file).unwrap();
                 shards.push(Shard {
@@ -137,9 +94,9 @@ impl Store {
                     bytes: parquet.len() as u64,
                     sha256: hex::encode(Sha256::digest(&parquet)),
                 });
-                self.objects.put(&key, parquet).await.unwrap();
+                objects.put(&key, parquet).await.unwrap();
             }
-            let by_class = drawing.classes().into_iter();
+            let by_class = self.classes().into_iter();
             let manifest = SplitManifest {
                 images: rows.len() as u64,
                 by_class: by_class.zip(counts.map(|count| count as u64)).collect(),
@@ -150,7 +107,7 @@ impl Store {
         let manifest = Manifest {
             version: LAYOUT_VERSION,
             dataset: id,
-            classes: drawing.classes().to_vec(),
+            classes: self.classes().to_vec(),
             splits,
             split_settings: SplitSettings::default(),
             near_duplicate_groups: 3,
@@ -158,16 +115,21 @@ impl Store {
         };
         let key = ObjectKey::manifest(&id);
         let json = manifest.to_json().into();
-        self.objects.put(&key, json).await.unwrap();
+        objects.put(&key, json).await.unwrap();
         id
     }
+}
 
-    pub(crate) async fn examples(&self, dataset: &DatasetId, pixels: u32, memory: u64) -> Examples {
-        let manifest = manifest::read(&self.objects, dataset).await.unwrap();
-        Examples::load(&self.objects, manifest, pixels, memory)
-            .await
-            .unwrap()
-    }
+/// Loads the images of a dataset, with this much memory for those that are decoded.
+pub(crate) async fn examples(
+    objects: &Arc<dyn ObjectStore>,
+    dataset: &DatasetId,
+    pixels: u32,
+    memory: u64,
+) -> Examples {
+    let manifest = manifest::read(objects, dataset).await.unwrap();
+    let examples = Examples::load(objects, manifest, pixels, memory).await;
+    examples.unwrap()
 }
 
 /// The side of the pictures, in pixels.

@@ -54,13 +54,13 @@ fn check_trainable(manifest: &Manifest) -> Result<(), PermanentError> {
 #[cfg(test)]
 mod tests {
     use maskline_dataset::{LAYOUT_VERSION, SplitManifest};
-    use maskline_messages::{Label, SplitSettings};
+    use maskline_messages::SplitSettings;
+    use maskline_test_support::{embedded::Embedded, messages::label};
 
     use super::*;
-    use crate::fixtures::Store;
 
     fn manifest(train: [u64; 2], validation: [u64; 2]) -> Manifest {
-        let classes = ["with_mask", "without_mask"].map(|class| class.parse::<Label>().unwrap());
+        let classes = ["with_mask", "without_mask"].map(label);
         let split = |images: [u64; 2]| SplitManifest {
             images: images.iter().sum(),
             by_class: classes.clone().into_iter().zip(images).collect(),
@@ -100,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_manifest_of_another_version_or_of_none_is_a_damaged_dataset() {
-        let store = Store::new().await;
+        let store = Embedded::open().await;
         let cases = [
             (
                 DatasetId::of(b"later"),

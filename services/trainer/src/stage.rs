@@ -90,12 +90,13 @@ impl RequestHandler {
 
 #[cfg(test)]
 mod tests {
+    use maskline_test_support::embedded::Embedded;
+
     use super::*;
-    use crate::fixtures::Store;
 
     #[tokio::test]
     async fn each_network_is_one_run_however_often_it_is_asked_for() {
-        let store = Store::new().await;
+        let store = Embedded::open().await;
         let requests = RequestHandler {
             library: store.catalog.clone(),
             leases: store.catalog.clone(),
@@ -137,7 +138,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dataset_without_networks_to_train_makes_no_run() {
-        let store = Store::new().await;
+        let store = Embedded::open().await;
         let requests = RequestHandler {
             library: store.catalog.clone(),
             leases: store.catalog.clone(),

@@ -2,61 +2,38 @@
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
-use maskline_messages::{
-    CandidateId, ImageFetched, ImageHeader, ImageId, ImageRejected, ImageValidated, JobId,
-    Location, Message, ObjectKey,
-};
+use maskline_messages::{ImageRejected, ImageValidated, JobId, Location, Message};
 use maskline_runtime::{Context, Failure, Handler};
-use maskline_storage::{StorageArgs, Stores};
+use maskline_test_support::{embedded::Embedded, messages};
 use maskline_validator::{LimitArgs, NAME, stage::Validator};
 use maskline_vision::encode;
 
-/// The stage and its stores in a temporary folder.
-struct Environment {
-    stores: Stores,
+/// The stage and its stores.
+struct TestStage {
     validator: Validator,
-    _folder: tempfile::TempDir,
+    environment: Embedded,
 }
 
-impl Environment {
+impl TestStage {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let stores = StorageArgs::default().open(folder.path()).await.unwrap();
-        let validator = Validator::new(stores.objects.clone(), LimitArgs::DEFAULT);
+        let environment = Embedded::open().await;
         Self {
-            stores,
-            validator,
-            _folder: folder,
+            validator: Validator::new(environment.objects.clone(), LimitArgs::DEFAULT),
+            environment,
         }
     }
 
     /// The message that the stage sends about these bytes, found at `path`.
     async fn verdict(&self, job: JobId, path: &str, bytes: &[u8]) -> Message {
-        let fetched = fetched(job, path, bytes);
+        let fetched = messages::fetched(job, Location::Path(path.into()), bytes);
         let raw = Bytes::copy_from_slice(bytes);
-        self.stores.objects.put(&fetched.object, raw).await.unwrap();
+        let objects = &self.environment.objects;
+        objects.put(&fetched.object, raw).await.unwrap();
         let outcome = self.validator.handle(fetched, &Context::default()).await;
         let [message] = &outcome.unwrap().messages[..] else {
             panic!("not one message");
         };
         message.clone()
-    }
-}
-
-fn fetched(job: JobId, path: &str, bytes: &[u8]) -> ImageFetched {
-    let location = Location::Path(path.into());
-    let image = ImageId::of(bytes);
-    ImageFetched {
-        header: ImageHeader {
-            job,
-            candidate: CandidateId::of(job, &location),
-            image,
-            history: vec![],
-        },
-        location,
-        label: Some("with_mask".parse().unwrap()),
-        object: ObjectKey::raw(&image),
-        bytes: bytes.len() as u64,
     }
 }
 
@@ -83,15 +60,15 @@ fn rejected(message: Message) -> ImageRejected {
 
 #[tokio::test]
 async fn a_good_picture_is_normalized_and_measured() {
-    let environment = Environment::new().await;
+    let stage = TestStage::new().await;
     let bytes = picture(600, 400);
-    let message = validated(environment.verdict(JobId::draw(), "a.jpg", &bytes).await);
+    let message = validated(stage.verdict(JobId::draw(), "a.jpg", &bytes).await);
     assert_eq!((message.width, message.height), (256, 171));
     let measured = &message.measurements;
     assert_eq!((measured.width, measured.height), (600, 400));
     assert_eq!(message.header.history.last().unwrap().stage, NAME);
-    let normalized = environment
-        .stores
+    let normalized = stage
+        .environment
         .objects
         .get(&message.normalized)
         .await
@@ -102,21 +79,21 @@ async fn a_good_picture_is_normalized_and_measured() {
 
 #[tokio::test]
 async fn handling_a_message_twice_sends_and_stores_the_same() {
-    let environment = Environment::new().await;
+    let stage = TestStage::new().await;
     let (job, bytes) = (JobId::draw(), picture(300, 200));
-    let first = validated(environment.verdict(job, "a.jpg", &bytes).await);
-    let put = environment
-        .stores
+    let first = validated(stage.verdict(job, "a.jpg", &bytes).await);
+    let put = stage
+        .environment
         .objects
         .get(&first.normalized)
         .await
         .unwrap();
-    let second = validated(environment.verdict(job, "a.jpg", &bytes).await);
+    let second = validated(stage.verdict(job, "a.jpg", &bytes).await);
     assert_eq!(second.measurements, first.measurements);
     assert_eq!(second.normalized, first.normalized);
     assert_eq!(
-        environment
-            .stores
+        stage
+            .environment
             .objects
             .get(&first.normalized)
             .await
@@ -127,25 +104,25 @@ async fn handling_a_message_twice_sends_and_stores_the_same() {
 
 #[tokio::test]
 async fn an_unfit_file_is_rejected_with_its_reason() {
-    let environment = Environment::new().await;
+    let stage = TestStage::new().await;
     let job = JobId::draw();
     for path in ["a.jpg", "b.jpg"] {
-        let message = rejected(environment.verdict(job, path, b"<html>").await);
+        let message = rejected(stage.verdict(job, path, b"<html>").await);
         assert_eq!(message.reason.code(), "not_an_image");
         assert_eq!(message.history.last().unwrap().stage, NAME);
-        let tiny = rejected(environment.verdict(job, path, &picture(20, 20)).await);
+        let tiny = rejected(stage.verdict(job, path, &picture(20, 20)).await);
         assert_eq!(tiny.reason.code(), "too_small");
     }
 }
 
 #[tokio::test]
 async fn many_large_pictures_at_once_wait_for_memory_and_are_all_validated() {
-    let environment = Environment::new().await;
+    let stage = TestStage::new().await;
     let job = JobId::draw();
     let files: Vec<_> = (0..12).map(|n| picture(1500 + n, 1500)).collect();
     let verdicts = files.iter().enumerate().map(|(n, bytes)| {
-        let environment = &environment;
-        async move { environment.verdict(job, &format!("{n}.jpg"), bytes).await }
+        let stage = &stage;
+        async move { stage.verdict(job, &format!("{n}.jpg"), bytes).await }
     });
     for message in futures::future::join_all(verdicts).await {
         assert_eq!(validated(message).width, 256);
@@ -154,9 +131,9 @@ async fn many_large_pictures_at_once_wait_for_memory_and_are_all_validated() {
 
 #[tokio::test]
 async fn an_object_that_is_not_there_yet_is_retried() {
-    let environment = Environment::new().await;
-    let lost = fetched(JobId::draw(), "a.jpg", b"gone");
-    let failure = environment
+    let stage = TestStage::new().await;
+    let lost = messages::fetched(JobId::draw(), Location::Path("a.jpg".into()), b"gone");
+    let failure = stage
         .validator
         .handle(lost, &Context::default())
         .await

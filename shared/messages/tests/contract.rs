@@ -3,181 +3,36 @@
 use std::collections::BTreeSet;
 
 use maskline_messages::{topology::headers, *};
+use maskline_test_support::messages::{self, BYTES, JOB, location, one_of_each, url};
 use proptest::prelude::*;
 
-fn job() -> JobId {
-    "018f3e5a-0000-7000-8000-000000000001".parse().unwrap()
-}
-
-fn url(text: &str) -> Location {
-    Location::Url(text.parse().unwrap())
-}
-
-fn label(text: &str) -> Label {
-    text.parse().unwrap()
-}
-
 fn candidate() -> CandidateId {
-    CandidateId::of(job(), &url("http://site/1.jpg"))
+    found().candidate
 }
 
 fn header() -> ImageHeader {
-    ImageHeader {
-        job: job(),
-        candidate: candidate(),
-        image: ImageId::of(b"bytes"),
-        history: vec![Hop {
-            stage: "scraper".to_owned(),
-            at: 1,
-        }],
-    }
+    fetched().header
 }
 
 fn found() -> CandidateFound {
-    CandidateFound {
-        job: job(),
-        candidate: candidate(),
-        location: url("http://site/1.jpg"),
-        label: None,
-    }
+    messages::found(JOB, location())
 }
 
 fn fetched() -> ImageFetched {
-    let header = header();
-    ImageFetched {
-        object: ObjectKey::raw(&header.image),
-        header,
-        location: url("http://site/1.jpg"),
-        label: Some(label("with_mask")),
-        bytes: 5,
-    }
+    messages::fetched(JOB, location(), BYTES)
 }
 
 fn validated() -> ImageValidated {
-    let header = header();
-    ImageValidated {
-        normalized: ObjectKey::normalized(&header.image),
-        header,
-        location: url("http://site/1.jpg"),
-        label: Some(label("with_mask")),
-        width: 128,
-        height: 96,
-        measurements: Measurements {
-            format: Format::Webp,
-            width: 640,
-            height: 480,
-            phash: 0xf00d_0000_0000_0001,
-            phash_mirrored: 1,
-            brightness: 0.5,
-            contrast: 0.25,
-            sharpness: 120.0,
-        },
-    }
+    messages::validated(JOB, location(), BYTES)
 }
 
 fn labeled() -> ImageLabeled {
-    let validated = validated();
-    let dataset = DatasetId::of(b"dataset");
-    let settings = TrainingSettings::default();
-    ImageLabeled {
-        header: validated.header,
-        location: validated.location,
-        normalized: validated.normalized,
-        width: validated.width,
-        height: validated.height,
-        measurements: validated.measurements,
-        label: label("with_mask"),
-        label_origin: LabelOrigin::Source,
-        prediction: Some(Prediction {
-            model: RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical()),
-            label: label("without_mask"),
-            confidence: 0.75,
-            agrees: false,
-        }),
-    }
-}
-
-/// One message of each type.
-fn messages() -> Vec<Message> {
-    let dataset = DatasetId::of(b"dataset");
-    let settings = TrainingSettings::default();
-    let networks = NetworkName::ALL.to_vec();
-    let run = RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical());
-    let (stage, error) = ("validator".to_owned(), "it broke".to_owned());
-    vec![
-        SourceRequested {
-            job: job(),
-            source: Source::Urls {
-                list: url("http://site/list.csv"),
-            },
-            labeling: Some(Labeling::Column),
-            cursor: Some("17:2".to_owned()),
-            found: 1,
-        }
-        .into(),
-        found().into(),
-        SourceExpanded {
-            job: job(),
-            found: 2,
-        }
-        .into(),
-        fetched().into(),
-        ImageRejected {
-            job: job(),
-            candidate: candidate(),
-            image: None,
-            stage: stage.clone(),
-            reason: Reason::TooSmall {
-                width: 10,
-                height: 20,
-                least: 32,
-            },
-            history: vec![],
-        }
-        .into(),
-        ImageFailed {
-            job: job(),
-            candidate: candidate(),
-            stage: stage.clone(),
-            error: error.clone(),
-            attempts: 10,
-        }
-        .into(),
-        validated().into(),
-        labeled().into(),
-        JobFailed {
-            job: job(),
-            stage,
-            error,
-        }
-        .into(),
-        DatasetReady {
-            job: job(),
-            dataset,
-            networks: networks.clone(),
-            settings: settings.clone(),
-        }
-        .into(),
-        TrainingRequested {
-            dataset,
-            networks,
-            settings,
-        }
-        .into(),
-        ModelTrained {
-            dataset,
-            run,
-            network: NetworkName::MobilenetV2,
-            accuracy: 0.97,
-            loss: 0.1,
-        }
-        .into(),
-    ]
+    messages::labeled(JOB, location(), BYTES)
 }
 
 #[test]
 fn every_message_comes_back_from_json_as_it_was() {
-    for message in messages() {
+    for message in one_of_each() {
         let json = message.to_json();
         assert_eq!(Message::from_json(&json).unwrap(), message);
     }
@@ -185,7 +40,7 @@ fn every_message_comes_back_from_json_as_it_was() {
 
 #[test]
 fn the_json_of_a_message_is_stable() {
-    let json: serde_json::Value = serde_json::from_slice(&messages()[4].to_json()).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&one_of_each()[4].to_json()).unwrap();
     let expected = serde_json::json!({
         "schema": 2,
         "type": "image_rejected",
@@ -198,7 +53,7 @@ fn the_json_of_a_message_is_stable() {
     });
     assert_eq!(json, expected);
 
-    let json: serde_json::Value = serde_json::from_slice(&messages()[7].to_json()).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&one_of_each()[7].to_json()).unwrap();
     let image = ImageId::of(b"bytes");
     let expected = serde_json::json!({
         "schema": 2,
@@ -240,7 +95,7 @@ fn a_rejection_says_which_candidate_was_rejected_and_by_whom() {
     let rejected = header().reject("validator", Reason::Empty);
     assert_eq!(
         (rejected.job, rejected.candidate, rejected.image),
-        (job(), candidate(), Some(ImageId::of(b"bytes")))
+        (JOB, candidate(), Some(ImageId::of(b"bytes")))
     );
     assert_eq!(rejected.stage, "validator");
     assert_eq!(rejected.history, header().history);
@@ -248,7 +103,7 @@ fn a_rejection_says_which_candidate_was_rejected_and_by_whom() {
     let rejected = found().reject("scraper", Reason::Empty);
     assert_eq!(
         (rejected.job, rejected.candidate, rejected.image),
-        (job(), candidate(), None)
+        (JOB, candidate(), None)
     );
     assert_eq!(rejected.history.last().unwrap().stage, "scraper");
 }
@@ -262,9 +117,8 @@ fn hashes_are_text_because_json_numbers_lose_bits() {
 #[test]
 fn unknown_fields_are_ignored_and_missing_optional_ones_have_defaults() {
     let json = format!(
-        r#"{{"schema":2,"type":"source_requested","job":"{}","colour":"red",
-            "source":{{"kind":"folder","path":"/x","depth":3}},"labeling":null}}"#,
-        job()
+        r#"{{"schema":2,"type":"source_requested","job":"{JOB}","colour":"red",
+            "source":{{"kind":"folder","path":"/x","depth":3}},"labeling":null}}"#
     );
     let Message::SourceRequested(message) = Message::from_json(json.as_bytes()).unwrap() else {
         panic!("another type");
@@ -297,8 +151,8 @@ fn another_schema_and_broken_bodies_are_malformed() {
 
 #[test]
 fn every_message_has_exactly_one_queue_and_every_key_a_message() {
-    let keys: BTreeSet<_> = messages().iter().map(Message::key).collect();
-    assert_eq!(keys.len(), messages().len());
+    let keys: BTreeSet<_> = one_of_each().iter().map(Message::key).collect();
+    assert_eq!(keys.len(), one_of_each().len());
     let bound: Vec<_> = Queue::ALL.iter().flat_map(|queue| queue.keys()).collect();
     assert_eq!(bound.len(), keys.len());
     for key in keys {
@@ -310,7 +164,7 @@ fn every_message_has_exactly_one_queue_and_every_key_a_message() {
 /// The queue and the keys of a queue's type, and the keys of the messages that it takes.
 fn carried<T: QueueMessage>() -> (Queue, &'static [&'static str], BTreeSet<&'static str>) {
     let takes = |message: &Message| T::try_from(message.clone()).is_ok();
-    let taken = messages().into_iter().filter(takes);
+    let taken = one_of_each().into_iter().filter(takes);
     (
         T::QUEUE,
         T::KEYS,
@@ -382,7 +236,7 @@ fn a_text_that_is_no_name_is_repeated_beside_the_names_that_there_are() {
 
 #[test]
 fn a_message_that_is_given_up_has_a_failure_if_its_loss_ends_something() {
-    for message in messages() {
+    for message in one_of_each() {
         let failure = message.failure("validator", "it broke", 3);
         match &message {
             Message::SourceRequested(_) => {
@@ -404,16 +258,13 @@ fn a_message_that_is_given_up_has_a_failure_if_its_loss_ends_something() {
 #[test]
 fn ids_are_derived_from_what_they_name() {
     let (here, there) = (url("http://site/1.jpg"), url("http://site/2.jpg"));
-    assert_eq!(CandidateId::of(job(), &here), CandidateId::of(job(), &here));
+    assert_eq!(CandidateId::of(JOB, &here), CandidateId::of(JOB, &here));
+    assert_ne!(CandidateId::of(JOB, &here), CandidateId::of(JOB, &there));
     assert_ne!(
-        CandidateId::of(job(), &here),
-        CandidateId::of(job(), &there)
-    );
-    assert_ne!(
-        CandidateId::of(job(), &here),
+        CandidateId::of(JOB, &here),
         CandidateId::of(JobId::draw(), &here)
     );
-    let labelled = |label: &str| CandidateId::of_labelled(job(), &here, &label.parse().unwrap());
+    let labelled = |label: &str| CandidateId::of_labelled(JOB, &here, &label.parse().unwrap());
     assert_eq!(labelled("with_mask"), labelled("with_mask"));
     assert_ne!(labelled("with_mask"), labelled("without_mask"));
     // The digest that everybody's sha256sum prints.

@@ -6,85 +6,20 @@ use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use maskline_dataset::{Example, shard};
 use maskline_messages::{
-    CandidateFound, CandidateId, DatasetId, DatasetReady, Format, Hop, ImageFailed, ImageFetched,
-    ImageHeader, ImageId, ImageLabeled, ImageRejected, JobId, Label, LabelOrigin, Labeling,
-    Location, Measurements, Message, NetworkName, ObjectKey, Prediction, Reason, RunId, Source,
-    SourceRequested, TrainingSettings,
+    ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested,
 };
 use maskline_models::weights::Card;
+use maskline_test_support::messages::{BYTES, JOB, fetched, label, location, one_of_each};
 use safetensors::{Dtype, tensor::TensorView};
-use uuid::Uuid;
-
-const JOB: JobId = JobId(Uuid::from_u128(0x018f_3e5a_0000_7000_8000_0000_0000_0001));
-
-fn label(name: &str) -> Label {
-    name.parse().expect("a label")
-}
-
-fn address() -> Location {
-    Location::Url(
-        "https://example.org/with_mask/1.jpg"
-            .parse()
-            .expect("a URL"),
-    )
-}
 
 pub fn messages() -> Vec<Vec<u8>> {
-    let location = address();
-    let candidate = CandidateId::of(JOB, &location);
-    let image = ImageId::of(b"bytes");
-    let dataset = DatasetId::of(b"dataset");
-    let settings = TrainingSettings::default();
-    let run = RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical());
-    let header = ImageHeader {
-        job: JOB,
-        candidate,
-        image,
-        history: vec![Hop::now("scraper")],
+    let header = fetched(JOB, location(), BYTES).header;
+    let blank = Reason::Blank {
+        deviation: 0.001,
+        least: 0.02,
     };
-    let fetched = ImageFetched {
-        header: header.clone(),
-        location: location.clone(),
-        label: Some(label("with_mask")),
-        object: ObjectKey::raw(&image),
-        bytes: 5,
-    };
-    let labeled = ImageLabeled {
-        header,
-        location: location.clone(),
-        normalized: ObjectKey::normalized(&image),
-        width: 128,
-        height: 96,
-        measurements: Measurements {
-            format: Format::Webp,
-            width: 640,
-            height: 480,
-            phash: u64::MAX,
-            phash_mirrored: 1,
-            brightness: 0.5,
-            contrast: 0.25,
-            sharpness: 120.0,
-        },
-        label: label("with_mask"),
-        label_origin: LabelOrigin::Source,
-        prediction: Some(Prediction {
-            model: run,
-            label: label("without_mask"),
-            confidence: 0.75,
-            agrees: false,
-        }),
-    };
-    let all: Vec<Message> = vec![
-        SourceRequested {
-            job: JOB,
-            source: Source::Urls {
-                list: location.clone(),
-            },
-            labeling: Some(Labeling::Column),
-            cursor: Some("17:2".to_owned()),
-            found: 1,
-        }
-        .into(),
+    // Their fields have other forms than in the sample of their type.
+    let others: [Message; 2] = [
         SourceRequested {
             job: JOB,
             source: Source::Folder {
@@ -97,48 +32,14 @@ pub fn messages() -> Vec<Vec<u8>> {
             found: 0,
         }
         .into(),
-        CandidateFound {
-            job: JOB,
-            candidate,
-            location,
-            label: None,
-        }
-        .into(),
-        fetched.into(),
-        ImageRejected {
-            job: JOB,
-            candidate,
-            image: Some(image),
-            stage: "validator".to_owned(),
-            reason: Reason::Blank {
-                deviation: 0.001,
-                least: 0.02,
-            },
-            history: vec![],
-        }
-        .into(),
-        ImageFailed {
-            job: JOB,
-            candidate,
-            stage: "validator".to_owned(),
-            error: "it broke".to_owned(),
-            attempts: 10,
-        }
-        .into(),
-        labeled.into(),
-        DatasetReady {
-            job: JOB,
-            dataset,
-            networks: NetworkName::ALL.to_vec(),
-            settings,
-        }
-        .into(),
+        header.reject("validator", blank).into(),
     ];
-    all.iter().map(Message::to_json).collect()
+    let all = one_of_each().into_iter().chain(others);
+    all.map(|message| message.to_json()).collect()
 }
 
 pub fn names() -> Vec<Vec<u8>> {
-    let image = ImageId::of(b"bytes");
+    let image = ImageId::of(BYTES);
     let names = [
         JOB.to_string(),
         image.to_string(),

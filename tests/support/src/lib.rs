@@ -1,18 +1,22 @@
 //! What the tests of several packages need. No program that is shipped depends on it.
 //!
 //! * [`environment`]: the broker, object store and catalog of one test, embedded or on
-//!   servers; [`rabbitmq`]: RabbitMQ's management API.
+//!   servers; [`embedded`]: an embedded one that is open; [`rabbitmq`]: RabbitMQ's
+//!   management API.
 //! * [`program`]: the workspace's programs; [`command`]: runs of `maskline`.
 //! * [`proxy`]: a TCP proxy whose connections a test can break.
 //! * [`span`]: spans as OTLP carries them; [`collector`]: a receiver of spans;
 //!   [`jaeger`]: traces read back from a real Jaeger.
-//! * [`records`]: sample records of a catalog; [`publish`]: messages as raw bytes.
+//! * [`messages`]: sample messages; [`records`]: sample records of a catalog; [`publish`]:
+//!   messages as raw bytes.
 //! * [`wait`]: waiting with a limit.
 
 pub mod collector;
 pub mod command;
+pub mod embedded;
 pub mod environment;
 pub mod jaeger;
+pub mod messages;
 pub mod program;
 pub mod proxy;
 pub mod publish;

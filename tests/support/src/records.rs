@@ -1,7 +1,9 @@
 //! Sample records of a catalog.
 
-use maskline_messages::{JobId, Source, TrainingSettings};
-use maskline_storage::records::{Job, JobState, SplitSettings};
+use maskline_messages::{CandidateId, JobId, Location, Source, TrainingSettings};
+use maskline_storage::records::{
+    CandidateOutcome, Job, JobState, NewCandidate, OutcomeKind, SplitSettings,
+};
 
 /// A job that was just enqueued: a new id, a folder as its source, no classes and
 /// nothing to train. A test changes the fields that matter to it.
@@ -22,5 +24,34 @@ pub fn job() -> Job {
         replayed: None,
         traceparent: None,
         created: 1,
+    }
+}
+
+/// The candidate of a job at a location. It has no label.
+pub fn candidate(job: JobId, location: Location) -> NewCandidate {
+    NewCandidate {
+        id: CandidateId::of(job, &location),
+        job,
+        location,
+        label: None,
+    }
+}
+
+/// What became of a candidate, without its image, history and trace.
+pub fn outcome(candidate: CandidateId, kind: OutcomeKind) -> CandidateOutcome {
+    CandidateOutcome {
+        candidate,
+        image: None,
+        history: vec![],
+        trace_id: None,
+        kind,
+    }
+}
+
+/// A candidate fails because the message about it was dead-lettered.
+pub fn dead_lettered() -> OutcomeKind {
+    OutcomeKind::Failed {
+        stage: "validator".to_owned(),
+        error: "boom".to_owned(),
     }
 }

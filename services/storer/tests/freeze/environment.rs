@@ -2,40 +2,39 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, DatasetReady, Format, ImageHeader, ImageId, ImageLabeled, JobId, Label,
-    LabelOrigin, Location, Measurements, Message, NetworkName, ObjectKey, Queue,
+    CandidateId, DatasetReady, ImageId, ImageLabeled, JobId, Location, Message, NetworkName, Queue,
 };
-use maskline_runtime::{Context, Failure, Handler, Sender, WorkContext, Worker, broker};
+use maskline_runtime::{Context, Failure, Handler, WorkContext, Worker};
 use maskline_storage::{
-    StorageArgs, Stores,
+    Stores,
     lease::LeaseWatch,
-    records::{CandidateOutcome, ImageDocument, Job, NewCandidate, OutcomeKind, Work},
+    records::{CandidateOutcome, ImageDocument, Job, OutcomeKind, Work},
 };
 use maskline_storer::{
     freeze::Freezer,
     stage::{ImageHandler, JobHandler},
 };
-use maskline_test_support::records;
-use tokio_util::sync::CancellationToken;
+use maskline_test_support::{
+    embedded::Embedded,
+    messages::{self, label},
+    records::{self, dead_lettered},
+};
 
-/// The stages and the freezer of a storer, and the stores and the broker that they use.
 pub struct Environment {
     pub stores: Stores,
     pub freezer: Freezer,
     pub images: ImageHandler,
     pub jobs: JobHandler,
-    broker: Arc<dyn broker::Broker>,
     pub context: WorkContext,
-    _folder: tempfile::TempDir,
+    embedded: Embedded,
 }
 
 impl Environment {
     pub async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let stores = StorageArgs::default().open(folder.path()).await.unwrap();
-        let queue = format!("embedded:{}", folder.path().join("queue.db").display());
-        let broker = broker::open(&queue).await.unwrap();
+        let embedded = Embedded::open().await;
+        let stores = embedded.stores();
         Self {
             freezer: Freezer {
                 objects: stores.objects.clone(),
@@ -55,18 +54,13 @@ impl Environment {
                 leases: stores.catalog.clone(),
                 progress: Arc::default(),
             },
-            context: WorkContext {
-                instance: "one".to_owned(),
-                stopping: CancellationToken::new(),
-                sender: Sender::new(broker.clone()),
-            },
-            broker,
+            context: embedded.context("one"),
             stores,
-            _folder: folder,
+            embedded,
         }
     }
 
-    /// Creates a job with this many candidates, all of them in flight.
+    /// A job with so many candidates, all of them in flight.
     pub async fn job(&self, candidates: u64) -> (JobId, Vec<CandidateId>) {
         let job = Job {
             train: vec![NetworkName::MobilenetV3Small],
@@ -74,16 +68,10 @@ impl Environment {
         };
         let catalog = &self.stores.catalog;
         catalog.create_job(&job).await.unwrap();
-        let found = (0..candidates).map(|n| {
-            let location = Location::Path(format!("{n}.jpg").into());
-            NewCandidate {
-                id: CandidateId::of(job.id, &location),
-                job: job.id,
-                location,
-                label: None,
-            }
-        });
-        let found: Vec<_> = found.collect();
+        let locations = (0..candidates).map(|n| Location::Path(format!("{n}.jpg").into()));
+        let found: Vec<_> = locations
+            .map(|location| records::candidate(job.id, location))
+            .collect();
         catalog.add_candidates(&found).await.unwrap();
         (job.id, found.into_iter().map(|one| one.id).collect())
     }
@@ -96,7 +84,7 @@ impl Environment {
     }
 
     pub async fn store(&self, job: JobId, candidate: CandidateId, number: u64) {
-        let document = image(job, candidate, number);
+        let document = document(labeled(job, candidate, number));
         let (catalog, image) = (&self.stores.catalog, Some(document.image));
         catalog.put_image(&document).await.unwrap();
         self.finish(candidate, image, OutcomeKind::Stored).await;
@@ -104,36 +92,22 @@ impl Environment {
 
     pub async fn finish(&self, candidate: CandidateId, image: Option<ImageId>, kind: OutcomeKind) {
         let outcome = CandidateOutcome {
-            candidate,
             image,
-            history: vec![],
-            trace_id: None,
-            kind,
+            ..records::outcome(candidate, kind)
         };
-        self.stores
-            .catalog
-            .finish_candidate(&outcome)
-            .await
-            .unwrap();
+        let catalog = &self.stores.catalog;
+        catalog.finish_candidate(&outcome).await.unwrap();
     }
 
-    /// Lets the freezer work once. Returns whether it found a job to freeze or announce.
+    /// Has the freezer look for a job. Returns whether it found one to freeze or announce.
     pub async fn freeze(&self) -> bool {
         self.freezer.work(&self.context).await.unwrap()
     }
 
     /// The announcement that the trainers get, and how many more wait for them.
     pub async fn announced(&self) -> (DatasetReady, u64) {
-        let mut consumer = self
-            .broker
-            .consume(Queue::TrainerRequests, 1)
-            .await
-            .unwrap();
-        let delivery = consumer.next().await.unwrap();
-        let message = Message::from_json(&delivery.envelope.body).unwrap();
-        delivery.settle.ack().await.unwrap();
-        consumer.close().await;
-        let waiting = self.broker.depths().await.unwrap()[Queue::TrainerRequests.name()].ready;
+        let message = self.embedded.take(Queue::TrainerRequests).await;
+        let waiting = self.embedded.waiting(Queue::TrainerRequests).await;
         match message {
             Message::DatasetReady(ready) => (ready, waiting),
             other => panic!("{other:?}"),
@@ -154,7 +128,7 @@ impl Environment {
         (ready, job, candidates[0])
     }
 
-    /// Lets the stage handle the labeler's message about an image.
+    /// Has the stage handle the labeler's message about an image.
     pub async fn label(&self, job: JobId, candidate: CandidateId, number: u64) {
         self.try_to_label(job, candidate, number).await.unwrap();
     }
@@ -165,27 +139,9 @@ impl Environment {
         candidate: CandidateId,
         number: u64,
     ) -> Result<(), Failure> {
-        let document = image(job, candidate, number);
-        let normalized = ObjectKey::normalized(&document.image);
+        let labeled = labeled(job, candidate, number);
         let objects = &self.stores.objects;
-        let pixels = document.binary.clone();
-        objects.put(&normalized, pixels).await.unwrap();
-        let labeled = ImageLabeled {
-            header: ImageHeader {
-                job,
-                candidate,
-                image: document.image,
-                history: vec![],
-            },
-            location: document.source,
-            normalized,
-            width: document.width,
-            height: document.height,
-            measurements: document.measurements,
-            label: document.label,
-            label_origin: document.label_origin,
-            prediction: None,
-        };
+        objects.put(&labeled.normalized, PIXELS).await.unwrap();
         let context = Context::default();
         let handled = self.images.handle(labeled.into(), &context).await;
         handled.map(drop)
@@ -196,37 +152,36 @@ impl Environment {
     }
 }
 
-pub fn dead_lettered() -> OutcomeKind {
-    OutcomeKind::Failed {
-        stage: "validator".to_owned(),
-        error: "boom".to_owned(),
-    }
-}
+/// What the stage gets instead of a normalized image. It does not look at the pixels.
+const PIXELS: Bytes = Bytes::from_static(b"a picture");
 
-fn image(job: JobId, candidate: CandidateId, number: u64) -> ImageDocument {
-    let label: Label = ["a", "b"][number as usize % 2].parse().unwrap();
+/// The labeler's message about the image with this number.
+fn labeled(job: JobId, candidate: CandidateId, number: u64) -> ImageLabeled {
+    let location = Location::Path("f".into());
+    let mut labeled = messages::labeled(job, location, &number.to_le_bytes());
+    labeled.header.candidate = candidate;
+    labeled.label = label(["a", "b"][number as usize % 2]);
+    labeled.prediction = None;
     // The hashes are so different that no two images are near-duplicates.
     let phash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    labeled.measurements.phash = phash;
+    labeled.measurements.phash_mirrored = !phash;
+    labeled
+}
+
+/// What the stage records of an image.
+fn document(labeled: ImageLabeled) -> ImageDocument {
     ImageDocument {
-        job,
-        image: ImageId::of(&number.to_le_bytes()),
-        candidate,
-        source: Location::Path("f".into()),
-        binary: bytes::Bytes::from_static(b"a picture"),
-        width: 8,
-        height: 8,
-        label,
-        label_origin: LabelOrigin::Source,
-        prediction: None,
-        measurements: Measurements {
-            format: Format::Jpeg,
-            width: 8,
-            height: 8,
-            phash,
-            phash_mirrored: !phash,
-            brightness: 0.5,
-            contrast: 0.2,
-            sharpness: 9.0,
-        },
+        job: labeled.header.job,
+        image: labeled.header.image,
+        candidate: labeled.header.candidate,
+        source: labeled.location,
+        binary: PIXELS,
+        width: labeled.width,
+        height: labeled.height,
+        label: labeled.label,
+        label_origin: labeled.label_origin,
+        prediction: labeled.prediction,
+        measurements: labeled.measurements,
     }
 }

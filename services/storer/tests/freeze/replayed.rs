@@ -2,8 +2,9 @@
 
 use maskline_runtime::Failure;
 use maskline_storage::records::JobState;
+use maskline_test_support::records::dead_lettered;
 
-use crate::environment::{Environment, dead_lettered};
+use crate::environment::Environment;
 
 #[tokio::test]
 async fn a_replayed_candidate_makes_a_new_version_of_the_dataset() {

@@ -29,6 +29,7 @@ async fn a_stopped_freezer_gives_the_job_back_and_another_freezes_it() {
         leases: LeaseWatch::new(environment.stores.catalog.clone()),
         progress: Arc::default(),
     };
+    // The environment's own freezer is not asked to stop.
     let context = WorkContext {
         stopping: CancellationToken::new(),
         ..environment.context.clone()

@@ -1,8 +1,9 @@
 use maskline_messages::{DatasetId, NetworkName};
 use maskline_models::prediction::{Score, Tally};
+use maskline_test_support::embedded::Embedded;
 
 use super::*;
-use crate::{fixtures::Store, metrics::Epoch};
+use crate::metrics::Epoch;
 
 fn run() -> RunId {
     RunId::of(&DatasetId::of(b"a dataset"), NetworkName::MobilenetV2, "{}")
@@ -41,7 +42,7 @@ fn snapshot(epochs: usize, step: usize, content: &str) -> Snapshot {
 
 #[tokio::test]
 async fn the_latest_checkpoint_is_loaded_as_it_was_saved_and_earlier_ones_are_removed() {
-    let store = Store::new().await;
+    let store = Embedded::open().await;
     assert_eq!(load(&store.objects, run()).await.unwrap(), None);
     for (epochs, step) in [(0, 5), (1, 0), (1, 12), (2, 0), (10, 0)] {
         let saved = snapshot(epochs, step, &format!("{epochs} {step}"));
@@ -55,7 +56,7 @@ async fn the_latest_checkpoint_is_loaded_as_it_was_saved_and_earlier_ones_are_re
 
 #[tokio::test]
 async fn a_trainer_that_dies_while_it_saves_leaves_the_checkpoint_before() {
-    let store = Store::new().await;
+    let store = Embedded::open().await;
     let whole = snapshot(1, 0, "whole");
     save(&store.objects, run(), &whole).await.unwrap();
     // The objects of the next checkpoint are there, but its index is not.
@@ -74,7 +75,7 @@ async fn a_trainer_that_dies_while_it_saves_leaves_the_checkpoint_before() {
 
 #[tokio::test]
 async fn checkpoints_that_are_incomplete_or_of_another_version_are_skipped() {
-    let store = Store::new().await;
+    let store = Embedded::open().await;
     let whole = snapshot(1, 0, "whole");
     save(&store.objects, run(), &whole).await.unwrap();
     let missing = ObjectKey::checkpoint(run(), CheckpointPart::Network, b"gone");

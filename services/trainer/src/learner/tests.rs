@@ -1,8 +1,9 @@
 use maskline_messages::Optimizer as Kind;
 use maskline_models::prediction::Score;
+use maskline_test_support::embedded::Embedded;
 
 use super::*;
-use crate::fixtures::{Drawing, Store, alone, compute};
+use crate::fixtures::{self, Drawing, alone, compute};
 
 fn config(examples: &Examples, settings: TrainingSettings) -> LearnerConfig {
     let compute = compute();
@@ -26,9 +27,9 @@ fn settings(epochs: u32, optimizer: Kind) -> TrainingSettings {
 }
 
 async fn examples() -> Examples {
-    let store = Store::new().await;
-    let dataset = store.dataset(&Drawing::default()).await;
-    store.examples(&dataset, 32, 1 << 30).await
+    let store = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&store.objects).await;
+    fixtures::examples(&store.objects, &dataset, 32, 1 << 30).await
 }
 
 fn to_the_end(learner: &mut Learner, examples: &Examples) {

@@ -2,20 +2,21 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use maskline_dataset::Split;
-use maskline_messages::{DatasetId, JobId, Label, NetworkName, ObjectKey, TrainingSettings};
+use maskline_messages::{DatasetId, JobId, Label, NetworkName, ObjectKey, Queue, TrainingSettings};
 use maskline_storage::records::{Lease, now};
+use maskline_test_support::embedded::Embedded;
 
 use super::*;
-use crate::fixtures::{Drawing, Store, alone, compute};
+use crate::fixtures::{Drawing, alone, compute};
 
-fn trainer(store: &Store) -> Trainer {
+fn trainer(store: &Embedded) -> Trainer {
     let leases = LeaseWatch::lasting(store.catalog.clone(), Duration::from_secs(5));
     let (objects, library) = (store.objects.clone(), store.catalog.clone());
     Trainer::new(objects, library, leases, Arc::default(), compute(), 1 << 30)
 }
 
 /// Records a run as the stage does.
-async fn request(store: &Store, dataset: DatasetId, settings: TrainingSettings) -> RunId {
+async fn request(store: &Embedded, dataset: DatasetId, settings: TrainingSettings) -> RunId {
     let network = NetworkName::MobilenetV3Small;
     let id = RunId::of(&dataset, network, &settings.canonical());
     let run = Run {
@@ -47,33 +48,33 @@ fn settings() -> TrainingSettings {
     }
 }
 
-async fn run(store: &Store, id: RunId) -> Run {
+async fn run(store: &Embedded, id: RunId) -> Run {
     store.catalog.run(id).await.unwrap().unwrap()
 }
 
-async fn checkpoints(store: &Store, id: RunId) -> usize {
+async fn checkpoints(store: &Embedded, id: RunId) -> usize {
     let folder = ObjectKey::checkpoints(id);
     let keys = store.objects.list(&folder, None, 100).await;
     keys.unwrap().len()
 }
 
-async fn object(store: &Store, key: ObjectKey) -> Bytes {
+async fn object(store: &Embedded, key: ObjectKey) -> Bytes {
     store.objects.get(&key).await.unwrap()
 }
 
-async fn weights(store: &Store, id: RunId) -> Bytes {
+async fn weights(store: &Embedded, id: RunId) -> Bytes {
     object(store, ObjectKey::model_weights(id)).await
 }
 
-async fn report(store: &Store, id: RunId) -> serde_json::Value {
+async fn report(store: &Embedded, id: RunId) -> serde_json::Value {
     serde_json::from_slice(&object(store, ObjectKey::model_report(id)).await).unwrap()
 }
 
 #[tokio::test]
 async fn a_run_ends_in_a_model_with_a_report_and_a_message() {
     let _alone = alone().await;
-    let store = Store::new().await;
-    let dataset = store.dataset(&Drawing::default()).await;
+    let store = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&store.objects).await;
     let id = request(&store, dataset, settings()).await;
     let (trainer, context) = (trainer(&store), store.context("one"));
     assert!(trainer.work(&context).await.unwrap());
@@ -101,7 +102,7 @@ async fn a_run_ends_in_a_model_with_a_report_and_a_message() {
         .flat_map(|row| row.as_array().unwrap());
     assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 16);
 
-    assert_eq!(store.storer_messages().await, 1);
+    assert_eq!(store.waiting(Queue::StorerJobs).await, 1);
     assert_eq!(checkpoints(&store, id).await, 0);
     assert!(
         !trainer.work(&context).await.unwrap(),
@@ -112,8 +113,8 @@ async fn a_run_ends_in_a_model_with_a_report_and_a_message() {
 #[tokio::test]
 async fn the_page_shows_the_whole_report_and_loads_nothing() {
     let _alone = alone().await;
-    let store = Store::new().await;
-    let dataset = store.dataset(&Drawing::default()).await;
+    let store = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&store.objects).await;
     // The network is nearly untrained, so that there are mistakes.
     let weak = TrainingSettings {
         epochs: 1,
@@ -160,8 +161,8 @@ async fn the_page_shows_the_whole_report_and_loads_nothing() {
 #[tokio::test]
 async fn a_trainer_that_is_stopped_gives_the_run_back_and_another_resumes_it() {
     let _alone = alone().await;
-    let store = Store::new().await;
-    let dataset = store.dataset(&Drawing::default()).await;
+    let store = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&store.objects).await;
     let id = request(&store, dataset, settings()).await;
     let stopped = store.context("one");
     stopped.stopping.cancel();
@@ -174,8 +175,8 @@ async fn a_trainer_that_is_stopped_gives_the_run_back_and_another_resumes_it() {
     assert!(trainer(&store).work(&store.context("two")).await.unwrap());
     assert_eq!(run(&store, id).await.state, RunState::Done);
 
-    let straight = Store::new().await;
-    let dataset = straight.dataset(&Drawing::default()).await;
+    let straight = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&straight.objects).await;
     assert_eq!(request(&straight, dataset, settings()).await, id);
     trainer(&straight)
         .work(&straight.context("one"))
@@ -189,8 +190,8 @@ async fn a_trainer_that_is_stopped_gives_the_run_back_and_another_resumes_it() {
 #[tokio::test]
 async fn a_trainer_that_lost_its_lease_writes_nothing() {
     let _alone = alone().await;
-    let store = Store::new().await;
-    let dataset = store.dataset(&Drawing::default()).await;
+    let store = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&store.objects).await;
     let id = request(&store, dataset, settings()).await;
     let interrupt = Interrupt::default();
     interrupt.lease_lost.cancel();
@@ -214,14 +215,14 @@ async fn a_trainer_that_lost_its_lease_writes_nothing() {
 #[tokio::test]
 async fn a_run_that_cannot_succeed_fails_and_says_what_to_do() {
     let _alone = alone().await;
-    let store = Store::new().await;
+    let store = Embedded::open().await;
     let one_class = Drawing {
         training: [24, 0],
         validation: [8, 0],
         ..Drawing::default()
     };
-    let one_class = store.dataset(&one_class).await;
-    let fine = store.dataset(&Drawing::default()).await;
+    let one_class = one_class.freeze(&store.objects).await;
+    let fine = Drawing::default().freeze(&store.objects).await;
     let wild = TrainingSettings {
         optimizer: maskline_messages::Optimizer::Sgd,
         learning_rate: 1e30,
@@ -253,13 +254,13 @@ async fn a_run_that_cannot_succeed_fails_and_says_what_to_do() {
         assert!(error.contains(expected), "{error}");
         assert_eq!(checkpoints(&store, id).await, 0);
     }
-    assert_eq!(store.storer_messages().await, 0);
+    assert_eq!(store.waiting(Queue::StorerJobs).await, 0);
 }
 
 #[tokio::test]
 async fn a_damaged_shard_is_named() {
-    let store = Store::new().await;
-    let dataset = store.dataset(&Drawing::default()).await;
+    let store = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&store.objects).await;
     let file = Split::Train.shard_file(1, 3);
     let key = ObjectKey::dataset_file(&dataset, &file).unwrap();
     store.objects.delete(&key).await.unwrap();
@@ -277,7 +278,7 @@ async fn a_damaged_shard_is_named() {
 
 #[tokio::test]
 async fn a_message_that_a_dead_trainer_did_not_send_is_sent_by_the_next() {
-    let store = Store::new().await;
+    let store = Embedded::open().await;
     let dataset = DatasetId::of(b"a dataset");
     let id = request(&store, dataset, settings()).await;
     let mut done = run(&store, id).await;
@@ -298,7 +299,7 @@ async fn a_message_that_a_dead_trainer_did_not_send_is_sent_by_the_next() {
     store.catalog.update_run(&done).await.unwrap();
     let (trainer, context) = (trainer(&store), store.context("two"));
     assert!(trainer.work(&context).await.unwrap());
-    assert_eq!(store.storer_messages().await, 1);
+    assert_eq!(store.waiting(Queue::StorerJobs).await, 1);
     assert!(!trainer.work(&context).await.unwrap());
 }
 
@@ -320,12 +321,12 @@ fn an_unknown_error_is_retried_a_few_times_and_an_outage_for_ever() {
     );
 }
 
-async fn lease(store: &Store) -> Lease {
+async fn lease(store: &Embedded) -> Lease {
     store.catalog.open_work("train").await.unwrap().remove(0)
 }
 
 /// Leaves the lease as this number of trainers does that died with the run.
-async fn die_with(store: &Store, trainers: u32) {
+async fn die_with(store: &Embedded, trainers: u32) {
     let died = store
         .catalog
         .acquire_lease(&lease(store).await, "dead")
@@ -339,8 +340,8 @@ async fn die_with(store: &Store, trainers: u32) {
 
 #[tokio::test]
 async fn a_run_that_ends_every_trainer_is_given_up() {
-    let store = Store::new().await;
-    let dataset = store.dataset(&Drawing::default()).await;
+    let store = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&store.objects).await;
     let id = request(&store, dataset, settings()).await;
     die_with(&store, MAX_FAILURES).await;
     trainer(&store).work(&store.context("last")).await.unwrap();
@@ -361,8 +362,8 @@ async fn a_run_that_ends_every_trainer_is_given_up() {
 #[tokio::test]
 async fn a_checkpoint_resets_the_count_of_trainers_that_died() {
     let _alone = alone().await;
-    let store = Store::new().await;
-    let dataset = store.dataset(&Drawing::default()).await;
+    let store = Embedded::open().await;
+    let dataset = Drawing::default().freeze(&store.objects).await;
     let id = request(&store, dataset, settings()).await;
     die_with(&store, MAX_FAILURES - 1).await;
     let stopped = store.context("one");

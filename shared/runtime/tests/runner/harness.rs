@@ -5,13 +5,14 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::future::BoxFuture;
 use maskline_messages::{
-    CandidateFound, CandidateId, ImageRejected, JobId, Location, Message, Queue, QueueMessage,
-    Reason, SourceExpanded,
+    CandidateFound, ImageRejected, JobId, Location, Message, Queue, QueueMessage, Reason,
+    SourceExpanded,
 };
 use maskline_runtime::{
     Consume, Context, Failure, Handler, Outcome, RetryPolicy, Runner, RuntimeArgs, Sender, Service,
     broker::DeadLetterReason,
 };
+use maskline_test_support::messages;
 use tempfile::TempDir;
 use tokio::{sync::mpsc::UnboundedReceiver, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -176,13 +177,7 @@ where
 
 /// A job's `n`th candidate.
 pub fn candidate(job: JobId, n: u32) -> CandidateFound {
-    let location = Location::Path(format!("photos/{n}.jpg").into());
-    CandidateFound {
-        job,
-        candidate: CandidateId::of(job, &location),
-        location,
-        label: None,
-    }
+    messages::found(job, Location::Path(format!("photos/{n}.jpg").into()))
 }
 
 pub fn rejection(of: &CandidateFound) -> ImageRejected {

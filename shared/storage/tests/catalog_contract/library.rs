@@ -43,7 +43,8 @@ async fn runs_are_recorded_once_and_updated(environment: &Environment) {
     assert_eq!(catalog.run(one.id).await, Ok(Some(progress.clone())));
     assert_eq!(catalog.run(two.id).await, Ok(Some(two.clone())));
     let all = vec![two.clone(), progress.clone()];
-    assert_eq!(catalog.runs(None, 10).await, Ok(all));
+    assert_eq!(catalog.runs(None, 10).await, Ok(all.clone()));
+    assert_eq!(catalog.runs(None, usize::MAX).await, Ok(all));
     assert_eq!(catalog.runs(None, 1).await, Ok(vec![two]));
     let of_one = catalog.runs(Some(&one.dataset), 10).await;
     assert_eq!(of_one, Ok(vec![progress]));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, DatasetId, Format, Hop, ImageId, JobId, Label, LabelOrigin, Labeling, Location,
-    Measurements, NetworkName, Prediction, Reason, RunId, Source, TrainingSettings,
+    CandidateId, DatasetId, Format, Hop, ImageId, JobId, LabelOrigin, Labeling, Measurements,
+    NetworkName, Prediction, Reason, RunId, Source, TrainingSettings,
 };
 use maskline_storage::{
     Catalog,
@@ -14,7 +14,8 @@ use maskline_storage::{
         Run, RunState, SplitSettings, Work,
     },
 };
-use maskline_test_support::records;
+pub use maskline_test_support::messages::label;
+use maskline_test_support::{messages, records};
 
 /// A job with other values than the usual ones in most of its fields.
 pub fn job() -> Job {
@@ -73,12 +74,9 @@ pub async fn state(catalog: &dyn Catalog, job: JobId) -> JobState {
 
 pub fn candidate(job: JobId, number: usize) -> NewCandidate {
     let url = format!("https://example.org/faces/{number}.jpg?a=b%20c");
-    let location = Location::Url(url.parse().expect("a URL"));
     NewCandidate {
-        id: CandidateId::of(job, &location),
-        job,
-        location,
         label: Some(label("with_mask")),
+        ..records::candidate(job, messages::url(&url))
     }
 }
 
@@ -91,10 +89,6 @@ pub fn labelled(candidate: NewCandidate, name: &str) -> NewCandidate {
         label: Some(label(name)),
         ..candidate
     }
-}
-
-pub fn label(name: &str) -> Label {
-    name.parse().expect("a label")
 }
 
 pub fn image(candidate: &NewCandidate, bytes: &[u8], name: &str) -> ImageDocument {
@@ -152,11 +146,8 @@ pub async fn finish(catalog: &dyn Catalog, candidate: CandidateId, kind: Outcome
 
 pub fn outcome_of(candidate: CandidateId, kind: OutcomeKind) -> CandidateOutcome {
     CandidateOutcome {
-        candidate,
-        image: None,
         history: vec![Hop::now("storer")],
-        trace_id: None,
-        kind,
+        ..records::outcome(candidate, kind)
     }
 }
 

@@ -80,12 +80,12 @@ impl Database {
             finding = finding.projection(fields);
         }
         if let Some(limit) = query.limit {
-            // Older servers read a limit as 32 bits.
-            let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+            // Older servers read a limit as 32 bits, and the batch size is one more.
+            let limit = i32::try_from(limit).unwrap_or(i32::MAX).min(i32::MAX - 1);
             // With this batch size the first answer contains everything.
             finding = finding
                 .limit(limit.into())
-                .batch_size(limit.unsigned_abs().saturating_add(1));
+                .batch_size(limit.unsigned_abs() + 1);
         }
         let finding = async { finding.await?.try_collect().await };
         self.connection.run("find", collection, finding).await

@@ -1,0 +1,187 @@
+//! Sample messages, and what they carry.
+
+use maskline_messages::{
+    CandidateFound, CandidateId, DatasetId, DatasetReady, Format, Hop, ImageFailed, ImageFetched,
+    ImageHeader, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobFailed, JobId, Label,
+    LabelOrigin, Labeling, Location, Measurements, Message, ModelTrained, NetworkName, ObjectKey,
+    Prediction, Reason, RunId, Source, SourceExpanded, SourceRequested, TrainingRequested,
+    TrainingSettings,
+};
+use uuid::Uuid;
+
+/// The job of the samples for which a test names no job.
+pub const JOB: JobId = JobId(Uuid::from_u128(0x018f_3e5a_0000_7000_8000_0000_0000_0001));
+
+/// The content of the samples for which a test names no content.
+pub const BYTES: &[u8] = b"bytes";
+
+pub fn label(name: &str) -> Label {
+    name.parse().expect("a label")
+}
+
+pub fn url(text: &str) -> Location {
+    Location::Url(text.parse().expect("a URL"))
+}
+
+/// The location of the samples for which a test names no location.
+pub fn location() -> Location {
+    url("http://site/1.jpg")
+}
+
+/// The candidate of a job at a location. It has no label.
+pub fn found(job: JobId, location: Location) -> CandidateFound {
+    CandidateFound {
+        job,
+        candidate: CandidateId::of(job, &location),
+        location,
+        label: None,
+    }
+}
+
+/// The content `bytes` of a candidate, fetched. Its label is `with_mask`.
+pub fn fetched(job: JobId, location: Location, bytes: &[u8]) -> ImageFetched {
+    let image = ImageId::of(bytes);
+    ImageFetched {
+        header: ImageHeader {
+            job,
+            candidate: CandidateId::of(job, &location),
+            image,
+            history: vec![Hop {
+                stage: "scraper".to_owned(),
+                at: 1,
+            }],
+        },
+        location,
+        label: Some(label("with_mask")),
+        object: ObjectKey::raw(&image),
+        bytes: bytes.len() as u64,
+    }
+}
+
+/// The same image, accepted by the validator.
+pub fn validated(job: JobId, location: Location, bytes: &[u8]) -> ImageValidated {
+    let fetched = fetched(job, location, bytes);
+    ImageValidated {
+        normalized: ObjectKey::normalized(&fetched.header.image),
+        header: fetched.header,
+        location: fetched.location,
+        label: fetched.label,
+        width: 128,
+        height: 96,
+        measurements: Measurements {
+            format: Format::Webp,
+            width: 640,
+            height: 480,
+            phash: 0xf00d_0000_0000_0001,
+            phash_mirrored: 1,
+            brightness: 0.5,
+            contrast: 0.25,
+            sharpness: 120.0,
+        },
+    }
+}
+
+/// The same image with the label of its source. A model predicts another one.
+pub fn labeled(job: JobId, location: Location, bytes: &[u8]) -> ImageLabeled {
+    let validated = validated(job, location, bytes);
+    ImageLabeled {
+        header: validated.header,
+        location: validated.location,
+        normalized: validated.normalized,
+        width: validated.width,
+        height: validated.height,
+        measurements: validated.measurements,
+        label: label("with_mask"),
+        label_origin: LabelOrigin::Source,
+        prediction: Some(Prediction {
+            model: run(),
+            label: label("without_mask"),
+            confidence: 0.75,
+            agrees: false,
+        }),
+    }
+}
+
+fn dataset() -> DatasetId {
+    DatasetId::of(b"dataset")
+}
+
+/// A run with default settings on the sample dataset.
+fn run() -> RunId {
+    let settings = TrainingSettings::default().canonical();
+    RunId::of(&dataset(), NetworkName::MobilenetV2, &settings)
+}
+
+/// One message of each type, in the order of the enum.
+pub fn one_of_each() -> Vec<Message> {
+    let found = found(JOB, location());
+    let candidate = found.candidate;
+    let (stage, error) = ("validator".to_owned(), "it broke".to_owned());
+    let networks = NetworkName::ALL.to_vec();
+    let settings = TrainingSettings::default();
+    vec![
+        SourceRequested {
+            job: JOB,
+            source: Source::Urls {
+                list: url("http://site/list.csv"),
+            },
+            labeling: Some(Labeling::Column),
+            cursor: Some("17:2".to_owned()),
+            found: 1,
+        }
+        .into(),
+        found.into(),
+        SourceExpanded { job: JOB, found: 2 }.into(),
+        fetched(JOB, location(), BYTES).into(),
+        ImageRejected {
+            job: JOB,
+            candidate,
+            image: None,
+            stage: stage.clone(),
+            reason: Reason::TooSmall {
+                width: 10,
+                height: 20,
+                least: 32,
+            },
+            history: vec![],
+        }
+        .into(),
+        ImageFailed {
+            job: JOB,
+            candidate,
+            stage: stage.clone(),
+            error: error.clone(),
+            attempts: 10,
+        }
+        .into(),
+        validated(JOB, location(), BYTES).into(),
+        labeled(JOB, location(), BYTES).into(),
+        JobFailed {
+            job: JOB,
+            stage,
+            error,
+        }
+        .into(),
+        DatasetReady {
+            job: JOB,
+            dataset: dataset(),
+            networks: networks.clone(),
+            settings: settings.clone(),
+        }
+        .into(),
+        TrainingRequested {
+            dataset: dataset(),
+            networks,
+            settings,
+        }
+        .into(),
+        ModelTrained {
+            dataset: dataset(),
+            run: run(),
+            network: NetworkName::MobilenetV2,
+            accuracy: 0.97,
+            loss: 0.1,
+        }
+        .into(),
+    ]
+}
