@@ -3,12 +3,14 @@
 
 use std::{num::NonZeroUsize, sync::Arc};
 
-use anyhow::anyhow;
 use async_trait::async_trait;
 use lru::LruCache;
 use maskline_messages::{ImageLabeled, ImageValidated, JobId, Label, LabelOrigin, Reason};
 use maskline_runtime::{Context, Failure, Handler, Outcome};
-use maskline_storage::catalog::{Images, Jobs};
+use maskline_storage::{
+    catalog::{Images, Jobs},
+    job_of_message,
+};
 use parking_lot::Mutex;
 
 use crate::{NAME, model_check::ModelCheck};
@@ -48,12 +50,7 @@ impl Labeler {
         if let Some(classes) = self.classes.lock().get(&id) {
             return Ok(classes.clone());
         }
-        let job = self.jobs.job(id).await?;
-        let job = job.ok_or_else(|| {
-            Failure::poison(anyhow!(
-                "job {id} is not in the catalog: is this the catalog that it was enqueued in?"
-            ))
-        })?;
+        let job = job_of_message(&*self.jobs, id).await?;
         let classes: Arc<[Label]> = job.classes.into();
         self.classes.lock().put(id, classes.clone());
         Ok(classes)

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
     CandidateFound, CandidateId, Hop, ImageFetched, ImageHeader, JobFailed, JobId, Labeling,
@@ -12,6 +11,7 @@ use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     ObjectStore,
     catalog::{Candidates, Jobs},
+    job_of_message,
     records::{JobState, NewCandidate},
 };
 
@@ -117,12 +117,7 @@ impl Handler for SourceHandler {
 
 impl SourceHandler {
     async fn is_expanding(&self, id: JobId) -> Result<bool, Failure> {
-        let job = self.jobs.job(id).await?;
-        let job = job.ok_or_else(|| {
-            Failure::poison(anyhow!(
-                "job {id} is not in the catalog: is this the catalog that it was enqueued in?"
-            ))
-        })?;
+        let job = job_of_message(&*self.jobs, id).await?;
         Ok(job.state == JobState::Expanding)
     }
 }

@@ -4,15 +4,16 @@
 mod args;
 pub mod catalog;
 mod error;
+mod failure;
 pub mod lease;
 pub mod objects;
 mod readiness;
 pub mod records;
 pub mod reopen;
-mod serve;
 
 pub use args::{StorageArgs, Stores};
 pub use catalog::Catalog;
 pub use error::{StorageError, StorageErrorKind};
+pub use failure::job_of_message;
 pub use objects::{ObjectStore, Upload};
 pub use readiness::{catalog_answers, objects_answer};

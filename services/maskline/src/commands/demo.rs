@@ -104,7 +104,7 @@ impl Demo {
         };
         let list = site.serve().await?;
         self.print(format!(
-            "Drew {candidates} files, good and bad, and serve them at {list}"
+            "Drew {candidates} files, good and bad. They are served at {list}"
         ))?;
         let stores = services
             .storage

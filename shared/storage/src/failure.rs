@@ -1,8 +1,14 @@
-//! Turns a store's errors into failures of a message.
+//! Turns a store's errors and missing records into failures of a message.
 
+use anyhow::anyhow;
 use maskline_foundation::Failure;
+use maskline_messages::JobId;
 
-use crate::error::{StorageError, StorageErrorKind};
+use crate::{
+    catalog::Jobs,
+    error::{StorageError, StorageErrorKind},
+    records::Job,
+};
 
 /// The runner waits for a store that is away, or that refuses everybody until a person
 /// repairs its configuration: no message is to blame. Other errors are for a person to
@@ -26,4 +32,15 @@ impl StorageError {
             _ => self.into(),
         }
     }
+}
+
+/// Reads the job of a message. If the catalog has no such job, the services use another
+/// catalog than whoever enqueued it, and the message becomes a dead letter.
+pub async fn job_of_message(jobs: &dyn Jobs, id: JobId) -> Result<Job, Failure> {
+    let job = jobs.job(id).await?;
+    job.ok_or_else(|| {
+        Failure::poison(anyhow!(
+            "job {id} is not in the catalog: is this the catalog that it was enqueued in?"
+        ))
+    })
 }
