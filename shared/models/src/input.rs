@@ -29,7 +29,7 @@ pub fn write(picture: &RgbImage, side: u32, out: &mut [f32]) {
     }
 }
 
-/// Returns the pictures that [`write`] put into `values` one after the other, as a tensor
+/// Returns the pictures that [`write()`] put into `values` one after the other, as a tensor
 /// `[pictures, 3, side, side]` on `device`.
 ///
 /// # Panics
