@@ -225,7 +225,7 @@ pub(crate) async fn submit(job: &Job, catalog: &dyn Catalog, sender: &Sender) ->
         };
         if let Err(error) = sender.send(requested.into()).await {
             // Nobody else would ever end the job.
-            let reason = format!("it was never sent: {error}");
+            let reason = format!("it was never sent: {error:#}");
             catalog.fail_job(job.id, &reason).await?;
             return Err(error).context("the job has not begun: enqueue it again");
         }

@@ -53,7 +53,10 @@ impl File {
         written.map_err(|error| match error {
             WriteError::Job(error) => explain(Arc::new(error), &self.path),
             WriteError::Transaction(error) => explain(error, &self.path),
-            WriteError::Undone => full(&self.path),
+            WriteError::Undone => BrokerError::unavailable(format!(
+                "SQLite undid a transaction of {}: if its disk is full, make room",
+                self.path.display()
+            )),
             WriteError::Closed => BrokerError::unavailable("the queue is closed"),
         })
     }

@@ -67,7 +67,10 @@ impl Database {
         written.map_err(|error| match error {
             WriteError::Job(failure) => explain(failure, &self.path),
             WriteError::Transaction(error) => explained(error, &self.path),
-            WriteError::Undone => full(&self.path),
+            WriteError::Undone => StorageError::unavailable(format!(
+                "SQLite undid a transaction of {}: if its disk is full, make room",
+                self.path.display()
+            )),
             WriteError::Closed => StorageError::internal("the catalog's writer has ended"),
         })
     }
