@@ -3,12 +3,16 @@
 use std::error::Error;
 
 /// The error's text and those of all its causes, separated by colons, as `anyhow` writes
-/// them with `{:#}`.
+/// them with `{:#}`. Some libraries, such as lapin, end the text of an error with that of
+/// its cause: that cause is not repeated.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!(": {error}");
+        let cause_text = error.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
         cause = error.source();
     }
     text
@@ -43,5 +47,7 @@ mod tests {
         );
         assert_eq!(with_causes(&deep), "a: b: c");
         assert_eq!(with_causes(&Layer("alone", None)), "alone");
+        let repeated = Layer("a: b", Some(Box::new(Layer("b", None))));
+        assert_eq!(with_causes(&repeated), "a: b");
     }
 }

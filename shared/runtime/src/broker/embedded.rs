@@ -44,7 +44,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(500);
 const ROOM_LIMIT: Duration = Duration::from_secs(1);
 
 /// The waits between two tries to put messages into a full queue, in seconds.
-const ROOM_WAITS: Backoff = Backoff::doubling(0.025, 0.1);
+const ROOM_WAITS: Backoff = Backoff::doubling(0.025, 0.025);
 
 /// The queue in a file.
 pub struct Embedded {

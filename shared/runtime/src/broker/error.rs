@@ -82,6 +82,17 @@ impl BrokerError {
         }
     }
 
+    /// The same error while the broker is in use. What is wrong with an address was found when
+    /// it was opened, so a refusal that comes later is a broker or a disk that is not ready,
+    /// and passes.
+    #[must_use]
+    pub(super) fn while_in_use(self) -> Self {
+        match self {
+            Self::Misconfigured { problem, source } => Self::Unavailable { problem, source },
+            other => other,
+        }
+    }
+
     /// The text of the error with its causes, without a word on the kind.
     pub(super) fn problem(&self) -> String {
         match self {

@@ -51,8 +51,8 @@ impl File {
     ) -> Result<T, BrokerError> {
         let written = self.writer.write(work).await;
         written.map_err(|error| match error {
-            WriteError::Job(error) => explain(Arc::new(error), &self.path),
-            WriteError::Transaction(error) => explain(error, &self.path),
+            WriteError::Job(error) => explain(Arc::new(error), &self.path).while_in_use(),
+            WriteError::Transaction(error) => explain(error, &self.path).while_in_use(),
             WriteError::Undone => BrokerError::unavailable(format!(
                 "SQLite undid a transaction of {}: if its disk is full, make room",
                 self.path.display()

@@ -198,7 +198,7 @@ async fn reconnect(cluster: &mut Cluster, sender: &watch::Sender<State>) -> Arc<
             Err(error) => {
                 let reason = format!("{error:#}");
                 tracing::warn!(reason, "can't connect to RabbitMQ yet");
-                sender.send_replace(State::Down(error));
+                sender.send_replace(State::Down(error.while_in_use()));
             }
         }
     }
