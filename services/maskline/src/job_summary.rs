@@ -77,7 +77,7 @@ fn runs(runs: &[RunView]) -> Table {
         "run", "network", "state", "epoch", "accuracy", "loss", "device",
     ]);
     for run in runs {
-        let mut state = format!("{:?}", run.state).to_lowercase();
+        let mut state = run.state.to_string();
         if let Some(error) = &run.error {
             state += &format!(": {error}");
         }

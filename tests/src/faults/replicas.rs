@@ -190,6 +190,18 @@ impl Replicas {
         }
     }
 
+    /// How many of all connections to the server are silenced without the server having
+    /// noticed.
+    pub fn silent_connections(&self, server: Server) -> usize {
+        let proxies = self
+            .all
+            .iter()
+            .filter_map(|replica| replica.proxies.as_ref());
+        proxies
+            .map(|proxies| proxies.to(server).silent_connections())
+            .sum()
+    }
+
     /// How many messages all replicas are handling now.
     pub async fn messages_in_flight(&self) -> f64 {
         let asking = self.all.iter();

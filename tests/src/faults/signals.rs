@@ -23,17 +23,12 @@ pub async fn kill(trial: &mut Trial) {
         let environment = Environment::servers().await;
         let replicas = Replicas::start(&environment, &TWO_OF_EACH).await;
         let mut job = JobUnderTest::enqueue(trial, environment, replicas).await;
-        let wanted = trial.amount.faults.min(trial.faults() + FAULTS_PER_JOB);
-        while trial.faults() < wanted {
-            trial.random_pause(PAUSE).await;
-            if job.is_over().await {
-                break;
-            }
-            let index = trial.random_index(TWO_OF_EACH.len());
+        disturb(trial, &mut job, async |trial, job, index| {
             let title = job.replicas.all[index].title();
             job.replicas.kill_and_restart(&job.environment, index).await;
             trial.record_fault(format_args!("kill -9 of {title}"));
-        }
+        })
+        .await;
         check_and_remove(job, trial).await;
     }
 }
@@ -50,23 +45,36 @@ pub async fn terminate(trial: &mut Trial) {
         environment.trace_to(&collector);
         let replicas = Replicas::start(&environment, &TWO_OF_EACH).await;
         let mut job = JobUnderTest::enqueue(trial, environment, replicas).await;
-        let wanted = trial.amount.faults.min(trial.faults() + FAULTS_PER_JOB);
-        while trial.faults() < wanted {
-            trial.random_pause(PAUSE).await;
-            if job.is_over().await {
-                break;
-            }
-            let index = trial.random_index(TWO_OF_EACH.len());
+        disturb(trial, &mut job, async |trial, job, index| {
             let title = job.replicas.all[index].title();
             let stopped = job.replicas.stop_and_restart(&job.environment, index).await;
             trial.record_fault(format_args!("SIGTERM of {title}"));
             if let Err(problem) = stopped {
                 trial.record_problem(problem);
             }
-        }
+        })
+        .await;
         let redelivered = job.environment.redelivered().await;
         check_and_remove(job, trial).await;
         check_begun_once(trial, &collector, redelivered);
+    }
+}
+
+/// Calls `cause` with the index of a random replica at random moments, until the job is over or
+/// has had its faults.
+async fn disturb(
+    trial: &mut Trial,
+    job: &mut JobUnderTest,
+    cause: impl AsyncFn(&mut Trial, &mut JobUnderTest, usize),
+) {
+    let wanted = trial.amount.faults.min(trial.faults() + FAULTS_PER_JOB);
+    while trial.faults() < wanted {
+        trial.random_pause(PAUSE).await;
+        if job.is_over().await {
+            break;
+        }
+        let index = trial.random_index(TWO_OF_EACH.len());
+        cause(trial, job, index).await;
     }
 }
 

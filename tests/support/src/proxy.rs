@@ -32,8 +32,17 @@ pub struct Proxy {
     /// The address on which it listens.
     pub address: SocketAddr,
     faults: watch::Sender<Faults>,
-    forwarding: Arc<AtomicUsize>,
+    connections: Arc<Connections>,
     listening: AbortHandle,
+}
+
+/// How many connections there are.
+#[derive(Default)]
+struct Connections {
+    /// Those that forward what comes.
+    forwarding: AtomicUsize,
+    /// Those that are silenced, and that the server has not closed yet.
+    silent: AtomicUsize,
 }
 
 /// What a test has broken so far.
@@ -58,19 +67,25 @@ impl Proxy {
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("the port is bound");
         let faults = watch::Sender::new(Faults::default());
-        let forwarding = Arc::new(AtomicUsize::new(0));
-        let listening = listen(listener, server, faults.clone(), forwarding.clone());
+        let connections = Arc::new(Connections::default());
+        let listening = listen(listener, server, faults.clone(), connections.clone());
         Self {
             address,
             faults,
-            forwarding,
+            connections,
             listening: tokio::spawn(listening).abort_handle(),
         }
     }
 
     /// How many connections forward what comes.
     pub fn connections(&self) -> usize {
-        self.forwarding.load(Ordering::Relaxed)
+        self.connections.forwarding.load(Ordering::Relaxed)
+    }
+
+    /// How many connections are [silenced](Self::silence) without the server having noticed:
+    /// it has not closed them.
+    pub fn silent_connections(&self) -> usize {
+        self.connections.silent.load(Ordering::Relaxed)
     }
 
     /// Resets all connections. New ones work.
@@ -115,16 +130,17 @@ async fn listen(
     listener: TcpListener,
     server: String,
     faults: watch::Sender<Faults>,
-    forwarding: Arc<AtomicUsize>,
+    connections: Arc<Connections>,
 ) {
     loop {
         let Ok((client, _)) = listener.accept().await else {
             continue;
         };
-        let (server, faults, forwarding) = (server.clone(), faults.subscribe(), forwarding.clone());
+        let (server, faults) = (server.clone(), faults.subscribe());
+        let connections = connections.clone();
         tokio::spawn(async move {
             // An error is the end of the connection, which both of its ends see.
-            let _ = connect(client, &server, faults, &forwarding).await;
+            let _ = connect(client, &server, faults, &connections).await;
         });
     }
 }
@@ -133,7 +149,7 @@ async fn connect(
     mut client: TcpStream,
     server: &str,
     faults: watch::Receiver<Faults>,
-    forwarding: &AtomicUsize,
+    connections: &Connections,
 ) -> io::Result<()> {
     let before = *faults.borrow();
     if before.away {
@@ -150,7 +166,7 @@ async fn connect(
         }
     };
     let is_reset = |before: &Faults, now: &Faults| now.resets != before.resets;
-    forwarding.fetch_add(1, Ordering::Relaxed);
+    connections.forwarding.fetch_add(1, Ordering::Relaxed);
     let silenced = {
         let (from_client, to_client) = client.split();
         let (from_server, to_server) = server.split();
@@ -166,8 +182,19 @@ async fn connect(
             () = until(|before, now| now.silences != before.silences) => Some(true),
         }
     };
-    forwarding.fetch_sub(1, Ordering::Relaxed);
-    if silenced == Some(true) {
+    let is_silenced = silenced == Some(true);
+    if is_silenced {
+        connections.silent.fetch_add(1, Ordering::Relaxed);
+    }
+    connections.forwarding.fetch_sub(1, Ordering::Relaxed);
+    if is_silenced {
+        let mut nowhere = tokio::io::sink();
+        tokio::select! {
+            () = until(is_reset) => {}
+            _ = tokio::io::copy(&mut server, &mut nowhere) => {}
+        }
+        connections.silent.fetch_sub(1, Ordering::Relaxed);
+        // The client has to find out by itself.
         until(is_reset).await;
     }
     if silenced.is_some() {
@@ -220,9 +247,10 @@ mod tests {
     use tokio::time::timeout;
 
     use super::*;
-    use crate::wait::within;
+    use crate::wait::{becomes, within};
 
     const SHORT: Duration = Duration::from_millis(50);
+    const HANGS: Duration = Duration::from_secs(60);
 
     /// A server that sends back what it receives, and a proxy in front of it.
     async fn echo() -> Proxy {
@@ -269,6 +297,26 @@ mod tests {
         connected(&proxy).await;
         stream.write_u8(b'?').await.unwrap();
         assert!(timeout(SHORT, stream.read_u8()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_silenced_connection_counts_until_the_server_closes_it() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let proxy = Proxy::to(address.to_string()).await;
+        let mut client = TcpStream::connect(proxy.address).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_u8(b'!').await.unwrap();
+        within("what the server sent", client.read_u8())
+            .await
+            .unwrap();
+
+        proxy.silence();
+        becomes(HANGS, 1, async || proxy.silent_connections()).await;
+        server.write_u8(b'!').await.unwrap();
+        drop(server);
+        becomes(HANGS, 0, async || proxy.silent_connections()).await;
+        assert!(timeout(SHORT, client.read_u8()).await.is_err());
     }
 
     #[tokio::test]

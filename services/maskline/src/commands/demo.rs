@@ -55,8 +55,7 @@ pub(crate) struct Demo {
     )]
     train: Vec<NetworkName>,
     /// The number of epochs: how often a network sees each training image
-    #[arg(long, default_value_t = EPOCHS,
-        value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, default_value_t = EPOCHS)]
     epochs: u32,
     /// The seed of the drawing, the split and the training
     #[arg(long, default_value_t = Recipe::default().seed)]
@@ -89,6 +88,8 @@ struct Expected {
 impl Demo {
     pub(crate) async fn run(self) -> Result<()> {
         let began = Instant::now();
+        let settings = self.settings();
+        settings.validate()?;
         let services = self.services()?;
         let stop = maskline_runtime::stop_on_signals()?;
         let recipe = Recipe {
@@ -110,7 +111,7 @@ impl Demo {
             .storage
             .open(&services.runtime.connection.data)
             .await?;
-        let job = self.job(Location::Url(list));
+        let job = self.job(Location::Url(list), settings);
         let job = self.run_job(&job, &services, &stores, stop).await?;
         let printed = match self.json {
             true => output::print_json(&job),
@@ -188,13 +189,16 @@ impl Demo {
         Ok(Flags::try_parse_from(flags)?.services)
     }
 
-    fn job(&self, list: Location) -> Job {
-        let settings = TrainingSettings {
+    fn settings(&self) -> TrainingSettings {
+        TrainingSettings {
             epochs: self.epochs,
             pixels: PIXELS,
             seed: self.seed,
             ..TrainingSettings::default()
-        };
+        }
+    }
+
+    fn job(&self, list: Location, settings: TrainingSettings) -> Job {
         Job {
             id: JobId::draw(),
             source: Source::Urls { list },

@@ -46,7 +46,7 @@ impl SqliteCatalog {
         &self,
         operation: &'static str,
         table: &'static str,
-        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        work: impl FnMut(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StorageError> {
         let work = self.database.write(work);
         self.target.traced(operation, table, work).await

@@ -2,6 +2,7 @@
 
 use maskline_messages::{DatasetId, JobId, NetworkName, RunId, TrainingSettings};
 use serde::{Deserialize, Serialize};
+use strum::Display;
 
 /// A training run: a network on a dataset. One trainer at a time works on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,8 +43,9 @@ impl Run {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Display, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum RunState {
     /// The run waits for a trainer, or a trainer holds its lease.
     Open,

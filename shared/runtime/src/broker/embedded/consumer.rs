@@ -169,7 +169,7 @@ impl Claim {
     /// Settles it in the file. `work` returns whether it was still ours.
     async fn settle(
         mut self: Box<Self>,
-        work: impl FnOnce(&rusqlite::Connection, &str, i64, i64) -> rusqlite::Result<bool>
+        mut work: impl FnMut(&rusqlite::Connection, &str, i64, i64) -> rusqlite::Result<bool>
         + Send
         + 'static,
     ) -> Result<(), BrokerError> {

@@ -47,16 +47,12 @@ impl File {
     /// this returns. `work` that fails leaves nothing behind.
     pub async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, BrokerError> {
         let written = self.writer.write(work).await;
         written.map_err(|error| match error {
             WriteError::Job(error) => explain(Arc::new(error), &self.path).while_in_use(),
             WriteError::Transaction(error) => explain(error, &self.path).while_in_use(),
-            WriteError::Undone => BrokerError::unavailable(format!(
-                "SQLite undid a transaction of {}: if its disk is full, make room",
-                self.path.display()
-            )),
             WriteError::Closed => BrokerError::unavailable("the queue is closed"),
         })
     }
@@ -65,7 +61,7 @@ impl File {
     /// nothing: what the process had in hand was given back when it was closed.
     pub fn write_soon(
         &self,
-        work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+        work: impl FnMut(&Connection) -> rusqlite::Result<()> + Send + 'static,
     ) {
         self.writer
             .submit(work, |written: Result<(), WriteError<_>>| {
@@ -154,7 +150,7 @@ mod tests {
         let putting = file.write(move |connection| {
             connection.execute(
                 "INSERT INTO messages (queue, key, headers, body) VALUES ('q', 'k', '{}', ?1)",
-                [body],
+                [&body],
             )?;
             Ok(())
         });

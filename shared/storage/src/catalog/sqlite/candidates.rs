@@ -28,7 +28,7 @@ impl Candidates for SqliteCatalog {
                 "INSERT INTO candidates (id, job, location, label, state)
                  VALUES (?1, ?2, ?3, ?4, 'in_flight') ON CONFLICT (id) DO NOTHING",
             )?;
-            for candidate in candidates {
+            for candidate in &candidates {
                 insert.execute(params![
                     candidate.id.to_string(),
                     candidate.job.to_string(),
@@ -111,7 +111,7 @@ impl Candidates for SqliteCatalog {
                 in_one_of(change.from),
             ))?;
             let (to, job_id, mut open) = (change.to.as_str(), job.to_string(), 0);
-            for candidate in candidates {
+            for candidate in &candidates {
                 open += reopen.execute([to, &candidate.to_string(), &job_id])?;
             }
             if open > 0 {

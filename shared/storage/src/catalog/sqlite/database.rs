@@ -61,16 +61,12 @@ impl Database {
     /// fails leaves nothing behind.
     pub async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+        work: impl FnMut(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, StorageError> {
         let written = self.writer.write(work).await;
         written.map_err(|error| match error {
             WriteError::Job(failure) => explain(failure, &self.path),
             WriteError::Transaction(error) => explained(error, &self.path),
-            WriteError::Undone => StorageError::unavailable(format!(
-                "SQLite undid a transaction of {}: if its disk is full, make room",
-                self.path.display()
-            )),
             WriteError::Closed => StorageError::internal("the catalog's writer has ended"),
         })
     }
@@ -209,7 +205,7 @@ mod tests {
         let putting = database.write(move |connection| {
             connection.execute(
                 "INSERT INTO models (id, created, record) VALUES (?1, 0, ?2)",
-                (id.to_string(), record),
+                (id.to_string(), &record),
             )?;
             Ok(())
         });

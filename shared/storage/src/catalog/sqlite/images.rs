@@ -34,7 +34,7 @@ impl Images for SqliteCatalog {
                 .execute(params![job, image, candidate.to_string()])?;
             let first: String = connection
                 .prepare_cached("SELECT candidate FROM claims WHERE job = ?1 AND image = ?2")?
-                .query_row([job, image], |row| row.get(0))?;
+                .query_row([&job, &image], |row| row.get(0))?;
             first.parse().map_err(damaged)
         })
         .await

@@ -57,7 +57,7 @@ impl Jobs for SqliteCatalog {
         let error = error.to_owned();
         self.write("update", "jobs", move |connection| {
             change_job(connection, job, JobState::FAIL_EXPANSION, |job| {
-                job.error = Some(error);
+                job.error = Some(error.clone());
             })
         })
         .await
@@ -71,7 +71,7 @@ impl Jobs for SqliteCatalog {
             }
             change_job(connection, job, JobState::REOPEN_EXPANSION, |job| {
                 job.error = None;
-                job.replayed = Some(dead_letter);
+                job.replayed = Some(dead_letter.clone());
             })
         })
         .await
@@ -130,7 +130,7 @@ impl Jobs for SqliteCatalog {
         let error = error.to_owned();
         self.write("update", "jobs", move |connection| {
             change_settled(connection, job, settled, JobState::FAIL_FREEZING, |job| {
-                job.error = Some(error);
+                job.error = Some(error.clone());
             })
         })
         .await

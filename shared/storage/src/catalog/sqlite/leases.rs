@@ -57,7 +57,7 @@ impl Leases for SqliteCatalog {
         let taken = seen.taken_by(owner);
         let seen = seen.clone();
         self.write("update", "leases", move |connection| {
-            exchange(connection, &seen, taken)
+            exchange(connection, &seen, taken.clone())
         })
         .await
     }

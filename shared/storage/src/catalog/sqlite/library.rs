@@ -82,19 +82,14 @@ impl Library for SqliteCatalog {
         let run = run.clone();
         self.write("update", "runs", move |connection| {
             let id = run.id;
-            change_record(
-                connection,
-                "runs",
-                &id.to_string(),
-                move |stored: &mut Run| {
-                    stored.state = run.state;
-                    stored.error = run.error;
-                    stored.epoch = run.epoch;
-                    stored.accuracy = run.accuracy;
-                    stored.loss = run.loss;
-                    stored.device = run.device;
-                },
-            )?
+            change_record(connection, "runs", &id.to_string(), |stored: &mut Run| {
+                stored.state = run.state;
+                stored.error = run.error.clone();
+                stored.epoch = run.epoch;
+                stored.accuracy = run.accuracy;
+                stored.loss = run.loss;
+                stored.device = run.device.clone();
+            })?
             .ok_or_else(|| missing::run(id).into())
         })
         .await
