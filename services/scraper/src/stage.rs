@@ -95,6 +95,7 @@ impl Handler for SourceHandler {
                 job,
                 location: found.location.clone(),
                 label: found.label.clone(),
+                provenance: found.provenance.clone(),
             })
             .collect();
         self.candidates.add_candidates(&candidates).await?;

@@ -2,7 +2,7 @@
 //! the types that name things. The crate does no I/O: JSON comes in, JSON goes out.
 //!
 //! * `ids`, `label`, `network`, `object_key`, `location`: the names of things.
-//! * `source`, `settings`, `measurements`, `reason`: values that messages carry.
+//! * `source`, `provenance`, `settings`, `measurements`, `reason`: values that messages carry.
 //! * `job`, `image`, `training`: the messages about jobs, images and training.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
 //! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
@@ -21,6 +21,7 @@ mod measurements;
 mod message;
 mod network;
 mod object_key;
+mod provenance;
 mod queue_message;
 mod reason;
 mod settings;
@@ -42,6 +43,7 @@ pub use measurements::{Format, Measurements};
 pub use message::{MAX_BODY, Malformed, Message, SCHEMA};
 pub use network::NetworkName;
 pub use object_key::{CheckpointPart, ObjectKey};
+pub use provenance::Provenance;
 pub use queue_message::{QueueMessage, StorerImages, StorerJobs, TrainerRequests};
 pub use reason::Reason;
 pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use maskline_messages::{CandidateId, Hop, JobId, Location, Reason};
+use maskline_messages::{CandidateId, Hop, JobId, Location, Provenance, Reason};
 use maskline_storage::{
     Catalog,
     records::{CandidateOutcome, NewCandidate, OutcomeKind},
@@ -131,6 +131,7 @@ fn candidate(job: JobId, number: u64) -> NewCandidate {
         job,
         location,
         label: Some(class.parse().expect("a label")),
+        provenance: Provenance::default(),
     }
 }
 

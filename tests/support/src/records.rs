@@ -1,6 +1,6 @@
 //! Sample records of a catalog.
 
-use maskline_messages::{CandidateId, JobId, Location, Source, TrainingSettings};
+use maskline_messages::{CandidateId, JobId, Location, Provenance, Source, TrainingSettings};
 use maskline_storage::records::{
     CandidateOutcome, Job, JobState, NewCandidate, OutcomeKind, SplitSettings,
 };
@@ -27,13 +27,14 @@ pub fn job() -> Job {
     }
 }
 
-/// The candidate of a job at a location. It has no label.
+/// The candidate of a job at a location. Its source tells nothing else about it.
 pub fn candidate(job: JobId, location: Location) -> NewCandidate {
     NewCandidate {
         id: CandidateId::of(job, &location),
         job,
         location,
         label: None,
+        provenance: Provenance::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use maskline_messages::{Label, Labeling, Location, Reason};
+use maskline_messages::{Label, Labeling, Location, Provenance, Reason};
 use url::Url;
 
 use super::label::{label_of, last_folder, parent_folder};
@@ -17,6 +17,7 @@ pub struct SourceCandidate {
     pub location: Location,
     /// Its class, where the source names one.
     pub label: Option<Label>,
+    pub provenance: Provenance,
     /// The reason, where the source alone shows that no image will come of it.
     pub rejected: Option<Reason>,
 }
@@ -39,6 +40,7 @@ impl SourceCandidate {
             Ok(label) => Self {
                 location,
                 label,
+                provenance: Provenance::default(),
                 rejected: None,
             },
             Err(reason) => Self::rejected(location, reason),
@@ -50,6 +52,7 @@ impl SourceCandidate {
         Self {
             location,
             label: None,
+            provenance: Provenance::default(),
             rejected: Some(reason),
         }
     }

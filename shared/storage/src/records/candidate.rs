@@ -1,7 +1,8 @@
 //! A candidate: something that the expansion of a source found, and what became of it.
 
 use maskline_messages::{
-    CandidateId, CandidateState, Hop, ImageId, JobId, Label, Location, Reason, lifecycle::Change,
+    CandidateId, CandidateState, Hop, ImageId, JobId, Label, Location, Provenance, Reason,
+    lifecycle::Change,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,7 @@ pub struct NewCandidate {
     pub job: JobId,
     pub location: Location,
     pub label: Option<Label>,
+    pub provenance: Provenance,
 }
 
 /// A candidate with its state and its history.
@@ -22,6 +24,8 @@ pub struct Candidate {
     pub location: Location,
     /// The label that the source gives it.
     pub label: Option<Label>,
+    #[serde(default, skip_serializing_if = "Provenance::is_empty")]
+    pub provenance: Provenance,
     pub state: CandidateState,
     /// Known once the candidate was fetched.
     pub image: Option<ImageId>,

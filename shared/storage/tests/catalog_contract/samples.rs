@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use maskline_messages::{
     CandidateId, DatasetId, Format, Hop, ImageId, JobId, LabelOrigin, Labeling, Measurements,
-    NetworkName, Prediction, Reason, RunId, Source, TrainingSettings,
+    NetworkName, Prediction, Provenance, Reason, RunId, Source, TrainingSettings,
 };
 use maskline_storage::{
     Catalog,
@@ -76,6 +76,13 @@ pub fn candidate(job: JobId, number: usize) -> NewCandidate {
     let url = format!("https://example.org/faces/{number}.jpg?a=b%20c");
     NewCandidate {
         label: Some(label("with_mask")),
+        provenance: Provenance {
+            landing_page: Some("https://example.org/faces".parse().unwrap()),
+            creator: Some("A. Painter".to_owned()),
+            license: Some("by-sa 4.0".to_owned()),
+            other: [("width".to_owned(), "640".to_owned())].into(),
+            ..Provenance::default()
+        },
         ..records::candidate(job, messages::url(&url))
     }
 }

@@ -146,6 +146,7 @@ fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageEr
         job: found.job,
         location: found.location.clone(),
         label: found.label.clone(),
+        provenance: found.provenance.clone(),
         state: CandidateState::InFlight,
         image: None,
         stage: None,

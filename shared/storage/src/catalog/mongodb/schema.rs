@@ -34,7 +34,7 @@ pub(super) const MODELS: &str = "models";
 const VERSIONS: &str = "versions";
 
 /// The version of the documents' shape. A change of the shape is a new version.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// Checks that the documents are of this version, and makes the indexes if they are missing.
 pub(super) async fn prepare(connection: &Connection) -> Result<(), StorageError> {

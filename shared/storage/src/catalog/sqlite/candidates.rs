@@ -25,8 +25,8 @@ impl Candidates for SqliteCatalog {
         let candidates = candidates.to_vec();
         self.write("insert", "candidates", move |connection| {
             let mut insert = connection.prepare_cached(
-                "INSERT INTO candidates (id, job, location, label, state)
-                 VALUES (?1, ?2, ?3, ?4, 'in_flight') ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO candidates (id, job, location, label, provenance, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'in_flight') ON CONFLICT (id) DO NOTHING",
             )?;
             for candidate in &candidates {
                 insert.execute(params![
@@ -34,6 +34,7 @@ impl Candidates for SqliteCatalog {
                     candidate.job.to_string(),
                     json(&candidate.location)?,
                     candidate.label.as_ref().map(Label::as_str),
+                    json(&candidate.provenance)?,
                 ])?;
             }
             Ok(())
@@ -144,7 +145,7 @@ impl Candidates for SqliteCatalog {
 }
 
 const CANDIDATE: &str =
-    "id, job, location, label, state, image, stage, reason, error, history, trace_id";
+    "id, job, location, label, provenance, state, image, stage, reason, error, history, trace_id";
 
 /// Reads a row of the columns [`CANDIDATE`].
 fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
@@ -158,6 +159,7 @@ fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
             .map(|l| l.parse())
             .transpose()
             .map_err(damaged)?,
+        provenance: parse(&text("provenance")?)?,
         state: parse_name(&text("state")?)?,
         image: perhaps("image")?
             .map(|i| i.parse())

@@ -22,7 +22,7 @@ const FORMAT: Format = Format {
 };
 
 /// The version of schema.sql, kept in the file's `user_version`.
-pub(super) const VERSION: i32 = 4;
+pub(super) const VERSION: i32 = 5;
 
 /// The number of connections that read at the same time.
 const READERS: usize = 4;

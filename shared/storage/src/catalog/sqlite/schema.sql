@@ -16,6 +16,7 @@ CREATE TABLE candidates (
     job         TEXT NOT NULL,
     location    TEXT NOT NULL,
     label       TEXT,
+    provenance  TEXT NOT NULL,
     state       TEXT NOT NULL,
     image       TEXT,
     stage       TEXT,
