@@ -30,11 +30,13 @@ impl TestStage {
 
     /// A job that knows two classes.
     async fn job(&self) -> JobId {
-        let job = Job {
+        let (catalog, job) = (&self.environment.catalog, records::job());
+        let collection = Collection {
             classes: vec![label("with_mask"), label("without_mask")],
-            ..records::job()
+            ..records::collection()
         };
-        self.environment.catalog.create_job(&job).await.unwrap();
+        catalog.create_collection(&collection).await.unwrap();
+        catalog.create_job(&job).await.unwrap();
         job.id
     }
 

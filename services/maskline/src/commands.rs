@@ -1,10 +1,12 @@
 //! The commands: a file for each, or for two that belong together.
 
 pub(crate) mod check;
+pub(crate) mod collections;
 pub(crate) mod datasets;
 pub(crate) mod dead_letters;
 pub(crate) mod demo;
 pub(crate) mod enqueue;
+pub(crate) mod freeze;
 pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod rejects;

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use maskline_messages::{
-    CandidateFound, CandidateId, Hop, ImageFetched, ImageHeader, JobFailed, JobId, Labeling,
-    Message, ObjectKey, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, CollectionName, Hop, ImageFetched, ImageHeader, JobFailed, JobId,
+    Labeling, Message, ObjectKey, SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     ObjectStore,
     catalog::{Candidates, Jobs},
     job_of_message,
-    records::{JobState, NewCandidate},
+    records::{Job, JobState, NewCandidate},
 };
 
 use crate::{
@@ -61,8 +61,13 @@ impl Handler for SourceHandler {
         request: SourceRequested,
         _context: &Context,
     ) -> Result<Outcome, Failure> {
-        let job = request.job;
-        if !self.is_expanding(job).await? {
+        let Job {
+            id: job,
+            collection,
+            state,
+            ..
+        } = job_of_message(&*self.jobs, request.job).await?;
+        if state != JobState::Expanding {
             // The step was delivered again after the end of the expansion.
             return Ok(Outcome::done());
         }
@@ -92,6 +97,7 @@ impl Handler for SourceHandler {
             .iter()
             .map(|found| NewCandidate {
                 id: id(found),
+                collection: collection.clone(),
                 job,
                 location: found.location.clone(),
                 label: found.label.clone(),
@@ -103,7 +109,7 @@ impl Handler for SourceHandler {
         tracing::info!(%job, source = %request.source, found = so_far, more = next_cursor.is_some(), "expanded");
         let messages = found
             .into_iter()
-            .map(|found| message(job, id(&found), found));
+            .map(|found| message(&collection, job, id(&found), found));
         let outcome = Outcome::send_all(messages.collect());
         Ok(match next_cursor {
             Some(cursor) => outcome.then(SourceRequested {
@@ -113,13 +119,6 @@ impl Handler for SourceHandler {
             }),
             None => outcome.then(SourceExpanded { job, found: so_far }),
         })
-    }
-}
-
-impl SourceHandler {
-    async fn is_expanding(&self, id: JobId) -> Result<bool, Failure> {
-        let job = job_of_message(&*self.jobs, id).await?;
-        Ok(job.state == JobState::Expanding)
     }
 }
 
@@ -161,9 +160,11 @@ impl Handler for CandidateHandler {
         self.objects.put(&object, fetched.bytes.clone()).await?;
         Ok(Outcome::send(ImageFetched {
             header: ImageHeader {
+                collection: candidate.collection,
                 job: candidate.job,
                 candidate: candidate.candidate,
                 image,
+                fetched: None,
                 history: vec![Hop::now(NAME)],
             },
             location: candidate.location,
@@ -175,12 +176,19 @@ impl Handler for CandidateHandler {
 }
 
 /// The message about a candidate: fetch it, or why that is of no use.
-fn message(job: JobId, id: CandidateId, found: SourceCandidate) -> Message {
+fn message(
+    collection: &CollectionName,
+    job: JobId,
+    id: CandidateId,
+    found: SourceCandidate,
+) -> Message {
     let candidate = CandidateFound {
+        collection: collection.clone(),
         job,
         candidate: id,
         location: found.location,
         label: found.label,
+        known: None,
     };
     match found.rejected {
         Some(reason) => candidate.reject(NAME, reason).into(),

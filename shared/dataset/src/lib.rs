@@ -5,6 +5,7 @@
 //!   dataset with a manifest is complete.
 //! * [`ShardWriter`] and [`read`]: the images of a split, in Parquet files that pandas
 //!   and Hugging Face `datasets` open as images with labels.
+//! * [`MembersWriter`] and [`read_members`]: which images are in it, without their pixels.
 //!
 //! The columns of a shard:
 //!
@@ -17,12 +18,14 @@
 
 mod error;
 mod manifest;
+mod members;
 mod read;
 mod split;
 mod write;
 
 pub use error::{ManifestError, ShardError};
 pub use manifest::{LAYOUT_VERSION, Manifest, Shard, SplitManifest};
+pub use members::{MEMBERS_GROUP, Member, MembersWriter, read_members};
 pub use read::{Row, read};
 pub use split::Split;
 pub use write::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter, shard};

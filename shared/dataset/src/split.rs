@@ -1,7 +1,8 @@
-//! The two splits of a dataset.
+//! The splits of a dataset.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use maskline_messages::InvalidId;
 use serde::{Deserialize, Serialize};
 
 /// A part of a dataset.
@@ -12,16 +13,20 @@ pub enum Split {
     Train,
     /// The images that a network is measured on and never learns from.
     Validation,
+    /// The images that a network is measured on when it has been trained. They come from
+    /// sources that no network learns from.
+    Test,
 }
 
 impl Split {
-    pub const ALL: [Self; 2] = [Self::Train, Self::Validation];
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
 
     /// The name that Hugging Face `datasets` gives the split.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Validation => "validation",
+            Self::Test => "test",
         }
     }
 
@@ -36,5 +41,17 @@ impl Split {
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl FromStr for Split {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let split = Self::ALL.into_iter().find(|split| split.name() == text);
+        split.ok_or_else(|| InvalidId {
+            text: text.to_owned(),
+            expected: "a split (train, validation or test)",
+        })
     }
 }

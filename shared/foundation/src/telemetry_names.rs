@@ -39,6 +39,8 @@ pub mod attribute {
         AWS_S3_KEY, EXCEPTION_MESSAGE, HTTP_RESPONSE_STATUS_CODE, URL_FULL,
     };
 
+    /// The collection that a span is about.
+    pub const COLLECTION: &str = "maskline.collection";
     /// The job that a span is about.
     pub const JOB_ID: &str = "maskline.job.id";
     /// The candidate that a span is about.

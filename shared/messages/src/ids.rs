@@ -45,6 +45,18 @@ impl JobId {
 }
 
 uuid_id! {
+    /// The id of a person's request for training. It is drawn when the request is made.
+    RequestId, "a request id (a UUID)"
+}
+
+impl RequestId {
+    /// A new id.
+    pub fn draw() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+uuid_id! {
     /// The id of a candidate: one location in one job where an image should be. It is the
     /// UUIDv5 of the location in the job's own namespace.
     CandidateId, "a candidate id (a UUID)"

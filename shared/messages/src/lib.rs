@@ -1,7 +1,7 @@
 //! The contract between the services: every message, queue and header name, and
 //! the types that name things. The crate does no I/O: JSON comes in, JSON goes out.
 //!
-//! * `ids`, `label`, `network`, `object_key`, `location`: the names of things.
+//! * `collection`, `ids`, `label`, `network`, `object_key`, `location`: the names of things.
 //! * `source`, `provenance`, `settings`, `measurements`, `reason`: values that messages carry.
 //! * `job`, `image`, `training`: the messages about jobs, images and training.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
@@ -10,6 +10,7 @@
 //! * [`topology`]: the exchange, the queues and the headers.
 //! * `queue_message`: [`QueueMessage`], which says what each queue carries.
 
+mod collection;
 mod ids;
 mod image;
 mod invalid;
@@ -29,10 +30,11 @@ mod source;
 pub mod topology;
 mod training;
 
-pub use ids::{CandidateId, DatasetId, ImageId, JobId, RunId};
+pub use collection::{CollectionName, VersionName};
+pub use ids::{CandidateId, DatasetId, ImageId, JobId, RequestId, RunId};
 pub use image::{
-    CandidateFound, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled, ImageRejected,
-    ImageValidated, Prediction,
+    CandidateFound, Fetched, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled,
+    ImageRejected, ImageValidated, KnownImage, Prediction,
 };
 pub use invalid::{InvalidId, UnknownName};
 pub use job::{JobFailed, SourceExpanded, SourceRequested};
@@ -47,6 +49,6 @@ pub use provenance::Provenance;
 pub use queue_message::{QueueMessage, StorerImages, StorerJobs, TrainerRequests};
 pub use reason::Reason;
 pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};
-pub use source::{Labeling, Source};
+pub use source::{Labeling, Source, SourceRole};
 pub use topology::Queue;
 pub use training::{DatasetReady, ModelTrained, TrainingRequested};

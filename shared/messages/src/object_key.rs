@@ -63,6 +63,11 @@ impl ObjectKey {
         Self(format!("datasets/{dataset}/manifest.json"))
     }
 
+    /// The list of a dataset's images with their splits, a Parquet file.
+    pub fn dataset_members(dataset: &DatasetId) -> Self {
+        Self(format!("datasets/{dataset}/members.parquet"))
+    }
+
     /// A file of a dataset. `file` is its path relative to the manifest.
     ///
     /// # Errors

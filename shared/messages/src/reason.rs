@@ -110,10 +110,17 @@ pub enum Reason {
     },
 
     // Identity
-    /// Another candidate of the job has the same bytes.
+    /// Another candidate of the collection has the same bytes.
     ExactDuplicate {
         of: CandidateId,
     },
+    /// The server says that the image is the one that another candidate of the collection
+    /// fetched from the same location before.
+    Unchanged {
+        since: CandidateId,
+    },
+    /// A person removed the image from the collection.
+    Removed,
 
     // Labelling
     /// The folder's name is not a label.
@@ -188,6 +195,8 @@ impl std::fmt::Display for Reason {
                 write!(f, "sharpness {sharpness:.1}, at least {least}")
             }
             Self::ExactDuplicate { of } => write!(f, "the same bytes as candidate {of}"),
+            Self::Unchanged { since } => write!(f, "the same as candidate {since} found before"),
+            Self::Removed => write!(f, "a person removed it from the collection"),
             Self::BadLabel { text } => write!(
                 f,
                 "the folder {text:?} is no label (1 to 64 letters, digits, `_`, `-` or `.`): rename it"
@@ -197,7 +206,7 @@ impl std::fmt::Display for Reason {
                 let known: Vec<_> = known.iter().map(Label::as_str).collect();
                 write!(
                     f,
-                    "{label} is not a class of this job ({})",
+                    "{label} is not a class of this collection ({})",
                     known.join(", ")
                 )
             }

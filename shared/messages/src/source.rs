@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
 use url::Url;
 
 use crate::{
@@ -32,6 +33,34 @@ impl fmt::Display for Source {
             Self::Page { url } => write!(f, "page {}", shown(url)),
         }
     }
+}
+
+/// What a collection uses the images of a source for.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum SourceRole {
+    /// They go to the training or to the validation split.
+    #[default]
+    Train,
+    /// They go to the test split. No network is trained on them, and none of its epochs is
+    /// chosen by them.
+    Test,
 }
 
 /// Where a candidate's label comes from.

@@ -1,9 +1,10 @@
-//! Everything that is known about jobs and their images, by role.
+//! Everything that is known about collections, jobs and images, by role.
 //!
-//! * [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`]: what each service uses.
+//! * [`Collections`], [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`]: what each service uses.
 //! * [`Catalog`]: all of them. [`open`] opens one in SQLite or in MongoDB.
 
 mod candidates;
+mod collections;
 mod images;
 mod jobs;
 mod leases;
@@ -16,6 +17,7 @@ mod span;
 mod sqlite;
 
 pub use candidates::Candidates;
+pub use collections::Collections;
 pub use images::Images;
 pub use jobs::Jobs;
 pub use leases::Leases;

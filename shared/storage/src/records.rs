@@ -1,8 +1,9 @@
-//! The records of the catalog: jobs, candidates, images, datasets, runs, models, leases.
+//! The records of the catalog: collections, jobs, candidates, images, datasets, runs, models, leases.
 //!
 //! Times are milliseconds since the Unix epoch.
 
 mod candidate;
+mod collection;
 mod counts;
 mod dataset;
 mod image;
@@ -12,10 +13,11 @@ mod model;
 mod run;
 
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
+pub use collection::{Collection, Settled, TrainingWish, Version};
 pub use counts::Counts;
-pub use dataset::Dataset;
-pub use image::{ImageDocument, ImageFacts};
-pub use job::{Job, Settled};
+pub use dataset::{Dataset, SourceCount};
+pub use image::{Claim, ImageDocument, ImageFacts, Sighting};
+pub use job::Job;
 pub use lease::{Lease, Work};
 pub use maskline_foundation::time::unix_millis as now;
 pub use maskline_messages::{CandidateState, JobState, SplitSettings};

@@ -1,29 +1,35 @@
-//! Writing a planned dataset into the object store: Parquet shards and a manifest.
+//! Writing a planned dataset into the object store: Parquet shards, the list of members and
+//! a manifest.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use maskline_dataset::{
-    Example, GROUP_ROWS, LAYOUT_VERSION, Manifest, SHARD_ROWS, Shard, ShardWriter, Split,
-    SplitManifest,
+    Example, GROUP_ROWS, LAYOUT_VERSION, MEMBERS_GROUP, Manifest, Member, MembersWriter,
+    SHARD_ROWS, Shard, ShardWriter, Split, SplitManifest,
 };
-use maskline_messages::{ImageId, ObjectKey};
-use maskline_storage::{ObjectStore, catalog::Images, records::Job};
+use maskline_messages::{DatasetId, ImageId, ObjectKey};
+use maskline_storage::{ObjectStore, catalog::Images, records::Collection};
 
 use super::measured_upload::MeasuredUpload;
-use crate::plan::{Plan, Row};
+use crate::{
+    history::History,
+    plan::{Plan, Row},
+};
 
 /// Writes one dataset.
 pub(super) struct DatasetWriter<'a> {
     pub(super) objects: &'a dyn ObjectStore,
     pub(super) images: &'a dyn Images,
-    pub(super) job: &'a Job,
+    /// The dataset's id.
+    pub(super) id: DatasetId,
+    pub(super) collection: &'a Collection,
     pub(super) plan: &'a Plan,
+    pub(super) history: &'a History,
 }
 
 impl DatasetWriter<'_> {
-    /// Writes the shards first and the manifest last. So where there is a manifest, the
-    /// dataset is whole.
+    /// Writes the manifest last. So where there is a manifest, the dataset is whole.
     pub(super) async fn write(&self) -> Result<Manifest> {
         let plan = self.plan;
         let mut splits = BTreeMap::new();
@@ -40,16 +46,17 @@ impl DatasetWriter<'_> {
             };
             splits.insert(*split, split_manifest);
         }
+        self.write_members().await?;
         let manifest = Manifest {
             version: LAYOUT_VERSION,
-            dataset: plan.id,
+            dataset: self.id,
             classes: plan.classes.clone(),
             splits,
-            split_settings: self.job.split.clone(),
+            split_settings: self.collection.split.clone(),
             near_duplicate_groups: plan.near_duplicate_groups,
             set_aside: plan.set_aside,
         };
-        let key = ObjectKey::manifest(&plan.id);
+        let key = ObjectKey::manifest(&self.id);
         self.objects.put(&key, manifest.to_json().into()).await?;
         Ok(manifest)
     }
@@ -60,7 +67,7 @@ impl DatasetWriter<'_> {
         let mut shards = vec![];
         for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
             let file = split.shard_file(index, count);
-            let key = ObjectKey::dataset_file(&plan.id, &file)?;
+            let key = ObjectKey::dataset_file(&self.id, &file)?;
             let mut writer = ShardWriter::new(&plan.classes)?;
             let upload = self.objects.upload(&key).await?;
             let mut upload = MeasuredUpload::new(upload);
@@ -81,10 +88,29 @@ impl DatasetWriter<'_> {
         Ok(shards)
     }
 
+    async fn write_members(&self) -> Result<()> {
+        let key = ObjectKey::dataset_members(&self.id);
+        let mut upload = self.objects.upload(&key).await?;
+        let mut writer = MembersWriter::new()?;
+        let mut members = self.history.continued_by(self.plan);
+        loop {
+            let group: Vec<Member> = members.by_ref().take(MEMBERS_GROUP).collect();
+            if group.is_empty() {
+                break;
+            }
+            upload.write(writer.write(&group)?).await?;
+        }
+        upload.write(writer.finish()?).await?;
+        Ok(upload.finish().await?)
+    }
+
     /// The rows with their images' bytes.
     async fn examples(&self, rows: Vec<Row>) -> Result<Vec<Example>> {
         let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
-        let jpegs = self.images.image_bytes(self.job.id, &images).await?;
+        let jpegs = self
+            .images
+            .image_bytes(&self.collection.name, &images)
+            .await?;
         let examples = rows.into_iter().zip(jpegs).map(|(row, jpeg)| Example {
             image: row.image,
             class: row.class,

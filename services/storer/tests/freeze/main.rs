@@ -1,5 +1,6 @@
 //! The freezer as the runner sees it.
 
+mod collections;
 mod complete;
 mod environment;
 mod replayed;

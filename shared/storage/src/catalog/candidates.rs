@@ -39,8 +39,8 @@ pub trait Candidates: Send + Sync + 'static {
     ) -> Result<CandidateState, StorageError>;
 
     /// Puts those of the job's candidates that failed in flight again, and the job waits
-    /// for them: a job that is expanded becomes `running`, it can be frozen again, and
-    /// the lease on its freezing is free. If none of the candidates failed and none
+    /// for them: a job that is expanded becomes `running`, and the freezing of its collection,
+    /// if it was ever offered, is offered again. If none of the candidates failed and none
     /// is in flight, nothing changes.
     async fn reopen_candidates(
         &self,

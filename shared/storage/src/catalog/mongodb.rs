@@ -8,6 +8,7 @@
 //! (reading and writing documents) and `documents` (records as documents).
 
 mod candidates;
+mod collections;
 mod connection;
 mod database;
 mod documents;

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 
-use super::{candidates::Candidates, images::Images, jobs::Jobs, leases::Leases, library::Library};
+use super::{
+    candidates::Candidates, collections::Collections, images::Images, jobs::Jobs, leases::Leases,
+    library::Library,
+};
 use crate::error::StorageError;
 
 /// A catalog: MongoDB, or SQLite. A service is given the roles that it uses and nothing
@@ -13,7 +16,7 @@ use crate::error::StorageError;
 /// are still right. The counts follow from the documents: a count that is stored is of
 /// documents that can no longer change, or it changes with them.
 #[async_trait]
-pub trait Catalog: Jobs + Candidates + Images + Leases + Library {
+pub trait Catalog: Collections + Jobs + Candidates + Images + Leases + Library {
     /// Succeeds if the catalog answers now.
     async fn ping(&self) -> Result<(), StorageError>;
 }

@@ -4,6 +4,7 @@
 //! connections) and `rows` (records as rows).
 
 mod candidates;
+mod collections;
 mod database;
 mod images;
 mod jobs;

@@ -143,12 +143,14 @@ impl Candidates for MongodbCatalog {
 fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageError> {
     let mut candidate = document(&Candidate {
         id: found.id,
+        collection: found.collection.clone(),
         job: found.job,
         location: found.location.clone(),
         label: found.label.clone(),
         provenance: found.provenance.clone(),
         state: CandidateState::InFlight,
         image: None,
+        fetched: None,
         stage: None,
         reason: None,
         error: None,
@@ -171,7 +173,7 @@ fn before(outcome: &CandidateOutcome) -> Document {
     doc! { "_id": outcome.candidate.to_string(), "state": states }
 }
 
-/// The update that writes the outcome. The image and the trace id stay as they are if the
+/// The update that writes the outcome. Image, fetching and trace id stay as they are if the
 /// outcome names none.
 fn outcome_update(outcome: &CandidateOutcome) -> Result<Document, StorageError> {
     let (stage, reason, error) = outcome.kind.details();
@@ -185,6 +187,9 @@ fn outcome_update(outcome: &CandidateOutcome) -> Result<Document, StorageError> 
     let set = update.get_document_mut("$set").map_err(unrecordable)?;
     if let Some(image) = &outcome.image {
         set.insert("image", image.to_string());
+    }
+    if let Some(fetched) = &outcome.fetched {
+        set.insert("fetched", bson(fetched)?);
     }
     if let Some(trace) = &outcome.trace_id {
         set.insert("trace_id", trace);

@@ -5,10 +5,11 @@
 //!
 //! | collection | `_id` | contains |
 //! |---|---|---|
+//! | `collections` | the collection's name | the record, and how often it was opened (`generation`) |
 //! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` |
 //! | `ledger` | a candidate's id, the first of its page | what a page of a job's candidates counts, see [`super::ledger`] |
-//! | `images` | `JOB/IMAGE` | the pixels (`binary`), the label, the measurements |
-//! | `claims` | `JOB/IMAGE` | which candidate stands for the bytes |
+//! | `images` | `COLLECTION/IMAGE` | the pixels (`binary`), the label, the measurements |
+//! | `claims` | `COLLECTION/IMAGE` | which candidate stands for the bytes; none if the image was removed |
 //! | `leases` | `KIND/ID` | who holds the work, its beat, its failures, whether it is done |
 //! | `versions` | `catalog` | the version of these documents |
 
@@ -22,6 +23,7 @@ use mongodb::{
 use super::{connection::Connection, documents};
 use crate::error::StorageError;
 
+pub(super) const COLLECTIONS: &str = "collections";
 pub(super) const JOBS: &str = "jobs";
 pub(super) const CANDIDATES: &str = "candidates";
 pub(super) const LEDGER: &str = "ledger";
@@ -77,7 +79,17 @@ async fn check_version(connection: &Connection) -> Result<(), StorageError> {
 fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
     let by_age = || index("by_age", doc! { "created": -1, "_id": -1 });
     vec![
-        (JOBS, vec![by_age()]),
+        (COLLECTIONS, vec![by_age()]),
+        (
+            JOBS,
+            vec![
+                by_age(),
+                index(
+                    "by_collection",
+                    doc! { "collection": 1, "state": 1, "_id": 1 },
+                ),
+            ],
+        ),
         (
             CANDIDATES,
             vec![
@@ -85,8 +97,11 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
                 index("by_state", doc! { "job": 1, "state": 1, "_id": 1 }),
                 // Pages are counted in this index alone.
                 index("by_page", doc! { "page": 1, "state": 1, "reason.code": 1 }),
-                // Finds the labels that a job's candidates have for the same bytes.
-                of_fetched("by_job_and_image", doc! { "job": 1, "image": 1 }),
+                // Finds the candidates of a collection that have the same bytes.
+                of_fetched(
+                    "by_collection_and_image",
+                    doc! { "collection": 1, "image": 1 },
+                ),
                 of_fetched("by_image", doc! { "image": 1 }),
             ],
         ),

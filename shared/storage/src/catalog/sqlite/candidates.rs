@@ -25,12 +25,13 @@ impl Candidates for SqliteCatalog {
         let candidates = candidates.to_vec();
         self.write("insert", "candidates", move |connection| {
             let mut insert = connection.prepare_cached(
-                "INSERT INTO candidates (id, job, location, label, provenance, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'in_flight') ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO candidates (id, collection, job, location, label, provenance, state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'in_flight') ON CONFLICT (id) DO NOTHING",
             )?;
             for candidate in &candidates {
                 insert.execute(params![
                     candidate.id.to_string(),
+                    candidate.collection.as_str(),
                     candidate.job.to_string(),
                     json(&candidate.location)?,
                     candidate.label.as_ref().map(Label::as_str),
@@ -144,8 +145,8 @@ impl Candidates for SqliteCatalog {
     }
 }
 
-const CANDIDATE: &str =
-    "id, job, location, label, provenance, state, image, stage, reason, error, history, trace_id";
+const CANDIDATE: &str = "id, collection, job, location, label, provenance, state, image, fetched, \
+                         stage, reason, error, history, trace_id";
 
 /// Reads a row of the columns [`CANDIDATE`].
 fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
@@ -153,6 +154,7 @@ fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
     let perhaps = |column| row.get::<_, Option<String>>(column);
     Ok(Candidate {
         id: text("id")?.parse().map_err(damaged)?,
+        collection: text("collection")?.parse().map_err(damaged)?,
         job: text("job")?.parse().map_err(damaged)?,
         location: parse(&text("location")?)?,
         label: perhaps("label")?
@@ -165,6 +167,7 @@ fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
             .map(|i| i.parse())
             .transpose()
             .map_err(damaged)?,
+        fetched: perhaps("fetched")?.map(|f| parse(&f)).transpose()?,
         stage: perhaps("stage")?,
         reason: perhaps("reason")?.map(|r| parse(&r)).transpose()?,
         error: perhaps("error")?,
@@ -195,7 +198,8 @@ fn finish(connection: &Connection, id: &str, outcome: &CandidateOutcome) -> Resu
     let changed = connection
         .prepare_cached(&format!(
             "UPDATE candidates SET
-                 state = :state, image = coalesce(:image, image), stage = :stage,
+                 state = :state, image = coalesce(:image, image),
+                 fetched = coalesce(:fetched, fetched), stage = :stage,
                  reason_code = :reason_code, reason = :reason, error = :error,
                  history = :history, trace_id = coalesce(:trace_id, trace_id)
              WHERE id = :id AND {}",
@@ -205,6 +209,7 @@ fn finish(connection: &Connection, id: &str, outcome: &CandidateOutcome) -> Resu
             ":id": id,
             ":state": change.to.as_str(),
             ":image": outcome.image.as_ref().map(ImageId::to_string),
+            ":fetched": outcome.fetched.as_ref().map(json).transpose()?,
             ":stage": stage,
             ":reason_code": reason.map(|reason| reason.code()),
             ":reason": reason.map(json).transpose()?,
