@@ -19,8 +19,8 @@ mod web;
 
 use std::sync::Arc;
 
-use maskline_foundation::ByteBudget;
-use maskline_messages::{Location, Reason};
+use maskline_foundation::{ByteBudget, time::unix_millis};
+use maskline_messages::{Fetched, Location, Reason};
 
 pub(crate) use error::FetchError;
 pub(crate) use limits::FetchLimits;
@@ -37,6 +37,16 @@ pub(crate) struct Fetcher {
     limits: FetchLimits,
 }
 
+/// What became of fetching an image.
+pub(crate) enum FetchedImage {
+    Bytes {
+        body: Body,
+        fetched: Fetched,
+    },
+    /// It has not changed since it was fetched before.
+    Unchanged,
+}
+
 impl Fetcher {
     pub(crate) fn new(limits: FetchLimits) -> anyhow::Result<Self> {
         Ok(Self {
@@ -47,14 +57,30 @@ impl Fetcher {
     }
 
     /// Fetches the image that a source promises at `location`. The bytes are not checked, and
-    /// need not be an image.
-    pub(crate) async fn image(&self, location: &Location) -> Result<Body, FetchError> {
+    /// need not be an image. If it was fetched before, it is fetched only if it has changed.
+    pub(crate) async fn image(
+        &self,
+        location: &Location,
+        before: Option<&Fetched>,
+    ) -> Result<FetchedImage, FetchError> {
         match location {
             Location::Url(url) => {
-                let response = self.web.get(url, ResourceKind::Image).await?;
-                response.body(self.limits.bytes, &self.budget).await
+                let Some(response) = self.web.get_if_changed(url, before).await? else {
+                    return Ok(FetchedImage::Unchanged);
+                };
+                let fetched = response.fetched();
+                let body = response.body(self.limits.bytes, &self.budget).await?;
+                Ok(FetchedImage::Bytes { body, fetched })
             }
-            Location::Path(path) => file::read(path, self.limits.bytes, &self.budget).await,
+            Location::Path(path) => {
+                let body = file::read(path, self.limits.bytes, &self.budget).await?;
+                let fetched = Fetched {
+                    at: unix_millis(),
+                    etag: None,
+                    last_modified: None,
+                };
+                Ok(FetchedImage::Bytes { body, fetched })
+            }
             Location::Line { line, .. } => Err(Reason::BadSourceLine {
                 line: *line,
                 text: String::new(),

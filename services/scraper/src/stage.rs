@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    CandidateFound, CandidateId, CollectionName, Hop, ImageFetched, ImageHeader, JobFailed, JobId,
-    Labeling, Message, ObjectKey, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, Fetched, Hop, ImageFetched, ImageHeader, ImageRejected, JobFailed,
+    Labeling, Message, ObjectKey, Reason, SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
@@ -18,7 +19,7 @@ use maskline_storage::{
 use crate::{
     NAME,
     expand::{ExpandError, Expander, ExpansionStep, SourceCandidate},
-    fetch::Fetcher,
+    fetch::{FetchedImage, Fetcher},
 };
 
 /// How many candidates are fetched at a time, unless `--concurrency` says otherwise. Most
@@ -105,11 +106,24 @@ impl Handler for SourceHandler {
             })
             .collect();
         self.candidates.add_candidates(&candidates).await?;
+        let locations: Vec<_> = found.iter().map(|found| found.location.clone()).collect();
+        let known = self
+            .candidates
+            .known_images(&collection, job, &locations)
+            .await?;
         let so_far = request.found + found.len() as u64;
         tracing::info!(%job, source = %request.source, found = so_far, more = next_cursor.is_some(), "expanded");
-        let messages = found
-            .into_iter()
-            .map(|found| message(&collection, job, id(&found), found));
+        let messages = found.into_iter().zip(known).map(|(found, known)| {
+            let candidate = CandidateFound {
+                collection: collection.clone(),
+                job,
+                candidate: id(&found),
+                location: found.location,
+                label: found.label,
+                known,
+            };
+            message(candidate, found.rejected)
+        });
         let outcome = Outcome::send_all(messages.collect());
         Ok(match next_cursor {
             Some(cursor) => outcome.then(SourceRequested {
@@ -147,24 +161,28 @@ impl Handler for CandidateHandler {
         candidate: CandidateFound,
         _context: &Context,
     ) -> Result<Outcome, Failure> {
-        let fetched = match self.fetcher.image(&candidate.location).await {
-            Ok(fetched) => fetched,
+        let before = candidate.known.as_ref().map(|known| &known.fetched);
+        let (body, fetched) = match self.fetcher.image(&candidate.location, before).await {
+            Ok(FetchedImage::Bytes { body, fetched }) => (body, fetched),
+            Ok(FetchedImage::Unchanged) => {
+                return Ok(Outcome::send(unchanged(candidate)));
+            }
             Err(error) => {
                 let reason = error.into_reason()?;
                 return Ok(Outcome::send(candidate.reject(NAME, reason)));
             }
         };
-        let image = fetched.image;
+        let image = body.image;
         let object = ObjectKey::raw(&image);
-        let bytes = fetched.bytes.len() as u64;
-        self.objects.put(&object, fetched.bytes.clone()).await?;
+        let bytes = body.bytes.len() as u64;
+        self.objects.put(&object, body.bytes.clone()).await?;
         Ok(Outcome::send(ImageFetched {
             header: ImageHeader {
                 collection: candidate.collection,
                 job: candidate.job,
                 candidate: candidate.candidate,
                 image,
-                fetched: None,
+                fetched: Some(fetched),
                 history: vec![Hop::now(NAME)],
             },
             location: candidate.location,
@@ -176,22 +194,26 @@ impl Handler for CandidateHandler {
 }
 
 /// The message about a candidate: fetch it, or why that is of no use.
-fn message(
-    collection: &CollectionName,
-    job: JobId,
-    id: CandidateId,
-    found: SourceCandidate,
-) -> Message {
-    let candidate = CandidateFound {
-        collection: collection.clone(),
-        job,
-        candidate: id,
-        location: found.location,
-        label: found.label,
-        known: None,
-    };
-    match found.rejected {
+fn message(candidate: CandidateFound, rejected: Option<Reason>) -> Message {
+    match rejected {
         Some(reason) => candidate.reject(NAME, reason).into(),
         None => candidate.into(),
+    }
+}
+
+/// The message that a candidate is the image that its location had before.
+fn unchanged(candidate: CandidateFound) -> ImageRejected {
+    let known = candidate.known.clone();
+    let known = known.expect("it was asked for under conditions");
+    let reason = Reason::Unchanged {
+        since: known.candidate,
+    };
+    ImageRejected {
+        image: Some(known.image),
+        fetched: Some(Fetched {
+            at: unix_millis(),
+            ..known.fetched
+        }),
+        ..candidate.reject(NAME, reason)
     }
 }

@@ -6,12 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use maskline_messages::{CandidateId, CandidateState, JobId, Label, SourceRole};
+use maskline_messages::{CandidateId, CandidateState, JobId, Label, Reason, SourceRole};
 use maskline_storage::records::{ImageFacts, Job, Sighting};
-
-/// The codes of the reasons for which a candidate was rejected although it is the image: the
-/// collection has the image already.
-const COPIES: [&str; 2] = ["exact_duplicate", "unchanged"];
 
 /// The jobs whose candidates count, with their order and the role of their source.
 pub(crate) struct Sources {
@@ -58,7 +54,7 @@ impl Sources {
             CandidateState::Stored => true,
             CandidateState::Rejected => {
                 let reason = sighting.reason.as_deref().unwrap_or_default();
-                COPIES.contains(&reason)
+                Reason::COPIES.contains(&reason)
             }
             CandidateState::InFlight | CandidateState::Failed => false,
         };

@@ -6,6 +6,7 @@
 //! * [`ShardWriter`] and [`read`]: the images of a split, in Parquet files that pandas
 //!   and Hugging Face `datasets` open as images with labels.
 //! * [`MembersWriter`] and [`read_members`]: which images are in it, without their pixels.
+//! * [`differences`]: what is different between two versions.
 //!
 //! The columns of a shard:
 //!
@@ -16,6 +17,7 @@
 //! | `image_id` | the SHA-256 of the bytes as they were fetched |
 //! | `width`, `height` | the size of the normalized image in pixels |
 
+mod diff;
 mod error;
 mod manifest;
 mod members;
@@ -23,6 +25,7 @@ mod read;
 mod split;
 mod write;
 
+pub use diff::{Change, Difference, differences};
 pub use error::{ManifestError, ShardError};
 pub use manifest::{LAYOUT_VERSION, Manifest, Shard, SplitManifest};
 pub use members::{MEMBERS_GROUP, Member, MembersWriter, read_members};

@@ -80,6 +80,21 @@ impl CandidateId {
 }
 
 uuid_id! {
+    /// The id of a location, by which the candidates that were found there are looked up. It is
+    /// the UUIDv5 of the location.
+    LocationId, "a location id (a UUID)"
+}
+
+impl LocationId {
+    pub fn of(location: &Location) -> Self {
+        Self(Uuid::new_v5(
+            &Uuid::NAMESPACE_URL,
+            location.to_string().as_bytes(),
+        ))
+    }
+}
+
+uuid_id! {
     /// The id of a training run, and of the model that the run publishes. It is the UUIDv5
     /// of dataset, network and settings, so that the same request makes the same run.
     RunId, "a run id (a UUID)"

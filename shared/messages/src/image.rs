@@ -45,6 +45,13 @@ pub struct Fetched {
     pub last_modified: Option<String>,
 }
 
+impl Fetched {
+    /// Says whether the server can be asked if the image has changed since.
+    pub fn has_validator(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
+}
+
 /// The fields that every message about a fetched image has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageHeader {

@@ -31,7 +31,7 @@ pub mod topology;
 mod training;
 
 pub use collection::{CollectionName, VersionName};
-pub use ids::{CandidateId, DatasetId, ImageId, JobId, RequestId, RunId};
+pub use ids::{CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId};
 pub use image::{
     CandidateFound, Fetched, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled,
     ImageRejected, ImageValidated, KnownImage, Prediction,

@@ -137,6 +137,10 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The codes of the reasons for which a candidate is rejected although it is sound: the
+    /// collection has the image already, by another candidate.
+    pub const COPIES: [&'static str; 2] = ["exact_duplicate", "unchanged"];
+
     /// The reason's stable name, which JSON has in `code`.
     pub fn code(&self) -> &'static str {
         self.into()

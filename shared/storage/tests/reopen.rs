@@ -16,7 +16,7 @@ use maskline_test_support::{embedded::Embedded, messages, records};
 /// A job that expands, with one candidate that was given up.
 async fn recorded_job(catalog: &dyn Catalog) -> (JobId, CandidateFound) {
     let job = records::job();
-    catalog.create_job(&job).await.unwrap();
+    records::create_job(catalog, &job).await;
     let found = messages::found(job.id, Location::Path("a.jpg".into()));
     let candidate = records::candidate(job.id, found.location.clone());
     catalog.add_candidates(&[candidate]).await.unwrap();
@@ -28,10 +28,14 @@ async fn recorded_job(catalog: &dyn Catalog) -> (JobId, CandidateFound) {
 /// The job fails, because nothing of it is left.
 async fn settle(catalog: &dyn Catalog, job: JobId) {
     catalog.finish_expansion(job).await.unwrap();
-    catalog.offer_work(&Work::Freeze(job)).await.unwrap();
-    let settled = catalog.settled(job).await.unwrap().unwrap();
-    let failing = catalog.fail_settled(job, "nothing is left", settled);
+    let collection = records::job().collection;
+    let settled = catalog.settled(&collection).await.unwrap().unwrap();
+    let failing = catalog.fail_settled(job, "nothing is left", &settled);
     failing.await.unwrap();
+    catalog
+        .finish_work(&freezing(catalog).await.unwrap())
+        .await
+        .unwrap();
 }
 
 async fn state(catalog: &dyn Catalog, job: JobId) -> JobState {
@@ -124,7 +128,7 @@ async fn dead_letters_that_ended_nothing_are_only_replayed() {
     let catalog = &*environment.catalog;
     let unknown = JobId::draw();
     let ready = DatasetReady {
-        job: unknown,
+        job: Some(unknown),
         dataset: DatasetId::of(b"a dataset"),
         networks: vec![],
         settings: TrainingSettings::default(),

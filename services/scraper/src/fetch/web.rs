@@ -12,8 +12,13 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use maskline_foundation::telemetry_names::{attribute::OTEL_STATUS_CODE, span::GET};
-use maskline_messages::{Reason, shown};
-use reqwest::{Client, dns::Resolve, header::ACCEPT, redirect::Policy};
+use maskline_messages::{Fetched, Reason, shown};
+use reqwest::{
+    Client, StatusCode,
+    dns::Resolve,
+    header::{ACCEPT, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH},
+    redirect::Policy,
+};
 use tracing::{Instrument, Span, field::Empty};
 use url::Url;
 
@@ -113,6 +118,36 @@ impl Web {
         url: &Url,
         kind: ResourceKind,
     ) -> Result<WebResponse, FetchError> {
+        let response = self.get_with(url, kind, &HeaderMap::new()).await?;
+        status::check(response.head())?;
+        Ok(response)
+    }
+
+    /// Asks for the image at `url` as [`get`](Self::get) does. Returns `None` if the server says
+    /// that it has not changed since it was fetched `before` (RFC 9110, section 13).
+    pub(crate) async fn get_if_changed(
+        &self,
+        url: &Url,
+        before: Option<&Fetched>,
+    ) -> Result<Option<WebResponse>, FetchError> {
+        let conditions = before.map(conditions).unwrap_or_default();
+        let response = self.get_with(url, ResourceKind::Image, &conditions).await?;
+        let status = response.head().status();
+        if status == StatusCode::NOT_MODIFIED && !conditions.is_empty() {
+            return Ok(None);
+        }
+        status::check(response.head())?;
+        Ok(Some(response))
+    }
+
+    /// Asks for `url` with these headers and follows redirects. The response may have any
+    /// status that is no redirect.
+    async fn get_with(
+        &self,
+        url: &Url,
+        kind: ResourceKind,
+        headers: &HeaderMap,
+    ) -> Result<WebResponse, FetchError> {
         let redirects = match kind {
             ResourceKind::Robots => robots::REDIRECTS.max(self.limits.redirects),
             _ => self.limits.redirects,
@@ -125,13 +160,10 @@ impl Web {
             if kind != ResourceKind::Robots {
                 self.check_robots(&url).await?;
             }
-            let response = self.request(&url, kind, hop).await?;
+            let response = self.request(&url, kind, headers, hop).await?;
             match status::next_hop(response.head(), &url)? {
                 Some(next) => url = next,
-                None => {
-                    status::check(response.head())?;
-                    return Ok(response);
-                }
+                None => return Ok(response),
             }
         }
         Err(Reason::TooManyRedirects { most: redirects }.into())
@@ -173,6 +205,7 @@ impl Web {
         &self,
         url: &Url,
         kind: ResourceKind,
+        headers: &HeaderMap,
         hop: u32,
     ) -> Result<WebResponse, FetchError> {
         // The check of the address let only URLs with a host through.
@@ -186,6 +219,7 @@ impl Web {
         let sent = self
             .client
             .get(url.clone())
+            .headers(headers.clone())
             .header(ACCEPT, kind.accept())
             .timeout(timeout)
             .send()
@@ -204,6 +238,20 @@ impl Web {
             Err(error) => Err(failure::record(error, &span)),
         }
     }
+}
+
+/// The headers that ask whether something has changed since it was fetched `before`. What a
+/// server wrote that no header can have is left out.
+fn conditions(before: &Fetched) -> HeaderMap {
+    let given = [
+        (IF_NONE_MATCH, &before.etag),
+        (IF_MODIFIED_SINCE, &before.last_modified),
+    ];
+    let headers = given.into_iter().filter_map(|(name, value)| {
+        let value = HeaderValue::from_str(value.as_deref()?).ok()?;
+        Some((name, value))
+    });
+    headers.collect()
 }
 
 /// A span by OpenTelemetry's semantic conventions for HTTP clients. Its numbers are signed,

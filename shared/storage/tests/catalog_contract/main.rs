@@ -36,6 +36,7 @@ macro_rules! contract {
 }
 
 mod candidates;
+mod collections;
 mod images;
 mod jobs;
 mod leases;

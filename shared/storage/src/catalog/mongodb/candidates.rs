@@ -1,15 +1,20 @@
 //! The candidates' collection. How many of a job's are in which state is counted in
 //! [`super::ledger`].
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use maskline_messages::{CandidateId, ImageId, JobId};
+use maskline_messages::{
+    CandidateId, CollectionName, Fetched, ImageId, JobId, KnownImage, Location, LocationId, Reason,
+};
 use mongodb::bson::{Bson, Document, doc};
+use serde::Deserialize;
 
 use super::{
     MongodbCatalog,
     database::{BATCH, Query},
-    documents::{bson, document, records, replace_fields, unrecordable},
+    documents::{bson, document, record, records, replace_fields, unrecordable},
     failure::are_only_duplicates,
     jobs::reopen_freezing,
     ledger::Ledger,
@@ -58,6 +63,53 @@ impl Candidates for MongodbCatalog {
         let filter = doc! { "image": image.to_string() };
         let query = Query::sorted(doc! { "_id": 1 });
         records(self.database.find(CANDIDATES, filter, query).await?)
+    }
+
+    async fn known_images(
+        &self,
+        collection: &CollectionName,
+        job: JobId,
+        locations: &[Location],
+    ) -> Result<Vec<Option<KnownImage>>, StorageError> {
+        #[derive(Deserialize)]
+        struct Found {
+            id: CandidateId,
+            place: LocationId,
+            image: ImageId,
+            fetched: Fetched,
+        }
+        let places: Vec<LocationId> = locations.iter().map(LocationId::of).collect();
+        let mut known: HashMap<LocationId, KnownImage> = HashMap::new();
+        for batch in places.chunks(BATCH) {
+            let batch: Vec<_> = batch.iter().map(ToString::to_string).collect();
+            let filter = doc! {
+                "collection": collection.as_str(),
+                "place": { "$in": batch },
+                "fetched": { "$exists": true },
+                "image": { "$exists": true },
+                "job": { "$ne": job.to_string() },
+                "$or": [
+                    { "state": CandidateState::Stored.as_str() },
+                    { "reason.code": { "$in": Reason::COPIES.to_vec() } },
+                ],
+            };
+            let query = Query::sorted(doc! { "fetched.at": 1, "_id": -1 })
+                .only(doc! { "place": 1, "image": 1, "fetched": 1 });
+            // What was fetched last comes last.
+            for found in self.database.find(CANDIDATES, filter, query).await? {
+                let found: Found = record(found)?;
+                let image = KnownImage {
+                    candidate: found.id,
+                    image: found.image,
+                    fetched: found.fetched,
+                };
+                known.insert(found.place, image);
+            }
+        }
+        let known = places.iter().map(|place| known.get(place).cloned());
+        Ok(known
+            .map(|known| known.filter(|known| known.fetched.has_validator()))
+            .collect())
     }
 
     async fn candidates_in(
@@ -158,6 +210,7 @@ fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageEr
         trace_id: None,
     })?;
     candidate.insert("page", page);
+    candidate.insert("place", LocationId::of(&found.location).to_string());
     Ok(candidate)
 }
 

@@ -6,7 +6,7 @@
 //! | collection | `_id` | contains |
 //! |---|---|---|
 //! | `collections` | the collection's name | the record, and how often it was opened (`generation`) |
-//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` |
+//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` and the id of its location (`place`) |
 //! | `ledger` | a candidate's id, the first of its page | what a page of a job's candidates counts, see [`super::ledger`] |
 //! | `images` | `COLLECTION/IMAGE` | the pixels (`binary`), the label, the measurements |
 //! | `claims` | `COLLECTION/IMAGE` | which candidate stands for the bytes; none if the image was removed |
@@ -103,6 +103,7 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
                     doc! { "collection": 1, "image": 1 },
                 ),
                 of_fetched("by_image", doc! { "image": 1 }),
+                of_fetched("by_place", doc! { "collection": 1, "place": 1 }),
             ],
         ),
         (

@@ -28,6 +28,8 @@ CREATE TABLE candidates (
     collection  TEXT NOT NULL,
     job         TEXT NOT NULL,
     location    TEXT NOT NULL,
+    -- The id of the location.
+    place       TEXT NOT NULL,
     label       TEXT,
     provenance  TEXT NOT NULL,
     state       TEXT NOT NULL,
@@ -42,6 +44,7 @@ CREATE TABLE candidates (
 ) STRICT;
 -- It also answers in one step whether any candidate is in flight.
 CREATE INDEX candidates_by_state ON candidates (job, state, id);
+CREATE INDEX candidates_by_place ON candidates (collection, place) WHERE fetched IS NOT NULL;
 CREATE INDEX candidates_by_image ON candidates (image, collection) WHERE image IS NOT NULL;
 
 -- How many candidates of a job are in each state, and why those were rejected. Written
