@@ -49,6 +49,7 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let freezer = Freezer {
         objects: objects.clone(),
         jobs: catalog.clone(),
+        candidates: catalog.clone(),
         images: catalog.clone(),
         leases: LeaseWatch::new(catalog.clone()),
         progress,

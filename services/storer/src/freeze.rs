@@ -1,9 +1,13 @@
 //! The worker. It makes one dataset of a job when none of the job's candidates is in flight.
 //!
 //! * `dataset_writer`: the dataset's files.
-//! * `measured_upload`: the size and the hash of each.
+//! * `description`: the files about them.
+//! * `existing`: a dataset of the same images that was frozen before.
+//! * `measured_upload`: the size and the hash of each shard.
 
 mod dataset_writer;
+mod description;
+mod existing;
 mod measured_upload;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -15,7 +19,7 @@ use maskline_messages::{DatasetReady, JobId, Label};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
     ObjectStore,
-    catalog::{self, Jobs},
+    catalog::{self, Candidates, Jobs},
     lease::{HeldLease, LeaseWatch},
     records::{Dataset, Job, JobState, Lease, Settled, Work, now},
 };
@@ -35,6 +39,8 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 pub struct Freezer {
     pub objects: Arc<dyn ObjectStore>,
     pub jobs: Arc<dyn Jobs>,
+    /// It counts what was rejected, for the dataset's card.
+    pub candidates: Arc<dyn Candidates>,
     pub images: Arc<dyn catalog::Images>,
     /// What this worker knows of other workers' leases.
     pub leases: LeaseWatch,
@@ -167,6 +173,7 @@ impl Freezer {
         let plan = tokio::task::spawn_blocking(move || plan::plan(images, &settings)).await?;
         let writer = DatasetWriter {
             objects: &*self.objects,
+            candidates: &*self.candidates,
             images: &*self.images,
             job,
             plan: &plan,

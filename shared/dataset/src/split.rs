@@ -1,4 +1,4 @@
-//! The two splits of a dataset.
+//! The splits of a dataset.
 
 use std::fmt;
 
@@ -10,18 +10,22 @@ use serde::{Deserialize, Serialize};
 pub enum Split {
     /// The images that a network learns from.
     Train,
-    /// The images that a network is measured on and never learns from.
+    /// The images on which the best epoch is chosen. A network never learns from them.
     Validation,
+    /// The images on which only a finished network is measured. No network learns from
+    /// them, and no epoch is chosen by them.
+    Test,
 }
 
 impl Split {
-    pub const ALL: [Self; 2] = [Self::Train, Self::Validation];
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
 
     /// The name that Hugging Face `datasets` gives the split.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Validation => "validation",
+            Self::Test => "test",
         }
     }
 
@@ -30,6 +34,11 @@ impl Split {
     /// splits of a folder by such names.
     pub fn shard_file(self, index: usize, count: usize) -> String {
         format!("data/{}-{index:05}-of-{count:05}.parquet", self.name())
+    }
+
+    /// A pattern that the paths of all shards of the split match, and of no other split.
+    pub(crate) fn shard_pattern(self) -> String {
+        format!("data/{}-*.parquet", self.name())
     }
 }
 

@@ -7,6 +7,7 @@ mod jaeger;
 mod killed_validator;
 mod observability;
 mod poison;
+mod python;
 mod redelivery;
 mod secrets;
 mod traces;

