@@ -5,7 +5,7 @@ use maskline_messages::{
     ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId, Location, Message, Reason,
 };
 use maskline_runtime::{Context, Handler};
-use maskline_storage::records::Job;
+use maskline_storage::records::Collection;
 use maskline_test_support::{
     embedded::Embedded,
     messages::{self, label},

@@ -50,6 +50,7 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         objects: objects.clone(),
         collections: catalog.clone(),
         jobs: catalog.clone(),
+        candidates: catalog.clone(),
         images: catalog.clone(),
         leases: LeaseWatch::new(catalog.clone()),
         progress,

@@ -2,10 +2,16 @@
 //! flight.
 //!
 //! * `dataset_writer`: the files of the version's dataset.
-//! * `measured_upload`: the size and the hash of each.
+//! * `description`: the files about them.
+//! * `existing`: a dataset of the same images that was frozen before.
+//! * `provenance`: where an image comes from, as others may know it.
+//! * `measured_upload`: the size and the hash of each shard.
 
 mod dataset_writer;
+mod description;
+mod existing;
 mod measured_upload;
+mod provenance;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -17,7 +23,7 @@ use maskline_messages::{CollectionName, DatasetReady, JobId, Label};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
     ObjectStore,
-    catalog::{self, Collections, Jobs},
+    catalog::{self, Candidates, Collections, Jobs},
     lease::{HeldLease, LeaseWatch},
     records::{Collection, Dataset, Job, Lease, Settled, SourceCount, Version, Work, now},
 };
@@ -42,6 +48,8 @@ pub struct Freezer {
     pub objects: Arc<dyn ObjectStore>,
     pub collections: Arc<dyn Collections>,
     pub jobs: Arc<dyn Jobs>,
+    /// It counts what was rejected, for the dataset's card.
+    pub candidates: Arc<dyn Candidates>,
     pub images: Arc<dyn catalog::Images>,
     /// What this worker knows of other workers' leases.
     pub leases: LeaseWatch,
@@ -170,7 +178,7 @@ impl Freezer {
             Some(latest) if latest.content == plan.content => latest.clone(),
             _ => {
                 let sources = content.sources;
-                let written = self.write(&collection, plan, &history, sources, settled);
+                let written = self.write(&collection, &jobs, plan, &history, sources, settled);
                 match written.await? {
                     Some(version) => version,
                     None => return Ok(false),
@@ -187,6 +195,7 @@ impl Freezer {
     async fn write(
         &self,
         collection: &Collection,
+        jobs: &[Job],
         plan: Plan,
         history: &History,
         sources: Vec<SourceCount>,
@@ -195,9 +204,11 @@ impl Freezer {
         let parent = collection.latest().map(|latest| latest.dataset);
         let writer = DatasetWriter {
             objects: &*self.objects,
+            candidates: &*self.candidates,
             images: &*self.images,
             id: plan.id(parent.as_ref()),
             collection,
+            jobs,
             plan: &plan,
             history,
         };

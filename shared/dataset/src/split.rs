@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 pub enum Split {
     /// The images that a network learns from.
     Train,
-    /// The images that a network is measured on and never learns from.
+    /// The images on which the best epoch is chosen. A network never learns from them.
     Validation,
-    /// The images that a network is measured on when it has been trained. They come from
-    /// sources that no network learns from.
+    /// The images on which only a finished network is measured. No network learns from
+    /// them, and no epoch is chosen by them.
     Test,
 }
 
@@ -35,6 +35,11 @@ impl Split {
     /// splits of a folder by such names.
     pub fn shard_file(self, index: usize, count: usize) -> String {
         format!("data/{}-{index:05}-of-{count:05}.parquet", self.name())
+    }
+
+    /// A pattern that the paths of all shards of the split match, and of no other split.
+    pub(crate) fn shard_pattern(self) -> String {
+        format!("data/{}-*.parquet", self.name())
     }
 }
 

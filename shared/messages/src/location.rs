@@ -70,10 +70,15 @@ const SECRETS: [&str; 10] = [
     "token",
 ];
 
-/// The URL as logs, traces, errors and records of them may show it. User, password and
-/// fragment are left out, secret parameters read `name=REDACTED` (as OpenTelemetry's
-/// conventions for `url.full` ask), and a long URL is cut.
+/// The URL as logs, traces, errors and records of them may show it: [`without_secrets`],
+/// and a long URL is cut.
 pub fn shown(url: &Url) -> String {
+    shortened(without_secrets(url).as_str(), MAX_SHOWN)
+}
+
+/// The URL as others may have it. User, password and fragment are left out, and secret
+/// parameters read `name=REDACTED`, as OpenTelemetry's conventions for `url.full` ask.
+pub fn without_secrets(url: &Url) -> Url {
     let mut bare = url.clone();
     bare.set_fragment(None);
     if !bare.username().is_empty() || bare.password().is_some() {
@@ -90,7 +95,7 @@ pub fn shown(url: &Url) -> String {
             });
         bare.set_query(Some(&parameters.collect::<Vec<_>>().join("&")));
     }
-    shortened(bare.as_str(), MAX_SHOWN)
+    bare
 }
 
 fn is_secret(parameter: &str) -> bool {
@@ -126,7 +131,8 @@ mod tests {
     #[test]
     fn a_long_url_is_cut() {
         let url = format!("http://h/{}", "x".repeat(MAX_SHOWN));
-        let shown = shown(&url.parse().unwrap());
-        assert_eq!(shown.chars().count(), MAX_SHOWN + 1);
+        let url = url.parse().unwrap();
+        assert_eq!(shown(&url).chars().count(), MAX_SHOWN + 1);
+        assert_eq!(without_secrets(&url), url, "others get the whole of it");
     }
 }

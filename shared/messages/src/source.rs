@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::{
     label::Label,
-    location::{Location, shown},
+    location::{Location, shown, without_secrets},
 };
 
 /// A source of images.
@@ -22,6 +22,20 @@ pub enum Source {
     Urls { list: Location },
     /// A web page. Its images are the candidates.
     Page { url: Url },
+}
+
+impl Source {
+    /// The source as people anywhere may know it: its address without secrets. `None` for what
+    /// is on a machine.
+    pub fn public_name(&self) -> Option<String> {
+        match self {
+            Self::Urls {
+                list: Location::Url(url),
+            }
+            | Self::Page { url } => Some(without_secrets(url).into()),
+            Self::Urls { .. } | Self::Folder { .. } => None,
+        }
+    }
 }
 
 /// The source as logs, traces and people may see it, without secrets: see [`shown`].

@@ -32,10 +32,12 @@ async fn settle(catalog: &dyn Catalog, job: JobId) {
     let settled = catalog.settled(&collection).await.unwrap().unwrap();
     let failing = catalog.fail_settled(job, "nothing is left", &settled);
     failing.await.unwrap();
-    catalog
-        .finish_work(&freezing(catalog).await.unwrap())
-        .await
-        .unwrap();
+}
+
+/// The collections whose freezing is offered.
+async fn freezings(catalog: &dyn Catalog) -> Vec<Work> {
+    let open = catalog.open_work("freeze").await.unwrap();
+    open.into_iter().map(|lease| lease.work).collect()
 }
 
 async fn state(catalog: &dyn Catalog, job: JobId) -> JobState {
@@ -70,6 +72,7 @@ async fn a_job_that_had_ended_without_a_candidate_waits_for_it_and_is_named() {
     let catalog = &*environment.catalog;
     let (job, found) = recorded_job(catalog).await;
     settle(catalog, job).await;
+    assert_eq!(freezings(catalog).await, []);
     let body = json(found.clone());
     let letters = [dead("one", &body), dead("two", &body)];
     let reopened = reopen(catalog, letters).await.unwrap();
@@ -78,6 +81,8 @@ async fn a_job_that_had_ended_without_a_candidate_waits_for_it_and_is_named() {
     assert_eq!(state(catalog, job).await, JobState::Running);
     let candidate = catalog.candidate(found.candidate).await.unwrap();
     assert_eq!(candidate.unwrap().state, CandidateState::InFlight);
+    let freezing = Work::Freeze(records::job().collection);
+    assert_eq!(freezings(catalog).await, [freezing]);
 
     let again = reopen(catalog, letters).await.unwrap();
     assert_eq!((again.ready, again.jobs.len()), (vec!["one", "two"], 0));

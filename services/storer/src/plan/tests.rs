@@ -140,7 +140,7 @@ fn the_same_images_are_the_same_dataset_in_every_version_of_maskline() {
     assert_eq!((plan.near_duplicate_groups, plan.set_aside), (2, 2));
     assert_eq!(
         plan.content.to_string(),
-        "13834e7058267e40915b271811458a2f37566151a3cfe6ae2bd662bb04ceb594"
+        "ef71c1951df17374bb1c0fdd241b7add614f77e34ea72df3626e600e03a6fdf2"
     );
 }
 

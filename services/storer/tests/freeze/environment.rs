@@ -41,6 +41,7 @@ impl Environment {
                 objects: stores.objects.clone(),
                 collections: stores.catalog.clone(),
                 jobs: stores.catalog.clone(),
+                candidates: stores.catalog.clone(),
                 images: stores.catalog.clone(),
                 leases: LeaseWatch::new(stores.catalog.clone()),
                 progress: Arc::default(),
@@ -95,7 +96,22 @@ impl Environment {
     }
 
     pub async fn store(&self, job: JobId, candidate: CandidateId, number: u64) {
-        let document = document(labeled(job, candidate, number));
+        let location = Location::Path("f".into());
+        self.store_from(job, candidate, number, location).await;
+    }
+
+    /// Like [`store`](Self::store), for an image that was found at this location.
+    pub async fn store_from(
+        &self,
+        job: JobId,
+        candidate: CandidateId,
+        number: u64,
+        source: Location,
+    ) {
+        let document = ImageDocument {
+            source,
+            ..document(labeled(job, candidate, number))
+        };
         let (catalog, image) = (&self.stores.catalog, Some(document.image));
         catalog.put_image(&document).await.unwrap();
         self.finish(candidate, image, OutcomeKind::Stored).await;

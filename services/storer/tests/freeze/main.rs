@@ -5,3 +5,4 @@ mod complete;
 mod environment;
 mod replayed;
 mod stopped;
+mod written_once;

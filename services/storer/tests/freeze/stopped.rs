@@ -26,6 +26,7 @@ async fn a_stopped_freezer_gives_the_job_back_and_another_freezes_it() {
         objects: stuck.clone(),
         collections: environment.stores.catalog.clone(),
         jobs: environment.stores.catalog.clone(),
+        candidates: environment.stores.catalog.clone(),
         images: environment.stores.catalog.clone(),
         leases: LeaseWatch::new(environment.stores.catalog.clone()),
         progress: Arc::default(),

@@ -6,7 +6,7 @@ use maskline_messages::{CandidateId, CollectionName, ImageId};
 
 use crate::{
     error::StorageError,
-    records::{Claim, ImageDocument, ImageFacts},
+    records::{Candidate, Claim, ImageDocument, ImageFacts},
 };
 
 /// The images of all collections.
@@ -48,4 +48,12 @@ pub trait Images: Send + Sync + 'static {
         collection: &CollectionName,
         images: &[ImageId],
     ) -> Result<Vec<Bytes>, StorageError>;
+
+    /// Reads the candidates that stand for some of a collection's images, in the order of
+    /// `images`. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if one is missing.
+    async fn image_candidates(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Candidate>, StorageError>;
 }

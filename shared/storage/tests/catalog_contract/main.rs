@@ -44,6 +44,7 @@ mod library;
 mod mongodb_servers;
 mod processes;
 mod sqlite_files;
+mod versions;
 
 #[tokio::test]
 async fn an_address_of_no_known_kind_is_refused() {

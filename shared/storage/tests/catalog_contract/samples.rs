@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use maskline_messages::{
     CandidateId, CollectionName, DatasetId, Format, Hop, ImageId, JobId, LabelOrigin, Labeling,
-    Measurements, NetworkName, Prediction, Provenance, Reason, RunId, Source, SourceRole,
-    TrainingSettings,
+    Measurements, NetworkName, Prediction, Provenance, Reason, RequestId, RunId, Source,
+    SourceRole, TrainingSettings,
 };
 use maskline_storage::{
     Catalog,
     records::{
-        CandidateOutcome, CandidateState, Dataset, ImageDocument, Job, JobState, Lease,
-        NewCandidate, OutcomeKind, Run, RunState, Settled, SourceCount, SplitSettings, Version,
-        Work,
+        CandidateOutcome, CandidateState, Collection, Dataset, ImageDocument, Job, JobState, Lease,
+        NewCandidate, OutcomeKind, Run, RunState, Settled, SourceCount, SplitSettings,
+        TrainingWish, Version, Work,
     },
 };
 pub use maskline_test_support::messages::label;
@@ -133,6 +133,11 @@ pub async fn acquire(catalog: &dyn Catalog, work: &Work, owner: &str) -> Lease {
     let seen = lease_on(catalog, work).await;
     let taken = catalog.acquire_lease(&seen, owner).await.unwrap();
     taken.expect("it is as it was seen")
+}
+
+pub async fn found_collection(catalog: &dyn Catalog, name: &CollectionName) -> Collection {
+    let found = catalog.collection(name).await.unwrap();
+    found.expect("it is there")
 }
 
 pub async fn found_job(catalog: &dyn Catalog, job: JobId) -> Job {
@@ -317,5 +322,17 @@ pub fn run(number: u64) -> Run {
         device: None,
         traceparent: None,
         created: number,
+    }
+}
+
+/// A new request for training.
+pub fn wish() -> TrainingWish {
+    TrainingWish {
+        id: RequestId::draw(),
+        networks: vec![NetworkName::MobilenetV3Small, NetworkName::Mnasnet1_0],
+        settings: TrainingSettings {
+            epochs: 3,
+            ..TrainingSettings::default()
+        },
     }
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     catalog::{images::Images, missing},
     error::StorageError,
-    records::{CandidateState, Claim, ImageDocument, ImageFacts, Sighting},
+    records::{Candidate, CandidateState, Claim, ImageDocument, ImageFacts, Sighting},
 };
 
 /// Images whose facts are read at a time. A document in memory takes kilobytes.
@@ -127,6 +127,38 @@ impl Images for MongodbCatalog {
         let in_order = images.iter().map(|image| {
             let bytes = found.get(&image_key(collection, image)).cloned();
             bytes.ok_or_else(|| missing::image(collection, image))
+        });
+        in_order.collect()
+    }
+
+    async fn image_candidates(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Candidate>, StorageError> {
+        let mut found: HashMap<ImageId, Candidate> = HashMap::new();
+        for batch in images.chunks(BATCH) {
+            let keys: Vec<_> = batch
+                .iter()
+                .map(|image| image_key(collection, image))
+                .collect();
+            let of_images = doc! { "_id": { "$in": keys } };
+            let query = Query::sorted(doc! {}).only(doc! { "candidate": 1 });
+            let holders = self.database.find(IMAGES, of_images, query).await?;
+            let holders = holders
+                .iter()
+                .map(|image| image.get_str("candidate").map_err(damaged));
+            let holders: Vec<&str> = holders.collect::<Result<_, _>>()?;
+            let filter = doc! { "_id": { "$in": holders } };
+            let query = Query::sorted(doc! {});
+            let candidates = self.database.find(CANDIDATES, filter, query).await?;
+            for candidate in records::<Candidate>(candidates)? {
+                found.extend(candidate.image.map(|image| (image, candidate)));
+            }
+        }
+        let in_order = images.iter().map(|image| {
+            let candidate = found.get(image).cloned();
+            candidate.ok_or_else(|| missing::image(collection, image))
         });
         in_order.collect()
     }

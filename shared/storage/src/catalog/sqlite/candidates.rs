@@ -177,11 +177,11 @@ impl Candidates for SqliteCatalog {
     }
 }
 
-const CANDIDATE: &str = "id, collection, job, location, label, provenance, state, image, fetched, \
+pub(super) const CANDIDATE: &str = "id, collection, job, location, label, provenance, state, image, fetched, \
                          stage, reason, error, history, trace_id";
 
 /// Reads a row of the columns [`CANDIDATE`].
-fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
+pub(super) fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
     let text = |column| row.get::<_, String>(column);
     let perhaps = |column| row.get::<_, Option<String>>(column);
     Ok(Candidate {

@@ -7,13 +7,14 @@ use rusqlite::{OptionalExtension, Row, named_params, params};
 
 use super::{
     SqliteCatalog,
+    candidates::{CANDIDATE, candidate_of},
     database::Failure,
     rows::{damaged, json, parse, parse_name, row_limit},
 };
 use crate::{
     catalog::{images::Images, missing},
     error::StorageError,
-    records::{Claim, ImageDocument, ImageFacts, Sighting},
+    records::{Candidate, Claim, ImageDocument, ImageFacts, Sighting},
 };
 
 #[async_trait]
@@ -136,6 +137,28 @@ impl Images for SqliteCatalog {
                     .into())
             };
             images.iter().map(&mut bytes_of).collect()
+        })
+        .await
+    }
+
+    async fn image_candidates(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Candidate>, StorageError> {
+        let (collection, images) = (collection.clone(), images.to_vec());
+        self.read("select", "candidates", move |connection| {
+            let mut select = connection.prepare_cached(&format!(
+                "SELECT {CANDIDATE} FROM candidates
+                 WHERE id = (SELECT candidate FROM images WHERE collection = ?1 AND image = ?2)"
+            ))?;
+            let mut candidate_of_image = |image: &ImageId| {
+                let key = [collection.as_str(), &image.to_string()];
+                let mut rows = select.query_and_then(key, candidate_of)?;
+                let candidate = rows.next().transpose()?;
+                candidate.ok_or_else(|| missing::image(&collection, image).into())
+            };
+            images.iter().map(&mut candidate_of_image).collect()
         })
         .await
     }
