@@ -1,6 +1,7 @@
 //! Everything that is known about jobs and their images, by role.
 //!
-//! * [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`]: what each service uses.
+//! * [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`], [`Quotas`]: what each service
+//!   uses.
 //! * [`Catalog`]: all of them. [`open`] opens one in SQLite or in MongoDB.
 
 mod candidates;
@@ -11,6 +12,7 @@ mod library;
 mod missing;
 mod mongodb;
 mod open;
+mod quotas;
 mod roles;
 mod span;
 mod sqlite;
@@ -21,4 +23,5 @@ pub use jobs::Jobs;
 pub use leases::Leases;
 pub use library::Library;
 pub use open::open;
+pub use quotas::Quotas;
 pub use roles::Catalog;

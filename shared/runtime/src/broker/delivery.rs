@@ -59,6 +59,10 @@ pub trait Settle: Send + Sync {
     /// `error` stays with it, for a person who looks at it.
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError>;
 
+    /// The message is delivered again after about `after`, with `attempts` as they are,
+    /// because its turn has not come. `why` stays with it, for a person who looks at it.
+    async fn postpone(self: Box<Self>, after: Duration, why: &str) -> Result<(), BrokerError>;
+
     /// The message goes to the dead letters.
     async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError>;
 

@@ -190,6 +190,25 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// Settles it: it comes again after the wait, with so many attempts more.
+    async fn delay(
+        self: Box<Self>,
+        after: Duration,
+        attempts: u32,
+        error: &str,
+    ) -> Result<(), BrokerError> {
+        let (error, shared, queue) = (error.to_owned(), self.shared.clone(), self.queue);
+        self.settle(move |connection, owner, id, claim| {
+            messages::delay(connection, owner, id, claim, after, attempts, &error)
+        })
+        .await?;
+        // Consumers that wait must learn how long it is until this message is due.
+        shared.notifier.notify(queue);
+        Ok(())
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.in_hand.count.fetch_sub(1, Ordering::SeqCst);
@@ -218,14 +237,11 @@ impl Settle for Claim {
     }
 
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
-        let (error, shared, queue) = (error.to_owned(), self.shared.clone(), self.queue);
-        self.settle(move |connection, owner, id, claim| {
-            messages::retry(connection, owner, id, claim, after, &error)
-        })
-        .await?;
-        // Consumers that wait must learn how long it is until this message is due.
-        shared.notifier.notify(queue);
-        Ok(())
+        self.delay(after, 1, error).await
+    }
+
+    async fn postpone(self: Box<Self>, after: Duration, why: &str) -> Result<(), BrokerError> {
+        self.delay(after, 0, why).await
     }
 
     async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError> {

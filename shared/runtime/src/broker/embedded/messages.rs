@@ -171,21 +171,22 @@ pub fn release(connection: &Connection, owner: &str, id: i64, claim: i64) -> Res
     Ok(update.execute(params![id, owner, claim])? > 0)
 }
 
-/// Frees a message after a wait.
-pub fn retry(
+/// Frees a message after a wait, with so many attempts more than before.
+pub fn delay(
     connection: &Connection,
     owner: &str,
     id: i64,
     claim: i64,
     after: Duration,
+    attempts: u32,
     error: &str,
 ) -> Result<bool> {
     let mut update = connection.prepare_cached(&format!(
         "UPDATE messages
-         SET owner = NULL, redelivered = 0, attempts = attempts + 1, error = ?4, due = ?5 {OURS}"
+         SET owner = NULL, redelivered = 0, attempts = attempts + ?6, error = ?4, due = ?5 {OURS}"
     ))?;
     let due = unix_millis().saturating_add(millis(after));
-    Ok(update.execute(params![id, owner, claim, error, due])? > 0)
+    Ok(update.execute(params![id, owner, claim, error, due, attempts])? > 0)
 }
 
 /// Moves a message to the dead letters.
