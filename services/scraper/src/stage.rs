@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
     CandidateFound, CandidateId, Hop, ImageFetched, ImageHeader, JobFailed, JobId, Labeling,
@@ -17,7 +18,7 @@ use maskline_storage::{
 
 use crate::{
     NAME,
-    expand::{ExpandError, Expander, ExpansionStep, SourceCandidate},
+    expand::{ExpandError, Expander, ExpansionStep, SourceCandidate, search::Searches},
     fetch::Fetcher,
 };
 
@@ -37,11 +38,12 @@ impl SourceHandler {
         jobs: Arc<dyn Jobs>,
         candidates: Arc<dyn Candidates>,
         fetcher: Arc<Fetcher>,
+        searches: Searches,
     ) -> Self {
         Self {
             jobs,
             candidates,
-            expander: Expander::new(fetcher),
+            expander: Expander::new(fetcher, searches),
         }
     }
 }
@@ -75,6 +77,11 @@ impl Handler for SourceHandler {
                     error,
                 }));
             }
+            Err(ExpandError::Blocked(problem)) => return Err(Failure::poison(anyhow!(problem))),
+            Err(ExpandError::Postponed { error, after }) => {
+                return Err(Failure::Postponed { error, after });
+            }
+            Err(ExpandError::Store(error)) => return Err(error.into()),
             Err(ExpandError::Retry { error, after }) => {
                 return Err(Failure::Retry { error, after });
             }

@@ -74,7 +74,7 @@ impl Handling {
 
     async fn process(mut self, delivery: Delivery, processing: &Processing) {
         let _in_flight = InFlight::enter(&self.metrics);
-        if delivery.attempts == 0 && delivery.redelivered == 0 {
+        if !delivery.came_before {
             let waited = age(&delivery.envelope.headers);
             waited.inspect(|waited| self.metrics.waited.record(waited.as_secs_f64()));
         }

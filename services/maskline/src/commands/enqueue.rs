@@ -17,7 +17,10 @@ use maskline_storage::{
 use tracing::Instrument;
 use url::Url;
 
-use super::training_args::{TrainingArgs, network_names};
+use super::{
+    search_args::SearchArgs,
+    training_args::{TrainingArgs, network_names},
+};
 use crate::{
     connection::ConnectionArgs,
     job_progress::JobProgress,
@@ -36,7 +39,9 @@ const NO_SERVICE_HINT_AFTER: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:
   maskline enqueue folder photos/ --label-from folder --train mobilenet_v3_small --wait
   maskline enqueue urls faces.csv --label-from column
-  maskline enqueue page https://example.org/gallery --label with_mask")]
+  maskline enqueue page https://example.org/gallery --label with_mask
+  maskline enqueue search \"person wearing a face mask\" --provider openverse,commons \\
+    --label with_mask --limit 2000")]
 pub(crate) struct Enqueue {
     #[command(subcommand)]
     source: SourceCommand,
@@ -64,6 +69,13 @@ enum SourceCommand {
     Page {
         /// The page's http(s) address
         url: String,
+        #[command(flatten)]
+        job: JobArgs,
+    },
+    /// A search for images at services that search for them
+    Search {
+        #[command(flatten)]
+        search: SearchArgs,
         #[command(flatten)]
         job: JobArgs,
     },
@@ -119,6 +131,7 @@ impl Enqueue {
                 let url = web_address(&url)?;
                 (Source::Page { url }, job)
             }
+            SourceCommand::Search { search, job } => (search.source()?, job),
         };
         let job = args.job(source)?;
         let connections = args.connection.connect().await?;
@@ -169,6 +182,11 @@ impl JobArgs {
             (Some(label), _) => Some(Labeling::Declared {
                 label: label.clone(),
             }),
+            (None, Some(_)) if matches!(source, Source::Search(_)) => {
+                bail!(
+                    "the results of a search have neither folders nor columns: give --label CLASS"
+                )
+            }
             (None, Some(LabelFrom::Folder)) => Some(Labeling::Folder),
             (None, Some(LabelFrom::Column)) if matches!(source, Source::Urls { .. }) => {
                 Some(Labeling::Column)

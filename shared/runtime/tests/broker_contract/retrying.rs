@@ -51,6 +51,7 @@ pub async fn a_postponed_message_comes_later_with_the_same_attempts(environment:
     let mut consumer = consume(&*broker, 1).await;
     let soon = Duration::from_millis(20);
     let delivery = next(&mut consumer).await;
+    assert!(!delivery.came_before);
     let retried = delivery.settle.retry(soon, "not yet").await;
     retried.expect("it is ours");
     let delivery = next(&mut consumer).await;
@@ -63,6 +64,7 @@ pub async fn a_postponed_message_comes_later_with_the_same_attempts(environment:
     let again = next(&mut consumer).await;
     assert_eq!(again.envelope, message(1));
     assert_eq!((again.attempts, again.redelivered), (1, 0));
+    assert!(again.came_before);
     again.settle.ack().await.expect("it is ours");
     broker.close().await;
 }

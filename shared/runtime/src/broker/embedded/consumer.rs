@@ -144,6 +144,7 @@ fn delivery(taken: Taken, queue: Queue, shared: &Arc<Shared>, in_hand: &Arc<InHa
         envelope: taken.envelope,
         attempts: taken.attempts,
         redelivered: taken.redelivered,
+        came_before: taken.came_before,
         settle: Box::new(Claim {
             id: taken.id,
             claim: taken.claim,

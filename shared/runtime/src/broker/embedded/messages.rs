@@ -27,6 +27,7 @@ pub struct Taken {
     pub envelope: Envelope,
     pub attempts: u32,
     pub redelivered: u32,
+    pub came_before: bool,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -97,7 +98,9 @@ pub fn take(
         .prepare_cached("UPDATE messages SET due = NULL WHERE due <= ?1")?
         .execute([now])?;
     let mut select = connection.prepare_cached(
-        "SELECT id, claim, key, headers, body, attempts, redelivered FROM messages
+        // Whatever made a message wait has left its reason.
+        "SELECT id, claim, key, headers, body, attempts, redelivered,
+                redelivered > 0 OR error IS NOT NULL FROM messages
          WHERE queue = ?1 AND owner IS NULL AND due IS NULL ORDER BY id LIMIT ?2",
     )?;
     let rows = select.query_map(params![queue.name(), limit], |row| {
@@ -107,6 +110,7 @@ pub fn take(
             envelope: envelope(row, 2)?,
             attempts: row.get(5)?,
             redelivered: row.get(6)?,
+            came_before: row.get(7)?,
         })
     })?;
     let taken = rows.collect::<Result<Vec<_>>>()?;

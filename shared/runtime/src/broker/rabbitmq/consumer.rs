@@ -179,11 +179,13 @@ fn delivery(
     source: &Arc<DeliveryChannel>,
 ) -> Delivery {
     let message = Received::new(delivery.routing_key, delivery.properties, delivery.data);
+    let redelivered = message.redelivered().max(delivery.redelivered.into());
     Delivery {
         queue,
         envelope: message.envelope(),
         attempts: message.attempts(),
-        redelivered: message.redelivered().max(delivery.redelivered.into()),
+        redelivered,
+        came_before: redelivered > 0 || message.was_delayed(),
         settle: Box::new(Claim {
             message,
             acker: delivery.acker,

@@ -65,6 +65,11 @@ impl Received {
         attempts.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
+    /// True if it came back from a delay queue.
+    pub fn was_delayed(&self) -> bool {
+        self.header(headers::ATTEMPTS).is_some()
+    }
+
     /// How often it was delivered before and not settled, if the broker counts that.
     pub fn redelivered(&self) -> u32 {
         let count = self.header("x-delivery-count");
