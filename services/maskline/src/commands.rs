@@ -12,6 +12,7 @@ pub(crate) mod models;
 pub(crate) mod rejects;
 pub(crate) mod report;
 pub(crate) mod run;
+mod search_args;
 pub(crate) mod status;
 pub(crate) mod trace;
 pub(crate) mod train;

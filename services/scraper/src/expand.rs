@@ -5,7 +5,7 @@
 //! is expanded in little memory, any replica can take the next step, and the expansion
 //! goes on where it was when a process dies.
 //!
-//! * `folder`, [`list`], [`page`]: the three kinds of source.
+//! * `folder`, [`list`], [`page`], `search`: the four kinds of source.
 //! * `candidate`: what a step finds.
 //! * `label`: the label that a source gives to a candidate.
 //! * `error`: how a step fails.
@@ -16,6 +16,7 @@ mod folder;
 mod label;
 pub mod list;
 pub mod page;
+pub(crate) mod search;
 
 use std::{num::NonZeroUsize, sync::Arc};
 
@@ -29,6 +30,7 @@ pub use error::ExpandError;
 use crate::fetch::Fetcher;
 use folder::Walk;
 use list::LocalList;
+use search::Searches;
 
 /// How many sources have their open state kept between steps. A state that was dropped is
 /// made anew, which takes time and changes nothing.
@@ -39,12 +41,14 @@ pub(crate) struct Expander {
     fetcher: Arc<Fetcher>,
     walks: Mutex<LruCache<JobId, Walk>>,
     lists: Mutex<LruCache<JobId, Arc<LocalList>>>,
+    searches: Searches,
 }
 
 impl Expander {
-    pub(crate) fn new(fetcher: Arc<Fetcher>) -> Self {
+    pub(crate) fn new(fetcher: Arc<Fetcher>, searches: Searches) -> Self {
         Self {
             fetcher,
+            searches,
             walks: Mutex::new(LruCache::new(OPEN_SOURCES)),
             lists: Mutex::new(LruCache::new(OPEN_SOURCES)),
         }
@@ -79,6 +83,11 @@ impl Expander {
             Source::Page { url } => {
                 refuse_label_column(labeling, &request.source)?;
                 page::expand(&self.fetcher, url, labeling).await
+            }
+            Source::Search(search) => {
+                refuse_label_column(labeling, &request.source)?;
+                let cursor = request.cursor.as_deref();
+                self.searches.step(search, labeling, cursor).await
             }
         }
     }

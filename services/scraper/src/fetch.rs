@@ -5,6 +5,7 @@
 //! * [`robots`], `host_limits`: a site's robots.txt is obeyed, and no host is asked
 //!   too often.
 //! * `limits`: how much one fetch may take, and all of them together.
+//! * `user_agent`: the name by which servers know this crawler.
 //! * `body`, `error`: what comes of a fetch.
 
 mod address;
@@ -15,6 +16,7 @@ mod host_limits;
 mod limits;
 mod resolver;
 pub mod robots;
+mod user_agent;
 mod web;
 
 use std::sync::Arc;
@@ -24,7 +26,8 @@ use maskline_messages::{Fetched, Location, Reason};
 
 pub(crate) use error::FetchError;
 pub(crate) use limits::FetchLimits;
-pub(crate) use web::ResourceKind;
+pub use user_agent::Contact;
+pub(crate) use web::{ApiAnswer, ApiRequest, ResourceKind};
 
 use body::Body;
 use resolver::SystemResolver;
@@ -48,9 +51,11 @@ pub(crate) enum FetchedImage {
 }
 
 impl Fetcher {
-    pub(crate) fn new(limits: FetchLimits) -> anyhow::Result<Self> {
+    /// `contact` says whom a site's operator can ask about this crawler.
+    pub(crate) fn new(limits: FetchLimits, contact: Option<&Contact>) -> anyhow::Result<Self> {
+        let user_agent = user_agent::user_agent(contact);
         Ok(Self {
-            web: Web::new(limits, Arc::new(SystemResolver))?,
+            web: Web::new(limits, &user_agent, Arc::new(SystemResolver))?,
             budget: ByteBudget::new(limits.room()),
             limits,
         })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_foundation::time::unix_millis;
 use maskline_messages::{
@@ -18,7 +19,7 @@ use maskline_storage::{
 
 use crate::{
     NAME,
-    expand::{ExpandError, Expander, ExpansionStep, SourceCandidate},
+    expand::{ExpandError, Expander, ExpansionStep, SourceCandidate, search::Searches},
     fetch::{FetchedImage, Fetcher},
 };
 
@@ -38,11 +39,12 @@ impl SourceHandler {
         jobs: Arc<dyn Jobs>,
         candidates: Arc<dyn Candidates>,
         fetcher: Arc<Fetcher>,
+        searches: Searches,
     ) -> Self {
         Self {
             jobs,
             candidates,
-            expander: Expander::new(fetcher),
+            expander: Expander::new(fetcher, searches),
         }
     }
 }
@@ -81,6 +83,11 @@ impl Handler for SourceHandler {
                     error,
                 }));
             }
+            Err(ExpandError::Blocked(problem)) => return Err(Failure::poison(anyhow!(problem))),
+            Err(ExpandError::Postponed { error, after }) => {
+                return Err(Failure::Postponed { error, after });
+            }
+            Err(ExpandError::Store(error)) => return Err(error.into()),
             Err(ExpandError::Retry { error, after }) => {
                 return Err(Failure::Retry { error, after });
             }

@@ -59,6 +59,9 @@ pub mod attribute {
     /// Seconds until the next attempt.
     pub const RETRY_AFTER_SECONDS: &str = "maskline.retry.after_seconds";
 
+    /// What a message waits for whose turn has not come.
+    pub const POSTPONED_REASON: &str = "maskline.postponed.reason";
+
     /// The code of the reason for which an image was rejected.
     pub const REJECTION_REASON: &str = "maskline.rejection.reason";
     /// The reason as a sentence.
@@ -93,6 +96,8 @@ pub mod event {
     pub const EXCEPTION: &str = "exception";
     /// An image was rejected.
     pub const REJECTED: &str = "rejected";
+    /// The turn of the message has not come, so it will come again.
+    pub const POSTPONED: &str = "postponed";
     /// The message will be tried again.
     pub const RETRY: &str = "retry";
 }

@@ -2,7 +2,8 @@
 //! the types that name things. The crate does no I/O: JSON comes in, JSON goes out.
 //!
 //! * `collection`, `ids`, `label`, `network`, `object_key`, `location`: the names of things.
-//! * `source`, `provenance`, `settings`, `measurements`, `reason`: values that messages carry.
+//! * `license`: the licences that a person can ask for.
+//! * `source`, `search`, `provenance`, `settings`, `measurements`, `reason`: values that messages carry.
 //! * `job`, `image`, `training`: the messages about jobs, images and training.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
 //! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
@@ -16,6 +17,7 @@ mod image;
 mod invalid;
 mod job;
 mod label;
+mod license;
 pub mod lifecycle;
 mod location;
 mod measurements;
@@ -25,6 +27,7 @@ mod object_key;
 mod provenance;
 mod queue_message;
 mod reason;
+mod search;
 mod settings;
 mod source;
 pub mod topology;
@@ -39,6 +42,7 @@ pub use image::{
 pub use invalid::{InvalidId, UnknownName};
 pub use job::{JobFailed, SourceExpanded, SourceRequested};
 pub use label::{Label, LabelOrigin};
+pub use license::License;
 pub use lifecycle::{CandidateState, JobState};
 pub use location::{Location, MAX_URL, is_too_long, shown, without_secrets};
 pub use measurements::{Format, Measurements};
@@ -48,6 +52,7 @@ pub use object_key::{CheckpointPart, ObjectKey};
 pub use provenance::Provenance;
 pub use queue_message::{QueueMessage, StorerImages, StorerJobs, TrainerRequests};
 pub use reason::Reason;
+pub use search::{Search, SearchProvider};
 pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};
 pub use source::{Labeling, Source, SourceRole};
 pub use topology::Queue;

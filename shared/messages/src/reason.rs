@@ -48,6 +48,13 @@ pub enum Reason {
         problem: String,
     },
 
+    // Provenance
+    /// The image's licence is none of those that were asked for. Where it is `None`, the source
+    /// says nothing about a licence.
+    License {
+        license: Option<String>,
+    },
+
     // Decoding
     /// The bytes are not an image. `looks_like` says what they seem to be: `html`, `pdf`,
     /// `unknown` and so on.
@@ -166,6 +173,15 @@ impl std::fmt::Display for Reason {
                 text,
                 problem,
             } => write!(f, "line {line}: {problem}: {text}"),
+            Self::License { license: None } => {
+                write!(f, "the source says nothing about a licence")
+            }
+            Self::License {
+                license: Some(license),
+            } => write!(
+                f,
+                "the licence {license} is none of those that were asked for"
+            ),
             Self::NotAnImage { looks_like } => write!(f, "not an image (looks like {looks_like})"),
             Self::Unsupported { format } => write!(f, "{format} is not supported"),
             Self::Truncated { detail } => write!(f, "the file ends early: {detail}"),

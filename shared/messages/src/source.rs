@@ -9,6 +9,7 @@ use url::Url;
 use crate::{
     label::Label,
     location::{Location, shown, without_secrets},
+    search::Search,
 };
 
 /// A source of images.
@@ -22,6 +23,8 @@ pub enum Source {
     Urls { list: Location },
     /// A web page. Its images are the candidates.
     Page { url: Url },
+    /// A search at services that search for images.
+    Search(Search),
 }
 
 impl Source {
@@ -33,6 +36,7 @@ impl Source {
                 list: Location::Url(url),
             }
             | Self::Page { url } => Some(without_secrets(url).into()),
+            Self::Search(search) => Some(search.to_string()),
             Self::Urls { .. } | Self::Folder { .. } => None,
         }
     }
@@ -45,6 +49,7 @@ impl fmt::Display for Source {
             Self::Folder { path } => write!(f, "folder {}", path.display()),
             Self::Urls { list } => write!(f, "URL list {}", list.shown()),
             Self::Page { url } => write!(f, "page {}", shown(url)),
+            Self::Search(search) => search.fmt(f),
         }
     }
 }
@@ -93,6 +98,7 @@ pub enum Labeling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{license::License, search::SearchProvider};
 
     #[test]
     fn a_source_is_shown_without_the_secrets_of_its_url() {
@@ -104,5 +110,22 @@ mod tests {
             list: Location::Url(url),
         };
         assert_eq!(list.to_string(), format!("URL list {expected}"));
+    }
+
+    #[test]
+    fn a_search_is_shown_on_one_line_and_comes_back_from_json() {
+        let search = Source::Search(Search {
+            query: "a \"mask\"\nerror: no".to_owned(),
+            providers: vec![SearchProvider::Openverse, SearchProvider::SerpapiBing],
+            limit: 2000,
+            licenses: vec![License::Cc0, License::BySa],
+        });
+        let shown = r#"search "a \"mask\"\nerror: no" at openverse, serpapi-bing"#;
+        assert_eq!(search.to_string(), shown);
+        let json = serde_json::to_value(&search).unwrap();
+        assert_eq!(json["kind"], "search");
+        assert_eq!(json["providers"][1], "serpapi-bing");
+        assert_eq!(json["licenses"][1], "by-sa");
+        assert_eq!(serde_json::from_value::<Source>(json).unwrap(), search);
     }
 }

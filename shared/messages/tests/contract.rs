@@ -292,6 +292,10 @@ fn reasons_serialize_the_code_that_they_are_counted_by() {
         Reason::Empty,
         Reason::NoLabel,
         Reason::ExactDuplicate { of: candidate() },
+        Reason::License { license: None },
+        Reason::License {
+            license: Some("by-nc 2.0".to_owned()),
+        },
         Reason::BadSourceLine {
             line: 3,
             text: "x".to_owned(),

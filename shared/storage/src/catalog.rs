@@ -1,6 +1,7 @@
 //! Everything that is known about collections, jobs and images, by role.
 //!
-//! * [`Collections`], [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`]: what each service uses.
+//! * [`Collections`], [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`], [`Quotas`]:
+//!   what each service uses.
 //! * [`Catalog`]: all of them. [`open`] opens one in SQLite or in MongoDB.
 
 mod candidates;
@@ -12,6 +13,7 @@ mod library;
 mod missing;
 mod mongodb;
 mod open;
+mod quotas;
 mod roles;
 mod span;
 mod sqlite;
@@ -23,4 +25,5 @@ pub use jobs::Jobs;
 pub use leases::Leases;
 pub use library::Library;
 pub use open::open;
+pub use quotas::Quotas;
 pub use roles::Catalog;

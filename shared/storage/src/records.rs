@@ -1,4 +1,5 @@
-//! The records of the catalog: collections, jobs, candidates, images, datasets, runs, models, leases.
+//! The records of the catalog: collections, jobs, candidates, images, datasets, runs, models,
+//! leases, quotas.
 //!
 //! Times are milliseconds since the Unix epoch.
 
@@ -10,6 +11,7 @@ mod image;
 mod job;
 mod lease;
 mod model;
+mod quota;
 mod run;
 
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
@@ -22,4 +24,6 @@ pub use lease::{Lease, Work};
 pub use maskline_foundation::time::unix_millis as now;
 pub use maskline_messages::{CandidateState, JobState, SplitSettings};
 pub use model::Model;
+pub(crate) use quota::{KEPT_IDLE, QuotaState};
+pub use quota::{LONGEST_WAIT, Quota, Turn};
 pub use run::{Run, RunState};

@@ -24,7 +24,10 @@ use strum::VariantNames;
 use tracing::Instrument;
 use url::Url;
 
-use super::training_args::{TrainingArgs, network_names};
+use super::{
+    search_args::SearchArgs,
+    training_args::{TrainingArgs, network_names},
+};
 use crate::{
     collection_view,
     connection::ConnectionArgs,
@@ -44,7 +47,9 @@ const NO_SERVICE_HINT_AFTER: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:
   maskline enqueue folder photos/ --label-from folder --train mobilenet_v3_small --wait
   maskline enqueue urls faces.csv --label-from column
-  maskline enqueue page https://example.org/gallery --label with_mask")]
+  maskline enqueue page https://example.org/gallery --label with_mask
+  maskline enqueue search \"person wearing a face mask\" --provider openverse,commons \\
+    --label with_mask --limit 2000")]
 pub(crate) struct Enqueue {
     #[command(subcommand)]
     source: SourceCommand,
@@ -72,6 +77,13 @@ enum SourceCommand {
     Page {
         /// The page's http(s) address
         url: String,
+        #[command(flatten)]
+        job: JobArgs,
+    },
+    /// A search for images at services that search for them
+    Search {
+        #[command(flatten)]
+        search: SearchArgs,
         #[command(flatten)]
         job: JobArgs,
     },
@@ -142,6 +154,7 @@ impl Enqueue {
                 let url = web_address(&url)?;
                 (Source::Page { url }, job)
             }
+            SourceCommand::Search { search, job } => (search.source()?, job),
         };
         let job = args.job(source)?;
         let collection = args.collection(job.settings.seed)?;
@@ -191,6 +204,11 @@ impl JobArgs {
             (Some(label), _) => Some(Labeling::Declared {
                 label: label.clone(),
             }),
+            (None, Some(_)) if matches!(source, Source::Search(_)) => {
+                bail!(
+                    "the results of a search have neither folders nor columns: give --label CLASS"
+                )
+            }
             (None, Some(LabelFrom::Folder)) => Some(Labeling::Folder),
             (None, Some(LabelFrom::Column)) if matches!(source, Source::Urls { .. }) => {
                 Some(Labeling::Column)

@@ -2,8 +2,10 @@
 //! checks.
 //!
 //! * [`response`]: reading a body.
+//! * [`api`]: requests to the APIs of services.
 //! * [`status`], [`failure`]: what a status or an error means for the image.
 
+mod api;
 mod failure;
 mod response;
 mod status;
@@ -11,10 +13,13 @@ mod status;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use maskline_foundation::telemetry_names::{attribute::OTEL_STATUS_CODE, span::GET};
+use maskline_foundation::telemetry_names::{
+    attribute::{OTEL_NAME, OTEL_STATUS_CODE},
+    span::GET,
+};
 use maskline_messages::{Fetched, Reason, shown};
 use reqwest::{
-    Client, StatusCode,
+    Client, Method, Response, StatusCode,
     dns::Resolve,
     header::{ACCEPT, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH},
     redirect::Policy,
@@ -25,22 +30,14 @@ use url::Url;
 use super::{
     address,
     error::FetchError,
-    host_limits::HostLimits,
+    host_limits::{HostLimits, HostPermit},
     limits::FetchLimits,
     resolver::PublicOnlyResolver,
     robots::{self, Permission, Robots, Rules},
 };
 use response::WebResponse;
 
-/// The `User-Agent` of every request. It holds the product token that robots.txt may name
-/// (RFC 9309, section 2.2.1), and a link to who we are.
-const USER_AGENT: &str = concat!(
-    "maskline/",
-    env!("CARGO_PKG_VERSION"),
-    " (+",
-    env!("CARGO_PKG_REPOSITORY"),
-    ")"
-);
+pub(crate) use api::{ApiAnswer, ApiRequest};
 
 /// What a request is for. It decides which media types are asked for and how long the
 /// response may take.
@@ -69,6 +66,8 @@ impl ResourceKind {
 /// The client.
 pub(crate) struct Web {
     client: Client,
+    /// The client for addresses that the operator has named. It also connects to private ones.
+    unrestricted: Client,
     hosts: HostLimits,
     /// `None` where robots.txt is not asked for.
     robots: Option<Robots>,
@@ -78,34 +77,18 @@ pub(crate) struct Web {
 impl Web {
     /// A client that asks `resolver` for the addresses of names. Only public ones are
     /// used, unless the limits say otherwise.
-    pub(super) fn new(limits: FetchLimits, resolver: Arc<dyn Resolve>) -> anyhow::Result<Self> {
-        let resolver = Arc::new(PublicOnlyResolver::new(
-            resolver,
-            limits.allow_private_hosts,
-        ));
-        let builder = || {
-            Client::builder()
-                .user_agent(USER_AGENT)
-                .connect_timeout(limits.connect_timeout)
-                .read_timeout(limits.timeout)
-                .pool_max_idle_per_host(limits.per_host)
-                .pool_idle_timeout(Duration::from_secs(30))
-                // `get` checks each hop, so the client must follow none by itself.
-                .redirect(Policy::none())
-                .referer(false)
-                // A proxy would connect to addresses that were never checked.
-                .no_proxy()
-                .dns_resolver(resolver.clone())
+    pub(super) fn new(
+        limits: FetchLimits,
+        user_agent: &str,
+        resolver: Arc<dyn Resolve>,
+    ) -> anyhow::Result<Self> {
+        let client = |allow_private: bool| {
+            let resolver = PublicOnlyResolver::new(resolver.clone(), allow_private);
+            client(&limits, user_agent, Arc::new(resolver))
         };
-        let client = builder().build().or_else(|error| {
-            tracing::warn!(
-                %error,
-                "no CA certificates were found, so https will fail: install the package ca-certificates"
-            );
-            builder().tls_certs_only([]).build()
-        });
         Ok(Self {
-            client: client.context("starting the HTTP client")?,
+            client: client(limits.allow_private_hosts)?,
+            unrestricted: client(true)?,
             hosts: HostLimits::new(limits.per_host, limits.per_host_rate),
             robots: (!limits.ignore_robots).then(Robots::default),
             limits,
@@ -211,7 +194,7 @@ impl Web {
         // The check of the address let only URLs with a host through.
         let host = url.host_str().unwrap_or_default();
         let permit = self.hosts.acquire(host).await;
-        let span = client_span(url, hop);
+        let span = client_span(&Method::GET, url, hop);
         let timeout = match kind {
             ResourceKind::List => self.limits.list_timeout,
             _ => self.limits.timeout,
@@ -225,18 +208,56 @@ impl Web {
             .send()
             .instrument(span.clone())
             .await;
-        match sent {
-            Ok(response) => {
-                let status = response.status();
-                span.record("http.response.status_code", i64::from(status.as_u16()));
-                if status.is_client_error() || status.is_server_error() {
-                    span.record("error.type", status.as_str());
-                    span.record(OTEL_STATUS_CODE, "ERROR");
-                }
-                Ok(WebResponse::new(response, span, permit))
+        received(sent, span, permit)
+    }
+}
+
+fn client(
+    limits: &FetchLimits,
+    user_agent: &str,
+    resolver: Arc<PublicOnlyResolver>,
+) -> anyhow::Result<Client> {
+    let builder = || {
+        Client::builder()
+            .user_agent(user_agent)
+            .connect_timeout(limits.connect_timeout)
+            .read_timeout(limits.timeout)
+            .pool_max_idle_per_host(limits.per_host)
+            .pool_idle_timeout(Duration::from_secs(30))
+            // `get` checks each hop, so the client must follow none by itself.
+            .redirect(Policy::none())
+            .referer(false)
+            // A proxy would connect to addresses that were never checked.
+            .no_proxy()
+            .dns_resolver(resolver.clone())
+    };
+    let client = builder().build().or_else(|error| {
+        tracing::warn!(
+            %error,
+            "no CA certificates were found, so https will fail: install the package ca-certificates"
+        );
+        builder().tls_certs_only([]).build()
+    });
+    client.context("starting the HTTP client")
+}
+
+/// Records in the request's span what came of it.
+fn received(
+    sent: reqwest::Result<Response>,
+    span: Span,
+    permit: HostPermit,
+) -> Result<WebResponse, FetchError> {
+    match sent {
+        Ok(response) => {
+            let status = response.status();
+            span.record("http.response.status_code", i64::from(status.as_u16()));
+            if status.is_client_error() || status.is_server_error() {
+                span.record("error.type", status.as_str());
+                span.record(OTEL_STATUS_CODE, "ERROR");
             }
-            Err(error) => Err(failure::record(error, &span)),
+            Ok(WebResponse::new(response, span, permit))
         }
+        Err(error) => Err(failure::record(error, &span)),
     }
 }
 
@@ -256,12 +277,13 @@ fn conditions(before: &Fetched) -> HeaderMap {
 
 /// A span by OpenTelemetry's semantic conventions for HTTP clients. Its numbers are signed,
 /// because unsigned ones would be exported as text.
-fn client_span(url: &Url, hop: u32) -> Span {
+fn client_span(method: &Method, url: &Url, hop: u32) -> Span {
     let span = tracing::info_span!(
         GET,
+        { OTEL_NAME } = method.as_str(),
         otel.kind = "client",
         { OTEL_STATUS_CODE } = Empty,
-        http.request.method = "GET",
+        http.request.method = method.as_str(),
         http.response.status_code = Empty,
         http.request.resend_count = Empty,
         url.full = shown(url),

@@ -18,6 +18,7 @@ mod jobs;
 mod leases;
 mod ledger;
 mod library;
+mod quotas;
 mod schema;
 
 use async_trait::async_trait;

@@ -10,6 +10,7 @@ mod images;
 mod jobs;
 mod leases;
 mod library;
+mod quotas;
 mod rows;
 
 use std::path::Path;

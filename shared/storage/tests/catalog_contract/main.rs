@@ -43,6 +43,7 @@ mod leases;
 mod library;
 mod mongodb_servers;
 mod processes;
+mod quotas;
 mod sqlite_files;
 mod versions;
 

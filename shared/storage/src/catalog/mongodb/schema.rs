@@ -11,6 +11,7 @@
 //! | `images` | `COLLECTION/IMAGE` | the pixels (`binary`), the label, the measurements |
 //! | `claims` | `COLLECTION/IMAGE` | which candidate stands for the bytes; none if the image was removed |
 //! | `leases` | `KIND/ID` | who holds the work, its beat, its failures, whether it is done |
+//! | `quotas` | the quota's key | how often something was done by all processes, the `revision` of that, and from when on it says nothing (`idle_from`) |
 //! | `versions` | `catalog` | the version of these documents |
 
 use futures::future::try_join_all;
@@ -30,6 +31,7 @@ pub(super) const LEDGER: &str = "ledger";
 pub(super) const CLAIMS: &str = "claims";
 pub(super) const IMAGES: &str = "images";
 pub(super) const LEASES: &str = "leases";
+pub(super) const QUOTAS: &str = "quotas";
 pub(super) const DATASETS: &str = "datasets";
 pub(super) const RUNS: &str = "runs";
 pub(super) const MODELS: &str = "models";
@@ -114,6 +116,7 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
             LEASES,
             vec![index("by_kind", doc! { "kind": 1, "done": 1, "id": 1 })],
         ),
+        (QUOTAS, vec![index("by_idleness", doc! { "idle_from": 1 })]),
         (DATASETS, vec![by_age()]),
         (
             RUNS,

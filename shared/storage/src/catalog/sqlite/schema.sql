@@ -105,6 +105,15 @@ CREATE TABLE leases (
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
 
+-- How often something was done by all processes together, see records/quota.rs.
+CREATE TABLE quotas (
+    key       TEXT PRIMARY KEY,
+    -- From this time on the state says nothing, and so it may be forgotten.
+    idle_from INTEGER NOT NULL,
+    state     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX quotas_by_idleness ON quotas (idle_from);
+
 CREATE TABLE datasets (
     id      TEXT PRIMARY KEY,
     created INTEGER NOT NULL,
