@@ -13,7 +13,11 @@ mod existing;
 mod measured_upload;
 mod provenance;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
@@ -48,7 +52,7 @@ pub struct Freezer {
     pub objects: Arc<dyn ObjectStore>,
     pub collections: Arc<dyn Collections>,
     pub jobs: Arc<dyn Jobs>,
-    /// It counts what was rejected, for the dataset's card.
+    /// It counts what was rejected and what was given up.
     pub candidates: Arc<dyn Candidates>,
     pub images: Arc<dyn catalog::Images>,
     /// What this worker knows of other workers' leases.
@@ -96,20 +100,20 @@ impl Freezer {
         let Some(held) = claimed else {
             return Ok(false);
         };
-        let trace = self.trace_of(&settled).await?;
-        let about = [(attribute::COLLECTION, name.to_string())];
+        let mut about = vec![(attribute::COLLECTION, name.to_string())];
+        // The work belongs to the trace of the job that was enqueued last.
+        let last = match settled.jobs().last() {
+            Some(last) => Some(self.job(last).await?),
+            None => None,
+        };
+        about.extend(
+            last.iter()
+                .map(|job| (attribute::JOB_ID, job.id.to_string())),
+        );
+        let trace = last.and_then(|job| job.traceparent);
         let freezing = self.freeze(name, &settled, held, context);
         telemetry::in_span_from(trace.as_deref(), span::FREEZE, about, freezing).await?;
         Ok(true)
-    }
-
-    /// The trace of the job that was enqueued last among those that are frozen.
-    async fn trace_of(&self, settled: &Settled) -> Result<Option<String>> {
-        let Some(last) = settled.jobs().last() else {
-            return Ok(None);
-        };
-        let job = self.jobs.job(last).await?;
-        Ok(job.and_then(|job| job.traceparent))
     }
 
     /// Freezes the collection and announces the version.
@@ -175,7 +179,10 @@ impl Freezer {
             return self.fail(&collection, &error, settled).await;
         }
         let version = match collection.latest() {
-            Some(latest) if latest.content == plan.content => latest.clone(),
+            Some(latest) if latest.content == plan.content => {
+                self.collections.forget_error(name).await?;
+                latest.clone()
+            }
             _ => {
                 let sources = content.sources;
                 let written = self.write(&collection, &jobs, plan, &history, sources, settled);
@@ -308,7 +315,13 @@ impl Freezer {
         jobs: &[Job],
         history: &History,
     ) -> Result<Content> {
-        let sources = Sources::of(jobs);
+        let mut has_failures = BTreeSet::new();
+        for again in Sources::enqueued_again(jobs) {
+            if self.candidates.counts(again).await?.failed > 0 {
+                has_failures.insert(again);
+            }
+        }
+        let sources = Sources::of(jobs, &has_failures);
         let mut images = Images::default();
         let mut counts: BTreeMap<JobId, u64> = BTreeMap::new();
         let mut after = None;

@@ -2,7 +2,9 @@
 //!
 //! A source that was enqueued again is what it is now. The candidates of its earlier jobs count
 //! no more, so an image that the source does not have any more leaves the next version, unless
-//! another source has it. An image of which two sources say different things is set aside.
+//! another source has it. If some candidates of the later job were given up, nobody knows what
+//! the source has now, and the earlier jobs count as well. An image of which two sources say
+//! different things is set aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,19 +35,33 @@ pub(crate) struct Membership {
 }
 
 impl Sources {
-    /// The sources that count among all jobs of a collection, the oldest first.
-    pub(crate) fn of(jobs: &[Job]) -> Self {
+    /// The sources that count among all jobs of a collection, the oldest first. `has_failures`
+    /// says whether candidates of a job were given up.
+    pub(crate) fn of(jobs: &[Job], has_failures: &BTreeSet<JobId>) -> Self {
         let mut current = BTreeMap::new();
         for (place, job) in (0..).zip(jobs) {
-            let is_superseded = jobs[place as usize + 1..]
-                .iter()
-                .any(|later| later.expanded && is_same_source(job, later));
+            let mut later = jobs[place as usize + 1..].iter();
+            let is_superseded =
+                later.any(|later| supersedes(later, job) && !has_failures.contains(&later.id));
             if !is_superseded && !job.is_removed() {
                 let role = job.role;
                 current.insert(job.id, Current { place, role });
             }
         }
         Self { current }
+    }
+
+    /// The jobs that can take the place of an earlier one, among all jobs of a collection, the
+    /// oldest first.
+    pub(crate) fn enqueued_again(jobs: &[Job]) -> impl Iterator<Item = JobId> {
+        let is_again = |(place, job): &(usize, &Job)| {
+            let mut earlier = jobs[..*place].iter();
+            earlier.any(|earlier| supersedes(job, earlier))
+        };
+        jobs.iter()
+            .enumerate()
+            .filter(is_again)
+            .map(|(_, job)| job.id)
     }
 
     /// What the sources say of an image. `None` if none of them has it any more.
@@ -83,9 +99,11 @@ impl Sources {
     }
 }
 
-/// Says whether two jobs are about one source. Its role may have changed in between.
-fn is_same_source(one: &Job, other: &Job) -> bool {
-    one.source == other.source && one.labeling == other.labeling
+/// Says whether a later job is about the same source as an earlier one, and has found everything
+/// in it. The source's role may have changed in between.
+fn supersedes(later: &Job, earlier: &Job) -> bool {
+    let is_same = later.source == earlier.source && later.labeling == earlier.labeling;
+    is_same && later.expanded && !later.is_removed()
 }
 
 #[cfg(test)]
@@ -143,7 +161,7 @@ mod tests {
 
     /// The label and the role of an image.
     fn of(jobs: &[Job], sightings: Vec<Sighting>) -> Option<(Option<String>, SourceRole)> {
-        let member = Sources::of(jobs).membership(&seen(sightings))?;
+        let member = Sources::of(jobs, &BTreeSet::new()).membership(&seen(sightings))?;
         Some((member.label.map(String::from), member.role))
     }
 
@@ -186,6 +204,23 @@ mod tests {
         // Nobody knows what the source has now.
         again.expanded = false;
         assert_eq!(of(&[first, other, again], gone), train("x"));
+    }
+
+    #[test]
+    fn a_source_of_which_something_was_given_up_has_what_it_had_before() {
+        let (first, again) = (job("a"), job("a"));
+        let jobs = [first.clone(), again.clone()];
+        assert_eq!(
+            Sources::enqueued_again(&jobs).collect::<Vec<_>>(),
+            [again.id]
+        );
+        let given_up = BTreeSet::from([again.id]);
+        let sources = Sources::of(&jobs, &given_up);
+        assert!(
+            sources
+                .membership(&seen(vec![sighting(&first, "x")]))
+                .is_some()
+        );
     }
 
     #[test]

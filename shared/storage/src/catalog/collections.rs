@@ -49,6 +49,9 @@ pub trait Collections: Send + Sync + 'static {
         settled: &Settled,
     ) -> Result<(), StorageError>;
 
+    /// Records that the collection can be frozen, so that an earlier error says nothing any more.
+    async fn forget_error(&self, name: &CollectionName) -> Result<(), StorageError>;
+
     /// Records what is to be trained on the next version that is announced. A request that is
     /// there already stays as it is.
     async fn request_training(

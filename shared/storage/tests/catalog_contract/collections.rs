@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use futures::future::join_all;
-use maskline_messages::{CollectionName, DatasetId, NetworkName, RequestId, TrainingSettings};
+use maskline_messages::DatasetId;
 use maskline_storage::{
-    Catalog, StorageError,
+    StorageError,
     records::{
-        Collection, Dataset, Job, JobState, OutcomeKind, Settled, SplitSettings, TrainingWish,
-        Version,
+        Collection, Dataset, Job, JobState, OutcomeKind, SplitSettings, TrainingWish, Version,
     },
 };
 use maskline_test_support::records;
@@ -16,9 +15,9 @@ use maskline_test_support::records;
 use crate::{
     environment::Environment,
     samples::{
-        add, add_version, candidate, candidates, dataset_after, expanded_job, expanded_job_in,
-        failed, finish, freeze, job, job_with_failed_candidate, label, named, next_dataset,
-        recorded_job, recorded_job_in, settled, state, store, usual,
+        add, candidate, candidates, dataset_after, expanded_job, expanded_job_in, failed, finish,
+        found_collection, freeze, job, label, named, recorded_job, recorded_job_in, settled, state,
+        store, usual, wish,
     },
 };
 

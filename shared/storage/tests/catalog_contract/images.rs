@@ -28,6 +28,7 @@ contract! {
     an_image_of_a_megabyte_comes_back_as_it_was,
     collections_have_documents_of_their_own,
     image_bytes_come_in_the_order_asked_for,
+    the_candidates_that_stand_for_images_come_in_the_order_asked_for,
     facts_are_of_stored_images_only,
     facts_have_the_sightings_of_all_jobs_of_the_collection,
     sightings_that_are_alike_come_once,
@@ -165,6 +166,40 @@ async fn image_bytes_come_in_the_order_asked_for(environment: &Environment) {
     let not_found = StorageError::not_found(format!("image {absent} of collection default"));
     assert_eq!(missing, Err(not_found));
     let elsewhere = catalog.image_bytes(&named("masks"), &ids[..1]).await;
+    let not_found = StorageError::not_found(format!("image {} of collection masks", ids[0]));
+    assert_eq!(elsewhere, Err(not_found));
+}
+
+async fn the_candidates_that_stand_for_images_come_in_the_order_asked_for(
+    environment: &Environment,
+) {
+    let catalog = environment.catalog().await;
+    let (one, other) = (recorded_job(&*catalog).await, recorded_job(&*catalog).await);
+    let (mut images, mut holders) = (vec![], vec![]);
+    for number in 0..6 {
+        let holder = candidate(one, number);
+        add(&*catalog, &holder).await;
+        let stored = store(&*catalog, &holder, &number.to_be_bytes(), "a").await;
+        // A later source has the same bytes.
+        let copy = candidate(other, number);
+        add(&*catalog, &copy).await;
+        let duplicate = rejected(Reason::ExactDuplicate { of: holder.id });
+        see(&*catalog, &copy, stored.image, &duplicate).await;
+        images.push(stored.image);
+        holders.push(catalog.candidate(holder.id).await.unwrap().unwrap());
+    }
+    let asked = [4, 0, 5, 0];
+    let ids: Vec<_> = asked.iter().map(|&n: &usize| images[n]).collect();
+    let expected: Vec<_> = asked.iter().map(|&n| holders[n].clone()).collect();
+    let found = catalog.image_candidates(&usual(), &ids).await;
+    assert_eq!(found, Ok(expected));
+    assert_eq!(catalog.image_candidates(&usual(), &[]).await, Ok(vec![]));
+
+    let absent = ImageId::of(b"absent");
+    let missing = catalog.image_candidates(&usual(), &[ids[0], absent]).await;
+    let not_found = StorageError::not_found(format!("image {absent} of collection default"));
+    assert_eq!(missing, Err(not_found));
+    let elsewhere = catalog.image_candidates(&named("masks"), &ids[..1]).await;
     let not_found = StorageError::not_found(format!("image {} of collection masks", ids[0]));
     assert_eq!(elsewhere, Err(not_found));
 }

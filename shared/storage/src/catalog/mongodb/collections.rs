@@ -48,24 +48,25 @@ impl Collections for MongodbCatalog {
             return Ok(None);
         };
         let generation = collection.get_i64("generation").map_err(damaged)?;
-        let open = [JobState::Expanding, JobState::Running, JobState::Failed];
-        let open = doc! {
-            "collection": name.as_str(),
-            "state": { "$in": open.map(JobState::as_str).to_vec() },
-        };
-        let query = Query::sorted(doc! { "_id": 1 });
         let mut jobs = BTreeMap::new();
-        for found in self.database.find(JOBS, open, query).await? {
-            let reopened = found.get_i64("reopened").map_err(damaged)?;
-            let job: Job = record(found)?;
-            // The job comes before its candidates: once it is running, none is added any more.
-            let is_open =
-                job.state == JobState::Expanding || any_in_flight(&self.database, &job).await?;
-            if is_open {
-                return Ok(None);
-            }
-            if job.state == JobState::Running {
-                jobs.insert(job.id, reopened);
+        // A query is no snapshot, and a job that changes its state meanwhile can be missed. So the
+        // states are asked for one after the other, in the order in which a job has them.
+        for state in [JobState::Expanding, JobState::Running, JobState::Failed] {
+            let open = doc! { "collection": name.as_str(), "state": state.as_str() };
+            let query = Query::sorted(doc! { "_id": 1 });
+            for found in self.database.find(JOBS, open, query).await? {
+                let reopened = found.get_i64("reopened").map_err(damaged)?;
+                let job: Job = record(found)?;
+                // The job comes before its candidates: once it is running, none is added any
+                // more.
+                let is_open =
+                    state == JobState::Expanding || any_in_flight(&self.database, &job).await?;
+                if is_open {
+                    return Ok(None);
+                }
+                if state == JobState::Running {
+                    jobs.insert(job.id, reopened);
+                }
             }
         }
         Ok(Some(Settled { generation, jobs }))
@@ -76,28 +77,33 @@ impl Collections for MongodbCatalog {
         dataset: &Dataset,
         settled: &Settled,
     ) -> Result<Option<Version>, StorageError> {
-        // The dataset comes first, so that a version always has one.
-        self.database.insert_once(DATASETS, dataset).await?;
         let name = &dataset.collection;
-        let mut collection = self.must_find(name).await?;
-        let before = collection.versions.len();
-        let version = collection.add_version(dataset);
-        let mut as_settled = key(name);
-        as_settled.insert("generation", settled.generation);
-        // Whoever adds a version at the same time makes this find nothing.
-        as_settled.insert(
-            "versions",
-            doc! { "$size": i32::try_from(before).unwrap_or(i32::MAX) },
-        );
-        let update = doc! {
-            "$set": { "versions": bson(&collection.versions)? },
-            "$unset": { "error": "" },
-        };
-        let added = self
-            .database
-            .update(COLLECTIONS, as_settled, update)
-            .await?;
-        Ok(added.then_some(version))
+        loop {
+            let found = self.database.find_one(COLLECTIONS, key(name)).await?;
+            let found = found.ok_or_else(|| missing::collection(name))?;
+            let generation = found.get_i64("generation").map_err(damaged)?;
+            let mut collection: Collection = record(found)?;
+            if generation != settled.generation {
+                return Ok(None);
+            }
+            let before = collection.versions.len();
+            let version = collection.add_version(dataset);
+            let is_new = collection.versions.len() > before;
+            let mut update = doc! { "$unset": { "error": "" } };
+            if is_new {
+                // The dataset comes first, so that a version always has one.
+                self.database.replace(DATASETS, document(dataset)?).await?;
+                update.insert("$push", doc! { "versions": bson(&version)? });
+            }
+            // Whoever adds a version at the same time makes this find nothing.
+            let size = i32::try_from(before).unwrap_or(i32::MAX);
+            let mut as_seen = key(name);
+            as_seen.insert("generation", settled.generation);
+            as_seen.insert("versions", doc! { "$size": size });
+            if self.database.update(COLLECTIONS, as_seen, update).await? {
+                return Ok(Some(version));
+            }
+        }
     }
 
     async fn fail_freezing(
@@ -117,6 +123,14 @@ impl Collections for MongodbCatalog {
             return Ok(());
         }
         self.must_find(name).await.map(drop)
+    }
+
+    async fn forget_error(&self, name: &CollectionName) -> Result<(), StorageError> {
+        let update = doc! { "$unset": { "error": "" } };
+        match self.database.update(COLLECTIONS, key(name), update).await? {
+            true => Ok(()),
+            false => Err(missing::collection(name)),
+        }
     }
 
     async fn request_training(

@@ -5,8 +5,12 @@ use maskline_messages::{JobId, lifecycle::Change};
 use mongodb::bson::{Document, doc};
 
 use super::{
-    MongodbCatalog, collections::open_collection, database::Database, documents::document,
-    leases::offer_work_again, schema::JOBS,
+    MongodbCatalog,
+    collections::open_collection,
+    database::Database,
+    documents::document,
+    leases::offer_work_again,
+    schema::{COLLECTIONS, JOBS},
 };
 use crate::{
     catalog::{jobs::Jobs, missing},
@@ -17,12 +21,16 @@ use crate::{
 #[async_trait]
 impl Jobs for MongodbCatalog {
     async fn create_job(&self, job: &Job) -> Result<(), StorageError> {
-        // The collection is opened first. A plan that was made without the job is dropped then,
-        // whether or not this comes to its end.
-        open_collection(&self.database, &job.collection).await?;
-        let mut job = document(job)?;
-        job.insert("reopened", 0_i64);
-        self.database.insert_once(JOBS, &job).await
+        let name = &job.collection;
+        self.database
+            .must_exist(COLLECTIONS, name.to_string(), missing::collection(name))
+            .await?;
+        let mut new = document(job)?;
+        new.insert("reopened", 0_i64);
+        self.database.insert_once(JOBS, &new).await?;
+        // The job comes first: a proof that is given from now on knows it, and an earlier one
+        // does not count any more.
+        open_collection(&self.database, name).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StorageError> {
@@ -50,6 +58,12 @@ impl Jobs for MongodbCatalog {
         update.insert("$unset", doc! { "error": "" });
         let mut filter = before(JobState::REOPEN_EXPANSION, job);
         filter.insert("expanded", false);
+        let recorded: Option<Job> = self.database.by_id(JOBS, job.to_string()).await?;
+        let recorded = recorded.ok_or_else(|| missing::job(job))?;
+        if !recorded.expanded {
+            // Before the change, so that a call that is repeated opens it, too.
+            open_collection(&self.database, &recorded.collection).await?;
+        }
         change_job(&self.database, job, filter, update).await
     }
 

@@ -86,9 +86,11 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
             JOBS,
             vec![
                 by_age(),
+                index("by_state", doc! { "collection": 1, "state": 1, "_id": 1 }),
+                // Without the state, so that a job that changes it is in every listing.
                 index(
                     "by_collection",
-                    doc! { "collection": 1, "state": 1, "_id": 1 },
+                    doc! { "collection": 1, "created": 1, "_id": 1 },
                 ),
             ],
         ),

@@ -78,8 +78,12 @@ impl Jobs for SqliteCatalog {
         let dead_letter = dead_letter.to_owned();
         self.write("update", "jobs", move |connection| {
             let recorded: Option<Job> = record(connection, "jobs", &job.to_string())?;
-            if recorded.is_some_and(|job| job.expanded) {
+            let recorded = recorded.ok_or_else(|| missing::job(job))?;
+            if recorded.expanded {
                 return Ok(());
+            }
+            if JobState::REOPEN_EXPANSION.applies_to(recorded.state) {
+                open_collection(connection, &recorded.collection)?;
             }
             change_job(connection, job, JobState::REOPEN_EXPANSION, |job| {
                 job.error = None;
