@@ -36,7 +36,7 @@ pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) ->
 /// choose the best epoch by. A test split is not needed.
 fn check_trainable(manifest: &Manifest) -> Result<(), PermanentError> {
     for split in [Split::Train, Split::Validation] {
-        if manifest.split(split).is_none_or(|split| split.images == 0) {
+        if manifest.images(split) == 0 {
             return Err(PermanentError::EmptySplit { split });
         }
     }

@@ -2,11 +2,13 @@
 //! made. It is the `README.md` of the dataset's folder, whose front matter Hugging Face's Hub
 //! and `datasets` read.
 //!
+//! * `facts`: what a card says.
 //! * `front_matter`: the part for programs.
 //! * `hub_license`: what the Hub calls a licence.
 //! * `markdown`: texts and tables for people.
 //! * `reasons`: the reasons for a rejection, in words.
 
+mod facts;
 mod front_matter;
 mod hub_license;
 mod markdown;
@@ -15,25 +17,12 @@ mod reasons;
 use std::collections::BTreeMap;
 
 use crate::{manifest::Manifest, split::Split, tally::Tally};
+pub use facts::CardFacts;
 use front_matter::front_matter;
 use markdown::{counted, plain, table};
 
 /// The most sources and the most licences that a card lists.
 const MOST_LISTED: usize = 100;
-
-/// What a card says. Equal facts make equal cards.
-#[derive(Debug, Clone, Copy)]
-pub struct CardFacts<'a> {
-    /// The dataset's name for people.
-    pub name: &'a str,
-    pub manifest: &'a Manifest,
-    /// The images of all splits by source.
-    pub sources: &'a Tally,
-    /// The images of all splits by licence.
-    pub licenses: &'a Tally,
-    /// How many candidates were rejected, by [`Reason::code`](maskline_messages::Reason::code).
-    pub rejected: &'a BTreeMap<String, u64>,
-}
 
 /// Writes the card.
 pub fn card(facts: &CardFacts) -> String {
@@ -67,7 +56,8 @@ const CLEANED: &str = "\
 Every image passed these checks. The first one that an image does not pass is the reason for its
 rejection.
 
-1. The file can be had, and its site does not ask programs to stay away.
+1. The file can be had, and the robots.txt of its site lets programs have it, unless the scraper was
+   told to ignore that.
 2. It is a still image in a supported format that can be decoded from its first byte to its last.
 3. The picture has neither too few nor too many pixels, and it is no strip.
 4. It is neither too dark nor too bright, it is not of one colour, and it is not blurred.
@@ -82,7 +72,7 @@ a JPEG. `image_id` is the SHA-256 of the file as it was fetched.";
 fn images(manifest: &Manifest) -> String {
     let splits: Vec<Split> = Split::ALL
         .into_iter()
-        .filter(|&split| images_of(manifest, split) > 0)
+        .filter(|&split| manifest.images(split) > 0)
         .collect();
     if splits.is_empty() {
         return "The dataset has no images.".to_owned();
@@ -97,14 +87,10 @@ fn images(manifest: &Manifest) -> String {
         });
         [vec![plain(class.as_str())], images.collect()].concat()
     });
-    let sums = splits.iter().map(|&split| images_of(manifest, split));
+    let sums = splits.iter().map(|&split| manifest.images(split));
     let sums: Vec<String> = sums.map(|images| images.to_string()).collect();
     let sum = [vec!["all".to_owned()], sums].concat();
     table(&head, &classes.chain([sum]).collect::<Vec<_>>())
-}
-
-fn images_of(manifest: &Manifest, split: Split) -> u64 {
-    manifest.split(split).map_or(0, |split| split.images)
 }
 
 fn sources(facts: &CardFacts) -> String {
@@ -174,7 +160,7 @@ fn split(manifest: &Manifest) -> String {
          the same splits.",
         settings.seed
     );
-    if images_of(manifest, Split::Test) > 0 {
+    if manifest.images(Split::Test) > 0 {
         text += " The images of the test split come from sources that were named for testing only. \
                  No network learns from them, and none is chosen by them.";
     }

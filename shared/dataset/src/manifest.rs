@@ -79,6 +79,11 @@ impl Manifest {
         self.splits.get(&split)
     }
 
+    /// The number of images in `split`.
+    pub fn images(&self, split: Split) -> u64 {
+        self.split(split).map_or(0, |split| split.images)
+    }
+
     /// The key of a shard of this dataset.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use maskline_messages::Label;
 use serde::{Serialize, Serializer};
 
-use super::{CardFacts, hub_license::hub_licenses, images_of};
+use super::{facts::CardFacts, hub_license::hub_licenses};
 use crate::{
     columns::{COLUMNS, Kind},
     manifest::SplitManifest,
@@ -16,7 +16,7 @@ pub(super) fn front_matter(facts: &CardFacts) -> String {
     // `datasets` reports an error for a split without a file.
     let present = Split::ALL
         .into_iter()
-        .filter(|&split| images_of(manifest, split) > 0);
+        .filter(|&split| manifest.images(split) > 0);
     let data_files = present.clone().map(|split| DataFile {
         split: split.name(),
         path: split.shard_pattern(),
@@ -25,7 +25,7 @@ pub(super) fn front_matter(facts: &CardFacts) -> String {
     let splits = present.map(|split| SplitInfo {
         name: split.name(),
         num_bytes: manifest.split(split).map_or(0, bytes_of),
-        num_examples: images_of(manifest, split),
+        num_examples: manifest.images(split),
     });
     let splits: Vec<SplitInfo> = splits.collect();
     let bytes = splits.iter().map(|split| split.num_bytes).sum();
