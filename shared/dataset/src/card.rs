@@ -56,7 +56,8 @@ const CLEANED: &str = "\
 Every image passed these checks. The first one that an image does not pass is the reason for its
 rejection.
 
-1. The file can be had, and its site does not ask programs to stay away.
+1. The file can be had, and the robots.txt of its site lets programs have it, unless the scraper was
+   told to ignore that.
 2. It is a still image in a supported format that can be decoded from its first byte to its last.
 3. The picture has neither too few nor too many pixels, and it is no strip.
 4. It is neither too dark nor too bright, it is not of one colour, and it is not blurred.

@@ -85,7 +85,7 @@ fn section<'a>(card: &'a str, title: &str) -> &'a str {
 fn the_front_matter_is_what_the_hub_and_datasets_read() {
     let expected = "\
 ---
-pretty_name: 'masks: 1'
+pretty_name: \"masks: 1\"
 license:
 - cc-by-4.0
 - unknown
@@ -108,8 +108,8 @@ dataset_info:
     dtype:
       class_label:
         names:
-          '0': 'no'
-          '1': with_mask
+          \"0\": \"no\"
+          \"1\": with_mask
 ";
     let card = Facts::new().card();
     assert!(card.starts_with(expected), "{card}");
