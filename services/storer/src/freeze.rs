@@ -178,27 +178,18 @@ impl Freezer {
             );
             return self.fail(&collection, &error, settled).await;
         }
-        let version = match collection.latest() {
-            Some(latest) if latest.content == plan.content => {
-                self.collections.forget_error(name).await?;
-                latest.clone()
-            }
-            _ => {
-                let sources = content.sources;
-                let written = self.write(&collection, &jobs, plan, &history, sources, settled);
-                match written.await? {
-                    Some(version) => version,
-                    None => return Ok(false),
-                }
-            }
+        let written = self.write(&collection, &jobs, plan, &history, content.sources, settled);
+        let Some(version) = written.await? else {
+            return Ok(false);
         };
         self.announce(&collection, &version, settled, context)
             .await?;
         Ok(true)
     }
 
-    /// Writes the version's dataset and records the version. Returns `None` if the collection
-    /// was opened since it was `settled`.
+    /// Writes the version's dataset and records the version. If the newest version has the same
+    /// content, that is the version, and its dataset is only written where it is damaged. Returns
+    /// `None` if the collection was opened since it was `settled`.
     async fn write(
         &self,
         collection: &Collection,
@@ -208,7 +199,7 @@ impl Freezer {
         sources: Vec<SourceCount>,
         settled: &Settled,
     ) -> Result<Option<Version>> {
-        let parent = collection.latest().map(|latest| latest.dataset);
+        let parent = collection.parent_of(&plan.content);
         let writer = DatasetWriter {
             objects: &*self.objects,
             candidates: &*self.candidates,

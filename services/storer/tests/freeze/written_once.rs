@@ -50,6 +50,7 @@ async fn a_dataset_has_shards_a_card_a_list_of_attributions_and_a_manifest() {
         "/data/train-00000-of-00001.parquet",
         "/data/validation-00000-of-00001.parquet",
         "/manifest.json",
+        "/members.parquet",
     ];
     assert_eq!(names, expected);
     let card = std::str::from_utf8(&files["/README.md"]).unwrap();

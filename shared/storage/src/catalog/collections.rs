@@ -31,8 +31,8 @@ pub trait Collections: Send + Sync + 'static {
     /// images.
     async fn settled(&self, name: &CollectionName) -> Result<Option<Settled>, StorageError>;
 
-    /// Records the dataset and makes it the newest version of its collection. If it is the
-    /// newest version already, nothing changes. Returns the version, or `None` if the
+    /// Records the dataset and makes it the newest version of its collection, unless the newest
+    /// version has the same content. An earlier error says nothing any more. Returns the version, or `None` if the
     /// collection was opened since it was `settled`.
     async fn add_version(
         &self,
@@ -48,9 +48,6 @@ pub trait Collections: Send + Sync + 'static {
         error: &str,
         settled: &Settled,
     ) -> Result<(), StorageError>;
-
-    /// Records that the collection can be frozen, so that an earlier error says nothing any more.
-    async fn forget_error(&self, name: &CollectionName) -> Result<(), StorageError>;
 
     /// Records what is to be trained on the next version that is announced. A request that is
     /// there already stays as it is.

@@ -58,6 +58,19 @@ impl Collection {
         self.versions.last()
     }
 
+    /// The dataset of the version before the one that has this content: before the newest version
+    /// if that has it, or else the newest version.
+    pub fn parent_of(&self, content: &DatasetId) -> Option<DatasetId> {
+        let mut newest_first = self.versions.iter().rev();
+        if self
+            .latest()
+            .is_some_and(|latest| latest.content == *content)
+        {
+            newest_first.next();
+        }
+        newest_first.next().map(|version| version.dataset)
+    }
+
     /// Makes the dataset the newest version, unless that one has the same content. Returns the
     /// newest version.
     pub(crate) fn add_version(&mut self, dataset: &Dataset) -> Version {

@@ -125,14 +125,6 @@ impl Collections for MongodbCatalog {
         self.must_find(name).await.map(drop)
     }
 
-    async fn forget_error(&self, name: &CollectionName) -> Result<(), StorageError> {
-        let update = doc! { "$unset": { "error": "" } };
-        match self.database.update(COLLECTIONS, key(name), update).await? {
-            true => Ok(()),
-            false => Err(missing::collection(name)),
-        }
-    }
-
     async fn request_training(
         &self,
         name: &CollectionName,

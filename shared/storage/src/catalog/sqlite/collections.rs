@@ -146,14 +146,6 @@ impl Collections for SqliteCatalog {
         .await
     }
 
-    async fn forget_error(&self, name: &CollectionName) -> Result<(), StorageError> {
-        let name = name.clone();
-        self.write("update", "collections", move |connection| {
-            change_collection(connection, &name, |collection| collection.error = None)
-        })
-        .await
-    }
-
     async fn request_training(
         &self,
         name: &CollectionName,
