@@ -49,7 +49,7 @@ enum Command {
     /// Try everything at once on drawn faces: pipeline, training, report
     Demo(Demo),
     /// Run the services in this process until they are stopped
-    Run(Run),
+    Run(Box<Run>),
     /// Bring the images of a source into a collection
     Enqueue(Enqueue),
     /// List the collections and what is in them

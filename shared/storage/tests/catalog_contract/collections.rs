@@ -288,7 +288,7 @@ async fn training_is_requested_once_and_announced_once(environment: &Environment
     assert_eq!(requests().await, [one.clone(), other.clone()]);
     for _ in 0..2 {
         catalog.finish_request(&usual(), &one).await.unwrap();
-        assert_eq!(requests().await, [other.clone()]);
+        assert_eq!(requests().await, std::slice::from_ref(&other));
     }
     catalog.finish_request(&usual(), &other).await.unwrap();
     assert_eq!(requests().await, []);

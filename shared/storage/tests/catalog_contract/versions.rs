@@ -118,7 +118,7 @@ async fn another_process_with_the_same_proof_adds_no_other_version(environment: 
     }
     assert_eq!(
         found_collection(&*one, &usual()).await.versions,
-        [version.clone()]
+        std::slice::from_ref(&version)
     );
     other.freeze(job, &version, &of_other).await.unwrap();
     assert_eq!(state(&*one, job).await, JobState::Frozen);
@@ -240,7 +240,7 @@ async fn why_a_collection_can_not_be_frozen_is_known_until_the_next_version(
     fail_freezing(&*catalog, "nothing is left", &proof).await;
     assert_eq!(
         found_collection(&*catalog, &usual()).await.versions,
-        [first.clone()]
+        std::slice::from_ref(&first)
     );
     assert_eq!(add_version(&*catalog, b"a", &proof).await, first);
     assert_eq!(error().await, None);
