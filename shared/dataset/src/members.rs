@@ -152,6 +152,7 @@ fn members_of(batch: &RecordBatch) -> Result<Vec<Member>, ShardError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::example::{Example, ExampleProvenance};
 
     fn member(name: &str, split: Split, label: Option<&str>) -> Member {
         Member {
@@ -193,7 +194,16 @@ mod tests {
     #[test]
     fn a_file_that_is_no_parquet_or_of_another_layout_is_refused() {
         assert!(read_members(Bytes::from_static(b"PAR1 not"), |_| {}).is_err());
-        let shard = crate::write::shard(&[], &[]).unwrap();
+        let example = Example {
+            image: ImageId::of(b"a"),
+            class: 0,
+            jpeg: Bytes::from_static(b"a"),
+            width: 1,
+            height: 1,
+            provenance: ExampleProvenance::default(),
+        };
+        let classes = ["with_mask".parse().unwrap()];
+        let shard = crate::write::shard(&classes, &[example]).unwrap();
         let refused = read_members(shard, |_| {});
         assert!(
             matches!(refused, Err(ShardError::NoColumn(_))),

@@ -75,12 +75,23 @@ impl Environment {
     /// Records a job and its candidates, one for each number. Candidates of the same number have
     /// the same label.
     pub async fn enqueue(&self, job: &Job, numbers: Range<u64>) -> (JobId, Vec<CandidateId>) {
+        let in_folder = |number| Location::Path(format!("{number}.jpg").into());
+        self.enqueue_at(job, numbers, in_folder).await
+    }
+
+    /// Like [`enqueue`](Self::enqueue), for candidates at other locations than in a folder.
+    pub async fn enqueue_at(
+        &self,
+        job: &Job,
+        numbers: Range<u64>,
+        location: impl Fn(u64) -> Location,
+    ) -> (JobId, Vec<CandidateId>) {
         let catalog = &self.stores.catalog;
         records::create_job(&**catalog, job).await;
         let found: Vec<_> = numbers
             .map(|number| NewCandidate {
                 label: Some(label_of(number)),
-                ..records::candidate(job.id, Location::Path(format!("{number}.jpg").into()))
+                ..records::candidate(job.id, location(number))
             })
             .collect();
         catalog.add_candidates(&found).await.unwrap();
@@ -96,22 +107,7 @@ impl Environment {
     }
 
     pub async fn store(&self, job: JobId, candidate: CandidateId, number: u64) {
-        let location = Location::Path("f".into());
-        self.store_from(job, candidate, number, location).await;
-    }
-
-    /// Like [`store`](Self::store), for an image that was found at this location.
-    pub async fn store_from(
-        &self,
-        job: JobId,
-        candidate: CandidateId,
-        number: u64,
-        source: Location,
-    ) {
-        let document = ImageDocument {
-            source,
-            ..document(labeled(job, candidate, number))
-        };
+        let document = document(labeled(job, candidate, number));
         let (catalog, image) = (&self.stores.catalog, Some(document.image));
         catalog.put_image(&document).await.unwrap();
         self.finish(candidate, image, OutcomeKind::Stored).await;

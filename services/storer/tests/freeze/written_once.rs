@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use maskline_dataset::Manifest;
-use maskline_messages::{DatasetId, JobId, Location, ObjectKey};
+use maskline_messages::{DatasetId, JobId, Location, NetworkName, ObjectKey};
+use maskline_storage::records::Job;
+use maskline_test_support::records;
 
 use crate::environment::Environment;
 
 /// A frozen job of twenty images at addresses below `site`, and its dataset.
 async fn frozen(environment: &Environment, site: &str) -> (JobId, DatasetId) {
-    let (job, candidates) = environment.job(20).await;
+    let job = Job {
+        train: vec![NetworkName::MobilenetV3Small],
+        ..records::job()
+    };
+    let at_site = |number: u64| {
+        let url = format!("https://{site}/{number}.jpg").parse();
+        Location::Url(url.unwrap())
+    };
+    let (job, candidates) = environment.enqueue_at(&job, 0..20, at_site).await;
     for (number, candidate) in candidates.iter().enumerate() {
-        let url = format!("https://{site}/{number}.jpg").parse().unwrap();
-        let location = Location::Url(url);
-        environment
-            .store_from(job, *candidate, number as u64, location)
-            .await;
+        environment.store(job, *candidate, number as u64).await;
     }
     environment.expanded(job).await;
     assert!(environment.freeze().await);

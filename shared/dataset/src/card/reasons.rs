@@ -1,7 +1,7 @@
 //! The reasons for a rejection, in words.
 
 /// Each reason's code, see [`Reason::code`](maskline_messages::Reason::code), with its meaning.
-const MEANINGS: [(&str, &str); 24] = [
+const MEANINGS: [(&str, &str); 27] = [
     ("http_status", "the server answered that there is no image"),
     (
         "refused_address",
@@ -29,6 +29,15 @@ const MEANINGS: [(&str, &str); 24] = [
     ("too_bright", "the picture is too bright"),
     ("blurred", "the picture is blurred"),
     ("exact_duplicate", "another image has the same bytes"),
+    (
+        "unchanged",
+        "the image is the one that was found there before",
+    ),
+    ("removed", "a person had the image removed"),
+    (
+        "license",
+        "the licence is not one of those that were asked for",
+    ),
     ("bad_label", "the folder's name is no label"),
     ("no_label", "there is no label"),
     ("unknown_label", "the label is not a class of the dataset"),

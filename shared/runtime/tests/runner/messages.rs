@@ -243,7 +243,7 @@ async fn a_body_that_is_no_message_is_poison_and_no_handler_sees_it() {
     let bodies = [
         ("{", "can't be read"),
         (r#"{"schema":99,"type":"x"}"#, "schema 99"),
-        (r#"{"schema":2,"type":"from_elsewhere"}"#, "from_elsewhere"),
+        (r#"{"schema":3,"type":"from_elsewhere"}"#, "from_elsewhere"),
     ];
 
     for (body, says) in bodies {
