@@ -173,7 +173,7 @@ impl Freezer {
         if plan.size(Split::Train) == 0 && plan.withheld > 0 {
             let error = format!(
                 "its test sources leave no image to train on, because all {} others look like \
-                 one of theirs: remove a test source with `maskline remove {name} --source JOB`",
+                 one of theirs: enqueue other sources into {name}, or begin another collection",
                 plan.withheld
             );
             return self.fail(&collection, &error, settled).await;
