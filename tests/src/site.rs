@@ -25,6 +25,12 @@ use crate::collection::{Collection, Entry};
 /// The path of the list.
 pub const LIST: &str = "list.csv";
 
+/// The first line of a list.
+const COLUMNS: &str = "url,label\n";
+
+/// The number of lists of a collection's parts.
+pub const PARTS: usize = 3;
+
 /// A web site that serves until it is dropped.
 pub struct Site {
     address: SocketAddr,
@@ -53,24 +59,28 @@ struct Content {
 }
 
 impl Site {
-    /// Serves the files of `collection`, and a CSV list of it at [`Site::list`].
+    /// Serves the files of `collection`, a CSV list of it at [`Site::list`], and lists of its
+    /// parts at [`Site::parts`].
     pub async fn serve(collection: &Collection, behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("the port is bound");
         let with_file = |entry: &Entry| Some((entry.path.clone(), entry.file.clone()?));
         let mut files: BTreeMap<_, _> = collection.entries.iter().filter_map(with_file).collect();
-        let mut list = "url,label\n".to_owned();
-        for entry in &collection.entries {
-            list += &format!("http://{address}/{},{}\n", entry.path, entry.label);
-        }
-        list.extend(
-            collection
-                .bad_lines
-                .iter()
-                .map(|(line, _)| format!("{line}\n")),
-        );
+        let entries = collection.entries.iter();
+        let entries =
+            entries.map(|entry| format!("http://{address}/{},{}\n", entry.path, entry.label));
+        let bad_lines = collection.bad_lines.iter();
+        let lines: Vec<String> = entries
+            .chain(bad_lines.map(|(line, _)| format!("{line}\n")))
+            .collect();
+        let list = COLUMNS.to_owned() + &lines.concat();
         files.insert(LIST.to_owned(), list.into());
+        for number in 0..PARTS {
+            let lines = lines.iter().skip(number).step_by(PARTS);
+            let list = COLUMNS.to_owned() + &lines.map(String::as_str).collect::<String>();
+            files.insert(part(number), list.into());
+        }
         let (release, released) = watch::channel(false);
         let content = Arc::new(Content {
             files,
@@ -95,6 +105,12 @@ impl Site {
     /// The address of the list.
     pub fn list(&self) -> String {
         format!("http://{}/{LIST}", self.address)
+    }
+
+    /// The addresses of [`PARTS`] lists, which together name what the whole list names.
+    pub fn parts(&self) -> Vec<String> {
+        let address = |number| format!("http://{}/{}", self.address, part(number));
+        (0..PARTS).map(address).collect()
     }
 
     /// How many pictures it has sent so far. A picture that was asked for with its `ETag` and
@@ -122,6 +138,11 @@ impl Drop for Site {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+/// The path of a part's list.
+fn part(number: usize) -> String {
+    format!("part-{number}.csv")
 }
 
 async fn file(

@@ -205,18 +205,20 @@ async fn put_back(job: &JobUnderTest, objects: Objects) {
 /// of.
 type Records = Vec<(&'static str, Document)>;
 
-/// Removes the job and its collection from the catalog and returns them. To the services it is
+/// Removes the jobs and their collection from the catalog and returns them. To the services it is
 /// as if they had the address of another catalog.
 async fn hide_records(job: &JobUnderTest) -> Records {
     let record = job.stores.catalog.job(job.id).await;
     let record = record
         .expect("the catalog answers")
         .expect("the job was enqueued");
+    let jobs = job
+        .sources
+        .iter()
+        .map(|source| ("jobs", source.to_string()));
+    let collection = ("collections", record.collection.to_string());
     let mut hidden = vec![];
-    for (name, id) in [
-        ("jobs", job.id.to_string()),
-        ("collections", record.collection.to_string()),
-    ] {
+    for (name, id) in jobs.chain([collection]) {
         let documents = documents(job, name).await;
         let removed = documents.find_one_and_delete(doc! { "_id": id }).await;
         let removed = removed.expect("the catalog answers");
