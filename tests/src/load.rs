@@ -5,7 +5,8 @@
 //! * [`slow_storer`]: a storer that can't keep up.
 //! * [`expand`]: a list that is too large for memory.
 //! * [`status`]: the time of `maskline status` for a large job.
-//! * [`generated_site`]: a web site of any size; [`memory`]: the memory of a process;
+//! * [`generated_site`]: a web site of any size; [`sources`]: its pictures as several sources of one
+//!   collection; [`memory`]: the memory of a process;
 //!   [`report`]: what is printed.
 
 pub mod expand;
@@ -14,4 +15,5 @@ pub mod memory;
 pub mod report;
 pub mod slow_storer;
 pub mod soak;
+pub mod sources;
 pub mod status;

@@ -15,7 +15,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Load {
-    /// Runs a long job through five processes: memory and throughput must stay as they are
+    /// Runs long jobs of one collection through five processes: memory and throughput must stay as they are
     Soak {
         /// The number of candidates
         #[arg(default_value_t = 200_000)]
@@ -27,13 +27,13 @@ enum Load {
         #[arg(default_value_t = 3_000)]
         count: u64,
     },
-    /// Expands a list too large for memory, and stops and kills the scraper in the middle
+    /// Expands lists too large for memory, and stops and kills the scraper in the middle
     Expand {
-        /// The number of URLs in the list
+        /// The number of URLs in all lists
         #[arg(default_value_t = 1_000_000)]
         count: u64,
     },
-    /// Measures how long `maskline status` takes, on SQLite and on MongoDB
+    /// Measures how long `maskline status` and `maskline collections` take, on SQLite and on MongoDB
     Status {
         /// The number of candidates
         #[arg(default_value_t = 1_000_000)]
