@@ -14,7 +14,7 @@ use maskline_storage::{
     ObjectStore,
     catalog::{Candidates, Jobs},
     job_of_message,
-    records::{Job, JobState, NewCandidate},
+    records::{Job, JobState, NewCandidate, Pause},
 };
 
 use crate::{
@@ -85,6 +85,11 @@ impl Handler for SourceHandler {
             }
             Err(ExpandError::Blocked(problem)) => return Err(Failure::poison(anyhow!(problem))),
             Err(ExpandError::Postponed { error, after }) => {
+                let pause = Pause {
+                    until: unix_millis().saturating_add(after.as_millis() as u64),
+                    reason: format!("{error:#}"),
+                };
+                self.jobs.pause_expansion(job, &pause).await?;
                 return Err(Failure::Postponed { error, after });
             }
             Err(ExpandError::Store(error)) => return Err(error.into()),

@@ -19,7 +19,7 @@ pub use collection::{Collection, Settled, TrainingWish, Version};
 pub use counts::Counts;
 pub use dataset::{Dataset, SourceCount};
 pub use image::{Claim, ImageDocument, ImageFacts, Sighting};
-pub use job::Job;
+pub use job::{Job, Pause};
 pub use lease::{Lease, Work};
 pub use maskline_foundation::time::unix_millis as now;
 pub use maskline_messages::{CandidateState, JobState, SplitSettings};

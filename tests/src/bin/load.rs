@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use maskline_tests::load::{expand, report::Report, slow_storer, soak, status};
+use maskline_tests::load::{expand, report::Report, search, slow_storer, soak, status};
 
 /// Puts the pipeline under load, and prints what it needed
 #[derive(Debug, Parser)]
@@ -33,6 +33,12 @@ enum Load {
         #[arg(default_value_t = 1_000_000)]
         count: u64,
     },
+    /// Searches with four scrapers: they must keep the provider's quota together
+    Search {
+        /// How long they search
+        #[arg(default_value_t = 3)]
+        minutes: u64,
+    },
     /// Measures how long `maskline status` and `maskline collections` take, on SQLite and on MongoDB
     Status {
         /// The number of candidates
@@ -48,6 +54,7 @@ async fn main() -> ExitCode {
         Load::Soak { count } => soak::run(&mut report, count).await,
         Load::SlowStorer { count } => slow_storer::run(&mut report, count).await,
         Load::Expand { count } => expand::run(&mut report, count).await,
+        Load::Search { minutes } => search::run(&mut report, minutes).await,
         Load::Status { count } => status::run(&mut report, count).await,
     }
     match report.is_good() {

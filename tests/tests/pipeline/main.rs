@@ -9,6 +9,7 @@ mod killed_validator;
 mod observability;
 mod poison;
 mod python;
+mod real_halves;
 mod redelivery;
 mod secrets;
 mod traces;
@@ -45,6 +46,7 @@ everywhere! {
     counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
     killed_validator::a_killed_validator_loses_nothing,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
+    real_halves::two_halves_of_real_photographs_become_one_collection,
     traces::every_image_is_one_trace_through_all_stages,
     redelivery::redelivered_and_shuffled_messages_and_two_replicas_give_the_same_dataset,
 }

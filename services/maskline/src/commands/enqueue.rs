@@ -339,7 +339,8 @@ pub(crate) async fn wait_for_end(catalog: &dyn Catalog, id: JobId) -> Result<Job
             progress.finish();
             return Ok(job);
         }
-        if !hinted && job.counts.found == 0 && began.elapsed() >= NO_SERVICE_HINT_AFTER {
+        let waits = job.counts.found == 0 && job.pause.is_none();
+        if !hinted && waits && began.elapsed() >= NO_SERVICE_HINT_AFTER {
             progress.note(
                 "no service has begun the job: does `maskline run` run with the same --data or \
                  --broker?",
