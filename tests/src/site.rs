@@ -141,7 +141,7 @@ impl Drop for Site {
 }
 
 /// The path of a part's list.
-fn part(number: usize) -> String {
+pub fn part(number: usize) -> String {
     format!("part-{number}.csv")
 }
 

@@ -120,8 +120,8 @@ async fn count_problems(job: &JobUnderTest, expected: &Expected) -> Vec<String> 
     }
     let status = sources.pop().expect("there is a last source");
     for source in sources {
-        if source["state"] != "complete" {
-            problems.push(format!("a source is not complete: {source}"));
+        if source["state"] != "frozen" {
+            problems.push(format!("an earlier source is not frozen: {source}"));
         }
     }
     let (state, error) = (&status["state"], &status["error"]);

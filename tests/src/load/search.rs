@@ -54,7 +54,9 @@ pub async fn run(report: &mut Report, minutes: u64) {
         let words = format!("face {number}");
         let search = ["search", &words, "--provider", "openverse"];
         let flags = ["--label", "with_mask", "--no-freeze"];
-        environment.enqueue(&[&search[..], &flags[..]].concat()).await;
+        environment
+            .enqueue(&[&search[..], &flags[..]].concat())
+            .await;
     }
     report.log(format_args!(
         "{SCRAPERS} scrapers, {searches} searches of {PAGES} pages"
