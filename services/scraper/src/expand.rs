@@ -11,13 +11,22 @@
 //! * `error`: how a step fails.
 
 pub(crate) mod candidate;
+mod columns;
+mod compression;
 pub(crate) mod error;
 mod folder;
+mod json;
 mod label;
 pub mod list;
 pub mod page;
+mod parquet_file;
+mod provenance;
+mod source_file;
+mod text;
 
 use std::{num::NonZeroUsize, sync::Arc};
+
+use anyhow::anyhow;
 
 use lru::LruCache;
 use maskline_messages::{JobId, Labeling, Location, Source, SourceRequested};
@@ -28,7 +37,7 @@ pub use error::ExpandError;
 
 use crate::fetch::Fetcher;
 use folder::Walk;
-use list::LocalList;
+use list::{ListOptions, LocalList};
 
 /// How many sources have their open state kept between steps. A state that was dropped is
 /// made anew, which takes time and changes nothing.
@@ -67,41 +76,66 @@ impl Expander {
                 }
                 Ok(step)
             }
-            Source::Urls { list } => {
-                let local = self.local_list(request.job, list).await?;
-                let cursor = request.cursor.as_deref();
-                let step = list::step(local, list, labeling, cursor).await?;
+            Source::Urls { list, url_column } => {
+                let options = ListOptions {
+                    column: url_column.clone(),
+                    labeling: labeling.cloned(),
+                    folder: None,
+                };
+                let local = self.local_list(request.job, list, options).await?;
+                let step = list::step(local, request.cursor.as_deref()).await?;
                 if step.next_cursor.is_none() {
                     self.lists.lock().pop(&request.job);
                 }
                 Ok(step)
             }
-            Source::Page { url } => {
+            Source::Page { url, .. } => {
                 refuse_label_column(labeling, &request.source)?;
                 page::expand(&self.fetcher, url, labeling).await
             }
+            _ => unreachable!(),
         }
     }
 
-    /// The list as a local file. A list on the web is fetched unless this process still
-    /// has it from an earlier step.
-    async fn local_list(&self, job: JobId, list: &Location) -> Result<Arc<LocalList>, ExpandError> {
-        if let Some(local) = self.lists.lock().get(&job) {
-            return Ok(local.clone());
+    /// The list as a local file. What this process has from an earlier step is used again,
+    /// unless the file was changed since.
+    async fn local_list(
+        &self,
+        job: JobId,
+        list: &Location,
+        options: ListOptions,
+    ) -> Result<Arc<LocalList>, ExpandError> {
+        let kept = self.lists.lock().get(&job).cloned();
+        if let Some(local) = kept.filter(|local| !local.has_changed()) {
+            return Ok(local);
         }
-        let local = Arc::new(LocalList::open(&self.fetcher, list).await?);
-        // A local file is cheap to open and may have changed, so it is opened for each step.
-        if matches!(list, Location::Url(_)) {
-            self.lists.lock().put(job, local.clone());
-        }
+        let local = Arc::new(LocalList::open(&self.fetcher, list, options).await?);
+        self.lists.lock().put(job, local.clone());
         Ok(local)
+    }
+}
+
+/// Does `work` on a thread that may block. A library that panics over a file has found that
+/// it is damaged, and would panic again: this is the end of the source that `what` names.
+async fn blocking<T: Send + 'static>(
+    what: &str,
+    work: impl FnOnce() -> Result<T, ExpandError> + Send + 'static,
+) -> Result<T, ExpandError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => Err(ExpandError::Source(format!(
+            "{what} can't be read: it is damaged in a way that the program does not know"
+        ))),
+        Err(error) => Err(ExpandError::retry(
+            anyhow!(error).context("the step was cut off"),
+        )),
     }
 }
 
 fn refuse_label_column(labeling: Option<&Labeling>, source: &Source) -> Result<(), ExpandError> {
     match labeling {
-        Some(Labeling::Column) => Err(ExpandError::Source(format!(
-            "{source} has no label column, because only a CSV list has columns. \
+        Some(Labeling::Column { .. }) => Err(ExpandError::Source(format!(
+            "{source} has no label column, because only lists, datasets and archives tell labels. \
              Use --label CLASS or --label-from folder"
         ))),
         _ => Ok(()),

@@ -61,6 +61,12 @@ impl Fetcher {
                 problem: "it names no URL that could be fetched".to_owned(),
             }
             .into()),
+            // The expansion hands these over with their bytes.
+            Location::Member { .. } => Err(Reason::Unreadable {
+                detail: "it is inside of an archive: enqueue the archive again".to_owned(),
+            }
+            .into()),
+            Location::S3 { .. } => unreachable!(),
         }
     }
 

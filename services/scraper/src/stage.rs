@@ -83,7 +83,7 @@ impl Handler for SourceHandler {
             candidates: found,
             next_cursor,
         } = step;
-        let by_column = matches!(request.labeling, Some(Labeling::Column));
+        let by_column = matches!(request.labeling, Some(Labeling::Column { .. }));
         let id = |found: &SourceCandidate| match &found.label {
             Some(label) if by_column => CandidateId::of_labelled(job, &found.location, label),
             _ => CandidateId::of(job, &found.location),

@@ -38,7 +38,7 @@ pub use invalid::{InvalidId, UnknownName};
 pub use job::{JobFailed, SourceExpanded, SourceRequested};
 pub use label::{Label, LabelOrigin};
 pub use lifecycle::{CandidateState, JobState};
-pub use location::{Location, MAX_URL, is_too_long, shown};
+pub use location::{Location, MAX_URL, is_too_long, shown, without_secrets};
 pub use measurements::{Format, Measurements};
 pub use message::{MAX_BODY, Malformed, Message, SCHEMA};
 pub use network::NetworkName;

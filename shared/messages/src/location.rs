@@ -18,6 +18,22 @@ pub enum Location {
         list: String,
         line: u64,
     },
+    /// A member of an archive, or a row of a Parquet file.
+    Member {
+        /// The archive or the file.
+        archive: Box<Location>,
+        /// The number of the member or row, counted from 0. Names need not be unique, so it
+        /// is this that distinguishes the members.
+        index: u64,
+        /// The name that the member has in the archive. It may be empty.
+        name: String,
+    },
+    /// An object in S3.
+    S3 {
+        /// The bucket's address, `s3://BUCKET` with the options that it was enqueued with.
+        bucket: String,
+        key: String,
+    },
 }
 
 impl Location {
@@ -26,9 +42,35 @@ impl Location {
     pub fn shown(&self) -> String {
         match self {
             Self::Url(url) => shown(url),
-            Self::Path(_) | Self::Line { .. } => self.to_string(),
+            Self::Member {
+                archive,
+                index,
+                name,
+            } => member(&archive.shown(), *index, name),
+            Self::Path(_) | Self::Line { .. } | Self::S3 { .. } => self.to_string(),
         }
     }
+}
+
+fn member(archive: &str, index: u64, name: &str) -> String {
+    match name {
+        "" => format!("{archive}#{index}"),
+        _ => format!("{archive}#{index}:{}", printable(name)),
+    }
+}
+
+/// The text without control characters, each of which is written as an escape: no location
+/// contains a line break.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => printable.push_str("\\\\"),
+            c if c.is_control() => printable.extend(c.escape_default()),
+            c => printable.push(c),
+        }
+    }
+    printable
 }
 
 impl fmt::Display for Location {
@@ -37,6 +79,15 @@ impl fmt::Display for Location {
             Self::Url(url) => url.fmt(f),
             Self::Path(path) => path.display().fmt(f),
             Self::Line { list, line } => write!(f, "{list}:{line}"),
+            Self::Member {
+                archive,
+                index,
+                name,
+            } => f.write_str(&member(&archive.to_string(), *index, name)),
+            Self::S3 { bucket, key } => {
+                let bucket = bucket.split('?').next().unwrap_or_default();
+                write!(f, "{bucket}/{}", printable(key))
+            }
         }
     }
 }
@@ -70,10 +121,15 @@ const SECRETS: [&str; 10] = [
     "token",
 ];
 
-/// The URL as logs, traces, errors and records of them may show it. User, password and
-/// fragment are left out, secret parameters read `name=REDACTED` (as OpenTelemetry's
-/// conventions for `url.full` ask), and a long URL is cut.
+/// The URL as logs, traces, errors and records of them may show it. It is without secrets
+/// (see [`without_secrets`]), and a long URL is cut.
 pub fn shown(url: &Url) -> String {
+    shortened(without_secrets(url).as_str(), MAX_SHOWN)
+}
+
+/// The URL without user, password and fragment. Secret parameters read `name=REDACTED` (as
+/// OpenTelemetry's conventions for `url.full` ask).
+pub fn without_secrets(url: &Url) -> Url {
     let mut bare = url.clone();
     bare.set_fragment(None);
     if !bare.username().is_empty() || bare.password().is_some() {
@@ -90,7 +146,7 @@ pub fn shown(url: &Url) -> String {
             });
         bare.set_query(Some(&parameters.collect::<Vec<_>>().join("&")));
     }
-    shortened(bare.as_str(), MAX_SHOWN)
+    bare
 }
 
 fn is_secret(parameter: &str) -> bool {
@@ -128,5 +184,27 @@ mod tests {
         let url = format!("http://h/{}", "x".repeat(MAX_SHOWN));
         let shown = shown(&url.parse().unwrap());
         assert_eq!(shown.chars().count(), MAX_SHOWN + 1);
+    }
+
+    #[test]
+    fn a_member_is_named_by_its_number_and_printable_and_hides_the_archives_secrets() {
+        let archive: Url = "https://me:hunter2@h/a.zip".parse().unwrap();
+        let member = |name: &str| Location::Member {
+            archive: Box::new(Location::Url(archive.clone())),
+            index: 7,
+            name: name.to_owned(),
+        };
+        assert_eq!(member("a/b.jpg").shown(), "https://h/a.zip#7:a/b.jpg");
+        assert_eq!(member("").shown(), "https://h/a.zip#7");
+        assert_eq!(
+            member("a\n\\n\u{1b}").shown(),
+            "https://h/a.zip#7:a\\n\\\\n\\u{1b}"
+        );
+        assert!(member("a").to_string().contains("hunter2"), "ids need all");
+        let object = Location::S3 {
+            bucket: "s3://faces?endpoint=http://h:1".to_owned(),
+            key: "a\tb.jpg".to_owned(),
+        };
+        assert_eq!(object.shown(), "s3://faces/a\\tb.jpg");
     }
 }

@@ -201,8 +201,11 @@ impl Demo {
     fn job(&self, list: Location, settings: TrainingSettings) -> Job {
         Job {
             id: JobId::draw(),
-            source: Source::Urls { list },
-            labeling: Some(Labeling::Column),
+            source: Source::Urls {
+                list,
+                url_column: None,
+            },
+            labeling: Some(Labeling::column()),
             classes: CLASSES
                 .map(|class| class.parse().expect("a plain name"))
                 .to_vec(),

@@ -10,6 +10,10 @@ use super::label::{label_of, last_folder, parent_folder};
 /// A step ends when it has found about this many candidates.
 pub(crate) const STEP_SIZE: usize = 1000;
 
+/// A step ends when it has read about this many bytes, with whatever it has found: a list can
+/// be all blank lines.
+pub(super) const STEP_BYTES: u64 = 16 << 20;
+
 /// One candidate of a source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SourceCandidate {
