@@ -94,7 +94,12 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.connection.data).await?;
     let (objects, catalog) = (stores.objects, stores.catalog);
     let fetcher = Arc::new(Fetcher::new(args.fetch.limits())?);
-    let sources = SourceHandler::new(catalog.clone(), catalog.clone(), fetcher.clone());
+    let sources = SourceHandler::new(
+        catalog.clone(),
+        catalog.clone(),
+        objects.clone(),
+        fetcher.clone(),
+    );
     let candidates = CandidateHandler::new(objects.clone(), fetcher);
     Ok(Service::new(NAME)
         .handler(sources)

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use maskline_messages::{
-    CandidateFound, CandidateId, Hop, ImageFetched, ImageHeader, JobFailed, JobId, Labeling,
-    Message, ObjectKey, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, Hop, ImageFetched, ImageHeader, ImageId, JobFailed, JobId,
+    Labeling, Message, ObjectKey, SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
@@ -25,10 +27,14 @@ use crate::{
 /// of the time they wait for the network.
 const DEFAULT_CONCURRENCY: usize = 16;
 
+/// How many objects an expansion puts at the same time.
+const PUTS: usize = 8;
+
 /// Expands sources: records their candidates and sends a message about each.
 pub(crate) struct SourceHandler {
     jobs: Arc<dyn Jobs>,
     candidates: Arc<dyn Candidates>,
+    objects: Arc<dyn ObjectStore>,
     expander: Expander,
 }
 
@@ -36,12 +42,14 @@ impl SourceHandler {
     pub(crate) fn new(
         jobs: Arc<dyn Jobs>,
         candidates: Arc<dyn Candidates>,
+        objects: Arc<dyn ObjectStore>,
         fetcher: Arc<Fetcher>,
     ) -> Self {
         Self {
             jobs,
             candidates,
-            expander: Expander::new(fetcher),
+            expander: Expander::new(fetcher, objects.clone()),
+            objects,
         }
     }
 }
@@ -59,14 +67,14 @@ impl Handler for SourceHandler {
     async fn handle(
         &self,
         request: SourceRequested,
-        _context: &Context,
+        context: &Context,
     ) -> Result<Outcome, Failure> {
         let job = request.job;
         if !self.is_expanding(job).await? {
             // The step was delivered again after the end of the expansion.
             return Ok(Outcome::done());
         }
-        let step = match self.expander.step(&request).await {
+        let step = match self.expander.step(&request, context.attempts).await {
             Ok(step) => step,
             Err(ExpandError::Source(error)) => {
                 return Ok(Outcome::send(JobFailed {
@@ -99,11 +107,13 @@ impl Handler for SourceHandler {
             })
             .collect();
         self.candidates.add_candidates(&candidates).await?;
+        let images = self.put_contents(&found).await?;
         let so_far = request.found + found.len() as u64;
         tracing::info!(%job, source = %request.source, found = so_far, more = next_cursor.is_some(), "expanded");
         let messages = found
             .into_iter()
-            .map(|found| message(job, id(&found), found));
+            .zip(images)
+            .map(|(found, image)| message(job, id(&found), found, image));
         let outcome = Outcome::send_all(messages.collect());
         Ok(match next_cursor {
             Some(cursor) => outcome.then(SourceRequested {
@@ -117,6 +127,28 @@ impl Handler for SourceHandler {
 }
 
 impl SourceHandler {
+    /// Puts the bytes that the source itself holds into the object store, some at a time. Returns
+    /// the image of each candidate, in their order.
+    async fn put_contents(
+        &self,
+        found: &[SourceCandidate],
+    ) -> Result<Vec<Option<ImageId>>, Failure> {
+        let put = |content: Option<Bytes>| async move {
+            let Some(content) = content else {
+                return Ok(None);
+            };
+            let image = ImageId::of(&content);
+            self.objects.put(&ObjectKey::raw(&image), content).await?;
+            Ok(Some(image))
+        };
+        let contents: Vec<_> = found.iter().map(|found| found.content.clone()).collect();
+        stream::iter(contents)
+            .map(put)
+            .buffered(PUTS)
+            .try_collect()
+            .await
+    }
+
     async fn is_expanding(&self, id: JobId) -> Result<bool, Failure> {
         let job = job_of_message(&*self.jobs, id).await?;
         Ok(job.state == JobState::Expanding)
@@ -174,8 +206,24 @@ impl Handler for CandidateHandler {
     }
 }
 
-/// The message about a candidate: fetch it, or why that is of no use.
-fn message(job: JobId, id: CandidateId, found: SourceCandidate) -> Message {
+/// The message about a candidate: fetch it, it is fetched already, or why that is of no use.
+/// `image` is its content, if the source holds that.
+fn message(job: JobId, id: CandidateId, found: SourceCandidate, image: Option<ImageId>) -> Message {
+    if let (Some(image), Some(content), None) = (image, &found.content, &found.rejected) {
+        return ImageFetched {
+            header: ImageHeader {
+                job,
+                candidate: id,
+                image,
+                history: vec![Hop::now(NAME)],
+            },
+            object: ObjectKey::raw(&image),
+            bytes: content.len() as u64,
+            location: found.location,
+            label: found.label,
+        }
+        .into();
+    }
     let candidate = CandidateFound {
         job,
         candidate: id,

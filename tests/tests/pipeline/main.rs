@@ -40,6 +40,7 @@ macro_rules! everywhere {
 everywhere! {
     counts::a_list_of_urls_becomes_a_dataset_and_a_model_and_the_counts_are_right,
     counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
+    counts::an_archive_of_classes_becomes_the_same_dataset_as_its_folder,
     killed_validator::a_killed_validator_loses_nothing,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     traces::every_image_is_one_trace_through_all_stages,

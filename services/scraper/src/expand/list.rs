@@ -31,6 +31,7 @@ use format::ListFormat;
 use position::ListPosition;
 
 pub use local::{ListOptions, LocalList};
+pub(super) use row::file_in;
 
 /// Finds the candidates of the next lines after `cursor`, or of the list's first lines
 /// where that is `None`.

@@ -43,7 +43,7 @@ const USER_AGENT: &str = concat!(
 pub(crate) enum ResourceKind {
     Image,
     Page,
-    /// A list of URLs, which may have many megabytes.
+    /// A list of URLs, an archive or a dataset, which may have many megabytes.
     List,
     /// A robots.txt.
     Robots,

@@ -62,6 +62,7 @@ pub(super) fn read(
         csv.seek(position).map_err(broken)?;
     }
     let first_byte = csv.position().byte();
+    let length = bytes.metadata().map_err(ExpandError::retry)?.len();
     let (mut candidates, mut record) = (vec![], ByteRecord::new());
     while candidates.len() < STEP_SIZE && csv.position().byte() - first_byte < STEP_BYTES {
         left.set(MAX_RECORD);
@@ -77,7 +78,7 @@ pub(super) fn read(
         let (byte, number) = begin_of(&bytes, &end_of_last).map_err(ExpandError::retry)?;
         let end = csv.position();
         // Only a record of several lines, or the last one, can hold a quote that is not closed.
-        if end.line() != number + 1 {
+        if end.line() != number + 1 || end.byte() >= length {
             let mut text = vec![0; end.byte().saturating_sub(byte) as usize];
             bytes
                 .read_exact_at(&mut text, byte)

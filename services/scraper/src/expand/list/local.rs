@@ -143,6 +143,11 @@ impl LocalList {
         self.source.has_changed()
     }
 
+    /// Returns whether the list is the file at `path`.
+    pub(in crate::expand) fn is_of(&self, path: &Path) -> bool {
+        self.source.path() == path
+    }
+
     pub(super) fn read(&self) -> Result<File, ExpandError> {
         self.file.read()
     }

@@ -133,7 +133,7 @@ fn parse_url(text: &str) -> Result<Url, String> {
 
 /// The file that has this name in the folder. Lists come from elsewhere, and must not make the
 /// scraper read what lies outside of the folder.
-fn file_in(folder: &Path, name: &str) -> Result<PathBuf, String> {
+pub(in crate::expand) fn file_in(folder: &Path, name: &str) -> Result<PathBuf, String> {
     let below = Path::new(name);
     let mut parts = below.components();
     let leads_out = !parts.all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
