@@ -105,19 +105,18 @@ listening() {
 }
 
 # once NAME COMMAND…: runs the command once on each machine. The last argument of the command
-# is the folder or file that it has to make. Prints the path of the result.
+# is the folder or file that it has to make. Prints the path of the result. Fails if the command
+# does, and the next call tries again.
 once() {
   local made=$cache/$1
   shift
   mkdir -p "$cache"
   (
     flock 9
-    if [[ ! -e $made ]]; then
-      rm -rf "$made.part"
-      "$@" "$made.part" >&2
-      mv "$made.part" "$made"
-    fi
-  ) 9>"$made.lock"
+    [[ -e $made ]] || {
+      rm -rf "$made.part" && "$@" "$made.part" >&2 && mv "$made.part" "$made"
+    }
+  ) 9>"$made.lock" || return 1
   echo "$made"
 }
 

@@ -21,7 +21,7 @@ pub struct FrozenDataset {
 
 /// One image of a dataset.
 pub struct Row {
-    /// `train` or `validation`.
+    /// `train`, `validation` or `test`.
     pub split: String,
     pub label: String,
     /// The file of the normalized image.

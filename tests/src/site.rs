@@ -3,17 +3,21 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use axum::{
     Router,
     extract::{Path, State},
-    http::{StatusCode, header},
+    http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use bytes::Bytes;
+use maskline_messages::ImageId;
 use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 
 use crate::collection::{Collection, Entry};
@@ -43,6 +47,8 @@ struct Content {
     held: BTreeSet<String>,
     busy_once: Mutex<BTreeSet<String>>,
     busy: Mutex<BTreeSet<String>>,
+    /// How many pictures were sent.
+    sent: AtomicU64,
     released: watch::Receiver<bool>,
 }
 
@@ -71,6 +77,7 @@ impl Site {
             held: behaviour.held,
             busy_once: Mutex::new(behaviour.busy_once),
             busy: Mutex::default(),
+            sent: AtomicU64::new(0),
             released,
         });
         let router = Router::new()
@@ -88,6 +95,12 @@ impl Site {
     /// The address of the list.
     pub fn list(&self) -> String {
         format!("http://{}/{LIST}", self.address)
+    }
+
+    /// How many pictures it has sent so far. A picture that was asked for with its `ETag` and
+    /// has not changed is not sent.
+    pub fn pictures_sent(&self) -> u64 {
+        self.content.sent.load(Ordering::Relaxed)
     }
 
     /// From now on these paths answer 503, and no others.
@@ -111,7 +124,11 @@ impl Drop for Site {
     }
 }
 
-async fn file(Path(path): Path<String>, State(content): State<Arc<Content>>) -> Response {
+async fn file(
+    Path(path): Path<String>,
+    State(content): State<Arc<Content>>,
+    headers: HeaderMap,
+) -> Response {
     let busy_once = |path: &str| {
         let busy = content.busy_once.lock();
         busy.unwrap_or_else(PoisonError::into_inner).remove(path)
@@ -134,10 +151,18 @@ async fn file(Path(path): Path<String>, State(content): State<Arc<Content>>) -> 
     let Some(file) = content.files.get(&path) else {
         return (StatusCode::NOT_FOUND, "no such picture").into_response();
     };
-    let kind = if path.ends_with(".csv") {
-        "text/csv"
-    } else {
-        "image/jpeg"
-    };
-    ([(header::CONTENT_TYPE, kind)], file.clone()).into_response()
+    if path.ends_with(".csv") {
+        return ([(header::CONTENT_TYPE, "text/csv")], file.clone()).into_response();
+    }
+    let etag = format!("\"{}\"", ImageId::of(file));
+    let known = headers.get(header::IF_NONE_MATCH);
+    if known.is_some_and(|known| known.as_bytes() == etag.as_bytes()) {
+        return StatusCode::NOT_MODIFIED.into_response();
+    }
+    content.sent.fetch_add(1, Ordering::Relaxed);
+    let about = [
+        (header::CONTENT_TYPE, "image/jpeg".to_owned()),
+        (header::ETAG, etag),
+    ];
+    (about, file.clone()).into_response()
 }

@@ -5,11 +5,12 @@ use std::{num::NonZeroUsize, sync::Arc};
 
 use async_trait::async_trait;
 use lru::LruCache;
-use maskline_messages::{ImageLabeled, ImageValidated, JobId, Label, LabelOrigin, Reason};
+use maskline_messages::{CollectionName, ImageLabeled, ImageValidated, Label, LabelOrigin, Reason};
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
-    catalog::{Images, Jobs},
-    job_of_message,
+    catalog::{Collections, Images},
+    collection_of_message,
+    records::Claim,
 };
 use parking_lot::Mutex;
 
@@ -18,41 +19,41 @@ use crate::{NAME, model_check::ModelCheck};
 /// How many images are labelled at a time, unless `--concurrency` says otherwise.
 const DEFAULT_CONCURRENCY: usize = 8;
 
-/// The number of jobs whose classes are remembered.
-const REMEMBERED_JOBS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+/// The number of collections whose classes are remembered.
+const REMEMBERED_COLLECTIONS: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Gives images their label.
 pub struct Labeler {
-    jobs: Arc<dyn Jobs>,
+    collections: Arc<dyn Collections>,
     images: Arc<dyn Images>,
     /// `None` if no model is to be asked.
     model_check: Option<ModelCheck>,
-    /// A job's classes never change.
-    classes: Mutex<LruCache<JobId, Arc<[Label]>>>,
+    /// A collection's classes never change.
+    classes: Mutex<LruCache<CollectionName, Arc<[Label]>>>,
 }
 
 impl Labeler {
     pub fn new(
-        jobs: Arc<dyn Jobs>,
+        collections: Arc<dyn Collections>,
         images: Arc<dyn Images>,
         model_check: Option<ModelCheck>,
     ) -> Self {
         Self {
-            jobs,
+            collections,
             images,
             model_check,
-            classes: Mutex::new(LruCache::new(REMEMBERED_JOBS)),
+            classes: Mutex::new(LruCache::new(REMEMBERED_COLLECTIONS)),
         }
     }
 
-    /// The classes that the job allows. If there are none, it allows every label.
-    async fn classes(&self, id: JobId) -> Result<Arc<[Label]>, Failure> {
-        if let Some(classes) = self.classes.lock().get(&id) {
+    /// The classes that the collection allows. If there are none, it allows every label.
+    async fn classes(&self, name: &CollectionName) -> Result<Arc<[Label]>, Failure> {
+        if let Some(classes) = self.classes.lock().get(name) {
             return Ok(classes.clone());
         }
-        let job = job_of_message(&*self.jobs, id).await?;
-        let classes: Arc<[Label]> = job.classes.into();
-        self.classes.lock().put(id, classes.clone());
+        let collection = collection_of_message(&*self.collections, name).await?;
+        let classes: Arc<[Label]> = collection.classes.into();
+        self.classes.lock().put(name.clone(), classes.clone());
         Ok(classes)
     }
 }
@@ -71,7 +72,7 @@ impl Handler for Labeler {
         _context: &Context,
     ) -> Result<Outcome, Failure> {
         validated.header.arrived_at(NAME);
-        let classes = self.classes(validated.header.job).await?;
+        let classes = self.classes(&validated.header.collection).await?;
         let label = match label(&validated, &classes) {
             Ok(label) => label,
             Err(reason) => return Ok(Outcome::send(validated.header.reject(NAME, reason))),
@@ -79,12 +80,16 @@ impl Handler for Labeler {
         // Only a candidate with a label may stand for its bytes. Otherwise it would depend
         // on the order of the candidates whether the image is in the dataset.
         let header = &validated.header;
-        let first = self
+        let claim = self
             .images
-            .claim_image(header.job, &header.image, header.candidate)
+            .claim_image(&header.collection, &header.image, header.candidate)
             .await?;
-        if first != header.candidate {
-            let reason = Reason::ExactDuplicate { of: first };
+        let refused = match claim {
+            Claim::Held(holder) if holder == header.candidate => None,
+            Claim::Held(holder) => Some(Reason::ExactDuplicate { of: holder }),
+            Claim::Removed => Some(Reason::Removed),
+        };
+        if let Some(reason) = refused {
             return Ok(Outcome::send(validated.header.reject(NAME, reason)));
         }
         let prediction = match &self.model_check {
@@ -105,7 +110,7 @@ impl Handler for Labeler {
     }
 }
 
-/// The label that the source gives, if the job allows it.
+/// The label that the source gives, if the collection allows it.
 fn label(validated: &ImageValidated, classes: &[Label]) -> Result<Label, Reason> {
     let label = validated.label.clone().ok_or(Reason::NoLabel)?;
     if classes.is_empty() || classes.contains(&label) {

@@ -2,10 +2,11 @@
 
 use maskline_labeler::{NAME, stage::Labeler};
 use maskline_messages::{
-    ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId, Location, Message, Reason,
+    CollectionName, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobId, Location, Message,
+    Reason,
 };
 use maskline_runtime::{Context, Handler};
-use maskline_storage::records::Job;
+use maskline_storage::records::{Collection, Job};
 use maskline_test_support::{
     embedded::Embedded,
     messages::{self, label},
@@ -28,22 +29,36 @@ impl TestStage {
         }
     }
 
-    /// A job that knows two classes.
+    /// A job in the usual collection, which knows two classes.
     async fn job(&self) -> JobId {
+        self.job_in(&CollectionName::default()).await
+    }
+
+    /// A job in a collection that knows two classes.
+    async fn job_in(&self, name: &CollectionName) -> JobId {
+        let catalog = &self.environment.catalog;
         let job = Job {
-            classes: vec![label("with_mask"), label("without_mask")],
+            collection: name.clone(),
             ..records::job()
         };
-        self.environment.catalog.create_job(&job).await.unwrap();
+        let collection = Collection {
+            name: name.clone(),
+            classes: vec![label("with_mask"), label("without_mask")],
+            ..records::collection()
+        };
+        catalog.create_collection(&collection).await.unwrap();
+        catalog.create_job(&job).await.unwrap();
         job.id
     }
 
     /// The message that the stage sends about these bytes, found at `path` with this label.
     async fn handle(&self, job: JobId, path: &str, class: Option<&str>, bytes: &[u8]) -> Message {
-        let validated = ImageValidated {
+        let recorded = self.environment.catalog.job(job).await.unwrap();
+        let mut validated = ImageValidated {
             label: class.map(label),
             ..messages::validated(job, Location::Path(path.into()), bytes)
         };
+        validated.header.collection = recorded.unwrap().collection;
         let outcome = self.labeler.handle(validated, &Context::default()).await;
         let [message] = &outcome.unwrap().messages[..] else {
             panic!("not one message");
@@ -77,9 +92,10 @@ async fn an_image_gets_the_class_of_its_source() {
 }
 
 #[tokio::test]
-async fn a_copy_is_rejected_within_its_job_and_names_the_first() {
+async fn a_copy_is_rejected_within_its_collection_and_names_the_first() {
     let stage = TestStage::new().await;
-    let (job, other) = (stage.job().await, stage.job().await);
+    let (job, other_job) = (stage.job().await, stage.job().await);
+    let elsewhere = stage.job_in(&"elsewhere".parse().unwrap()).await;
     let class = Some("with_mask");
     let first = labeled(stage.handle(job, "a", class, b"same").await);
     let copy = rejected(stage.handle(job, "b", Some("without_mask"), b"same").await);
@@ -89,9 +105,11 @@ async fn a_copy_is_rejected_within_its_job_and_names_the_first() {
         (copy.stage.as_str(), copy.image),
         (NAME, Some(ImageId::of(b"same")))
     );
-    // The first stays the first, and another job is none of its business.
+    let copy = rejected(stage.handle(other_job, "b", class, b"same").await);
+    assert_eq!(copy.reason, Reason::ExactDuplicate { of });
+    // The first stays the first, and another collection is none of its business.
     labeled(stage.handle(job, "a", class, b"same").await);
-    labeled(stage.handle(other, "b", class, b"same").await);
+    labeled(stage.handle(elsewhere, "b", class, b"same").await);
 }
 
 #[tokio::test]

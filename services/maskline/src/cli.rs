@@ -8,10 +8,12 @@ use maskline_runtime::telemetry;
 use crate::{
     commands::{
         check::Check,
+        collections::Collections,
         datasets::Datasets,
         dead_letters::DeadLetters,
         demo::Demo,
         enqueue::Enqueue,
+        freeze::Freeze,
         model::{Evaluate, Predict},
         models::Models,
         rejects::Rejects,
@@ -47,9 +49,13 @@ enum Command {
     /// Try everything at once on drawn faces: pipeline, training, report
     Demo(Demo),
     /// Run the services in this process until they are stopped
-    Run(Run),
-    /// Turn a source of images into a job
+    Run(Box<Run>),
+    /// Bring the images of a source into a collection
     Enqueue(Enqueue),
+    /// List the collections and what is in them
+    Collections(Collections),
+    /// Make a version of a collection as it is now
+    Freeze(Freeze),
     /// Show how far the jobs are, and their counts
     Status(Status),
     /// List the candidates of a job that were rejected or have failed, and why
@@ -91,6 +97,8 @@ impl Cli {
                 Command::Demo(demo) => demo.run().await,
                 Command::Run(run) => run.run().await,
                 Command::Enqueue(enqueue) => enqueue.run().await,
+                Command::Collections(collections) => collections.run().await,
+                Command::Freeze(freeze) => freeze.run().await,
                 Command::Status(status) => status.run().await,
                 Command::Rejects(rejects) => rejects.run().await,
                 Command::Trace(trace) => trace.run().await,

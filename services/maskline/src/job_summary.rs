@@ -19,8 +19,8 @@ pub(crate) fn summary(job: &JobView) -> String {
     if !job.counts.rejected_by_reason.is_empty() {
         text += &format!("{}\n", reasons(job));
     }
-    if let Some(dataset) = &job.dataset {
-        text += &format!("dataset {dataset}\n");
+    if let (Some(version), Some(dataset)) = (&job.version, &job.dataset) {
+        text += &format!("version {version} · dataset {dataset}\n");
     }
     if !job.runs.is_empty() {
         text += &format!("{}\n", runs(&job.runs));

@@ -1,7 +1,7 @@
 //! A job as a person asks about it: its counts, its dataset and its training runs.
 
 use anyhow::{Context, Result, bail};
-use maskline_messages::{DatasetId, JobId, NetworkName, RunId};
+use maskline_messages::{CollectionName, DatasetId, JobId, NetworkName, RunId, VersionName};
 use maskline_storage::{
     Catalog,
     records::{Counts, Job, JobState, Run, RunState},
@@ -13,12 +13,15 @@ use strum::IntoStaticStr;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct JobView {
     pub(crate) id: JobId,
+    pub(crate) collection: CollectionName,
     pub(crate) source: String,
     pub(crate) state: JobPhase,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
     #[serde(flatten)]
     pub(crate) counts: Counts,
+    /// The version of the collection that the job was frozen in.
+    pub(crate) version: Option<VersionName>,
     pub(crate) dataset: Option<DatasetId>,
     pub(crate) runs: Vec<RunView>,
     pub(crate) trace_id: Option<String>,
@@ -51,6 +54,8 @@ pub(crate) enum JobPhase {
     Expanding,
     /// All candidates are found, and some are in flight.
     Running,
+    /// Nothing is in flight, and the collection is frozen when a person asks for it.
+    Complete,
     /// The dataset exists, and no network was to be trained on it.
     Frozen,
     /// The dataset exists, and networks train on it.
@@ -61,9 +66,10 @@ pub(crate) enum JobPhase {
 }
 
 impl JobPhase {
-    fn of(job: &Job, runs: &[Run]) -> Self {
+    fn of(job: &Job, counts: &Counts, runs: &[Run]) -> Self {
         match job.state {
             JobState::Expanding => Self::Expanding,
+            JobState::Running if !job.freeze && counts.in_flight == 0 => Self::Complete,
             JobState::Running => Self::Running,
             JobState::Failed => Self::Failed,
             JobState::Frozen if job.train.is_empty() => Self::Frozen,
@@ -79,7 +85,10 @@ impl JobPhase {
 
     /// Nothing more will happen to the job by itself.
     pub(crate) fn is_final(self) -> bool {
-        matches!(self, Self::Frozen | Self::Done | Self::Failed)
+        matches!(
+            self,
+            Self::Complete | Self::Frozen | Self::Done | Self::Failed
+        )
     }
 
     /// The name that JSON has for it, too.
@@ -147,7 +156,12 @@ async fn view(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
     Ok(JobView {
         id: job.id,
         source: job.source.to_string(),
-        state: JobPhase::of(&job, &runs),
+        state: JobPhase::of(&job, &counts, &runs),
+        version: job.version.map(|number| VersionName {
+            collection: job.collection.clone(),
+            number,
+        }),
+        collection: job.collection,
         error: job.error,
         counts,
         dataset: job.dataset,

@@ -4,7 +4,8 @@
 //! * [`cli`]: the commands. Each has a file below `commands`, which holds its flags and what
 //!   it does.
 //! * `connection`: the flags that say where broker, objects and catalog are.
-//! * `lookup`: finding a job, a dataset or a model by the beginning of its id.
+//! * `lookup`: finding a job, a dataset or a model by its name or the beginning of its id.
+//! * `collection_view`: a collection with its sources and versions.
 //! * `job_view`: a job with its counts and its runs, as a person asks about it.
 //! * `job_summary`, `job_progress`: a job as text, and as a progress bar.
 //! * `output`: printing lines and tables.
@@ -13,6 +14,7 @@
 //! * `demo`: the drawn faces, and the small web site that serves them.
 
 pub mod cli;
+mod collection_view;
 mod commands;
 mod connection;
 mod demo;

@@ -1,8 +1,8 @@
-//! Finding what a person means by the beginning of an id.
+//! Finding what a person means by a name or by the beginning of an id.
 
-use anyhow::{Result, bail};
-use maskline_messages::JobId;
-use maskline_storage::Catalog;
+use anyhow::{Context, Result, bail};
+use maskline_messages::{CollectionName, DatasetId, JobId, VersionName};
+use maskline_storage::{Catalog, records::Collection};
 
 /// The limit of a listing that is to hold everything.
 pub(crate) const ALL: usize = usize::MAX;
@@ -25,6 +25,46 @@ pub(crate) fn by_prefix<T: ToString>(
         0 => bail!("there is no {kind} {prefix}: `{list_command}` lists them"),
         many => bail!("{many} {kind}s begin with {prefix}: give more of the id"),
     }
+}
+
+/// Finds a collection.
+pub(crate) async fn collection(catalog: &dyn Catalog, name: &CollectionName) -> Result<Collection> {
+    let collection = catalog.collection(name).await?;
+    collection.with_context(|| {
+        format!("there is no collection {name}: `maskline collections` lists them")
+    })
+}
+
+/// Finds a dataset: a version of a collection (`NAME@N`), the newest version of a collection
+/// (`NAME`), or the dataset whose id begins with the text.
+pub(crate) async fn dataset(catalog: &dyn Catalog, text: &str) -> Result<DatasetId> {
+    if let Ok(version) = text.parse::<VersionName>() {
+        let collection = collection(catalog, &version.collection).await?;
+        let mut versions = collection.versions.iter();
+        let found = versions.find(|found| found.number == version.number);
+        return match (found, collection.latest()) {
+            (Some(found), _) if found.deleted => bail!("{version} was deleted"),
+            (Some(found), _) => Ok(found.dataset),
+            (None, Some(latest)) => bail!(
+                "there is no {version}: the newest version is {}",
+                collection.version_name(latest.number)
+            ),
+            (None, None) => bail!("there is no {version}: the collection was never frozen"),
+        };
+    }
+    if let Ok(name) = text.parse::<CollectionName>()
+        && let Some(collection) = catalog.collection(&name).await?
+    {
+        return match collection.latest() {
+            Some(latest) => Ok(latest.dataset),
+            None => {
+                bail!("the collection {name} was never frozen: `maskline freeze {name}` does that")
+            }
+        };
+    }
+    let datasets = catalog.datasets(ALL).await?;
+    let ids = datasets.iter().map(|dataset| dataset.id);
+    by_prefix(text, "dataset", "maskline datasets", ids)
 }
 
 /// Finds the job whose id begins with `prefix`.

@@ -7,7 +7,8 @@ use maskline_storage::{StorageArgs, catalog_answers, objects_answer};
 
 use crate::{
     NAME,
-    fetch::{FetchLimits, Fetcher},
+    expand::search::{ApiKeys, SearchArgs, SearchSettings, Searches},
+    fetch::{Contact, FetchLimits, Fetcher},
     stage::{CandidateHandler, SourceHandler},
 };
 
@@ -28,6 +29,8 @@ pub struct Args {
     pub storage: StorageArgs,
     #[command(flatten)]
     pub fetch: FetchArgs,
+    #[command(flatten)]
+    pub search: SearchArgs,
 }
 
 /// How images are downloaded.
@@ -65,6 +68,10 @@ pub struct FetchArgs {
     /// network
     #[arg(long, env = "MASKLINE_ALLOW_PRIVATE_HOSTS")]
     pub allow_private_hosts: bool,
+    /// Whom a site's operator can ask about this crawler: a mail address or the address of a
+    /// page. It is a part of the User-Agent, and some sites allow more to who has it
+    #[arg(long, env = "MASKLINE_CONTACT", value_name = "ADDRESS")]
+    pub contact: Option<Contact>,
     /// Do not read robots.txt. Use this only for sites of your own
     #[arg(long, env = "MASKLINE_IGNORE_ROBOTS")]
     pub ignore_robots: bool,
@@ -93,12 +100,20 @@ impl FetchArgs {
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.connection.data).await?;
     let (objects, catalog) = (stores.objects, stores.catalog);
-    let fetcher = Arc::new(Fetcher::new(args.fetch.limits())?);
+    let contact = args.fetch.contact.as_ref();
+    let fetcher = Arc::new(Fetcher::new(args.fetch.limits(), contact)?);
+    let settings = SearchSettings {
+        endpoints: args.search.clone(),
+        keys: ApiKeys::from_environment()?,
+        has_contact: contact.is_some(),
+    };
+    let searches = Searches::new(fetcher.clone(), catalog.clone(), &settings);
     let sources = SourceHandler::new(
         catalog.clone(),
         catalog.clone(),
         objects.clone(),
         fetcher.clone(),
+        searches,
     );
     let candidates = CandidateHandler::new(objects.clone(), fetcher);
     Ok(Service::new(NAME)

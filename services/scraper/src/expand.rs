@@ -5,7 +5,7 @@
 //! is expanded in little memory, any replica can take the next step, and the expansion
 //! goes on where it was when a process dies.
 //!
-//! * `folder`, [`list`], [`page`], `archive`, `bucket`, `dataset`: the kinds of source.
+//! * `folder`, [`list`], [`page`], `archive`, `bucket`, `dataset`, `search`: the kinds of source.
 //! * `candidate`: what a step finds.
 //! * `label`, `provenance`: the label and the provenance that a source gives to a candidate.
 //! * `source_file`, `compression`, `text`, `parquet_file`, `json`, `columns`, `image_names`: how
@@ -27,6 +27,7 @@ pub mod list;
 pub mod page;
 mod parquet_file;
 mod provenance;
+pub(crate) mod search;
 mod source_file;
 mod text;
 
@@ -47,6 +48,7 @@ use dataset::OpenFile;
 use folder::Walk;
 use list::{ListOptions, LocalList};
 use page::{Crawl, CrawlOptions, CrawlRequest};
+use search::Searches;
 
 /// How many sources have their open state kept between steps. A state that was dropped is
 /// made anew, which takes time and changes nothing.
@@ -65,15 +67,21 @@ enum Open {
 pub(crate) struct Expander {
     fetcher: Arc<Fetcher>,
     objects: Arc<dyn ObjectStore>,
+    searches: Searches,
     open: Mutex<LruCache<JobId, Open>>,
 }
 
 impl Expander {
     /// An expander that keeps in `objects` what is too large for a cursor.
-    pub(crate) fn new(fetcher: Arc<Fetcher>, objects: Arc<dyn ObjectStore>) -> Self {
+    pub(crate) fn new(
+        fetcher: Arc<Fetcher>,
+        objects: Arc<dyn ObjectStore>,
+        searches: Searches,
+    ) -> Self {
         Self {
             fetcher,
             objects,
+            searches,
             open: Mutex::new(LruCache::new(OPEN_SOURCES)),
         }
     }
@@ -177,6 +185,11 @@ impl Expander {
                 let stepped = dataset::step(&self.fetcher, dataset, labeling, cursor, kept);
                 let (step, open) = stepped.await?;
                 Ok((step, open.map(Open::Dataset)))
+            }
+            Source::Search(search) => {
+                refuse_label_column(labeling, &request.source)?;
+                let step = self.searches.step(search, labeling, cursor).await?;
+                Ok((step, None))
             }
         }
     }

@@ -5,6 +5,7 @@
 //! * [`robots`], `host_limits`: a site's robots.txt is obeyed, and no host is asked
 //!   too often.
 //! * `limits`: how much one fetch may take, and all of them together.
+//! * `user_agent`: the name by which servers know this crawler.
 //! * `body`, `error`: what comes of a fetch.
 
 mod address;
@@ -15,19 +16,21 @@ mod host_limits;
 mod limits;
 mod resolver;
 pub mod robots;
+mod user_agent;
 mod web;
 
 use std::{num::NonZeroUsize, sync::Arc};
 
 use lru::LruCache;
-use maskline_foundation::ByteBudget;
-use maskline_messages::{ImageId, Location, Reason};
+use maskline_foundation::{ByteBudget, time::unix_millis};
+use maskline_messages::{Fetched, ImageId, Location, Reason};
 use maskline_storage::{SourceBucket, StorageError, StorageErrorKind};
 use parking_lot::Mutex;
 
 pub(crate) use error::FetchError;
 pub(crate) use limits::FetchLimits;
-pub(crate) use web::ResourceKind;
+pub use user_agent::Contact;
+pub(crate) use web::{ApiAnswer, ApiRequest, ResourceKind};
 
 use body::Body;
 use resolver::SystemResolver;
@@ -55,10 +58,22 @@ fn bucket_failure(error: StorageError) -> FetchError {
     }
 }
 
+/// What became of fetching an image.
+pub(crate) enum FetchedImage {
+    Bytes {
+        body: Body,
+        fetched: Fetched,
+    },
+    /// It has not changed since it was fetched before.
+    Unchanged,
+}
+
 impl Fetcher {
-    pub(crate) fn new(limits: FetchLimits) -> anyhow::Result<Self> {
+    /// `contact` says whom a site's operator can ask about this crawler.
+    pub(crate) fn new(limits: FetchLimits, contact: Option<&Contact>) -> anyhow::Result<Self> {
+        let user_agent = user_agent::user_agent(contact);
         Ok(Self {
-            web: Web::new(limits, Arc::new(SystemResolver))?,
+            web: Web::new(limits, &user_agent, Arc::new(SystemResolver))?,
             budget: ByteBudget::new(limits.room()),
             limits,
             buckets: Mutex::new(LruCache::new(OPEN_BUCKETS)),
@@ -66,14 +81,30 @@ impl Fetcher {
     }
 
     /// Fetches the image that a source promises at `location`. The bytes are not checked, and
-    /// need not be an image.
-    pub(crate) async fn image(&self, location: &Location) -> Result<Body, FetchError> {
+    /// need not be an image. If it was fetched before, it is fetched only if it has changed.
+    pub(crate) async fn image(
+        &self,
+        location: &Location,
+        before: Option<&Fetched>,
+    ) -> Result<FetchedImage, FetchError> {
         match location {
             Location::Url(url) => {
-                let response = self.web.get(url, ResourceKind::Image).await?;
-                response.body(self.limits.bytes, &self.budget).await
+                let Some(response) = self.web.get_if_changed(url, before).await? else {
+                    return Ok(FetchedImage::Unchanged);
+                };
+                let fetched = response.fetched();
+                let body = response.body(self.limits.bytes, &self.budget).await?;
+                Ok(FetchedImage::Bytes { body, fetched })
             }
-            Location::Path(path) => file::read(path, self.limits.bytes, &self.budget).await,
+            Location::Path(path) => {
+                let body = file::read(path, self.limits.bytes, &self.budget).await?;
+                let fetched = Fetched {
+                    at: unix_millis(),
+                    etag: None,
+                    last_modified: None,
+                };
+                Ok(FetchedImage::Bytes { body, fetched })
+            }
             Location::Line { line, .. } => Err(Reason::BadSourceLine {
                 line: *line,
                 text: String::new(),
@@ -89,7 +120,7 @@ impl Fetcher {
         }
     }
 
-    async fn object(&self, bucket: &str, key: &str) -> Result<Body, FetchError> {
+    async fn object(&self, bucket: &str, key: &str) -> Result<FetchedImage, FetchError> {
         let bucket = self.bucket(bucket).await.map_err(bucket_failure)?;
         let object = bucket.open_object(key).await.map_err(bucket_failure)?;
         let (bytes, most) = (object.size(), self.limits.bytes);
@@ -101,7 +132,14 @@ impl Fetcher {
         let room = self.budget.room(bytes).await;
         let bytes = object.read().await.map_err(bucket_failure)?;
         let image = ImageId::of(&bytes);
-        Ok(Body::new(bytes, image, room))
+        Ok(FetchedImage::Bytes {
+            body: Body::new(bytes, image, room),
+            fetched: Fetched {
+                at: unix_millis(),
+                etag: None,
+                last_modified: None,
+            },
+        })
     }
 
     /// The bucket at an address, `s3://BUCKET/PREFIX`. It is opened once.

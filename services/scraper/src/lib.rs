@@ -11,6 +11,7 @@ pub mod fetch;
 mod stage;
 
 pub use args::{Args, FetchArgs, service};
+pub use expand::search::SearchArgs;
 
 /// The service's name.
 pub const NAME: &str = "scraper";

@@ -2,25 +2,27 @@
 
 use std::sync::Arc;
 
+use anyhow::anyhow;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
+use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    CandidateFound, CandidateId, Hop, ImageFetched, ImageHeader, ImageId, JobFailed, JobId,
-    Labeling, Message, ObjectKey, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, Fetched, Hop, ImageFetched, ImageHeader, ImageId, ImageRejected,
+    JobFailed, Labeling, ObjectKey, Reason, SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     ObjectStore,
     catalog::{Candidates, Jobs},
     job_of_message,
-    records::{JobState, NewCandidate},
+    records::{Job, JobState, NewCandidate},
 };
 
 use crate::{
     NAME,
-    expand::{ExpandError, Expander, ExpansionStep, SourceCandidate},
-    fetch::Fetcher,
+    expand::{ExpandError, Expander, ExpansionStep, SourceCandidate, search::Searches},
+    fetch::{FetchedImage, Fetcher},
 };
 
 /// How many candidates are fetched at a time, unless `--concurrency` says otherwise. Most
@@ -44,11 +46,12 @@ impl SourceHandler {
         candidates: Arc<dyn Candidates>,
         objects: Arc<dyn ObjectStore>,
         fetcher: Arc<Fetcher>,
+        searches: Searches,
     ) -> Self {
         Self {
             jobs,
             candidates,
-            expander: Expander::new(fetcher, objects.clone()),
+            expander: Expander::new(fetcher, objects.clone(), searches),
             objects,
         }
     }
@@ -69,8 +72,13 @@ impl Handler for SourceHandler {
         request: SourceRequested,
         context: &Context,
     ) -> Result<Outcome, Failure> {
-        let job = request.job;
-        if !self.is_expanding(job).await? {
+        let Job {
+            id: job,
+            collection,
+            state,
+            ..
+        } = job_of_message(&*self.jobs, request.job).await?;
+        if state != JobState::Expanding {
             // The step was delivered again after the end of the expansion.
             return Ok(Outcome::done());
         }
@@ -83,6 +91,11 @@ impl Handler for SourceHandler {
                     error,
                 }));
             }
+            Err(ExpandError::Blocked(problem)) => return Err(Failure::poison(anyhow!(problem))),
+            Err(ExpandError::Postponed { error, after }) => {
+                return Err(Failure::Postponed { error, after });
+            }
+            Err(ExpandError::Store(error)) => return Err(error.into()),
             Err(ExpandError::Retry { error, after }) => {
                 return Err(Failure::Retry { error, after });
             }
@@ -100,6 +113,7 @@ impl Handler for SourceHandler {
             .iter()
             .map(|found| NewCandidate {
                 id: id(found),
+                collection: collection.clone(),
                 job,
                 location: found.location.clone(),
                 label: found.label.clone(),
@@ -108,12 +122,32 @@ impl Handler for SourceHandler {
             .collect();
         self.candidates.add_candidates(&candidates).await?;
         let images = self.put_contents(&found).await?;
+        let locations: Vec<_> = found.iter().map(|found| found.location.clone()).collect();
+        let known = self
+            .candidates
+            .known_images(&collection, job, &locations)
+            .await?;
         let so_far = request.found + found.len() as u64;
         tracing::info!(%job, source = %request.source, found = so_far, more = next_cursor.is_some(), "expanded");
         let messages = found
             .into_iter()
+            .zip(known)
             .zip(images)
-            .map(|(found, image)| message(job, id(&found), found, image));
+            .map(|((found, known), image)| {
+                let candidate = CandidateFound {
+                    collection: collection.clone(),
+                    job,
+                    candidate: id(&found),
+                    location: found.location,
+                    label: found.label,
+                    known,
+                };
+                match (found.rejected, image) {
+                    (Some(reason), _) => candidate.reject(NAME, reason).into(),
+                    (None, Some(stored)) => fetched(candidate, stored).into(),
+                    (None, None) => candidate.into(),
+                }
+            });
         let outcome = Outcome::send_all(messages.collect());
         Ok(match next_cursor {
             Some(cursor) => outcome.then(SourceRequested {
@@ -126,20 +160,26 @@ impl Handler for SourceHandler {
     }
 }
 
+/// An image whose bytes the source itself held, in the object store.
+struct Stored {
+    image: ImageId,
+    bytes: u64,
+}
+
 impl SourceHandler {
     /// Puts the bytes that the source itself holds into the object store, some at a time. Returns
-    /// the image of each candidate, in their order.
+    /// what each candidate has there, in their order.
     async fn put_contents(
         &self,
         found: &[SourceCandidate],
-    ) -> Result<Vec<Option<ImageId>>, Failure> {
+    ) -> Result<Vec<Option<Stored>>, Failure> {
         let put = |content: Option<Bytes>| async move {
             let Some(content) = content else {
                 return Ok(None);
             };
-            let image = ImageId::of(&content);
+            let (image, bytes) = (ImageId::of(&content), content.len() as u64);
             self.objects.put(&ObjectKey::raw(&image), content).await?;
-            Ok(Some(image))
+            Ok(Some(Stored { image, bytes }))
         };
         let contents: Vec<_> = found.iter().map(|found| found.content.clone()).collect();
         stream::iter(contents)
@@ -147,11 +187,6 @@ impl SourceHandler {
             .buffered(PUTS)
             .try_collect()
             .await
-    }
-
-    async fn is_expanding(&self, id: JobId) -> Result<bool, Failure> {
-        let job = job_of_message(&*self.jobs, id).await?;
-        Ok(job.state == JobState::Expanding)
     }
 }
 
@@ -180,22 +215,28 @@ impl Handler for CandidateHandler {
         candidate: CandidateFound,
         _context: &Context,
     ) -> Result<Outcome, Failure> {
-        let fetched = match self.fetcher.image(&candidate.location).await {
-            Ok(fetched) => fetched,
+        let before = candidate.known.as_ref().map(|known| &known.fetched);
+        let (body, fetched) = match self.fetcher.image(&candidate.location, before).await {
+            Ok(FetchedImage::Bytes { body, fetched }) => (body, fetched),
+            Ok(FetchedImage::Unchanged) => {
+                return Ok(Outcome::send(unchanged(candidate)));
+            }
             Err(error) => {
                 let reason = error.into_reason()?;
                 return Ok(Outcome::send(candidate.reject(NAME, reason)));
             }
         };
-        let image = fetched.image;
+        let image = body.image;
         let object = ObjectKey::raw(&image);
-        let bytes = fetched.bytes.len() as u64;
-        self.objects.put(&object, fetched.bytes.clone()).await?;
+        let bytes = body.bytes.len() as u64;
+        self.objects.put(&object, body.bytes.clone()).await?;
         Ok(Outcome::send(ImageFetched {
             header: ImageHeader {
+                collection: candidate.collection,
                 job: candidate.job,
                 candidate: candidate.candidate,
                 image,
+                fetched: Some(fetched),
                 history: vec![Hop::now(NAME)],
             },
             location: candidate.location,
@@ -206,32 +247,41 @@ impl Handler for CandidateHandler {
     }
 }
 
-/// The message about a candidate: fetch it, it is fetched already, or why that is of no use.
-/// `image` is its content, if the source holds that.
-fn message(job: JobId, id: CandidateId, found: SourceCandidate, image: Option<ImageId>) -> Message {
-    if let (Some(image), Some(content), None) = (image, &found.content, &found.rejected) {
-        return ImageFetched {
-            header: ImageHeader {
-                job,
-                candidate: id,
-                image,
-                history: vec![Hop::now(NAME)],
-            },
-            object: ObjectKey::raw(&image),
-            bytes: content.len() as u64,
-            location: found.location,
-            label: found.label,
-        }
-        .into();
+/// The message that a candidate is fetched, because its source held its bytes.
+fn fetched(candidate: CandidateFound, stored: Stored) -> ImageFetched {
+    ImageFetched {
+        header: ImageHeader {
+            collection: candidate.collection,
+            job: candidate.job,
+            candidate: candidate.candidate,
+            image: stored.image,
+            fetched: Some(Fetched {
+                at: unix_millis(),
+                etag: None,
+                last_modified: None,
+            }),
+            history: vec![Hop::now(NAME)],
+        },
+        location: candidate.location,
+        label: candidate.label,
+        object: ObjectKey::raw(&stored.image),
+        bytes: stored.bytes,
     }
-    let candidate = CandidateFound {
-        job,
-        candidate: id,
-        location: found.location,
-        label: found.label,
+}
+
+/// The message that a candidate is the image that its location had before.
+fn unchanged(candidate: CandidateFound) -> ImageRejected {
+    let known = candidate.known.clone();
+    let known = known.expect("it was asked for under conditions");
+    let reason = Reason::Unchanged {
+        since: known.candidate,
     };
-    match found.rejected {
-        Some(reason) => candidate.reject(NAME, reason).into(),
-        None => candidate.into(),
+    ImageRejected {
+        image: Some(known.image),
+        fetched: Some(Fetched {
+            at: unix_millis(),
+            ..known.fetched
+        }),
+        ..candidate.reject(NAME, reason)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// Writes one document per image, records how each candidate ended and freezes a
-/// job's dataset when none of its candidates is in flight.
+/// collection when nothing of it is in flight.
 ///
 /// Takes ImageLabeled, ImageRejected, ImageFailed, SourceExpanded, JobFailed and
 /// ModelTrained, sends DatasetReady.
@@ -48,7 +48,9 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     };
     let freezer = Freezer {
         objects: objects.clone(),
+        collections: catalog.clone(),
         jobs: catalog.clone(),
+        candidates: catalog.clone(),
         images: catalog.clone(),
         leases: LeaseWatch::new(catalog.clone()),
         progress,

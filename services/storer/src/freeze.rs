@@ -1,44 +1,63 @@
-//! The worker. It makes one dataset of a job when none of the job's candidates is in flight.
+//! The worker. It freezes a collection into a version when nothing of the collection is in
+//! flight.
 //!
-//! * `dataset_writer`: the dataset's files.
-//! * `measured_upload`: the size and the hash of each.
+//! * `dataset_writer`: the files of the version's dataset.
+//! * `description`: the files about them.
+//! * `existing`: a dataset of the same images that was frozen before.
+//! * `provenance`: where an image comes from, as others may know it.
+//! * `measured_upload`: the size and the hash of each shard.
 
 mod dataset_writer;
+mod description;
+mod existing;
 mod measured_upload;
+mod provenance;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
+use maskline_dataset::Split;
 use maskline_foundation::telemetry_names::{attribute, span};
-use maskline_messages::{DatasetReady, JobId, Label};
+use maskline_messages::{CollectionName, DatasetReady, JobId, Label};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
     ObjectStore,
-    catalog::{self, Jobs},
+    catalog::{self, Candidates, Collections, Jobs},
     lease::{HeldLease, LeaseWatch},
-    records::{Dataset, Job, JobState, Lease, Settled, Work, now},
+    records::{Collection, Dataset, Job, Lease, Settled, SourceCount, Version, Work, now},
 };
 use tokio::sync::Notify;
 
-use crate::plan::{self, Images};
+use crate::{
+    history::History,
+    membership::Sources,
+    plan::{self, Images, Plan},
+};
 use dataset_writer::DatasetWriter;
 
 /// How many images' facts are read from the catalog at a time.
 const PAGE: usize = 1_000;
 
-/// The pause before the catalog is asked whether a job is complete. Within it, any number of
-/// candidates may finish.
+/// The pause before the catalog is asked whether a collection is complete. Within it, any number
+/// of candidates may finish.
 const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
-/// Freezes datasets.
+/// Freezes collections.
 pub struct Freezer {
     pub objects: Arc<dyn ObjectStore>,
+    pub collections: Arc<dyn Collections>,
     pub jobs: Arc<dyn Jobs>,
+    /// It counts what was rejected and what was given up.
+    pub candidates: Arc<dyn Candidates>,
     pub images: Arc<dyn catalog::Images>,
     /// What this worker knows of other workers' leases.
     pub leases: LeaseWatch,
-    /// Notified by the stage when a job may have become complete.
+    /// Notified by the stage when a collection may have become complete.
     pub progress: Arc<Notify>,
 }
 
@@ -56,7 +75,7 @@ impl Worker for Freezer {
         tokio::time::sleep(CHECK_INTERVAL).await;
         let mut first_error = None;
         for seen in self.leases.open_work("freeze").await? {
-            // An error about one job must not hold up the jobs behind it.
+            // An error about one collection must not hold up those behind it.
             match self.process(&seen, context).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => {}
@@ -68,108 +87,128 @@ impl Worker for Freezer {
 }
 
 impl Freezer {
-    /// Freezes the job that the lease is about. Returns `false` if the job is not complete
-    /// yet, or if another worker has the lease.
+    /// Freezes the collection that the lease is about. Returns `false` if something of it is in
+    /// flight, or if another worker has the lease.
     async fn process(&self, seen: &Lease, context: &WorkContext) -> Result<bool> {
-        let &Work::Freeze(id) = &seen.work else {
-            bail!("{} is not the freezing of a job", seen.work);
+        let Work::Freeze(name) = &seen.work else {
+            bail!("{} is not the freezing of a collection", seen.work);
         };
-        let job = self.job(id).await?;
-        let settled = match job.state {
-            JobState::Expanding => return Ok(false),
-            JobState::Running => match self.jobs.settled(id).await? {
-                Some(settled) => Some(settled),
-                None => return Ok(false),
-            },
-            // The job is frozen or failed. The process that did this died before it
-            // announced it.
-            JobState::Frozen | JobState::Failed => None,
+        let Some(settled) = self.collections.settled(name).await? else {
+            return Ok(false);
         };
         let claimed = self.leases.claim(seen, &context.instance).await?;
         let Some(held) = claimed else {
             return Ok(false);
         };
-        let about = [(attribute::JOB_ID, id.to_string())];
-        let freezing = self.freeze(id, settled, held, context);
-        telemetry::in_span_from(job.traceparent.as_deref(), span::FREEZE, about, freezing).await?;
+        let mut about = vec![(attribute::COLLECTION, name.to_string())];
+        // The work belongs to the trace of the job that was enqueued last.
+        let last = match settled.jobs().last() {
+            Some(last) => Some(self.job(last).await?),
+            None => None,
+        };
+        about.extend(
+            last.iter()
+                .map(|job| (attribute::JOB_ID, job.id.to_string())),
+        );
+        let trace = last.and_then(|job| job.traceparent);
+        let freezing = self.freeze(name, &settled, held, context);
+        telemetry::in_span_from(trace.as_deref(), span::FREEZE, about, freezing).await?;
         Ok(true)
     }
 
-    async fn job(&self, id: JobId) -> Result<Job> {
-        let job = self.jobs.job(id).await?;
-        job.with_context(|| format!("job {id} is to be frozen but not in the catalog"))
-    }
-
-    /// Makes the job's dataset and announces it.
+    /// Freezes the collection and announces the version.
     ///
-    /// All of this can be done twice. The plan is a function of the images, the objects'
-    /// keys are made of its hash, and the ids of training runs are made of the dataset's.
-    /// A job that is frozen already is not planned again, only announced. When the service
-    /// stops, the lease is given back and the job stays as it is.
+    /// All of this can be done twice. The plan is a function of the images and of the version
+    /// before, the objects' keys are made of its hash, and a version that has the same hash as
+    /// the one before is that one. The ids of training runs are made of the dataset's. When the
+    /// service stops, the lease is given back and the collection stays as it is.
     async fn freeze(
         &self,
-        id: JobId,
-        settled: Option<Settled>,
+        name: &CollectionName,
+        settled: &Settled,
         held: HeldLease,
         context: &WorkContext,
     ) -> Result<()> {
-        let job = self.job(id).await?;
-        if let (JobState::Running, Some(settled)) = (job.state, settled) {
-            tokio::select! {
-                done = self.make_dataset(&job, settled) => done?,
-                () = held.lost() => bail!("the lease on freezing job {id} was lost"),
-                () = context.stopping.cancelled() => {
-                    tracing::info!(job = %id, "the lease was given back, another worker will freeze the job");
-                    return Ok(held.release().await?);
-                }
+        let is_done = tokio::select! {
+            done = self.make_version(name, settled, context) => done?,
+            () = held.lost() => bail!("the lease on freezing {name} was lost"),
+            () = context.stopping.cancelled() => {
+                tracing::info!(collection = %name, "the lease was given back, another worker will freeze the collection");
+                false
             }
+        };
+        if is_done {
+            held.finish().await?;
+        } else {
+            // The collection is frozen when what was opened meanwhile has finished.
+            held.release().await?;
         }
-        let job = self.job(id).await?;
-        if job.state == JobState::Running {
-            // A candidate was opened again meanwhile. The job is frozen when that one has
-            // finished.
-            return Ok(held.release().await?);
-        }
-        self.announce(job, context).await?;
-        Ok(held.finish().await?)
+        Ok(())
     }
 
-    /// Announces the dataset to the trainers. A job that failed has none.
-    async fn announce(&self, job: Job, context: &WorkContext) -> Result<()> {
-        let Some(dataset) = job.dataset else {
-            return Ok(());
-        };
-        let ready = DatasetReady {
-            job: job.id,
-            dataset,
-            networks: job.train,
-            settings: job.settings,
-        };
-        Ok(context.send(ready).await?)
-    }
-
-    /// Plans the dataset, writes it and records it. If a candidate was opened again since
-    /// the job was `settled`, the catalog records nothing.
-    async fn make_dataset(&self, job: &Job, settled: Settled) -> Result<()> {
-        let images = self.images(job.id).await?;
-        if images.is_empty() {
+    /// Plans the version, writes it, records it and announces it. Returns `false` if the
+    /// collection was opened since it was `settled`: then nothing is recorded.
+    async fn make_version(
+        &self,
+        name: &CollectionName,
+        settled: &Settled,
+        context: &WorkContext,
+    ) -> Result<bool> {
+        let collection = self.collections.collection(name).await?;
+        let collection = collection
+            .with_context(|| format!("collection {name} is to be frozen but not in the catalog"))?;
+        let parent = collection.latest().map(|latest| latest.dataset);
+        let history = History::read(&*self.objects, parent.as_ref()).await?;
+        let jobs = self.collections.jobs_of(name).await?;
+        let content = self.content(name, &jobs, &history).await?;
+        if content.images.is_empty() {
+            let error = "none of the images was accepted: `maskline rejects JOB` says why";
+            return self.fail(&collection, error, settled).await;
+        }
+        let settings = collection.split.clone();
+        let planned_name = name.clone();
+        let images = content.images;
+        let planning = move || plan::plan(&planned_name, images, &settings);
+        let plan = tokio::task::spawn_blocking(planning).await?;
+        if plan.size(Split::Train) == 0 && plan.withheld > 0 {
             let error = format!(
-                "none of its images was accepted: `maskline rejects {}` says why",
-                job.id
+                "its test sources leave no image to train on, because all {} others look like \
+                 one of theirs: enqueue other sources into {name}, or begin another collection",
+                plan.withheld
             );
-            self.jobs.fail_settled(job.id, &error, settled).await?;
-            if self.job(job.id).await?.state == JobState::Failed {
-                tracing::error!(job = %job.id, "{error}");
-            }
-            return Ok(());
+            return self.fail(&collection, &error, settled).await;
         }
-        let settings = job.split.clone();
-        let plan = tokio::task::spawn_blocking(move || plan::plan(images, &settings)).await?;
+        let written = self.write(&collection, &jobs, plan, &history, content.sources, settled);
+        let Some(version) = written.await? else {
+            return Ok(false);
+        };
+        self.announce(&collection, &version, settled, context)
+            .await?;
+        Ok(true)
+    }
+
+    /// Writes the version's dataset and records the version. If the newest version has the same
+    /// content, that is the version, and its dataset is only written where it is damaged. Returns
+    /// `None` if the collection was opened since it was `settled`.
+    async fn write(
+        &self,
+        collection: &Collection,
+        jobs: &[Job],
+        plan: Plan,
+        history: &History,
+        sources: Vec<SourceCount>,
+        settled: &Settled,
+    ) -> Result<Option<Version>> {
+        let parent = collection.parent_of(&plan.content);
         let writer = DatasetWriter {
             objects: &*self.objects,
+            candidates: &*self.candidates,
             images: &*self.images,
-            job,
+            id: plan.id(parent.as_ref()),
+            collection,
+            jobs,
             plan: &plan,
+            history,
         };
         let manifest = writer.write().await?;
         let images: BTreeMap<String, BTreeMap<Label, u64>> = manifest
@@ -178,37 +217,137 @@ impl Freezer {
             .map(|(split, manifest)| (split.name().to_owned(), manifest.by_class.clone()))
             .collect();
         let dataset = Dataset {
-            id: plan.id,
-            job: job.id,
+            id: manifest.dataset,
+            content: plan.content,
+            collection: collection.name.clone(),
+            parent,
+            sources,
             classes: plan.classes,
             images,
             near_duplicate_groups: plan.near_duplicate_groups,
             set_aside: plan.set_aside,
-            split: job.split.clone(),
+            withheld: plan.withheld,
+            split: collection.split.clone(),
             created: now(),
         };
-        self.jobs.freeze(job.id, &dataset, settled).await?;
-        if self.job(job.id).await?.state == JobState::Frozen {
+        let version = self.collections.add_version(&dataset, settled).await?;
+        if let Some(version) = &version {
             tracing::info!(
-                job = %job.id, dataset = %dataset.id, images = ?dataset.images,
-                near_duplicate_groups = dataset.near_duplicate_groups, set_aside = dataset.set_aside,
+                version = %collection.version_name(version.number), dataset = %dataset.id,
+                images = ?dataset.images, near_duplicate_groups = dataset.near_duplicate_groups,
+                set_aside = dataset.set_aside, withheld = dataset.withheld,
                 "the dataset is frozen"
             );
+        }
+        Ok(version)
+    }
+
+    /// Announces the version to the trainers, and records that the jobs are frozen in it. The
+    /// announcement comes first, because nobody would repeat it after that.
+    async fn announce(
+        &self,
+        collection: &Collection,
+        version: &Version,
+        settled: &Settled,
+        context: &WorkContext,
+    ) -> Result<()> {
+        let dataset = version.dataset;
+        for id in settled.jobs() {
+            let job = self.job(id).await?;
+            if !job.train.is_empty() {
+                let ready = DatasetReady {
+                    job: Some(id),
+                    dataset,
+                    networks: job.train,
+                    settings: job.settings,
+                };
+                context.send(ready).await?;
+            }
+            self.jobs.freeze(id, version, settled).await?;
+        }
+        for wish in &collection.requests {
+            let ready = DatasetReady {
+                job: None,
+                dataset,
+                networks: wish.networks.clone(),
+                settings: wish.settings.clone(),
+            };
+            context.send(ready).await?;
+            self.collections
+                .finish_request(&collection.name, wish)
+                .await?;
         }
         Ok(())
     }
 
-    /// Reads what the plan needs to know of the job's images.
-    async fn images(&self, job: JobId) -> Result<Images> {
-        let (mut images, mut after) = (Images::default(), None);
-        loop {
-            let page = self.images.image_facts(job, after.as_ref(), PAGE).await?;
-            let is_last = page.len() < PAGE;
-            after = page.last().map(|fact| fact.image);
-            images.extend(page);
-            if is_last {
-                return Ok(images);
+    /// Records why the collection can't be frozen, for itself and for the jobs that wait.
+    async fn fail(&self, collection: &Collection, error: &str, settled: &Settled) -> Result<bool> {
+        let name = &collection.name;
+        self.collections.fail_freezing(name, error, settled).await?;
+        for id in settled.jobs() {
+            self.jobs.fail_settled(id, error, settled).await?;
+        }
+        for wish in &collection.requests {
+            self.collections.finish_request(name, wish).await?;
+        }
+        tracing::error!(collection = %name, "{error}");
+        Ok(true)
+    }
+
+    async fn job(&self, id: JobId) -> Result<Job> {
+        let job = self.jobs.job(id).await?;
+        job.with_context(|| format!("job {id} is to be frozen but not in the catalog"))
+    }
+
+    /// Reads what the plan needs to know of the collection's images.
+    async fn content(
+        &self,
+        name: &CollectionName,
+        jobs: &[Job],
+        history: &History,
+    ) -> Result<Content> {
+        let mut has_failures = BTreeSet::new();
+        for again in Sources::enqueued_again(jobs) {
+            if self.candidates.counts(again).await?.failed > 0 {
+                has_failures.insert(again);
             }
         }
+        let sources = Sources::of(jobs, &has_failures);
+        let mut images = Images::default();
+        let mut counts: BTreeMap<JobId, u64> = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let page = self.images.image_facts(name, after.as_ref(), PAGE).await?;
+            let is_last = page.len() < PAGE;
+            after = page.last().map(|fact| fact.image);
+            for facts in &page {
+                let Some(member) = sources.membership(facts) else {
+                    continue;
+                };
+                *counts.entry(member.first.0).or_default() += 1;
+                images.add(facts, member, history.split(&facts.image));
+            }
+            if is_last {
+                break;
+            }
+        }
+        let count = |job: &Job| {
+            let images = counts.get(&job.id).copied()?;
+            Some(SourceCount {
+                job: job.id,
+                role: job.role,
+                images,
+            })
+        };
+        Ok(Content {
+            images,
+            sources: jobs.iter().filter_map(count).collect(),
+        })
     }
+}
+
+/// What is in a collection.
+struct Content {
+    images: Images,
+    sources: Vec<SourceCount>,
 }

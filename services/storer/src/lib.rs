@@ -1,12 +1,16 @@
 //! The storer writes one document per image, image bytes included. It records how each
-//! candidate ended, and freezes a job's dataset when none of its candidates is in flight.
+//! candidate ended, and freezes a collection when nothing of it is in flight.
 //!
 //! * [`stage`]: records how each candidate ended.
-//! * [`freeze`]: the worker that makes a dataset of a complete job.
+//! * [`freeze`]: the worker that makes a version of a collection.
+//! * `membership`: which images are in the collection, and with which label.
+//! * `history`: the splits that they were in, in earlier versions.
 //! * `plan` and `near_duplicates`: which image goes to which split, as pure functions.
 
 mod args;
 pub mod freeze;
+mod history;
+mod membership;
 mod near_duplicates;
 mod plan;
 pub mod stage;

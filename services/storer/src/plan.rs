@@ -13,7 +13,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use maskline_dataset::{LAYOUT_VERSION, Split};
-use maskline_messages::{DatasetId, ImageId, Label};
+use maskline_messages::{CollectionName, DatasetId, ImageId, Label, SourceRole};
 use maskline_storage::records::SplitSettings;
 use sha2::{Digest, Sha256};
 
@@ -27,7 +27,8 @@ pub(crate) use images::Images;
 /// The rows of a dataset that is to be written.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    pub(crate) id: DatasetId,
+    /// The hash of the content.
+    pub(crate) content: DatasetId,
     /// The classes, sorted. A row's class is an index into them.
     pub(crate) classes: Vec<Label>,
     /// The rows of each split in the order in which they are written, which is random in
@@ -35,8 +36,10 @@ pub(crate) struct Plan {
     pub(crate) rows: BTreeMap<Split, Vec<u32>>,
     /// How many groups have more than one image.
     pub(crate) near_duplicate_groups: u64,
-    /// How many images are in groups that have several labels.
+    /// How many images have, or are in groups that have, several labels.
     pub(crate) set_aside: u64,
+    /// How many images are left out because they look like one of a test source.
+    pub(crate) withheld: u64,
     /// Sorted by image id. Here an image's label is an index into the classes, or
     /// [`CONFLICTING`].
     images: Vec<Image>,
@@ -54,9 +57,36 @@ pub(crate) struct Row {
 }
 
 impl Plan {
+    /// The id of the dataset: a hash of its content and of the version before, because the list
+    /// of members depends on that, too.
+    pub(crate) fn id(&self, parent: Option<&DatasetId>) -> DatasetId {
+        match parent {
+            None => self.content,
+            Some(parent) => DatasetId::of(format!("{} after {parent}", self.content).as_bytes()),
+        }
+    }
+
     /// The row with this number in [`Plan::rows`].
     pub(crate) fn row(&self, number: u32) -> Row {
         row(&self.images, number)
+    }
+
+    /// How many images are in a split.
+    pub(crate) fn size(&self, split: Split) -> usize {
+        self.rows.get(&split).map_or(0, Vec::len)
+    }
+
+    /// Every image that is in a split, sorted by image id, with its split and its class.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (ImageId, Split, &Label)> {
+        let mut members: Vec<(u32, Split)> = Vec::with_capacity(self.images.len());
+        for (&split, rows) in &self.rows {
+            members.extend(rows.iter().map(|&number| (number, split)));
+        }
+        members.sort_unstable_by_key(|(number, _)| *number);
+        members.into_iter().map(|(number, split)| {
+            let image = &self.images[number as usize];
+            (image.id, split, &self.classes[usize::from(image.label)])
+        })
     }
 }
 
@@ -64,7 +94,7 @@ fn row(images: &[Image], number: u32) -> Row {
     let image = &images[number as usize];
     Row {
         image: image.id,
-        class: image.label as usize,
+        class: usize::from(image.label),
         width: image.width.into(),
         height: image.height.into(),
     }
@@ -73,11 +103,19 @@ fn row(images: &[Image], number: u32) -> Row {
 /// Plans a dataset of `images`, in whatever order they come.
 ///
 /// Near-duplicates form groups. A group with several labels is set aside, since one of
-/// them must be wrong. Whole groups of each class go to the validation split until its
-/// share is reached, in an order that is random in the seed. So no two images that look
-/// the same are on both sides. A class with at least two groups has at least one image on
-/// either side.
-pub(crate) fn plan(mut images: Images, settings: &SplitSettings) -> Plan {
+/// them must be wrong. The images of test sources go to the test split, and images of other
+/// sources that look like one of them are withheld. A group of which an image was trained on in
+/// an earlier version goes to training, and one of which an image was validated on to
+/// validation. Of the other groups, whole groups of each class go to the validation split
+/// until its share is reached, in an order that is random in the seed. So no two images that
+/// look the same are on both sides, and a model of an earlier version can be measured on the
+/// validation split of a later one. A class with at least two groups, all of them new, has at
+/// least one image on either side.
+pub(crate) fn plan(
+    collection: &CollectionName,
+    mut images: Images,
+    settings: &SplitSettings,
+) -> Plan {
     images.sort();
     let Images {
         mut images,
@@ -89,46 +127,58 @@ pub(crate) fn plan(mut images: Images, settings: &SplitSettings) -> Plan {
     drop(hashes);
     let mut groups = groups(&images, &firsts);
     let near_duplicate_groups = groups.iter().filter(|group| group.size > 1).count() as u64;
-    let conflicting = groups.iter().filter(|group| group.label == CONFLICTING);
-    let set_aside = conflicting.map(|group| u64::from(group.size)).sum();
 
-    let mut classes = vec![];
-    let mut class_of = vec![CONFLICTING; labels.len()];
-    for (label, number) in labels {
-        if assign_splits(&images, &mut groups, number, settings) {
-            class_of[number as usize] = classes.len() as u32;
-            classes.push(label);
-        }
+    let (classes, others): (Vec<_>, Vec<_>) = labels
+        .into_iter()
+        .partition(|(_, number)| assign_splits(&images, &mut groups, *number, settings));
+    // A collection of test sources alone has the classes of its test images.
+    let classes = if classes.is_empty() { others } else { classes };
+    let mut class_of = vec![CONFLICTING; usize::from(u16::MAX)];
+    for ((_, number), class) in classes.iter().zip(0..) {
+        class_of[usize::from(*number)] = class;
     }
+    let classes: Vec<Label> = classes.into_iter().map(|(label, _)| label).collect();
 
+    let (mut set_aside, mut withheld) = (0, 0);
     let mut rows: BTreeMap<Split, Vec<u32>> = Split::ALL.map(|split| (split, vec![])).into();
     for ((number, image), &first) in (0..).zip(&mut images).zip(&firsts) {
         let group = &groups[first as usize];
-        let class = class_of.get(group.label as usize);
+        let class = class_of.get(usize::from(group.label));
         image.label = class.copied().unwrap_or(CONFLICTING);
-        if image.label != CONFLICTING {
-            rows.entry(group.split).or_default().push(number);
+        let is_test = image.role == SourceRole::Test;
+        match group.split {
+            _ if image.label == CONFLICTING => set_aside += 1,
+            Some(Split::Test) if !is_test => {
+                image.label = CONFLICTING;
+                withheld += 1;
+            }
+            split => {
+                let split = split.expect("each group of a class has a split");
+                rows.entry(split).or_default().push(number);
+            }
         }
     }
     drop((groups, firsts));
     for (split, rows) in &mut rows {
         sort_by_draw(rows, &images, settings.seed, split.name());
     }
-    let id = content_hash(&classes, &images, &rows, settings);
+    let content = content_hash(collection, &classes, &images, &rows, settings);
     Plan {
-        id,
+        content,
         classes,
         rows,
         near_duplicate_groups,
         set_aside,
+        withheld,
         images,
     }
 }
 
-/// The dataset's id: a hash of which images are in it, under which label and on which
-/// side. The layout's version comes first, so that the same images in another layout are
-/// another dataset.
+/// The hash of the content: which images of which collection are in it, under which label
+/// and on which side. The layout's version comes first, so that the same images in another
+/// layout are another dataset.
 fn content_hash(
+    collection: &CollectionName,
     classes: &[Label],
     images: &[Image],
     rows: &BTreeMap<Split, Vec<u32>>,
@@ -136,7 +186,7 @@ fn content_hash(
 ) -> DatasetId {
     let mut hash = Sha256::new();
     hash.update(format!(
-        "maskline dataset {LAYOUT_VERSION}\nseed {}\n",
+        "maskline dataset {LAYOUT_VERSION}\ncollection {collection}\nseed {}\n",
         settings.seed
     ));
     for (split, rows) in rows {

@@ -12,6 +12,7 @@ use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     ObjectStore, StorageError,
     catalog::{Candidates, Images, Jobs, Leases},
+    job_of_message,
     records::{CandidateOutcome, CandidateState, ImageDocument, JobState, OutcomeKind, Work},
     reopen,
 };
@@ -62,6 +63,7 @@ impl ImageHandler {
             .map_err(StorageError::behind)?;
         let header = labeled.header;
         let document = ImageDocument {
+            collection: header.collection,
             job: header.job,
             image: header.image,
             candidate: header.candidate,
@@ -78,6 +80,7 @@ impl ImageHandler {
         let outcome = CandidateOutcome {
             candidate: header.candidate,
             image: Some(header.image),
+            fetched: header.fetched,
             history: with_hop(header.history),
             trace_id: context.trace_id.clone(),
             kind: OutcomeKind::Stored,
@@ -89,6 +92,7 @@ impl ImageHandler {
         let outcome = CandidateOutcome {
             candidate: rejected.candidate,
             image: rejected.image,
+            fetched: rejected.fetched,
             history: with_hop(rejected.history),
             trace_id: context.trace_id.clone(),
             kind: OutcomeKind::Rejected {
@@ -103,6 +107,7 @@ impl ImageHandler {
         let outcome = CandidateOutcome {
             candidate: failed.candidate,
             image: None,
+            fetched: None,
             history: vec![Hop::now(NAME)],
             trace_id: context.trace_id.clone(),
             kind: OutcomeKind::Failed {
@@ -169,10 +174,16 @@ impl JobHandler {
         Ok(())
     }
 
-    /// From now on the job can become complete, and the freezer watches it.
+    /// From now on the job can become complete, and the freezer watches its collection. That
+    /// is offered again only while the job is not frozen, because the message may be delivered
+    /// once more long after.
     async fn expanded(&self, expanded: SourceExpanded) -> Result<(), Failure> {
         self.jobs.finish_expansion(expanded.job).await?;
-        self.leases.offer_work(&Work::Freeze(expanded.job)).await?;
+        let job = job_of_message(&*self.jobs, expanded.job).await?;
+        if job.freeze && job.state == JobState::Running {
+            let freezing = Work::Freeze(job.collection);
+            self.leases.offer_work_again(&freezing).await?;
+        }
         Ok(())
     }
 }

@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
-use maskline_dataset::{Example, LAYOUT_VERSION, Manifest, Row, Shard, Split, SplitManifest};
+use maskline_dataset::{
+    Example, ExampleProvenance, LAYOUT_VERSION, Manifest, Row, Shard, Split, SplitManifest,
+};
 use maskline_messages::{DatasetId, ImageId, Label, ObjectKey, SplitSettings};
 use maskline_models::device::{self, Choice, Compute};
 use maskline_storage::ObjectStore;
@@ -159,6 +161,7 @@ fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
         jpeg: row.jpeg.clone(),
         width: SIDE,
         height: SIDE,
+        provenance: ExampleProvenance::default(),
     });
     maskline_dataset::shard(classes, &examples.collect::<Vec<_>>()).unwrap()
 }

@@ -32,10 +32,11 @@ pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) ->
     Ok(manifest)
 }
 
-/// Refuses a dataset with an empty split or with only one class to learn.
+/// Refuses a dataset with only one class to learn, or without images to learn from or to
+/// choose the best epoch by. A test split is not needed.
 fn check_trainable(manifest: &Manifest) -> Result<(), PermanentError> {
-    for split in Split::ALL {
-        if manifest.split(split).is_none_or(|split| split.images == 0) {
+    for split in [Split::Train, Split::Validation] {
+        if manifest.images(split) == 0 {
             return Err(PermanentError::EmptySplit { split });
         }
     }
@@ -72,6 +73,7 @@ mod tests {
             splits: [
                 (Split::Train, split(train)),
                 (Split::Validation, split(validation)),
+                (Split::Test, SplitManifest::default()),
             ]
             .into(),
             classes: classes.to_vec(),
@@ -82,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn two_classes_in_both_splits_can_be_trained_on() {
+    fn two_classes_to_learn_from_and_to_validate_by_can_be_trained_on() {
         check_trainable(&manifest([4, 4], [1, 1])).unwrap();
     }
 
@@ -103,9 +105,9 @@ mod tests {
         let store = Embedded::open().await;
         let cases = [
             (
-                DatasetId::of(b"later"),
-                &br#"{"version":2}"#[..],
-                "version 2",
+                DatasetId::of(b"earlier"),
+                &br#"{"version":1}"#[..],
+                "version 1",
             ),
             (DatasetId::of(b"broken"), b"{", "manifest"),
         ];

@@ -42,7 +42,7 @@ impl Handler for RequestHandler {
                 dataset,
                 networks,
                 settings,
-            }) => self.record(Some(job), dataset, networks, settings).await?,
+            }) => self.record(job, dataset, networks, settings).await?,
             TrainerRequests::TrainingRequested(TrainingRequested {
                 dataset,
                 networks,
@@ -106,7 +106,7 @@ mod tests {
         let networks = vec![NetworkName::MobilenetV2, NetworkName::Mnasnet1_0];
         let settings = TrainingSettings::default();
         let ready: TrainerRequests = DatasetReady {
-            job: JobId::draw(),
+            job: Some(JobId::draw()),
             dataset,
             networks: networks.clone(),
             settings: settings.clone(),
@@ -145,7 +145,7 @@ mod tests {
             notify: Arc::default(),
         };
         let ready = DatasetReady {
-            job: JobId::draw(),
+            job: Some(JobId::draw()),
             dataset: DatasetId::of(b"a dataset"),
             networks: vec![],
             settings: TrainingSettings::default(),

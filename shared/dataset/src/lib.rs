@@ -5,6 +5,11 @@
 //!   dataset with a manifest is complete.
 //! * [`ShardWriter`] and [`read`]: the images of a split, in Parquet files that pandas
 //!   and Hugging Face `datasets` open as images with labels.
+//! * [`MembersWriter`] and [`read_members`]: which images are in it, without their pixels.
+//! * [`differences`]: what is different between two versions.
+//! * [`card`]: a page about the dataset, for people and for Hugging Face's Hub.
+//! * [`attribution_header`] and [`attribution_rows`]: the list of what the licences of the
+//!   images ask to be shown.
 //!
 //! The columns of a shard:
 //!
@@ -14,15 +19,29 @@
 //! | `label` | an index into the dataset's classes |
 //! | `image_id` | the SHA-256 of the bytes as they were fetched |
 //! | `width`, `height` | the size of the normalized image in pixels |
+//! | `source` and others | where the image comes from, see [`ExampleProvenance`]; null where that is not known |
 
+mod attribution;
+mod card;
+mod columns;
+mod diff;
 mod error;
+mod example;
 mod manifest;
+mod members;
 mod read;
 mod split;
+mod tally;
 mod write;
 
+pub use attribution::{attribution_header, attribution_rows};
+pub use card::{CardFacts, card};
+pub use diff::{Change, Difference, differences};
 pub use error::{ManifestError, ShardError};
+pub use example::{Example, ExampleProvenance};
 pub use manifest::{LAYOUT_VERSION, Manifest, Shard, SplitManifest};
+pub use members::{MEMBERS_GROUP, Member, MembersWriter, read_members};
 pub use read::{Row, read};
 pub use split::Split;
-pub use write::{Example, GROUP_ROWS, SHARD_ROWS, ShardWriter, shard};
+pub use tally::Tally;
+pub use write::{GROUP_ROWS, SHARD_ROWS, ShardWriter, shard};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{error::ManifestError, split::Split};
 
 /// The version of the layout of datasets that this build writes and reads.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 
 /// The manifest of a dataset. It lies at [`ObjectKey::manifest`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -79,6 +79,11 @@ impl Manifest {
         self.splits.get(&split)
     }
 
+    /// The number of images in `split`.
+    pub fn images(&self, split: Split) -> u64 {
+        self.split(split).map_or(0, |split| split.images)
+    }
+
     /// The key of a shard of this dataset.
     ///
     /// # Errors
@@ -116,6 +121,7 @@ mod tests {
             splits: [
                 (Split::Train, training),
                 (Split::Validation, SplitManifest::default()),
+                (Split::Test, SplitManifest::default()),
             ]
             .into(),
             split_settings: SplitSettings::default(),
@@ -127,7 +133,7 @@ mod tests {
     #[test]
     fn the_json_is_what_other_programs_read() {
         let expected = json!({
-            "version": 1,
+            "version": 2,
             "dataset": DatasetId::of(b"a dataset"),
             "classes": ["with_mask"],
             "splits": {
@@ -142,6 +148,7 @@ mod tests {
                     }],
                 },
                 "validation": { "images": 0, "by_class": {}, "shards": [] },
+                "test": { "images": 0, "by_class": {}, "shards": [] },
             },
             "split_settings": { "validation": 0.2, "seed": 42, "near_distance": 4 },
             "near_duplicate_groups": 3,
@@ -163,9 +170,14 @@ mod tests {
 
     #[test]
     fn another_version_is_named_and_other_json_refused() {
-        let later = Manifest::from_json(br#"{"version":2}"#).unwrap_err();
-        assert!(later.to_string().contains("version 2"), "{later}");
-        for other in [&b"{"[..], b"[]", br#"{"version":1}"#] {
+        for (json, version) in [
+            (&br#"{"version":1}"#[..], "version 1"),
+            (br#"{"version":3}"#, "version 3"),
+        ] {
+            let refused = Manifest::from_json(json).unwrap_err();
+            assert!(refused.to_string().contains(version), "{refused}");
+        }
+        for other in [&b"{"[..], b"[]", br#"{"version":2}"#] {
             let refused = Manifest::from_json(other);
             assert!(matches!(refused, Err(ManifestError::Unreadable(_))));
         }

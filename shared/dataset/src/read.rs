@@ -62,6 +62,8 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
         .column_by_name("image_id")
         .and_then(|column| column.as_string_opt::<i32>())
         .ok_or(ShardError::NoColumn("image_id of text"))?;
+    // The fields may be null for the sake of other readers, and these never are. What has no
+    // image has no bytes either.
     if jpegs.null_count() + labels.null_count() + ids.null_count() > 0 {
         return Err(ShardError::Missing);
     }
@@ -79,8 +81,20 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::{
+        array::{ArrayRef, StructArray, new_null_array},
+        datatypes::Schema,
+    };
+    use parquet::arrow::ArrowWriter;
+
     use super::*;
-    use crate::write::{Example, ShardWriter};
+    use crate::{
+        columns::fields,
+        example::{Example, ExampleProvenance},
+        write::ShardWriter,
+    };
 
     fn example(class: usize, jpeg: &'static [u8]) -> Example {
         Example {
@@ -89,6 +103,7 @@ mod tests {
             jpeg: Bytes::from_static(jpeg),
             width: 2,
             height: 1,
+            provenance: ExampleProvenance::default(),
         }
     }
 
@@ -113,6 +128,53 @@ mod tests {
         });
         let rows: Vec<Row> = rows.collect();
         assert_eq!(read(shard(&examples), 2).unwrap(), rows);
+    }
+
+    /// The columns of a shard with one row.
+    fn columns() -> Vec<ArrayRef> {
+        let whole = shard(&[example(0, b"one")]);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(whole).unwrap();
+        let batch = builder.build().unwrap().next().unwrap().unwrap();
+        batch.columns().to_vec()
+    }
+
+    /// A shard of one row in which the value of one column is missing.
+    fn shard_without(name: &str) -> Bytes {
+        let columns = fields().into_iter().zip(columns());
+        let columns = columns.map(|(field, column)| match field.name() == name {
+            true => new_null_array(field.data_type(), 1),
+            false => column,
+        });
+        written(columns.collect())
+    }
+
+    fn written(columns: Vec<ArrayRef>) -> Bytes {
+        let schema = Arc::new(Schema::new(fields()));
+        let mut writer = ArrowWriter::try_new(vec![], schema.clone(), None).unwrap();
+        let batch = RecordBatch::try_new(schema, columns).unwrap();
+        writer.write(&batch).unwrap();
+        writer.into_inner().unwrap().into()
+    }
+
+    #[test]
+    fn a_row_without_a_value_is_refused_unless_it_is_its_provenance() {
+        for name in ["image", "label", "image_id"] {
+            let refused = read(shard_without(name), 2);
+            assert!(matches!(refused, Err(ShardError::Missing)), "{name}");
+        }
+        for name in ["url", "fetched", "etag"] {
+            assert_eq!(read(shard_without(name), 2).unwrap().len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_image_without_bytes_is_refused() {
+        let mut columns = columns();
+        let (fields, mut parts, nulls) = columns[0].as_struct().clone().into_parts();
+        parts[0] = new_null_array(fields[0].data_type(), 1);
+        columns[0] = Arc::new(StructArray::new(fields, parts, nulls));
+        let refused = read(written(columns), 2);
+        assert!(matches!(refused, Err(ShardError::Missing)));
     }
 
     #[test]

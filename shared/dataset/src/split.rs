@@ -1,7 +1,8 @@
-//! The two splits of a dataset.
+//! The splits of a dataset.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
+use maskline_messages::InvalidId;
 use serde::{Deserialize, Serialize};
 
 /// A part of a dataset.
@@ -10,18 +11,22 @@ use serde::{Deserialize, Serialize};
 pub enum Split {
     /// The images that a network learns from.
     Train,
-    /// The images that a network is measured on and never learns from.
+    /// The images on which the best epoch is chosen. A network never learns from them.
     Validation,
+    /// The images on which only a finished network is measured. No network learns from
+    /// them, and no epoch is chosen by them.
+    Test,
 }
 
 impl Split {
-    pub const ALL: [Self; 2] = [Self::Train, Self::Validation];
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
 
     /// The name that Hugging Face `datasets` gives the split.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
             Self::Validation => "validation",
+            Self::Test => "test",
         }
     }
 
@@ -31,10 +36,27 @@ impl Split {
     pub fn shard_file(self, index: usize, count: usize) -> String {
         format!("data/{}-{index:05}-of-{count:05}.parquet", self.name())
     }
+
+    /// A pattern that the paths of all shards of the split match, and of no other split.
+    pub(crate) fn shard_pattern(self) -> String {
+        format!("data/{}-*.parquet", self.name())
+    }
 }
 
 impl fmt::Display for Split {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+impl FromStr for Split {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let split = Self::ALL.into_iter().find(|split| split.name() == text);
+        split.ok_or_else(|| InvalidId {
+            text: text.to_owned(),
+            expected: "a split (train, validation or test)",
+        })
     }
 }

@@ -3,38 +3,33 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
-    array::{ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray},
-    datatypes::{DataType, Field, Fields, Schema},
+    array::{
+        ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray,
+        TimestampMillisecondArray,
+    },
+    datatypes::Schema,
 };
 use bytes::Bytes;
-use maskline_messages::{ImageId, Label};
+use maskline_messages::Label;
 use parquet::{
     arrow::ArrowWriter,
     basic::Compression,
     errors::ParquetError,
     file::{metadata::KeyValue, properties::WriterProperties},
 };
+use serde_json::{Map, Value, json};
 
-use crate::error::ShardError;
+use crate::{
+    columns::{COLUMNS, Kind, TIME_ZONE, fields, image_fields},
+    error::ShardError,
+    example::Example,
+};
 
 /// The largest number of rows in a shard.
 pub const SHARD_ROWS: usize = 2_000;
 
 /// The number of rows in a row group, which are in memory at the same time.
 pub const GROUP_ROWS: usize = 250;
-
-/// One image for a shard.
-#[derive(Debug, Clone)]
-pub struct Example {
-    pub image: ImageId,
-    /// An index into the dataset's classes.
-    pub class: usize,
-    /// The normalized image, a JPEG.
-    pub jpeg: Bytes,
-    /// The size of the normalized image in pixels.
-    pub width: u32,
-    pub height: u32,
-}
 
 /// Writes one shard, a row group at a time. The file is the concatenation of the pieces
 /// that [`ShardWriter::write`] and [`ShardWriter::finish`] return.
@@ -67,34 +62,9 @@ impl ShardWriter {
 
     /// Writes `examples` as one row group and returns the next piece of the file.
     pub fn write(&mut self, examples: &[Example]) -> Result<Bytes, ShardError> {
-        let paths = examples.iter().map(|e| format!("{}.jpg", e.image));
-        let image = StructArray::new(
-            image_fields(),
-            vec![
-                Arc::new(BinaryArray::from_iter_values(
-                    examples.iter().map(|e| &e.jpeg),
-                )) as ArrayRef,
-                Arc::new(StringArray::from_iter_values(paths)),
-            ],
-            None,
-        );
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(image),
-            Arc::new(Int64Array::from_iter_values(
-                examples.iter().map(|e| e.class as i64),
-            )),
-            Arc::new(StringArray::from_iter_values(
-                examples.iter().map(|e| e.image.to_string()),
-            )),
-            Arc::new(Int32Array::from_iter_values(
-                examples.iter().map(|e| e.width as i32),
-            )),
-            Arc::new(Int32Array::from_iter_values(
-                examples.iter().map(|e| e.height as i32),
-            )),
-        ];
-        self.writer
-            .write(&RecordBatch::try_new(self.schema.clone(), columns)?)?;
+        let columns = COLUMNS.iter().map(|column| values(column.kind, examples));
+        let batch = RecordBatch::try_new(self.schema.clone(), columns.collect())?;
+        self.writer.write(&batch)?;
         self.writer.flush()?;
         self.writer.sync().map_err(ParquetError::from)?;
         Ok(std::mem::take(self.writer.inner_mut()).into())
@@ -113,33 +83,54 @@ pub fn shard(classes: &[Label], examples: &[Example]) -> Result<Bytes, ShardErro
     Ok([group, writer.finish()?].concat().into())
 }
 
-fn image_fields() -> Fields {
-    Fields::from(vec![
-        Field::new("bytes", DataType::Binary, false),
-        Field::new("path", DataType::Utf8, false),
-    ])
-}
-
-fn fields() -> Vec<Field> {
-    vec![
-        Field::new("image", DataType::Struct(image_fields()), false),
-        Field::new("label", DataType::Int64, false),
-        Field::new("image_id", DataType::Utf8, false),
-        Field::new("width", DataType::Int32, false),
-        Field::new("height", DataType::Int32, false),
-    ]
+/// The values of one column.
+fn values(kind: Kind, examples: &[Example]) -> ArrayRef {
+    let rows = examples.iter();
+    match kind {
+        Kind::Image => {
+            let paths = rows.clone().map(|row| format!("{}.jpg", row.image));
+            let jpegs = BinaryArray::from_iter_values(rows.clone().map(|row| &row.jpeg));
+            let columns: Vec<ArrayRef> = vec![
+                Arc::new(jpegs),
+                Arc::new(StringArray::from_iter_values(paths)),
+            ];
+            Arc::new(StructArray::new(image_fields(), columns, None))
+        }
+        Kind::Label => Arc::new(Int64Array::from_iter_values(
+            rows.map(|row| row.class as i64),
+        )),
+        Kind::ImageId => Arc::new(StringArray::from_iter_values(
+            rows.map(|row| row.image.to_string()),
+        )),
+        Kind::Width => Arc::new(Int32Array::from_iter_values(
+            rows.map(|row| row.width as i32),
+        )),
+        Kind::Height => Arc::new(Int32Array::from_iter_values(
+            rows.map(|row| row.height as i32),
+        )),
+        Kind::Text(text) => Arc::new(StringArray::from_iter(
+            rows.map(|row| text(&row.provenance).as_deref()),
+        )),
+        Kind::Fetched => {
+            let times = rows.map(|row| row.provenance.fetched);
+            Arc::new(TimestampMillisecondArray::from_iter(times).with_timezone(TIME_ZONE))
+        }
+    }
 }
 
 /// The metadata from which Hugging Face `datasets` learns that one column is an `Image`
 /// and another a `ClassLabel`.
 fn features(classes: &[Label]) -> String {
-    let value = |dtype: &str| serde_json::json!({ "dtype": dtype, "_type": "Value" });
-    serde_json::json!({ "info": { "features": {
-        "image": { "_type": "Image" },
-        "label": { "names": classes, "_type": "ClassLabel" },
-        "image_id": value("string"),
-        "width": value("int32"),
-        "height": value("int32"),
-    }}})
-    .to_string()
+    let features: Map<String, Value> = COLUMNS
+        .iter()
+        .map(|column| {
+            let feature = match (column.kind, column.kind.value_type()) {
+                (_, Some(dtype)) => json!({ "dtype": dtype, "_type": "Value" }),
+                (Kind::Label, _) => json!({ "names": classes, "_type": "ClassLabel" }),
+                _ => json!({ "_type": "Image" }),
+            };
+            (column.name.to_owned(), feature)
+        })
+        .collect();
+    json!({ "info": { "features": features } }).to_string()
 }

@@ -16,6 +16,15 @@ pub enum Failure {
         /// The least time to wait, where the server asked for one (Retry-After).
         after: Option<Duration>,
     },
+    /// It is not this message's turn yet, because of a quota or a pause that a server asked
+    /// for. The message comes again after the wait. That is no attempt, so it may happen any
+    /// number of times.
+    #[error("{error:#}")]
+    Postponed {
+        /// What the message waits for.
+        error: anyhow::Error,
+        after: Duration,
+    },
     /// Something that every message needs (a store) is away or refuses everybody. The
     /// runner waits for it and does not count the message's attempts.
     #[error("{0:#}")]

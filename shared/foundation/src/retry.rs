@@ -30,8 +30,13 @@ pub struct RetryPolicy {
 }
 
 /// The longest wait that a server may ask for (Retry-After). A server that asks for a year
-/// must not decide how long a job takes.
+/// must not decide how long a job takes. A message that waits for longer than this, because a
+/// quota is used up for the day, comes and waits again.
 const LONGEST_ASKED: Duration = Duration::from_secs(3600);
+
+/// The shortest wait of a message whose turn has not come, so that it does not come and go
+/// without a pause.
+const SHORTEST_POSTPONED: Duration = Duration::from_millis(50);
 
 /// By how much a wait may be longer than computed, so that attempts that failed together
 /// are not made together again.
@@ -55,6 +60,11 @@ impl RetryPolicy {
     pub fn delay(&self, earlier: u32, asked: Option<Duration>) -> Duration {
         let backoff = jittered(self.wait(earlier));
         backoff.max(asked.unwrap_or_default().min(LONGEST_ASKED))
+    }
+
+    /// The wait of a message whose turn comes after `after`.
+    pub fn postponed(after: Duration) -> Duration {
+        after.clamp(SHORTEST_POSTPONED, LONGEST_ASKED)
     }
 
     /// The waits of this policy for a loop that goes on until it succeeds, however many
@@ -190,6 +200,13 @@ mod tests {
         let asked = |seconds| policy.delay(0, Some(Duration::from_secs(seconds)));
         assert_eq!(asked(90), Duration::from_secs(90));
         assert_eq!(asked(365 * 86_400), LONGEST_ASKED);
+    }
+
+    #[test]
+    fn a_message_waits_for_its_turn_for_an_hour_at_a_time_at_most() {
+        let waits = [0, 60, 86_400].map(|s| RetryPolicy::postponed(Duration::from_secs(s)));
+        let minute = Duration::from_secs(60);
+        assert_eq!(waits, [SHORTEST_POSTPONED, minute, LONGEST_ASKED]);
     }
 
     #[test]

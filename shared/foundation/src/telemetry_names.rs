@@ -39,6 +39,8 @@ pub mod attribute {
         AWS_S3_KEY, EXCEPTION_MESSAGE, HTTP_RESPONSE_STATUS_CODE, URL_FULL,
     };
 
+    /// The collection that a span is about.
+    pub const COLLECTION: &str = "maskline.collection";
     /// The job that a span is about.
     pub const JOB_ID: &str = "maskline.job.id";
     /// The candidate that a span is about.
@@ -56,6 +58,9 @@ pub mod attribute {
     pub const ATTEMPT: &str = "maskline.attempt";
     /// Seconds until the next attempt.
     pub const RETRY_AFTER_SECONDS: &str = "maskline.retry.after_seconds";
+
+    /// What a message waits for whose turn has not come.
+    pub const POSTPONED_REASON: &str = "maskline.postponed.reason";
 
     /// The code of the reason for which an image was rejected.
     pub const REJECTION_REASON: &str = "maskline.rejection.reason";
@@ -91,6 +96,8 @@ pub mod event {
     pub const EXCEPTION: &str = "exception";
     /// An image was rejected.
     pub const REJECTED: &str = "rejected";
+    /// The turn of the message has not come, so it will come again.
+    pub const POSTPONED: &str = "postponed";
     /// The message will be tried again.
     pub const RETRY: &str = "retry";
 }

@@ -45,6 +45,18 @@ impl JobId {
 }
 
 uuid_id! {
+    /// The id of a person's request for training. It is drawn when the request is made.
+    RequestId, "a request id (a UUID)"
+}
+
+impl RequestId {
+    /// A new id.
+    pub fn draw() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+uuid_id! {
     /// The id of a candidate: one location in one job where an image should be. It is the
     /// UUIDv5 of the location in the job's own namespace.
     CandidateId, "a candidate id (a UUID)"
@@ -64,6 +76,21 @@ impl CandidateId {
         // No location contains a line break, so the name is unique.
         let name = format!("{location}\n{label}");
         Self(Uuid::new_v5(&job.0, name.as_bytes()))
+    }
+}
+
+uuid_id! {
+    /// The id of a location, by which the candidates that were found there are looked up. It is
+    /// the UUIDv5 of the location.
+    LocationId, "a location id (a UUID)"
+}
+
+impl LocationId {
+    pub fn of(location: &Location) -> Self {
+        Self(Uuid::new_v5(
+            &Uuid::NAMESPACE_URL,
+            location.to_string().as_bytes(),
+        ))
     }
 }
 

@@ -4,6 +4,7 @@ use maskline_foundation::time::unix_millis;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    collection::CollectionName,
     ids::{CandidateId, ImageId, JobId, RunId},
     label::{Label, LabelOrigin},
     location::Location,
@@ -31,12 +32,36 @@ impl Hop {
     }
 }
 
+/// How an image was fetched, so that it need not be fetched again while it stays the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetched {
+    /// Milliseconds since the Unix epoch.
+    pub at: u64,
+    /// The `ETag` of the answer, as the server wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etag: Option<String>,
+    /// The `Last-Modified` of the answer, as the server wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_modified: Option<String>,
+}
+
+impl Fetched {
+    /// Says whether the server can be asked if the image has changed since.
+    pub fn has_validator(&self) -> bool {
+        self.etag.is_some() || self.last_modified.is_some()
+    }
+}
+
 /// The fields that every message about a fetched image has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageHeader {
+    pub collection: CollectionName,
     pub job: JobId,
     pub candidate: CandidateId,
     pub image: ImageId,
+    /// `None` for an image whose source had its bytes at hand.
+    #[serde(default)]
+    pub fetched: Option<Fetched>,
     /// The services that the image has passed, the first one first.
     #[serde(default)]
     pub history: Vec<Hop>,
@@ -54,6 +79,7 @@ impl ImageHeader {
             job: self.job,
             candidate: self.candidate,
             image: Some(self.image),
+            fetched: self.fetched,
             stage: stage.to_owned(),
             reason,
             history: self.history,
@@ -61,15 +87,28 @@ impl ImageHeader {
     }
 }
 
+/// An image that an earlier job of the same collection fetched from the same location.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownImage {
+    /// The candidate of that job.
+    pub candidate: CandidateId,
+    pub image: ImageId,
+    pub fetched: Fetched,
+}
+
 /// The scraper found a candidate. It sends this to its own queue, so that it, or another
 /// replica, fetches the image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CandidateFound {
+    pub collection: CollectionName,
     pub job: JobId,
     pub candidate: CandidateId,
     pub location: Location,
     /// The label that the source gives.
     pub label: Option<Label>,
+    /// What was found at this location before. It is fetched only if it has changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownImage>,
 }
 
 impl CandidateFound {
@@ -80,6 +119,7 @@ impl CandidateFound {
             job: self.job,
             candidate: self.candidate,
             image: None,
+            fetched: None,
             stage: stage.to_owned(),
             reason,
             history: vec![Hop::now(stage)],
@@ -155,6 +195,8 @@ pub struct ImageRejected {
     pub candidate: CandidateId,
     /// `None` means that the candidate was rejected before it was fetched.
     pub image: Option<ImageId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fetched: Option<Fetched>,
     /// The service that rejected it.
     pub stage: String,
     pub reason: Reason,

@@ -1,8 +1,9 @@
 //! The contract between the services: every message, queue and header name, and
 //! the types that name things. The crate does no I/O: JSON comes in, JSON goes out.
 //!
-//! * `ids`, `label`, `network`, `object_key`, `location`: the names of things.
-//! * `source`, `provenance`, `settings`, `measurements`, `reason`: values that messages carry.
+//! * `collection`, `ids`, `label`, `network`, `object_key`, `location`: the names of things.
+//! * `license`: the licences that a person can ask for.
+//! * `source`, `search`, `provenance`, `settings`, `measurements`, `reason`: values that messages carry.
 //! * `job`, `image`, `training`: the messages about jobs, images and training.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
 //! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
@@ -10,11 +11,13 @@
 //! * [`topology`]: the exchange, the queues and the headers.
 //! * `queue_message`: [`QueueMessage`], which says what each queue carries.
 
+mod collection;
 mod ids;
 mod image;
 mod invalid;
 mod job;
 mod label;
+mod license;
 pub mod lifecycle;
 mod location;
 mod measurements;
@@ -24,19 +27,22 @@ mod object_key;
 mod provenance;
 mod queue_message;
 mod reason;
+mod search;
 mod settings;
 mod source;
 pub mod topology;
 mod training;
 
-pub use ids::{CandidateId, DatasetId, ImageId, JobId, RunId};
+pub use collection::{CollectionName, VersionName};
+pub use ids::{CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId};
 pub use image::{
-    CandidateFound, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled, ImageRejected,
-    ImageValidated, Prediction,
+    CandidateFound, Fetched, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled,
+    ImageRejected, ImageValidated, KnownImage, Prediction,
 };
 pub use invalid::{InvalidId, UnknownName};
 pub use job::{JobFailed, SourceExpanded, SourceRequested};
 pub use label::{Label, LabelOrigin};
+pub use license::License;
 pub use lifecycle::{CandidateState, JobState};
 pub use location::{Location, MAX_URL, is_too_long, shown, without_secrets};
 pub use measurements::{Format, Measurements};
@@ -46,7 +52,8 @@ pub use object_key::{CheckpointPart, ObjectKey};
 pub use provenance::Provenance;
 pub use queue_message::{QueueMessage, StorerImages, StorerJobs, TrainerRequests};
 pub use reason::Reason;
+pub use search::{Search, SearchProvider};
 pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};
-pub use source::{Labeling, Source};
+pub use source::{Labeling, Source, SourceRole};
 pub use topology::Queue;
 pub use training::{DatasetReady, ModelTrained, TrainingRequested};

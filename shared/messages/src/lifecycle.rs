@@ -17,9 +17,10 @@
 //!                          the dead letter is replayed
 //! ```
 //!
-//! A **job** is expanding until all of its candidates are recorded, and running until none
-//! of them is in flight. Then it is frozen as a dataset, or fails because no dataset can be
-//! made of it. It is running again when a failed candidate of it is in flight again.
+//! A **job** is expanding until all of its candidates are recorded, and running until its
+//! collection is frozen, which needs that nothing of the collection is in flight. Then the job
+//! is frozen in a version, or fails because no version can be made. It is running again when a
+//! failed candidate of it is in flight again.
 //!
 //! ```text
 //!                JobFailed
@@ -29,7 +30,7 @@
 //!    │      the step's dead letter is replayed
 //!    │
 //!    │ SourceExpanded
-//!    ▼        the dataset is frozen
+//!    ▼        the collection is frozen
 //!   running ───────────────────────► frozen
 //!    │   ▲                             │
 //!    │   ├─────────────────────────────┤
@@ -42,7 +43,7 @@
 //! ```
 //!
 //! Both kinds of failed job are in the state [`JobState::Failed`]. The catalog distinguishes
-//! them: after expanding, the freezing of the job was offered as work.
+//! them: it records that a job has been expanded.
 //!
 //! A message is **given up** when its stage can't handle it. It becomes a dead letter, and
 //! [`Message::ends`] says what fails with it: its candidate, or the expansion of its job.
@@ -105,7 +106,7 @@ pub enum JobState {
     Expanding,
     /// All candidates are in the catalog, and some may be in flight.
     Running,
-    /// The dataset exists.
+    /// The job's images are in a version of its collection.
     Frozen,
     Failed,
 }
@@ -131,13 +132,13 @@ impl JobState {
         to: Self::Expanding,
     };
 
-    /// The dataset exists.
+    /// The job's images are in a version of its collection.
     pub const FREEZE: Change<Self> = Change {
         from: &[Self::Running],
         to: Self::Frozen,
     };
 
-    /// No dataset can be made of what the candidates became.
+    /// No version can be made of what the candidates became.
     pub const FAIL_FREEZING: Change<Self> = Change {
         from: &[Self::Running],
         to: Self::Failed,

@@ -47,9 +47,34 @@ impl Location {
                 index,
                 name,
             } => member(&archive.shown(), *index, name),
-            Self::Path(_) | Self::Line { .. } | Self::S3 { .. } => self.to_string(),
+            Self::S3 { bucket, key } => object(without_options(bucket), key),
+            Self::Path(_) | Self::Line { .. } => self.to_string(),
         }
     }
+
+    /// The whole address as people anywhere may know it, without secrets. `None` for what is on
+    /// a machine.
+    pub fn public_address(&self) -> Option<String> {
+        match self {
+            Self::Url(url) => Some(without_secrets(url).into()),
+            Self::Member {
+                archive,
+                index,
+                name,
+            } => Some(member(&archive.public_address()?, *index, name)),
+            Self::S3 { bucket, key } => Some(object(without_options(bucket), key)),
+            Self::Path(_) | Self::Line { .. } => None,
+        }
+    }
+}
+
+/// The address of a bucket without its endpoint and region, which may be somebody's own.
+pub(crate) fn without_options(bucket: &str) -> &str {
+    bucket.split('?').next().unwrap_or_default()
+}
+
+fn object(bucket: &str, key: &str) -> String {
+    format!("{bucket}/{}", printable(key))
 }
 
 fn member(archive: &str, index: u64, name: &str) -> String {
@@ -84,10 +109,7 @@ impl fmt::Display for Location {
                 index,
                 name,
             } => f.write_str(&member(&archive.to_string(), *index, name)),
-            Self::S3 { bucket, key } => {
-                let bucket = bucket.split('?').next().unwrap_or_default();
-                write!(f, "{bucket}/{}", printable(key))
-            }
+            Self::S3 { bucket, key } => f.write_str(&object(bucket, key)),
         }
     }
 }
@@ -121,14 +143,14 @@ const SECRETS: [&str; 10] = [
     "token",
 ];
 
-/// The URL as logs, traces, errors and records of them may show it. It is without secrets
-/// (see [`without_secrets`]), and a long URL is cut.
+/// The URL as logs, traces, errors and records of them may show it: [`without_secrets`],
+/// and a long URL is cut.
 pub fn shown(url: &Url) -> String {
     shortened(without_secrets(url).as_str(), MAX_SHOWN)
 }
 
-/// The URL without user, password and fragment. Secret parameters read `name=REDACTED` (as
-/// OpenTelemetry's conventions for `url.full` ask).
+/// The URL as others may have it. User, password and fragment are left out, and secret
+/// parameters read `name=REDACTED`, as OpenTelemetry's conventions for `url.full` ask.
 pub fn without_secrets(url: &Url) -> Url {
     let mut bare = url.clone();
     bare.set_fragment(None);
@@ -182,8 +204,9 @@ mod tests {
     #[test]
     fn a_long_url_is_cut() {
         let url = format!("http://h/{}", "x".repeat(MAX_SHOWN));
-        let shown = shown(&url.parse().unwrap());
-        assert_eq!(shown.chars().count(), MAX_SHOWN + 1);
+        let url = url.parse().unwrap();
+        assert_eq!(shown(&url).chars().count(), MAX_SHOWN + 1);
+        assert_eq!(without_secrets(&url), url, "others get the whole of it");
     }
 
     #[test]
@@ -196,6 +219,8 @@ mod tests {
         };
         assert_eq!(member("a/b.jpg").shown(), "https://h/a.zip#7:a/b.jpg");
         assert_eq!(member("").shown(), "https://h/a.zip#7");
+        let public = member("a/b.jpg").public_address();
+        assert_eq!(public.as_deref(), Some("https://h/a.zip#7:a/b.jpg"));
         assert_eq!(
             member("a\n\\n\u{1b}").shown(),
             "https://h/a.zip#7:a\\n\\\\n\\u{1b}"
@@ -206,5 +231,13 @@ mod tests {
             key: "a\tb.jpg".to_owned(),
         };
         assert_eq!(object.shown(), "s3://faces/a\\tb.jpg");
+        assert_eq!(object.public_address(), Some(object.shown()));
+        assert!(object.to_string().contains("endpoint"), "ids need all");
+        let local = Location::Member {
+            archive: Box::new(Location::Path("/home/me/a.zip".into())),
+            index: 7,
+            name: "a.jpg".to_owned(),
+        };
+        assert_eq!(local.public_address(), None);
     }
 }

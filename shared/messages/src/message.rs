@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The version of the contract that this build speaks.
-pub const SCHEMA: u32 = 2;
+pub const SCHEMA: u32 = 3;
 
 /// The most bytes that a message's body may have.
 pub const MAX_BODY: usize = 1 << 20;
@@ -145,7 +145,7 @@ impl Message {
             Self::ImageValidated(m) => Some(m.header.job),
             Self::ImageLabeled(m) => Some(m.header.job),
             Self::JobFailed(m) => Some(m.job),
-            Self::DatasetReady(m) => Some(m.job),
+            Self::DatasetReady(m) => m.job,
             Self::TrainingRequested(_) => None,
             Self::ModelTrained(_) => None,
         }

@@ -7,6 +7,8 @@
 //! | `normalized/ab/<image>.jpg` | the bounded RGB image that the validator makes of them |
 //! | `datasets/<dataset>/manifest.json` | the manifest of a dataset, written after its shards |
 //! | `datasets/<dataset>/<file>` | a shard; the manifest names the file |
+//! | `datasets/<dataset>/README.md` | the card of a dataset, a page about it |
+//! | `datasets/<dataset>/attribution.csv` | what the licences of its images ask to be shown |
 //! | `runs/<run>/…` | the checkpoints of a training run |
 //! | `models/<run>/model.safetensors` | the weights of a published model |
 //! | `models/<run>/report.json`, `report.html` | its report, for programs and for people |
@@ -62,6 +64,21 @@ impl ObjectKey {
     /// The manifest of a dataset.
     pub fn manifest(dataset: &DatasetId) -> Self {
         Self(format!("datasets/{dataset}/manifest.json"))
+    }
+
+    /// The list of a dataset's images with their splits, a Parquet file.
+    pub fn dataset_members(dataset: &DatasetId) -> Self {
+        Self(format!("datasets/{dataset}/members.parquet"))
+    }
+
+    /// The card of a dataset. Hugging Face's Hub looks for it under this name.
+    pub fn dataset_card(dataset: &DatasetId) -> Self {
+        Self(format!("datasets/{dataset}/README.md"))
+    }
+
+    /// The list of what the licences of a dataset's images ask to be shown.
+    pub fn dataset_attribution(dataset: &DatasetId) -> Self {
+        Self(format!("datasets/{dataset}/attribution.csv"))
     }
 
     /// A file of a dataset. `file` is its path relative to the manifest.
@@ -200,6 +217,14 @@ mod tests {
             (
                 ObjectKey::manifest(&dataset),
                 format!("datasets/{dataset}/manifest.json"),
+            ),
+            (
+                ObjectKey::dataset_card(&dataset),
+                format!("datasets/{dataset}/README.md"),
+            ),
+            (
+                ObjectKey::dataset_attribution(&dataset),
+                format!("datasets/{dataset}/attribution.csv"),
             ),
             (
                 ObjectKey::dataset_file(&dataset, "data/a.parquet").unwrap(),

@@ -20,7 +20,8 @@ pub struct Provenance {
     pub creator: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub creator_url: Option<Url>,
-    /// The licence in lower case, such as `by-sa 4.0` or `cc0`.
+    /// The licence in lower case, such as `by-sa 4.0`, `cc0 1.0` or `pdm 1.0`, where Creative
+    /// Commons has a name for it, and else as the source names it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

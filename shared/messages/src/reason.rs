@@ -48,6 +48,13 @@ pub enum Reason {
         problem: String,
     },
 
+    // Provenance
+    /// The image's licence is none of those that were asked for. Where it is `None`, the source
+    /// says nothing about a licence.
+    License {
+        license: Option<String>,
+    },
+
     // Decoding
     /// The bytes are not an image. `looks_like` says what they seem to be: `html`, `pdf`,
     /// `unknown` and so on.
@@ -110,10 +117,17 @@ pub enum Reason {
     },
 
     // Identity
-    /// Another candidate of the job has the same bytes.
+    /// Another candidate of the collection has the same bytes.
     ExactDuplicate {
         of: CandidateId,
     },
+    /// The server says that the image is the one that another candidate of the collection
+    /// fetched from the same location before.
+    Unchanged {
+        since: CandidateId,
+    },
+    /// A person removed the image from the collection.
+    Removed,
 
     // Labelling
     /// The folder's name, or what an archive or a dataset says of the image, is not a label.
@@ -130,6 +144,10 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The codes of the reasons for which a candidate is rejected although it is sound: the
+    /// collection has the image already, by another candidate.
+    pub const COPIES: [&'static str; 2] = ["exact_duplicate", "unchanged"];
+
     /// The reason's stable name, which JSON has in `code`.
     pub fn code(&self) -> &'static str {
         self.into()
@@ -155,6 +173,15 @@ impl std::fmt::Display for Reason {
                 text,
                 problem,
             } => write!(f, "line {line}: {problem}: {text}"),
+            Self::License { license: None } => {
+                write!(f, "the source says nothing about a licence")
+            }
+            Self::License {
+                license: Some(license),
+            } => write!(
+                f,
+                "the licence {license} is none of those that were asked for"
+            ),
             Self::NotAnImage { looks_like } => write!(f, "not an image (looks like {looks_like})"),
             Self::Unsupported { format } => write!(f, "{format} is not supported"),
             Self::Truncated { detail } => write!(f, "the file ends early: {detail}"),
@@ -188,6 +215,8 @@ impl std::fmt::Display for Reason {
                 write!(f, "sharpness {sharpness:.1}, at least {least}")
             }
             Self::ExactDuplicate { of } => write!(f, "the same bytes as candidate {of}"),
+            Self::Unchanged { since } => write!(f, "the same as candidate {since} found before"),
+            Self::Removed => write!(f, "a person removed it from the collection"),
             Self::BadLabel { text } => write!(
                 f,
                 "{text:?} is no label (1 to 64 letters, digits, `_`, `-` or `.`): rename the folder or the class"
@@ -197,7 +226,7 @@ impl std::fmt::Display for Reason {
                 let known: Vec<_> = known.iter().map(Label::as_str).collect();
                 write!(
                     f,
-                    "{label} is not a class of this job ({})",
+                    "{label} is not a class of this collection ({})",
                     known.join(", ")
                 )
             }

@@ -3,11 +3,13 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
 use url::Url;
 
 use crate::{
     label::Label,
-    location::{Location, shown},
+    location::{Location, shown, without_options, without_secrets},
+    search::Search,
 };
 
 /// A source of images.
@@ -44,6 +46,24 @@ pub enum Source {
     /// A dataset as Hugging Face's `datasets` knows it: Parquet files with a column of
     /// images, or a folder of images with a `metadata.csv` or `metadata.jsonl`.
     Dataset { dataset: Location },
+    /// A search at services that search for images.
+    Search(Search),
+}
+
+impl Source {
+    /// The source as people anywhere may know it: its address without secrets. `None` for what
+    /// is on a machine.
+    pub fn public_name(&self) -> Option<String> {
+        match self {
+            Self::Urls { list: file, .. }
+            | Self::Archive { archive: file }
+            | Self::Dataset { dataset: file } => file.public_address(),
+            Self::Page { url, .. } => Some(without_secrets(url).into()),
+            Self::S3 { address } => Some(without_options(address).to_owned()),
+            Self::Search(search) => Some(search.to_string()),
+            Self::Folder { .. } => None,
+        }
+    }
 }
 
 /// The source as logs, traces and people may see it, without secrets: see [`shown`].
@@ -57,8 +77,37 @@ impl fmt::Display for Source {
             // Its credentials are never in the address.
             Self::S3 { address } => f.write_str(address),
             Self::Dataset { dataset } => write!(f, "dataset {}", dataset.shown()),
+            Self::Search(search) => search.fmt(f),
         }
     }
+}
+
+/// What a collection uses the images of a source for.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    VariantNames,
+)]
+#[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
+pub enum SourceRole {
+    /// They go to the training or to the validation split.
+    #[default]
+    Train,
+    /// They go to the test split. No network is trained on them, and none of its epochs is
+    /// chosen by them.
+    Test,
 }
 
 /// Where a candidate's label comes from.
@@ -95,6 +144,7 @@ impl Labeling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{license::License, search::SearchProvider};
 
     #[test]
     fn a_source_is_shown_without_the_secrets_of_its_url() {
@@ -130,5 +180,22 @@ mod tests {
         ));
         let labeling: Labeling = serde_json::from_str(r#"{"by":"column"}"#).unwrap();
         assert_eq!(labeling, Labeling::column());
+    }
+
+    #[test]
+    fn a_search_is_shown_on_one_line_and_comes_back_from_json() {
+        let search = Source::Search(Search {
+            query: "a \"mask\"\nerror: no".to_owned(),
+            providers: vec![SearchProvider::Openverse, SearchProvider::SerpapiBing],
+            limit: 2000,
+            licenses: vec![License::Cc0, License::BySa],
+        });
+        let shown = r#"search "a \"mask\"\nerror: no" at openverse, serpapi-bing"#;
+        assert_eq!(search.to_string(), shown);
+        let json = serde_json::to_value(&search).unwrap();
+        assert_eq!(json["kind"], "search");
+        assert_eq!(json["providers"][1], "serpapi-bing");
+        assert_eq!(json["licenses"][1], "by-sa");
+        assert_eq!(serde_json::from_value::<Source>(json).unwrap(), search);
     }
 }

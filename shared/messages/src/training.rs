@@ -11,7 +11,9 @@ use crate::{
 /// The storer reports to the trainer that a dataset is frozen, and what to train on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DatasetReady {
-    pub job: JobId,
+    /// The job that asked for the networks. `None` if a person asked when the collection was
+    /// frozen by hand.
+    pub job: Option<JobId>,
     pub dataset: DatasetId,
     /// One run is made for each of these networks.
     pub networks: Vec<NetworkName>,

@@ -42,7 +42,7 @@ fn every_message_comes_back_from_json_as_it_was() {
 fn the_json_of_a_message_is_stable() {
     let json: serde_json::Value = serde_json::from_slice(&one_of_each()[4].to_json()).unwrap();
     let expected = serde_json::json!({
-        "schema": 2,
+        "schema": 3,
         "type": "image_rejected",
         "job": "018f3e5a-0000-7000-8000-000000000001",
         "candidate": candidate().to_string(),
@@ -56,12 +56,14 @@ fn the_json_of_a_message_is_stable() {
     let json: serde_json::Value = serde_json::from_slice(&one_of_each()[7].to_json()).unwrap();
     let image = ImageId::of(b"bytes");
     let expected = serde_json::json!({
-        "schema": 2,
+        "schema": 3,
         "type": "image_labeled",
         "header": {
+            "collection": "default",
             "job": "018f3e5a-0000-7000-8000-000000000001",
             "candidate": candidate().to_string(),
             "image": image.to_string(),
+            "fetched": { "at": 1, "etag": "\"5\"" },
             "history": [{ "stage": "scraper", "at": 1 }],
         },
         "location": { "url": "http://site/1.jpg" },
@@ -117,7 +119,7 @@ fn hashes_are_text_because_json_numbers_lose_bits() {
 #[test]
 fn unknown_fields_are_ignored_and_missing_optional_ones_have_defaults() {
     let json = format!(
-        r#"{{"schema":2,"type":"source_requested","job":"{JOB}","colour":"red",
+        r#"{{"schema":3,"type":"source_requested","job":"{JOB}","colour":"red",
             "source":{{"kind":"folder","path":"/x","depth":3}},"labeling":null}}"#
     );
     let Message::SourceRequested(message) = Message::from_json(json.as_bytes()).unwrap() else {
@@ -128,10 +130,10 @@ fn unknown_fields_are_ignored_and_missing_optional_ones_have_defaults() {
 
 #[test]
 fn another_schema_and_broken_bodies_are_malformed() {
-    let newer = br#"{"schema":3,"type":"thought_had","depth":1}"#;
+    let newer = br#"{"schema":4,"type":"thought_had","depth":1}"#;
     assert!(matches!(
         Message::from_json(newer),
-        Err(Malformed::Schema { found: 3 })
+        Err(Malformed::Schema { found: 4 })
     ));
     let older = br#"{"schema":1,"type":"source_expanded","found":1}"#;
     let refused = Message::from_json(older).unwrap_err().to_string();
@@ -141,8 +143,8 @@ fn another_schema_and_broken_bodies_are_malformed() {
         b"{",
         b"\xff\xfe",
         b"{}",
-        br#"{"schema":2,"type":"no_such_type"}"#,
-        br#"{"schema":2,"type":"source_expanded","job":"not-an-id","found":1}"#,
+        br#"{"schema":3,"type":"no_such_type"}"#,
+        br#"{"schema":3,"type":"source_expanded","job":"not-an-id","found":1}"#,
     ];
     for body in bodies {
         assert!(matches!(Message::from_json(body), Err(Malformed::Body(_))));
@@ -292,6 +294,12 @@ fn reasons_serialize_the_code_that_they_are_counted_by() {
         Reason::Empty,
         Reason::NoLabel,
         Reason::ExactDuplicate { of: candidate() },
+        Reason::Unchanged { since: candidate() },
+        Reason::Removed,
+        Reason::License { license: None },
+        Reason::License {
+            license: Some("by-nc 2.0".to_owned()),
+        },
         Reason::BadSourceLine {
             line: 3,
             text: "x".to_owned(),

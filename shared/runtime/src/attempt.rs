@@ -53,6 +53,9 @@ enum AttemptOutcome {
     Done,
     /// The message is to be tried again after a while.
     Retry { error: String, after: Duration },
+    /// The turn of the message has not come. It comes again after a while, and the attempt is
+    /// not counted.
+    Postponed { error: String, after: Duration },
     /// The message goes to the dead letters.
     GivenUp { kind: DeadLetterKind, error: String },
     /// A store or the broker was away for too long, which is not the message's fault. The
@@ -71,7 +74,7 @@ impl Handling {
 
     async fn process(mut self, delivery: Delivery, processing: &Processing) {
         let _in_flight = InFlight::enter(&self.metrics);
-        if delivery.attempts == 0 && delivery.redelivered == 0 {
+        if !delivery.came_before {
             let waited = age(&delivery.envelope.headers);
             waited.inspect(|waited| self.metrics.waited.record(waited.as_secs_f64()));
         }
@@ -154,6 +157,10 @@ impl Handling {
                 error,
             },
             Failure::Outage(_) => AttemptOutcome::Released { error },
+            Failure::Postponed { after, .. } => AttemptOutcome::Postponed {
+                error,
+                after: RetryPolicy::postponed(after),
+            },
             Failure::Retry { .. } if self.retry.is_last(attempts) => AttemptOutcome::GivenUp {
                 kind: DeadLetterKind::RetriesExhausted,
                 error,
@@ -287,6 +294,12 @@ impl Handling {
                 processing.retried(&error, after);
                 self.metrics.retried.increment(1);
                 settle.retry(after, &error).await
+            }
+            AttemptOutcome::Postponed { error, after } => {
+                info!(queue, ?after, error, "waits for its turn");
+                processing.postponed(&error, after);
+                self.metrics.postponed.increment(1);
+                settle.postpone(after, &error).await
             }
             AttemptOutcome::GivenUp { kind, error } => {
                 error!(

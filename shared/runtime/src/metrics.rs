@@ -20,6 +20,7 @@ pub use lengths::QueueLengths;
 const HANDLED: &str = "maskline_messages_handled_total";
 const REJECTED: &str = "maskline_images_rejected_total";
 const RETRIED: &str = "maskline_messages_retried_total";
+const POSTPONED: &str = "maskline_messages_postponed_total";
 const RELEASED: &str = "maskline_messages_released_total";
 const DEAD: &str = "maskline_messages_dead_lettered_total";
 const IN_FLIGHT: &str = "maskline_messages_in_flight";
@@ -98,6 +99,10 @@ fn describe() {
     describe_counter!(REJECTED, "Images rejected, by reason");
     describe_counter!(RETRIED, "Attempts that ended in a retry");
     describe_counter!(
+        POSTPONED,
+        "Messages that wait for their turn, because a quota is used up"
+    );
+    describe_counter!(
         RELEASED,
         "Messages given back because a store or the broker was away, or at a stop"
     );
@@ -129,6 +134,7 @@ pub struct QueueMetrics {
     queue: Queue,
     pub handled: Counter,
     pub retried: Counter,
+    pub postponed: Counter,
     pub released: Counter,
     pub in_flight: Gauge,
     pub seconds: Histogram,
@@ -146,6 +152,7 @@ impl QueueMetrics {
             queue,
             handled: counter!(HANDLED, &labels),
             retried: counter!(RETRIED, &labels),
+            postponed: counter!(POSTPONED, &labels),
             released: counter!(RELEASED, &labels),
             in_flight: gauge!(IN_FLIGHT, &labels),
             seconds: histogram!(SECONDS, &labels),
@@ -155,7 +162,12 @@ impl QueueMetrics {
         for kind in [DeadLetterKind::Poison, DeadLetterKind::RetriesExhausted] {
             metrics.dead_lettered(kind).increment(0);
         }
-        for counter in [&metrics.handled, &metrics.retried, &metrics.released] {
+        for counter in [
+            &metrics.handled,
+            &metrics.retried,
+            &metrics.postponed,
+            &metrics.released,
+        ] {
             counter.increment(0);
         }
         metrics.in_flight.increment(0);

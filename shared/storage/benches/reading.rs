@@ -22,7 +22,8 @@ use arrow::{
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use maskline_messages::{
-    CandidateId, Format, ImageId, JobId, Label, LabelOrigin, Location, Measurements, ObjectKey,
+    CandidateId, CollectionName, Format, ImageId, JobId, Label, LabelOrigin, Location,
+    Measurements, ObjectKey,
 };
 use maskline_storage::{Catalog, ObjectStore, catalog, objects, records::ImageDocument};
 use parquet::{
@@ -97,13 +98,8 @@ async fn main() -> Result<()> {
     }
     for (name, address) in &catalogs {
         let catalog = catalog::open(address).await?;
-        let job = JobId::draw();
-        put_documents(&*catalog, job, &pictures).await?;
-        let time = median(
-            async || read_documents(&*catalog, job, &pictures).await,
-            bytes,
-        )
-        .await?;
+        put_documents(&*catalog, &pictures).await?;
+        let time = median(async || read_documents(&*catalog, &pictures).await, bytes).await?;
         results.push((format!("one document each in {name}"), time));
         if address.starts_with("mongodb:") {
             let client = mongodb::Client::with_uri_str(address).await?;
@@ -225,11 +221,13 @@ async fn read_objects(store: &dyn ObjectStore, pictures: &[Picture]) -> Result<u
     gets.try_fold(0, async |read, bytes| Ok(read + bytes)).await
 }
 
-async fn put_documents(catalog: &dyn Catalog, job: JobId, pictures: &[Picture]) -> Result<()> {
+async fn put_documents(catalog: &dyn Catalog, pictures: &[Picture]) -> Result<()> {
+    let job = JobId::draw();
     let label: Label = "with_mask".parse()?;
     let puts = pictures.iter().map(|picture| {
         let source = Location::Path(format!("/faces/{}.jpg", picture.id).into());
         let document = ImageDocument {
+            collection: CollectionName::default(),
             job,
             image: picture.id,
             candidate: CandidateId::of(job, &source),
@@ -257,10 +255,11 @@ async fn put_documents(catalog: &dyn Catalog, job: JobId, pictures: &[Picture]) 
     Ok(puts.try_collect().await?)
 }
 
-async fn read_documents(catalog: &dyn Catalog, job: JobId, pictures: &[Picture]) -> Result<usize> {
+async fn read_documents(catalog: &dyn Catalog, pictures: &[Picture]) -> Result<usize> {
+    let collection = CollectionName::default();
     let mut read = 0;
     for ids in shuffled(pictures).chunks(DOCUMENTS_AT_ONCE) {
-        let images = catalog.image_bytes(job, ids).await?;
+        let images = catalog.image_bytes(&collection, ids).await?;
         read += images.iter().map(Bytes::len).sum::<usize>();
     }
     Ok(read)

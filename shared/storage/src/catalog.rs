@@ -1,9 +1,11 @@
-//! Everything that is known about jobs and their images, by role.
+//! Everything that is known about collections, jobs and images, by role.
 //!
-//! * [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`]: what each service uses.
+//! * [`Collections`], [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`], [`Quotas`]:
+//!   what each service uses.
 //! * [`Catalog`]: all of them. [`open`] opens one in SQLite or in MongoDB.
 
 mod candidates;
+mod collections;
 mod images;
 mod jobs;
 mod leases;
@@ -11,14 +13,17 @@ mod library;
 mod missing;
 mod mongodb;
 mod open;
+mod quotas;
 mod roles;
 mod span;
 mod sqlite;
 
 pub use candidates::Candidates;
+pub use collections::Collections;
 pub use images::Images;
 pub use jobs::Jobs;
 pub use leases::Leases;
 pub use library::Library;
 pub use open::open;
+pub use quotas::Quotas;
 pub use roles::Catalog;

@@ -2,12 +2,12 @@
 
 use anyhow::anyhow;
 use maskline_foundation::Failure;
-use maskline_messages::JobId;
+use maskline_messages::{CollectionName, JobId};
 
 use crate::{
-    catalog::Jobs,
+    catalog::{Collections, Jobs},
     error::{StorageError, StorageErrorKind},
-    records::Job,
+    records::{Collection, Job},
 };
 
 /// The runner waits for a store that is away, or that refuses everybody until a person
@@ -32,6 +32,21 @@ impl StorageError {
             _ => self.into(),
         }
     }
+}
+
+/// Reads the collection of a message. If the catalog has no such collection, the services use
+/// another catalog than whoever enqueued it, and the message becomes a dead letter.
+pub async fn collection_of_message(
+    collections: &dyn Collections,
+    name: &CollectionName,
+) -> Result<Collection, Failure> {
+    let collection = collections.collection(name).await?;
+    collection.ok_or_else(|| {
+        Failure::poison(anyhow!(
+            "collection {name} is not in the catalog: is this the catalog that its sources were \
+             enqueued in?"
+        ))
+    })
 }
 
 /// Reads the job of a message. If the catalog has no such job, the services use another

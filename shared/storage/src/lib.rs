@@ -14,6 +14,6 @@ pub mod reopen;
 pub use args::{StorageArgs, Stores};
 pub use catalog::Catalog;
 pub use error::{StorageError, StorageErrorKind};
-pub use failure::job_of_message;
+pub use failure::{collection_of_message, job_of_message};
 pub use objects::{ObjectStore, OpenObject, SourceBucket, SourceObject, Upload};
 pub use readiness::{catalog_answers, objects_answer};

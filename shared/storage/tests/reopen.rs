@@ -16,7 +16,7 @@ use maskline_test_support::{embedded::Embedded, messages, records};
 /// A job that expands, with one candidate that was given up.
 async fn recorded_job(catalog: &dyn Catalog) -> (JobId, CandidateFound) {
     let job = records::job();
-    catalog.create_job(&job).await.unwrap();
+    records::create_job(catalog, &job).await;
     let found = messages::found(job.id, Location::Path("a.jpg".into()));
     let candidate = records::candidate(job.id, found.location.clone());
     catalog.add_candidates(&[candidate]).await.unwrap();
@@ -28,10 +28,16 @@ async fn recorded_job(catalog: &dyn Catalog) -> (JobId, CandidateFound) {
 /// The job fails, because nothing of it is left.
 async fn settle(catalog: &dyn Catalog, job: JobId) {
     catalog.finish_expansion(job).await.unwrap();
-    catalog.offer_work(&Work::Freeze(job)).await.unwrap();
-    let settled = catalog.settled(job).await.unwrap().unwrap();
-    let failing = catalog.fail_settled(job, "nothing is left", settled);
+    let collection = records::job().collection;
+    let settled = catalog.settled(&collection).await.unwrap().unwrap();
+    let failing = catalog.fail_settled(job, "nothing is left", &settled);
     failing.await.unwrap();
+}
+
+/// The collections whose freezing is offered.
+async fn freezings(catalog: &dyn Catalog) -> Vec<Work> {
+    let open = catalog.open_work("freeze").await.unwrap();
+    open.into_iter().map(|lease| lease.work).collect()
 }
 
 async fn state(catalog: &dyn Catalog, job: JobId) -> JobState {
@@ -66,6 +72,7 @@ async fn a_job_that_had_ended_without_a_candidate_waits_for_it_and_is_named() {
     let catalog = &*environment.catalog;
     let (job, found) = recorded_job(catalog).await;
     settle(catalog, job).await;
+    assert_eq!(freezings(catalog).await, []);
     let body = json(found.clone());
     let letters = [dead("one", &body), dead("two", &body)];
     let reopened = reopen(catalog, letters).await.unwrap();
@@ -74,6 +81,8 @@ async fn a_job_that_had_ended_without_a_candidate_waits_for_it_and_is_named() {
     assert_eq!(state(catalog, job).await, JobState::Running);
     let candidate = catalog.candidate(found.candidate).await.unwrap();
     assert_eq!(candidate.unwrap().state, CandidateState::InFlight);
+    let freezing = Work::Freeze(records::job().collection);
+    assert_eq!(freezings(catalog).await, [freezing]);
 
     let again = reopen(catalog, letters).await.unwrap();
     assert_eq!((again.ready, again.jobs.len()), (vec!["one", "two"], 0));
@@ -124,7 +133,7 @@ async fn dead_letters_that_ended_nothing_are_only_replayed() {
     let catalog = &*environment.catalog;
     let unknown = JobId::draw();
     let ready = DatasetReady {
-        job: unknown,
+        job: Some(unknown),
         dataset: DatasetId::of(b"a dataset"),
         networks: vec![],
         settings: TrainingSettings::default(),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, io::Cursor};
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use maskline_dataset::{Example, shard};
+use maskline_dataset::{Example, ExampleProvenance, shard};
 use maskline_messages::{
     ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested,
 };
@@ -133,6 +133,11 @@ pub fn shards() -> Vec<Vec<u8>> {
             jpeg: Bytes::from(vec![row; 3]),
             width: 1,
             height: 1,
+            provenance: ExampleProvenance {
+                url: Some(format!("https://example.org/{row}.jpg")),
+                fetched: Some(row.into()),
+                ..ExampleProvenance::default()
+            },
         };
         let rows: Vec<_> = (0..rows).map(example).collect();
         shard(&classes, &rows).expect("memory takes it").to_vec()

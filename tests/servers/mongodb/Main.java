@@ -6,6 +6,8 @@ import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.DatabaseResolver;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
+import de.bwaldvogel.mongo.backend.QueryParameters;
+import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
 import de.bwaldvogel.mongo.backend.memory.MemoryCollection;
 import de.bwaldvogel.mongo.backend.memory.MemoryDatabase;
@@ -31,6 +33,10 @@ import java.util.stream.Stream;
  * nothing else. Here an index also narrows queries that name more than its keys. An index that is
  * not unique narrows by its first keys, as in MongoDB. The documents that are found are compared
  * with the whole query in any case.
+ *
+ * <p>The library changes a document's fields one after the other, also while an answer with that
+ * document is being sent. Here an answer holds copies, so that a reader sees a document from before
+ * or from after a change, as in MongoDB. A pipeline still begins with the documents themselves.
  */
 class Main {
   /** The library reports wire version 8 by default, which today's drivers refuse. */
@@ -101,6 +107,12 @@ class Main {
     /** The first stage of the pipeline that is being run, by the name of its collection. */
     static final ThreadLocal<Map<String, Document>> FIRST = ThreadLocal.withInitial(Map::of);
 
+    /** Whether the documents that are being looked for are an answer. The lock guards it. */
+    private boolean answering;
+
+    /** Whether they are to be changed. The lock guards it. */
+    private boolean changing;
+
     Matched(Indexed database, String name, CollectionOptions options, CursorRegistry cursors) {
       super(database, name, options, cursors);
     }
@@ -110,6 +122,42 @@ class Main {
     public Stream<Document> queryAllAsStream() {
       var match = FIRST.get().get(getCollectionName());
       return match == null ? super.queryAllAsStream() : handleQueryAsStream(match);
+    }
+
+    @Override
+    public synchronized QueryResult handleQuery(QueryParameters query) {
+      answering = !changing && FIRST.get().isEmpty();
+      try {
+        return super.handleQuery(query);
+      } finally {
+        answering = false;
+      }
+    }
+
+    @Override
+    protected QueryResult createQueryResult(List<Document> documents, int batchSize) {
+      var result = answering ? documents.stream().map(Document::cloneDeeply).toList() : documents;
+      return super.createQueryResult(result, batchSize);
+    }
+
+    @Override
+    public synchronized Document findAndModify(Document query) {
+      changing = true;
+      try {
+        return super.findAndModify(query).cloneDeeply();
+      } finally {
+        changing = false;
+      }
+    }
+
+    @Override
+    public synchronized int deleteDocuments(Document selector, int limit, Oplog oplog) {
+      changing = true;
+      try {
+        return super.deleteDocuments(selector, limit, oplog);
+      } finally {
+        changing = false;
+      }
     }
   }
 

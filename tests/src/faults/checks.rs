@@ -54,7 +54,14 @@ pub async fn check(job: &mut JobUnderTest, trial: &mut Trial) -> bool {
 
 /// Like [`check`]. Then it stops the replicas and removes the environment.
 pub async fn check_and_remove(mut job: JobUnderTest, trial: &mut Trial) {
-    if check(&mut job, trial).await {
+    let has_ended = check(&mut job, trial).await;
+    remove(job, has_ended, trial).await;
+}
+
+/// Stops the replicas and removes the environment. If the job has ended, the replicas must
+/// end well and leave no message behind.
+pub async fn remove(job: JobUnderTest, has_ended: bool, trial: &mut Trial) {
+    if has_ended {
         for problem in job.replicas.stop().await {
             trial.record_problem(problem);
         }
@@ -250,13 +257,12 @@ async fn document_problems(job: &JobUnderTest, candidates: &[Candidate]) -> Vec<
     let is_stored = |candidate: &&Candidate| candidate.state == CandidateState::Stored;
     let stored = candidates.iter().filter(is_stored).count();
     let of_job = doc! { "job": job.id.to_string() };
-    // The id of an image or a claim begins with the id of its job.
-    let begins_with_job = doc! { "_id": { "$regex": format!("^{}/", job.id) } };
+    let all = doc! {};
     let mut problems = vec![];
     for (name, filter, expected) in [
         ("candidates", of_job, candidates.len()),
-        ("images", begins_with_job.clone(), stored),
-        ("claims", begins_with_job, stored),
+        ("images", all.clone(), stored),
+        ("claims", all, stored),
     ] {
         let collection = database.collection::<Document>(name);
         let found = collection.count_documents(filter).await;
@@ -285,7 +291,11 @@ async fn image_problems(job: &JobUnderTest, candidates: &[Candidate]) -> Vec<Str
 
 async fn compare(job: &JobUnderTest, candidate: &Candidate) -> Result<(), String> {
     let image = candidate.image.ok_or("a stored candidate has no image")?;
-    let document = job.stores.catalog.image(job.id, &image).await;
+    let document = job
+        .stores
+        .catalog
+        .image(&candidate.collection, &image)
+        .await;
     let document = document.map_err(|error| format!("the document of {image}: {error}"))?;
     let document = document.ok_or_else(|| format!("{image} has no document"))?;
     if document.candidate != candidate.id {

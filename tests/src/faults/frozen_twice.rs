@@ -1,11 +1,10 @@
-//! Two storers that freeze the same job at the same moment.
+//! Two storers that freeze the same collection at the same moment.
 //!
 //! The lease keeps them apart. This fault releases the lease while its holder is freezing,
 //! as if the lease had run out. The other storer acquires it then, while the first goes on.
 
 use std::time::Duration;
 
-use maskline_storage::records::Work;
 use maskline_test_support::{
     environment::{Environment, Server},
     proxy::Proxy,
@@ -14,7 +13,7 @@ use maskline_test_support::{
 use tokio::time::sleep;
 
 use super::{
-    checks::{check, check_and_remove},
+    checks::{check, remove},
     job_under_test::JobUnderTest,
     replicas::Replicas,
     trial::Trial,
@@ -27,32 +26,22 @@ const LATENCY: Duration = Duration::from_millis(300);
 /// looks for work.
 const TRIES: u32 = 3;
 
-/// The text that a storer logs when it has frozen a job.
+/// The text that a storer logs when it has frozen a collection.
 const FROZEN: &str = "the dataset is frozen";
 
-/// Lets two storers freeze the same job at the same moment. There must be one dataset.
+/// Lets two storers freeze the same collection at the same moment. There must be one dataset.
 pub async fn raced(trial: &mut Trial) {
-    let environment = Environment::servers().await;
-    let objects = Proxy::to(environment.host_and_port(Server::Objects)).await;
-    objects.set_latency(LATENCY);
-    let others = ["scraper", "validator", "labeler", "trainer"];
-    let mut replicas = Replicas::start(&environment, &others).await;
-    let eager = ("MASKLINE_WORKER_INTERVAL".to_owned(), "0.05".to_owned());
-    for _ in 0..2 {
-        let slow = environment.variable_through(objects.address, Server::Objects);
-        let variables = vec![slow, eager.clone()];
-        replicas.add(&environment, "storer", variables).await;
-    }
-    let mut job = JobUnderTest::enqueue_with(trial, environment, replicas, &[]).await;
     for tries in 1.. {
-        within("a storer that freezes the job", release_lease(&job)).await;
-        if !check(&mut job, trial).await {
-            break;
-        }
+        // The proxy is in front of S3 until it is dropped.
+        let (mut job, objects) = enqueue(trial).await;
+        within("a storer that freezes", release_lease(&job)).await;
+        let has_ended = check(&mut job, trial).await;
         if storers_that_froze(&job) == 2 {
-            trial.record_fault("two storers froze the job");
+            trial.record_fault("two storers froze the collection");
         }
-        if trial.faults() >= trial.amount.faults {
+        remove(job, has_ended, trial).await;
+        drop(objects);
+        if !has_ended || trial.faults() >= trial.amount.faults {
             break;
         }
         if tries == TRIES * trial.amount.faults {
@@ -61,20 +50,34 @@ pub async fn raced(trial: &mut Trial) {
             ));
             break;
         }
-        job.enqueue_again().await;
     }
-    check_and_remove(job, trial).await;
 }
 
-/// Releases the lease on the job's freezing as soon as a storer holds it.
+/// A job with two storers for which S3 is slow.
+async fn enqueue(trial: &Trial) -> (JobUnderTest, Proxy) {
+    let environment = Environment::servers().await;
+    let objects = Proxy::to(environment.host_and_port(Server::Objects)).await;
+    objects.set_latency(LATENCY);
+    let others = ["scraper", "validator", "labeler"];
+    let mut replicas = Replicas::start(&environment, &others).await;
+    let eager = ("MASKLINE_WORKER_INTERVAL".to_owned(), "0.05".to_owned());
+    for _ in 0..2 {
+        let slow = environment.variable_through(objects.address, Server::Objects);
+        let variables = vec![slow, eager.clone()];
+        replicas.add(&environment, "storer", variables).await;
+    }
+    let job = JobUnderTest::enqueue_with(trial, environment, replicas, &[]).await;
+    (job, objects)
+}
+
+/// Releases the lease on the freezing as soon as a storer holds it.
 async fn release_lease(job: &JobUnderTest) {
     let catalog = &job.stores.catalog;
     loop {
         let work = catalog.open_work("freeze").await;
         let work = work.expect("the catalog answers").into_iter();
-        let held = work.filter(|lease| lease.owner.is_some());
-        let mut of_job = held.filter(|lease| lease.work == Work::Freeze(job.id));
-        if let Some(lease) = of_job.next() {
+        let mut held = work.filter(|lease| lease.owner.is_some());
+        if let Some(lease) = held.next() {
             let released = catalog.release_lease(&lease).await;
             return released.expect("the catalog answers");
         }
@@ -82,15 +85,10 @@ async fn release_lease(job: &JobUnderTest) {
     }
 }
 
-/// How many storers have logged that they froze the job.
+/// How many storers have logged that they froze the collection.
 fn storers_that_froze(job: &JobUnderTest) -> usize {
-    let id = job.id.to_string();
-    let froze = |log: String| {
-        let mut lines = log.lines();
-        lines.any(|line| line.contains(FROZEN) && line.contains(&id))
-    };
     let replicas = job.replicas.all.iter();
     replicas
-        .filter(|replica| froze(replica.process.log()))
+        .filter(|replica| replica.process.log().contains(FROZEN))
         .count()
 }

@@ -91,11 +91,6 @@ impl JobUnderTest {
         }
     }
 
-    /// Enqueues the same collection once more. From now on this is about the new job.
-    pub async fn enqueue_again(&mut self) {
-        self.id = enqueue(&self.environment, &self.site, &[]).await;
-    }
-
     /// Returns whether the job has ended: it has failed, or its dataset is frozen and all training
     /// runs that it asked for have ended.
     pub async fn is_over(&self) -> bool {

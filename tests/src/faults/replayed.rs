@@ -82,21 +82,21 @@ async fn one_stage_after_another(trial: &mut Trial) {
     replay(&job, &[]).await;
     wait_until_idle(&job).await;
 
-    let record = hide_record(&job).await;
+    let records = hide_records(&job).await;
     let waiting = waiting(&job, Queue::LabelerImages).await;
     start(&mut job, "labeler").await;
     check_dead_lettered(trial, &job, Queue::LabelerImages, waiting).await;
-    restore_record(&job, record).await;
+    restore_records(&job, records).await;
     replay(&job, &[]).await;
     wait_until_idle(&job).await;
 
-    let record = hide_record(&job).await;
+    let records = hide_records(&job).await;
     let normalized = images[SPOILT..2 * SPOILT].iter().map(ObjectKey::normalized);
     let normalized = remove(&job, normalized).await;
     start(&mut job, "storer").await;
     check_dead_lettered(trial, &job, Queue::StorerImages, SPOILT).await;
     check_dead_lettered(trial, &job, Queue::StorerJobs, 1).await;
-    restore_record(&job, record).await;
+    restore_records(&job, records).await;
     put_back(&job, normalized).await;
     replay(&job, &dead_letters_of(&job, Queue::StorerImages).await).await;
     wait_until_idle(&job).await;
@@ -201,21 +201,38 @@ async fn put_back(job: &JobUnderTest, objects: Objects) {
     }
 }
 
-/// Removes the job from the catalog and returns it. To the services it is as if they had the
-/// address of another catalog.
-async fn hide_record(job: &JobUnderTest) -> Document {
-    let jobs = job_records(job).await;
-    let hidden = jobs.find_one_and_delete(doc! { "_id": job.id.to_string() });
-    let hidden = hidden.await.expect("the catalog answers");
-    hidden.expect("the job was enqueued")
+/// The records of a job and of its collection, each with the name of the documents that it is one
+/// of.
+type Records = Vec<(&'static str, Document)>;
+
+/// Removes the job and its collection from the catalog and returns them. To the services it is
+/// as if they had the address of another catalog.
+async fn hide_records(job: &JobUnderTest) -> Records {
+    let record = job.stores.catalog.job(job.id).await;
+    let record = record
+        .expect("the catalog answers")
+        .expect("the job was enqueued");
+    let mut hidden = vec![];
+    for (name, id) in [
+        ("jobs", job.id.to_string()),
+        ("collections", record.collection.to_string()),
+    ] {
+        let documents = documents(job, name).await;
+        let removed = documents.find_one_and_delete(doc! { "_id": id }).await;
+        let removed = removed.expect("the catalog answers");
+        hidden.push((name, removed.expect("it is recorded")));
+    }
+    hidden
 }
 
-async fn restore_record(job: &JobUnderTest, record: Document) {
-    let restored = job_records(job).await.insert_one(record).await;
-    restored.expect("the catalog takes it");
+async fn restore_records(job: &JobUnderTest, records: Records) {
+    for (name, record) in records {
+        let restored = documents(job, name).await.insert_one(record).await;
+        restored.expect("the catalog takes it");
+    }
 }
 
-async fn job_records(job: &JobUnderTest) -> mongodb::Collection<Document> {
+async fn documents(job: &JobUnderTest, name: &str) -> mongodb::Collection<Document> {
     let database = job.environment.database().await;
-    database.expect("the catalog is MongoDB").collection("jobs")
+    database.expect("the catalog is MongoDB").collection(name)
 }

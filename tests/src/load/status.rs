@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use maskline_messages::{CandidateId, Hop, JobId, Location, Provenance, Reason};
+use maskline_messages::{CandidateId, CollectionName, Hop, JobId, Location, Provenance, Reason};
 use maskline_storage::{
     Catalog,
     records::{CandidateOutcome, NewCandidate, OutcomeKind},
@@ -128,6 +128,7 @@ fn candidate(job: JobId, number: u64) -> NewCandidate {
     let location = Location::Url(url.parse().expect("a URL"));
     NewCandidate {
         id: CandidateId::of(job, &location),
+        collection: CollectionName::default(),
         job,
         location,
         label: Some(class.parse().expect("a label")),
@@ -147,6 +148,7 @@ fn outcome(candidate: CandidateId, number: u64) -> CandidateOutcome {
     CandidateOutcome {
         candidate,
         image: None,
+        fetched: None,
         history: vec![Hop::now("storer")],
         trace_id: None,
         kind,

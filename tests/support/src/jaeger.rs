@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    /// The form is that of Jaeger 1.62.
+    /// The form is that of Jaeger 2.13.
     #[test]
     fn an_answer_is_read_with_kinds_links_events_and_errors() {
         let text =

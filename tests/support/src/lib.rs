@@ -7,6 +7,7 @@
 //! * [`proxy`]: a TCP proxy whose connections a test can break.
 //! * [`span`]: spans as OTLP carries them; [`collector`]: a receiver of spans;
 //!   [`jaeger`]: traces read back from a real Jaeger.
+//! * [`python`]: a frozen dataset as Python's libraries read it.
 //! * [`messages`]: sample messages; [`records`]: sample records of a catalog; [`publish`]:
 //!   messages as raw bytes.
 //! * [`wait`]: waiting with a limit.
@@ -20,6 +21,7 @@ pub mod messages;
 pub mod program;
 pub mod proxy;
 pub mod publish;
+pub mod python;
 pub mod rabbitmq;
 pub mod records;
 pub mod span;

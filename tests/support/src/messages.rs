@@ -1,11 +1,11 @@
 //! Sample messages, and what they carry.
 
 use maskline_messages::{
-    CandidateFound, CandidateId, DatasetId, DatasetReady, Format, Hop, ImageFailed, ImageFetched,
-    ImageHeader, ImageId, ImageLabeled, ImageRejected, ImageValidated, JobFailed, JobId, Label,
-    LabelOrigin, Labeling, Location, Measurements, Message, ModelTrained, NetworkName, ObjectKey,
-    Prediction, Reason, RunId, Source, SourceExpanded, SourceRequested, TrainingRequested,
-    TrainingSettings,
+    CandidateFound, CandidateId, CollectionName, DatasetId, DatasetReady, Fetched, Format, Hop,
+    ImageFailed, ImageFetched, ImageHeader, ImageId, ImageLabeled, ImageRejected, ImageValidated,
+    JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements, Message, ModelTrained,
+    NetworkName, ObjectKey, Prediction, Reason, RunId, Source, SourceExpanded, SourceRequested,
+    TrainingRequested, TrainingSettings,
 };
 use uuid::Uuid;
 
@@ -31,10 +31,12 @@ pub fn location() -> Location {
 /// The candidate of a job at a location. It has no label.
 pub fn found(job: JobId, location: Location) -> CandidateFound {
     CandidateFound {
+        collection: CollectionName::default(),
         job,
         candidate: CandidateId::of(job, &location),
         location,
         label: None,
+        known: None,
     }
 }
 
@@ -43,9 +45,15 @@ pub fn fetched(job: JobId, location: Location, bytes: &[u8]) -> ImageFetched {
     let image = ImageId::of(bytes);
     ImageFetched {
         header: ImageHeader {
+            collection: CollectionName::default(),
             job,
             candidate: CandidateId::of(job, &location),
             image,
+            fetched: Some(Fetched {
+                at: 1,
+                etag: Some("\"5\"".to_owned()),
+                last_modified: None,
+            }),
             history: vec![Hop {
                 stage: "scraper".to_owned(),
                 at: 1,
@@ -138,6 +146,7 @@ pub fn one_of_each() -> Vec<Message> {
             job: JOB,
             candidate,
             image: None,
+            fetched: None,
             stage: stage.clone(),
             reason: Reason::TooSmall {
                 width: 10,
@@ -164,7 +173,7 @@ pub fn one_of_each() -> Vec<Message> {
         }
         .into(),
         DatasetReady {
-            job: JOB,
+            job: Some(JOB),
             dataset: dataset(),
             networks: networks.clone(),
             settings: settings.clone(),

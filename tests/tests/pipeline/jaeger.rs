@@ -226,7 +226,7 @@ fn assert_goes_through_all_stages(trace: &[Span], job: &str) {
     let once = |span: &Span| {
         let url = span.get("url.full").as_str();
         let robots = url.is_some_and(|url| url.ends_with("/robots.txt"));
-        robots || ["find jobs", "find models"].contains(&&*span.name)
+        robots || ["find collections", "find models"].contains(&&*span.name)
     };
     let spans: Vec<&Span> = trace.iter().filter(|span| !once(span)).collect();
     let shown: Vec<_> = spans.iter().map(|span| (span.kind, span.title())).collect();
@@ -266,8 +266,9 @@ fn assert_goes_through_all_stages(trace: &[Span], job: &str) {
     }
 }
 
-/// The attribute in which Jaeger itself keeps how a span came to it.
-const ADDED_BY_JAEGER: &str = "internal.span.format";
+/// The attribute in which Jaeger itself says what seems odd to it, such as a parent that it
+/// does not have.
+const ADDED_BY_JAEGER: &str = "@jaeger@warnings";
 
 /// The page must describe every attribute of every span.
 fn assert_on_the_page(trace: &[Span]) {

@@ -2,11 +2,13 @@
 //! tests run twice, on the embedded queue, a folder and SQLite, and on RabbitMQ, S3 and
 //! MongoDB.
 
+mod collections;
 mod counts;
 mod jaeger;
 mod killed_validator;
 mod observability;
 mod poison;
+mod python;
 mod redelivery;
 mod secrets;
 mod traces;
@@ -38,6 +40,7 @@ macro_rules! everywhere {
 }
 
 everywhere! {
+    collections::a_collection_grows_and_its_versions_can_be_compared,
     counts::a_list_of_urls_becomes_a_dataset_and_a_model_and_the_counts_are_right,
     counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
     counts::an_archive_of_classes_becomes_the_same_dataset_as_its_folder,

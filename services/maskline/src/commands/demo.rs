@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, ValueEnum};
 use maskline_messages::{
-    JobId, Labeling, Location, NetworkName, ObjectKey, Source, TrainingSettings,
+    CollectionName, Labeling, Location, NetworkName, ObjectKey, Source, SplitSettings,
+    TrainingSettings,
 };
 use maskline_runtime::Sender;
 use maskline_storage::{
-    Stores,
-    records::{Job, JobState, SplitSettings, now},
+    Catalog, Stores,
+    records::{Collection, Job},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -111,8 +112,12 @@ impl Demo {
             .storage
             .open(&services.runtime.connection.data)
             .await?;
-        let job = self.job(Location::Url(list), settings);
-        let job = self.run_job(&job, &services, &stores, stop).await?;
+        let name = free_name(&*stores.catalog).await?;
+        let collection = self.collection(name.clone());
+        let job = self.job(name, Location::Url(list), settings);
+        let job = self
+            .run_job(&collection, &job, &services, &stores, stop)
+            .await?;
         let printed = match self.json {
             true => output::print_json(&job),
             false => output::print(result(&job, &stores, began).await?),
@@ -133,6 +138,7 @@ impl Demo {
     /// Runs the services until the job has ended, and returns it as it is then.
     async fn run_job(
         &self,
+        collection: &Collection,
         job: &Job,
         services: &Services,
         stores: &Stores,
@@ -149,7 +155,7 @@ impl Demo {
             tokio::spawn(async move { maskline_runtime::run(started, &args, broker, stop).await })
         };
         let catalog = stores.catalog.as_ref();
-        enqueue::submit(job, catalog, &Sender::new(broker.clone())).await?;
+        enqueue::submit(collection, job, catalog, &Sender::new(broker.clone())).await?;
         let ended = tokio::select! {
             ended = stop.run_until_cancelled(enqueue::wait_for_end(catalog, job.id)) => {
                 stop.cancel();
@@ -198,31 +204,38 @@ impl Demo {
         }
     }
 
-    fn job(&self, list: Location, settings: TrainingSettings) -> Job {
+    fn job(&self, name: CollectionName, list: Location, settings: TrainingSettings) -> Job {
+        let source = Source::Urls {
+            list,
+            url_column: None,
+        };
         Job {
-            id: JobId::draw(),
-            source: Source::Urls {
-                list,
-                url_column: None,
-            },
-            labeling: Some(Labeling::column()),
-            classes: CLASSES
-                .map(|class| class.parse().expect("a plain name"))
-                .to_vec(),
             train: self.train.clone(),
-            split: SplitSettings {
-                seed: self.seed,
-                ..SplitSettings::default()
-            },
             settings,
-            state: JobState::Expanding,
-            error: None,
-            dataset: None,
-            replayed: None,
-            traceparent: None,
-            created: now(),
+            ..Job::new(name, source, Some(Labeling::column()))
         }
     }
+
+    fn collection(&self, name: CollectionName) -> Collection {
+        let classes = CLASSES.map(|class| class.parse().expect("a plain name"));
+        let split = SplitSettings {
+            seed: self.seed,
+            ..SplitSettings::default()
+        };
+        Collection::new(name, classes.to_vec(), split)
+    }
+}
+
+/// The first of the names `demo`, `demo-2`, `demo-3` … that no collection has. Each demo has a
+/// collection of its own, because it compares what is in it with what it drew.
+async fn free_name(catalog: &dyn Catalog) -> Result<CollectionName> {
+    let mut name: CollectionName = "demo".parse()?;
+    let mut number = 1;
+    while catalog.collection(&name).await?.is_some() {
+        number += 1;
+        name = format!("demo-{number}").parse()?;
+    }
+    Ok(name)
 }
 
 impl Expected {

@@ -6,19 +6,26 @@ mod source_command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use maskline_foundation::telemetry_names::{attribute, span};
-use maskline_messages::{JobId, Label, NetworkName, Source, SourceRequested};
+use maskline_messages::{
+    CollectionName, JobId, Label, NetworkName, Source, SourceRequested, SourceRole, SplitSettings,
+};
 use maskline_runtime::{Sender, telemetry};
 use maskline_storage::{
     Catalog,
-    records::{Job, JobState, SplitSettings, now},
+    records::{Collection, Job},
 };
+use strum::VariantNames;
 use tracing::Instrument;
 
 use self::{label_args::LabelArgs, source_command::SourceCommand};
 use super::training_args::{TrainingArgs, network_names};
 use crate::{
+    collection_view,
     connection::ConnectionArgs,
     job_progress::JobProgress,
     job_summary,
@@ -40,7 +47,9 @@ const NO_SERVICE_HINT_AFTER: Duration = Duration::from_secs(10);
   maskline enqueue page https://example.org/gallery --label with_mask --depth 2 --same-site
   maskline enqueue archive faces.tar.gz --label-from folder
   maskline enqueue s3 s3://bucket/faces --label-from folder
-  maskline enqueue dataset face-masks/ --label-from column")]
+  maskline enqueue dataset face-masks/ --label-from column
+  maskline enqueue search \"person wearing a face mask\" --provider openverse,commons \\
+    --label with_mask --limit 2000")]
 pub(crate) struct Enqueue {
     #[command(subcommand)]
     source: SourceCommand<JobArgs>,
@@ -50,18 +59,33 @@ pub(crate) struct Enqueue {
 struct JobArgs {
     #[command(flatten)]
     labels: LabelArgs,
-    /// The classes of the dataset; an image of another class is rejected
+    /// The collection that the images go into; it is made if there is none of that name
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "MASKLINE_COLLECTION",
+        default_value_t
+    )]
+    collection: CollectionName,
+    /// The classes of the collection; an image of another class is rejected
     #[arg(long, value_delimiter = ',', default_value = "with_mask,without_mask")]
     classes: Vec<Label>,
-    /// The networks to train when the dataset is frozen
+    /// What the images are used for: to train and to validate with, or for testing only
+    #[arg(long, value_name = "ROLE", default_value_t, value_parser = roles())]
+    role: SourceRole,
+    /// Do not freeze the collection when the images are in it; `maskline freeze` does it later
+    #[arg(long, conflicts_with = "train")]
+    no_freeze: bool,
+    /// The networks to train when the collection is frozen
     #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network_names())]
     train: Vec<NetworkName>,
     #[command(flatten)]
     training: TrainingArgs,
-    /// The share of each class that goes to the validation split
-    #[arg(long, default_value_t = SplitSettings::default().validation)]
-    validation: f64,
-    /// Wait until the dataset is frozen and its runs have ended
+    /// The share of each class that goes to the validation split; a collection keeps the one
+    /// that it was made with [default: 0.2]
+    #[arg(long)]
+    validation: Option<f64>,
+    /// Wait until the collection is frozen and the runs on it have ended
     #[arg(long)]
     wait: bool,
     /// Print the job as one line of JSON
@@ -76,8 +100,11 @@ impl Enqueue {
     pub(crate) async fn run(self) -> Result<()> {
         let (source, args) = self.source.into_parts()?;
         let job = args.job(source)?;
+        let collection = args.collection(job.settings.seed)?;
         let connections = args.connection.connect().await?;
-        submit(&job, connections.catalog(), &connections.sender()).await?;
+        let catalog = connections.catalog();
+        args.check_share(catalog).await?;
+        let collection = submit(&collection, &job, catalog, &connections.sender()).await?;
         if args.wait {
             let job = wait_for_end(connections.catalog(), job.id).await?;
             connections.close().await;
@@ -87,13 +114,15 @@ impl Enqueue {
             };
             return job.succeeded().and(printed);
         }
+        let view = collection_view::view(catalog, collection).await?;
         connections.close().await;
         if args.json {
-            return output::print(serde_json::json!({ "id": job.id }));
+            return output::print(serde_json::json!({ "id": job.id, "collection": view }));
         }
         output::print(job.id)?;
         output::note(format!(
-            "Follow it with: maskline status {} --watch",
+            "It goes into the {}.\nFollow it with: maskline status {} --watch",
+            view.sentence(),
             job.id
         ));
         Ok(())
@@ -103,42 +132,63 @@ impl Enqueue {
 impl JobArgs {
     /// The job that the flags describe.
     fn job(&self, source: Source) -> Result<Job> {
-        if !(0.0..1.0).contains(&self.validation) {
-            bail!(
-                "--validation {} is not a share: give a number from 0 to below 1",
-                self.validation
-            );
-        }
         let labeling = self.labels.labeling(&source, &self.classes)?;
-        let settings = self.training.settings()?;
         Ok(Job {
-            id: JobId::draw(),
-            source,
-            labeling: Some(labeling),
-            classes: self.classes.clone(),
+            role: self.role,
+            freeze: !self.no_freeze,
             train: self.train.clone(),
-            split: SplitSettings {
-                validation: self.validation,
-                seed: settings.seed,
-                ..Default::default()
-            },
-            settings,
-            state: JobState::Expanding,
-            error: None,
-            dataset: None,
-            replayed: None,
-            traceparent: None,
-            created: now(),
+            settings: self.training.settings()?,
+            ..Job::new(self.collection.clone(), source, Some(labeling))
         })
+    }
+
+    /// Refuses another share for the validation split than the one that the collection has.
+    async fn check_share(&self, catalog: &dyn Catalog) -> Result<()> {
+        let recorded = catalog.collection(&self.collection).await?;
+        match (self.validation, recorded) {
+            (Some(wanted), Some(recorded)) if wanted != recorded.split.validation => bail!(
+                "the collection {} has --validation {}: leave the flag out, or give another \
+                 --collection",
+                self.collection,
+                recorded.split.validation
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// The collection that the flags describe, as it is if it is made now. `seed` is that of
+    /// the split.
+    fn collection(&self, seed: u64) -> Result<Collection> {
+        let mut split = SplitSettings {
+            seed,
+            ..SplitSettings::default()
+        };
+        if let Some(validation) = self.validation {
+            if !(0.0..1.0).contains(&validation) {
+                bail!("--validation {validation} is not a share: give a number from 0 to below 1");
+            }
+            split.validation = validation;
+        }
+        let name = self.collection.clone();
+        Ok(Collection::new(name, self.classes.clone(), split))
     }
 }
 
-/// Records the job in the catalog and asks the scraper to expand its source.
+/// Records the job in the catalog and asks the scraper to expand its source. Returns the
+/// collection that it goes into, as it was before if there was one of that name.
 ///
-/// The catalog comes first, so that every stage finds the job that a message names.
-pub(crate) async fn submit(job: &Job, catalog: &dyn Catalog, sender: &Sender) -> Result<()> {
+/// The catalog comes first, so that every stage finds the collection and the job that a message
+/// names.
+pub(crate) async fn submit(
+    collection: &Collection,
+    job: &Job,
+    catalog: &dyn Catalog,
+    sender: &Sender,
+) -> Result<Collection> {
     let span = tracing::info_span!(span::ENQUEUE, { attribute::JOB_ID } = %job.id);
     async {
+        let recorded = catalog.create_collection(collection).await?;
+        check_same(collection, &recorded)?;
         let traceparent = telemetry::current_traceparent();
         catalog
             .create_job(&Job {
@@ -159,10 +209,35 @@ pub(crate) async fn submit(job: &Job, catalog: &dyn Catalog, sender: &Sender) ->
             catalog.fail_job(job.id, &reason).await?;
             return Err(error).context("the job has not begun: enqueue it again");
         }
-        Ok(())
+        Ok(recorded)
     }
     .instrument(span)
     .await
+}
+
+/// Refuses a source for a collection that has other classes.
+fn check_same(wanted: &Collection, recorded: &Collection) -> Result<()> {
+    if wanted.classes == recorded.classes {
+        return Ok(());
+    }
+    let list = |collection: &Collection| {
+        let classes: Vec<_> = collection.classes.iter().map(Label::as_str).collect();
+        classes.join(",")
+    };
+    bail!(
+        "the collection {} has the classes {}, and not {}: give --classes {}, or another \
+         --collection",
+        recorded.name,
+        list(recorded),
+        list(wanted),
+        list(recorded)
+    )
+}
+
+/// Parses a flag that says what the images of a source are used for.
+fn roles() -> impl TypedValueParser<Value = SourceRole> {
+    let names = PossibleValuesParser::new(SourceRole::VARIANTS);
+    names.map(|name| name.parse().expect("it is one of the names"))
 }
 
 /// Shows the progress of a job until it has ended, and returns it as it is then.

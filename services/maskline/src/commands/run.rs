@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use maskline_labeler::ModelCheckArgs;
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_scraper::FetchArgs;
+use maskline_scraper::{FetchArgs, SearchArgs};
 use maskline_storage::StorageArgs;
 use maskline_trainer::TrainerArgs;
 use maskline_validator::LimitArgs;
@@ -30,6 +30,8 @@ pub(crate) struct Services {
     pub(crate) storage: StorageArgs,
     #[command(flatten)]
     pub(crate) fetch: FetchArgs,
+    #[command(flatten)]
+    pub(crate) search: SearchArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -78,11 +80,12 @@ impl Services {
         let (runtime, storage) = (self.runtime.clone(), self.storage.clone());
         match name {
             ServiceName::Scraper => {
-                let fetch = self.fetch.clone();
+                let (fetch, search) = (self.fetch.clone(), self.search.clone());
                 maskline_scraper::service(&maskline_scraper::Args {
                     runtime,
                     storage,
                     fetch,
+                    search,
                 })
                 .await
             }

@@ -9,7 +9,8 @@ use crate::{connection::ConnectionArgs, lookup, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct Train {
-    /// The id of a dataset or its beginning
+    /// A collection (its newest version), a version such as masks@3, or the id of a dataset or
+    /// its beginning
     dataset: String,
     /// The networks, each of which becomes a run
     #[arg(
@@ -35,13 +36,7 @@ impl Train {
     pub(crate) async fn run(self) -> Result<()> {
         let settings = self.training.settings()?;
         let connections = self.connection.connect().await?;
-        let datasets = connections.catalog().datasets(lookup::ALL).await?;
-        let dataset = lookup::by_prefix(
-            &self.dataset,
-            "dataset",
-            "maskline datasets",
-            datasets.iter().map(|dataset| dataset.id),
-        )?;
+        let dataset = lookup::dataset(connections.catalog(), &self.dataset).await?;
         let runs = self.network.iter().map(|&network| {
             let id = RunId::of(&dataset, network, &settings.canonical());
             (network, id)

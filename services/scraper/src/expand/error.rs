@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use maskline_storage::StorageError;
 use thiserror::Error;
 
 use crate::fetch::FetchError;
@@ -12,6 +13,20 @@ pub enum ExpandError {
     /// The source can never be expanded. The text says what to do about it.
     #[error("{0}")]
     Source(String),
+    /// The step can't be taken until the operator has changed something. Then the source can
+    /// be expanded from there on. The text says what to change.
+    #[error("{0}")]
+    Blocked(String),
+    /// It is not this step's turn yet, which is no failure.
+    #[error("{error:#}")]
+    Postponed {
+        /// What the step waits for.
+        error: anyhow::Error,
+        after: Duration,
+    },
+    /// The catalog can't be asked.
+    #[error("{0:#}")]
+    Store(StorageError),
     /// The step may succeed later.
     #[error("{error:#}")]
     Retry {

@@ -15,8 +15,7 @@ use texting_robots::Robot;
 use tokio::sync::OnceCell;
 use url::Url;
 
-/// The product token that a site's robots.txt may address this crawler by (section 2.2.1).
-const PRODUCT: &str = "maskline";
+use super::user_agent::PRODUCT;
 
 /// How much of a robots.txt is read. It is the least that section 2.5 allows.
 pub(super) const MAX_BYTES: usize = 500 << 10;

@@ -2,8 +2,10 @@
 //! checks.
 //!
 //! * [`response`]: reading a body.
+//! * [`api`]: requests to the APIs of services.
 //! * [`status`], [`failure`]: what a status or an error means for the image.
 
+mod api;
 mod failure;
 mod response;
 mod status;
@@ -11,31 +13,31 @@ mod status;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
-use maskline_foundation::telemetry_names::{attribute::OTEL_STATUS_CODE, span::GET};
-use maskline_messages::{Reason, shown};
-use reqwest::{Client, dns::Resolve, header::ACCEPT, redirect::Policy};
+use maskline_foundation::telemetry_names::{
+    attribute::{OTEL_NAME, OTEL_STATUS_CODE},
+    span::GET,
+};
+use maskline_messages::{Fetched, Reason, shown};
+use reqwest::{
+    Client, Method, Response, StatusCode,
+    dns::Resolve,
+    header::{ACCEPT, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH},
+    redirect::Policy,
+};
 use tracing::{Instrument, Span, field::Empty};
 use url::Url;
 
 use super::{
     address,
     error::FetchError,
-    host_limits::HostLimits,
+    host_limits::{HostLimits, HostPermit},
     limits::FetchLimits,
     resolver::PublicOnlyResolver,
     robots::{self, Permission, Robots, Rules},
 };
 use response::WebResponse;
 
-/// The `User-Agent` of every request. It holds the product token that robots.txt may name
-/// (RFC 9309, section 2.2.1), and a link to who we are.
-const USER_AGENT: &str = concat!(
-    "maskline/",
-    env!("CARGO_PKG_VERSION"),
-    " (+",
-    env!("CARGO_PKG_REPOSITORY"),
-    ")"
-);
+pub(crate) use api::{ApiAnswer, ApiRequest};
 
 /// What a request is for. It decides which media types are asked for and how long the
 /// response may take.
@@ -64,6 +66,8 @@ impl ResourceKind {
 /// The client.
 pub(crate) struct Web {
     client: Client,
+    /// The client for addresses that the operator has named. It also connects to private ones.
+    unrestricted: Client,
     hosts: HostLimits,
     /// `None` where robots.txt is not asked for.
     robots: Option<Robots>,
@@ -73,34 +77,18 @@ pub(crate) struct Web {
 impl Web {
     /// A client that asks `resolver` for the addresses of names. Only public ones are
     /// used, unless the limits say otherwise.
-    pub(super) fn new(limits: FetchLimits, resolver: Arc<dyn Resolve>) -> anyhow::Result<Self> {
-        let resolver = Arc::new(PublicOnlyResolver::new(
-            resolver,
-            limits.allow_private_hosts,
-        ));
-        let builder = || {
-            Client::builder()
-                .user_agent(USER_AGENT)
-                .connect_timeout(limits.connect_timeout)
-                .read_timeout(limits.timeout)
-                .pool_max_idle_per_host(limits.per_host)
-                .pool_idle_timeout(Duration::from_secs(30))
-                // `get` checks each hop, so the client must follow none by itself.
-                .redirect(Policy::none())
-                .referer(false)
-                // A proxy would connect to addresses that were never checked.
-                .no_proxy()
-                .dns_resolver(resolver.clone())
+    pub(super) fn new(
+        limits: FetchLimits,
+        user_agent: &str,
+        resolver: Arc<dyn Resolve>,
+    ) -> anyhow::Result<Self> {
+        let client = |allow_private: bool| {
+            let resolver = PublicOnlyResolver::new(resolver.clone(), allow_private);
+            client(&limits, user_agent, Arc::new(resolver))
         };
-        let client = builder().build().or_else(|error| {
-            tracing::warn!(
-                %error,
-                "no CA certificates were found, so https will fail: install the package ca-certificates"
-            );
-            builder().tls_certs_only([]).build()
-        });
         Ok(Self {
-            client: client.context("starting the HTTP client")?,
+            client: client(limits.allow_private_hosts)?,
+            unrestricted: client(true)?,
             hosts: HostLimits::new(limits.per_host, limits.per_host_rate),
             robots: (!limits.ignore_robots).then(Robots::default),
             limits,
@@ -112,6 +100,36 @@ impl Web {
         &self,
         url: &Url,
         kind: ResourceKind,
+    ) -> Result<WebResponse, FetchError> {
+        let response = self.get_with(url, kind, &HeaderMap::new()).await?;
+        status::check(response.head())?;
+        Ok(response)
+    }
+
+    /// Asks for the image at `url` as [`get`](Self::get) does. Returns `None` if the server says
+    /// that it has not changed since it was fetched `before` (RFC 9110, section 13).
+    pub(crate) async fn get_if_changed(
+        &self,
+        url: &Url,
+        before: Option<&Fetched>,
+    ) -> Result<Option<WebResponse>, FetchError> {
+        let conditions = before.map(conditions).unwrap_or_default();
+        let response = self.get_with(url, ResourceKind::Image, &conditions).await?;
+        let status = response.head().status();
+        if status == StatusCode::NOT_MODIFIED && !conditions.is_empty() {
+            return Ok(None);
+        }
+        status::check(response.head())?;
+        Ok(Some(response))
+    }
+
+    /// Asks for `url` with these headers and follows redirects. The response may have any
+    /// status that is no redirect.
+    async fn get_with(
+        &self,
+        url: &Url,
+        kind: ResourceKind,
+        headers: &HeaderMap,
     ) -> Result<WebResponse, FetchError> {
         let redirects = match kind {
             ResourceKind::Robots => robots::REDIRECTS.max(self.limits.redirects),
@@ -125,13 +143,10 @@ impl Web {
             if kind != ResourceKind::Robots {
                 self.check_robots(&url).await?;
             }
-            let response = self.request(&url, kind, hop).await?;
+            let response = self.request(&url, kind, headers, hop).await?;
             match status::next_hop(response.head(), &url)? {
                 Some(next) => url = next,
-                None => {
-                    status::check(response.head())?;
-                    return Ok(response);
-                }
+                None => return Ok(response),
             }
         }
         Err(Reason::TooManyRedirects { most: redirects }.into())
@@ -173,12 +188,13 @@ impl Web {
         &self,
         url: &Url,
         kind: ResourceKind,
+        headers: &HeaderMap,
         hop: u32,
     ) -> Result<WebResponse, FetchError> {
         // The check of the address let only URLs with a host through.
         let host = url.host_str().unwrap_or_default();
         let permit = self.hosts.acquire(host).await;
-        let span = client_span(url, hop);
+        let span = client_span(&Method::GET, url, hop);
         let timeout = match kind {
             ResourceKind::List => self.limits.list_timeout,
             _ => self.limits.timeout,
@@ -186,34 +202,88 @@ impl Web {
         let sent = self
             .client
             .get(url.clone())
+            .headers(headers.clone())
             .header(ACCEPT, kind.accept())
             .timeout(timeout)
             .send()
             .instrument(span.clone())
             .await;
-        match sent {
-            Ok(response) => {
-                let status = response.status();
-                span.record("http.response.status_code", i64::from(status.as_u16()));
-                if status.is_client_error() || status.is_server_error() {
-                    span.record("error.type", status.as_str());
-                    span.record(OTEL_STATUS_CODE, "ERROR");
-                }
-                Ok(WebResponse::new(response, span, permit))
-            }
-            Err(error) => Err(failure::record(error, &span)),
-        }
+        received(sent, span, permit)
     }
+}
+
+fn client(
+    limits: &FetchLimits,
+    user_agent: &str,
+    resolver: Arc<PublicOnlyResolver>,
+) -> anyhow::Result<Client> {
+    let builder = || {
+        Client::builder()
+            .user_agent(user_agent)
+            .connect_timeout(limits.connect_timeout)
+            .read_timeout(limits.timeout)
+            .pool_max_idle_per_host(limits.per_host)
+            .pool_idle_timeout(Duration::from_secs(30))
+            // `get` checks each hop, so the client must follow none by itself.
+            .redirect(Policy::none())
+            .referer(false)
+            // A proxy would connect to addresses that were never checked.
+            .no_proxy()
+            .dns_resolver(resolver.clone())
+    };
+    let client = builder().build().or_else(|error| {
+        tracing::warn!(
+            %error,
+            "no CA certificates were found, so https will fail: install the package ca-certificates"
+        );
+        builder().tls_certs_only([]).build()
+    });
+    client.context("starting the HTTP client")
+}
+
+/// Records in the request's span what came of it.
+fn received(
+    sent: reqwest::Result<Response>,
+    span: Span,
+    permit: HostPermit,
+) -> Result<WebResponse, FetchError> {
+    match sent {
+        Ok(response) => {
+            let status = response.status();
+            span.record("http.response.status_code", i64::from(status.as_u16()));
+            if status.is_client_error() || status.is_server_error() {
+                span.record("error.type", status.as_str());
+                span.record(OTEL_STATUS_CODE, "ERROR");
+            }
+            Ok(WebResponse::new(response, span, permit))
+        }
+        Err(error) => Err(failure::record(error, &span)),
+    }
+}
+
+/// The headers that ask whether something has changed since it was fetched `before`. What a
+/// server wrote that no header can have is left out.
+fn conditions(before: &Fetched) -> HeaderMap {
+    let given = [
+        (IF_NONE_MATCH, &before.etag),
+        (IF_MODIFIED_SINCE, &before.last_modified),
+    ];
+    let headers = given.into_iter().filter_map(|(name, value)| {
+        let value = HeaderValue::from_str(value.as_deref()?).ok()?;
+        Some((name, value))
+    });
+    headers.collect()
 }
 
 /// A span by OpenTelemetry's semantic conventions for HTTP clients. Its numbers are signed,
 /// because unsigned ones would be exported as text.
-fn client_span(url: &Url, hop: u32) -> Span {
+fn client_span(method: &Method, url: &Url, hop: u32) -> Span {
     let span = tracing::info_span!(
         GET,
+        { OTEL_NAME } = method.as_str(),
         otel.kind = "client",
         { OTEL_STATUS_CODE } = Empty,
-        http.request.method = "GET",
+        http.request.method = method.as_str(),
         http.response.status_code = Empty,
         http.request.resend_count = Empty,
         url.full = shown(url),

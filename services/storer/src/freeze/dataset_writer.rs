@@ -1,32 +1,64 @@
-//! Writing a planned dataset into the object store: Parquet shards and a manifest.
+//! Writing a planned dataset into the object store: Parquet shards, what is said about them, the
+//! list of members and a manifest.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
 use maskline_dataset::{
-    Example, GROUP_ROWS, LAYOUT_VERSION, Manifest, SHARD_ROWS, Shard, ShardWriter, Split,
-    SplitManifest,
+    Example, GROUP_ROWS, LAYOUT_VERSION, MEMBERS_GROUP, Manifest, Member, MembersWriter,
+    SHARD_ROWS, Shard, ShardWriter, Split, SplitManifest,
 };
-use maskline_messages::{ImageId, ObjectKey};
-use maskline_storage::{ObjectStore, catalog::Images, records::Job};
+use maskline_messages::{DatasetId, ImageId, ObjectKey};
+use maskline_storage::{
+    ObjectStore,
+    catalog::{Candidates, Images},
+    records::{Collection, Job},
+};
 
-use super::measured_upload::MeasuredUpload;
-use crate::plan::{Plan, Row};
+use super::{
+    description::Description, existing::whole_dataset, measured_upload::MeasuredUpload,
+    provenance::provenance,
+};
+use crate::{
+    history::History,
+    plan::{Plan, Row},
+};
 
 /// Writes one dataset.
 pub(super) struct DatasetWriter<'a> {
     pub(super) objects: &'a dyn ObjectStore,
+    pub(super) candidates: &'a dyn Candidates,
     pub(super) images: &'a dyn Images,
-    pub(super) job: &'a Job,
+    /// The dataset's id.
+    pub(super) id: DatasetId,
+    pub(super) collection: &'a Collection,
+    /// The jobs of the collection.
+    pub(super) jobs: &'a [Job],
     pub(super) plan: &'a Plan,
+    pub(super) history: &'a History,
 }
 
 impl DatasetWriter<'_> {
-    /// Writes the shards first and the manifest last. So where there is a manifest, the
-    /// dataset is whole.
+    /// Writes the shards and the files about them first, and the manifest last. So where
+    /// there is a manifest, the dataset is whole.
+    ///
+    /// A dataset of the same id that is whole already is left as it is, because a trainer may
+    /// be reading it.
     pub(super) async fn write(&self) -> Result<Manifest> {
         let plan = self.plan;
-        let mut splits = BTreeMap::new();
+        let mut manifest = Manifest {
+            version: LAYOUT_VERSION,
+            dataset: self.id,
+            classes: plan.classes.clone(),
+            splits: BTreeMap::new(),
+            split_settings: self.collection.split.clone(),
+            near_duplicate_groups: plan.near_duplicate_groups,
+            set_aside: plan.set_aside,
+        };
+        if let Some(existing) = whole_dataset(self.objects, &manifest).await? {
+            return Ok(existing);
+        }
+        let mut description = Description::begin(self.objects, &self.id).await?;
         for (split, rows) in &plan.rows {
             let mut by_class = BTreeMap::new();
             for &number in rows {
@@ -36,31 +68,32 @@ impl DatasetWriter<'_> {
             let split_manifest = SplitManifest {
                 images: rows.len() as u64,
                 by_class,
-                shards: self.write_split(*split, rows).await?,
+                shards: self.write_split(*split, rows, &mut description).await?,
             };
-            splits.insert(*split, split_manifest);
+            manifest.splits.insert(*split, split_manifest);
         }
-        let manifest = Manifest {
-            version: LAYOUT_VERSION,
-            dataset: plan.id,
-            classes: plan.classes.clone(),
-            splits,
-            split_settings: self.job.split.clone(),
-            near_duplicate_groups: plan.near_duplicate_groups,
-            set_aside: plan.set_aside,
-        };
-        let key = ObjectKey::manifest(&plan.id);
+        let rejected = self.rejected().await?;
+        description
+            .finish(self.objects, &manifest, &rejected)
+            .await?;
+        self.write_members().await?;
+        let key = ObjectKey::manifest(&self.id);
         self.objects.put(&key, manifest.to_json().into()).await?;
         Ok(manifest)
     }
 
-    async fn write_split(&self, split: Split, rows: &[u32]) -> Result<Vec<Shard>> {
+    async fn write_split(
+        &self,
+        split: Split,
+        rows: &[u32],
+        description: &mut Description<'_>,
+    ) -> Result<Vec<Shard>> {
         let plan = self.plan;
         let count = rows.len().div_ceil(SHARD_ROWS);
         let mut shards = vec![];
         for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
             let file = split.shard_file(index, count);
-            let key = ObjectKey::dataset_file(&plan.id, &file)?;
+            let key = ObjectKey::dataset_file(&self.id, &file)?;
             let mut writer = ShardWriter::new(&plan.classes)?;
             let upload = self.objects.upload(&key).await?;
             let mut upload = MeasuredUpload::new(upload);
@@ -68,6 +101,7 @@ impl DatasetWriter<'_> {
                 let group = group.iter().map(|&number| plan.row(number)).collect();
                 let examples = self.examples(group).await?;
                 upload.write(writer.write(&examples)?).await?;
+                description.add(&examples).await?;
             }
             upload.write(writer.finish()?).await?;
             let measure = upload.finish().await?;
@@ -81,16 +115,51 @@ impl DatasetWriter<'_> {
         Ok(shards)
     }
 
-    /// The rows with their images' bytes.
+    async fn write_members(&self) -> Result<()> {
+        let key = ObjectKey::dataset_members(&self.id);
+        let mut upload = self.objects.upload(&key).await?;
+        let mut writer = MembersWriter::new()?;
+        let mut members = self.history.continued_by(self.plan);
+        loop {
+            let group: Vec<Member> = members.by_ref().take(MEMBERS_GROUP).collect();
+            if group.is_empty() {
+                break;
+            }
+            upload.write(writer.write(&group)?).await?;
+        }
+        upload.write(writer.finish()?).await?;
+        Ok(upload.finish().await?)
+    }
+
+    /// How many candidates of the collection were rejected, by the code of the reason.
+    async fn rejected(&self) -> Result<BTreeMap<String, u64>> {
+        let mut rejected: BTreeMap<String, u64> = BTreeMap::new();
+        for job in self.jobs {
+            let counts = self.candidates.counts(job.id).await?;
+            for (reason, count) in counts.rejected_by_reason {
+                *rejected.entry(reason).or_default() += count;
+            }
+        }
+        Ok(rejected)
+    }
+
+    /// The rows with their images' bytes and provenance.
     async fn examples(&self, rows: Vec<Row>) -> Result<Vec<Example>> {
         let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
-        let jpegs = self.images.image_bytes(self.job.id, &images).await?;
-        let examples = rows.into_iter().zip(jpegs).map(|(row, jpeg)| Example {
-            image: row.image,
-            class: row.class,
-            jpeg,
-            width: row.width,
-            height: row.height,
+        let name = &self.collection.name;
+        let jpegs = self.images.image_bytes(name, &images).await?;
+        let candidates = self.images.image_candidates(name, &images).await?;
+        let examples = rows.into_iter().zip(jpegs).zip(candidates);
+        let examples = examples.map(|((row, jpeg), candidate)| {
+            let job = self.jobs.iter().find(|job| job.id == candidate.job);
+            Example {
+                image: row.image,
+                class: row.class,
+                jpeg,
+                width: row.width,
+                height: row.height,
+                provenance: provenance(candidate, job),
+            }
         });
         Ok(examples.collect())
     }

@@ -1,6 +1,7 @@
 //! Groups of images that look the same, each of which goes to one split as a whole.
 
 use maskline_dataset::Split;
+use maskline_messages::SourceRole;
 use maskline_storage::records::SplitSettings;
 
 use super::{
@@ -14,47 +15,84 @@ pub(super) struct Group {
     /// How many images are in it.
     pub(super) size: u32,
     /// The number of the label that all its images have, or [`CONFLICTING`].
-    pub(super) label: u32,
-    pub(super) split: Split,
+    pub(super) label: u16,
+    /// The split that was decided for it. A group that has an image of a test source is in
+    /// the test split: its other images are withheld.
+    pub(super) split: Option<Split>,
 }
 
-/// Counts the groups' images and compares their labels. `firsts` has for each image the
-/// number of its group's first image. The result has a group at the number of its first
+impl Group {
+    fn add(&mut self, image: &Image) {
+        if self.size == 0 {
+            self.label = image.label;
+        } else if self.label != image.label {
+            self.label = CONFLICTING;
+        }
+        self.size += 1;
+        let split = match image.role {
+            SourceRole::Test => Some(Split::Test),
+            SourceRole::Train => image.before,
+        };
+        if rank(split) > rank(self.split) {
+            self.split = split;
+        }
+    }
+}
+
+/// Which of the splits of its images a group is in: the one with the highest rank.
+fn rank(split: Option<Split>) -> u8 {
+    match split {
+        None => 0,
+        Some(Split::Validation) => 1,
+        Some(Split::Train) => 2,
+        Some(Split::Test) => 3,
+    }
+}
+
+/// Makes the groups: counts their images, compares their labels, and decides for their split
+/// what the roles of the sources and the earlier versions decide. `firsts` has for each image
+/// the number of its group's first image. The result has a group at the number of its first
 /// image, and groups of size 0 at all other numbers.
 pub(super) fn groups(images: &[Image], firsts: &[u32]) -> Vec<Group> {
     let empty = Group {
         size: 0,
         label: 0,
-        split: Split::Train,
+        split: None,
     };
     let mut groups = vec![empty; images.len()];
     for (image, &first) in images.iter().zip(firsts) {
-        let group = &mut groups[first as usize];
-        if group.size == 0 {
-            group.label = image.label;
-        } else if group.label != image.label {
-            group.label = CONFLICTING;
-        }
-        group.size += 1;
+        groups[first as usize].add(image);
     }
     groups
 }
 
-/// Shares one label's groups out between the splits. Returns `false` if it has none.
+/// Shares one label's groups out between training and validation. Groups that have a split
+/// already keep it. Returns `false` if the label has none to train or validate with.
 pub(super) fn assign_splits(
     images: &[Image],
     groups: &mut [Group],
-    label: u32,
+    label: u16,
     settings: &SplitSettings,
 ) -> bool {
-    let has_label = |group: &Group| group.size > 0 && group.label == label;
-    let labelled = (0..).zip(&*groups).filter(|(_, group)| has_label(group));
-    let mut firsts: Vec<u32> = labelled.map(|(first, _)| first).collect();
-    sort_by_draw(&mut firsts, images, settings.seed, "group");
-    let size = |first: u32| groups[first as usize].size as usize;
-    let total: usize = firsts.iter().map(|&first| size(first)).sum();
+    let is_shared_out =
+        |group: &Group| group.size > 0 && group.label == label && group.split != Some(Split::Test);
+    let (mut count, mut total, mut taken) = (0, 0, 0);
+    let mut new: Vec<u32> = vec![];
+    for (first, group) in (0..)
+        .zip(&*groups)
+        .filter(|(_, group)| is_shared_out(group))
+    {
+        count += 1;
+        total += group.size as usize;
+        match group.split {
+            None => new.push(first),
+            Some(Split::Validation) => taken += group.size as usize,
+            Some(_) => {}
+        }
+    }
+    sort_by_draw(&mut new, images, settings.seed, "group");
     let share = (total as f64 * settings.validation.clamp(0.0, 1.0)).round() as usize;
-    let on_both_sides = settings.validation > 0.0 && firsts.len() > 1;
+    let on_both_sides = settings.validation > 0.0 && count > 1;
     let wanted = if on_both_sides {
         share.clamp(1, total - 1)
     } else {
@@ -62,18 +100,22 @@ pub(super) fn assign_splits(
     };
 
     // The smallest group is taken if every group is larger than the share.
-    let smallest = firsts.iter().copied().min_by_key(|&first| size(first));
-    let mut taken = 0;
-    for &first in &firsts {
+    let size = |first: u32| groups[first as usize].size as usize;
+    let smallest = new.iter().copied().min_by_key(|&first| size(first));
+    for &first in &new {
         let group = &mut groups[first as usize];
-        if taken + group.size as usize <= wanted {
+        let fits = taken + group.size as usize <= wanted;
+        if fits {
             taken += group.size as usize;
-            group.split = Split::Validation;
         }
+        group.split = Some(if fits {
+            Split::Validation
+        } else {
+            Split::Train
+        });
     }
-    if on_both_sides && taken == 0 {
-        let smallest = smallest.expect("more than one group");
-        groups[smallest as usize].split = Split::Validation;
+    if let (true, 0, Some(smallest)) = (on_both_sides, taken, smallest) {
+        groups[smallest as usize].split = Some(Split::Validation);
     }
-    !firsts.is_empty()
+    count > 0
 }

@@ -1,24 +1,25 @@
-//! The images of a job, as far as a plan needs to know them.
+//! The images of a collection, as far as a plan needs to know them.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
-use maskline_messages::{ImageId, Label};
+use maskline_dataset::Split;
+use maskline_messages::{ImageId, Label, SourceRole};
 use maskline_storage::records::ImageFacts;
 
-use crate::near_duplicates::PerceptualHashes;
+use crate::{membership::Membership, near_duplicates::PerceptualHashes};
 
-/// The label of an image whose exact duplicates have other labels, and of a group whose
-/// images do.
-pub(super) const CONFLICTING: u32 = u32::MAX;
+/// The label of an image about which its sources contradict each other, of a group whose
+/// images have several labels, and of an image that is in no split.
+pub(super) const CONFLICTING: u16 = u16::MAX;
 
-/// The images of a job. Each takes 56 bytes, because there may be millions.
+/// The images of a collection. Each takes 56 bytes, because there may be millions.
 #[derive(Debug, Default)]
 pub(crate) struct Images {
     pub(super) images: Vec<Image>,
     /// The hashes of each image.
     pub(super) hashes: Vec<PerceptualHashes>,
     /// The labels that occur, numbered in the order in which they came.
-    pub(super) labels: BTreeMap<Label, u32>,
+    pub(super) labels: BTreeMap<Label, u16>,
 }
 
 /// One image.
@@ -26,15 +27,45 @@ pub(crate) struct Images {
 pub(super) struct Image {
     pub(super) id: ImageId,
     /// The number of its label, or [`CONFLICTING`].
-    pub(super) label: u32,
+    pub(super) label: u16,
     /// The width of the normalized image, a JPEG, whose sides have 16 bits.
     pub(super) width: u16,
     pub(super) height: u16,
+    pub(super) role: SourceRole,
+    /// The split that the earlier versions ask for.
+    pub(super) before: Option<Split>,
 }
 
 impl Images {
     pub(crate) fn is_empty(&self) -> bool {
         self.images.is_empty()
+    }
+
+    /// Adds an image for which the earlier versions ask for the split `before`.
+    pub(crate) fn add(&mut self, facts: &ImageFacts, member: Membership, before: Option<Split>) {
+        let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX);
+        let label = member.label.map_or(CONFLICTING, |label| self.number(label));
+        self.images.push(Image {
+            id: facts.image,
+            label,
+            width: side(facts.width),
+            height: side(facts.height),
+            role: member.role,
+            before,
+        });
+        self.hashes.push(PerceptualHashes {
+            straight: facts.phash,
+            mirrored: facts.phash_mirrored,
+        });
+    }
+
+    /// The number of a label. Labels beyond the 65,535th are taken as contradictions.
+    fn number(&mut self, label: Label) -> u16 {
+        let next = u16::try_from(self.labels.len()).unwrap_or(CONFLICTING);
+        match next.cmp(&CONFLICTING) {
+            Ordering::Less => *self.labels.entry(label).or_insert(next),
+            _ => self.labels.get(&label).copied().unwrap_or(CONFLICTING),
+        }
     }
 
     /// Sorts by image id and leaves each image in once. The catalog's pages come like
@@ -53,31 +84,13 @@ impl Images {
     }
 }
 
-impl Extend<ImageFacts> for Images {
-    fn extend<T: IntoIterator<Item = ImageFacts>>(&mut self, facts: T) {
-        let side = |pixels: u32| u16::try_from(pixels).unwrap_or(u16::MAX);
-        for fact in facts {
-            let next = self.labels.len() as u32;
-            let label = *self.labels.entry(fact.label).or_insert(next);
-            let is_clear = fact.conflicting.is_empty();
-            self.images.push(Image {
-                id: fact.image,
-                label: if is_clear { label } else { CONFLICTING },
-                width: side(fact.width),
-                height: side(fact.height),
-            });
-            self.hashes.push(PerceptualHashes {
-                straight: fact.phash,
-                mirrored: fact.phash_mirrored,
-            });
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl FromIterator<ImageFacts> for Images {
-    fn from_iter<T: IntoIterator<Item = ImageFacts>>(facts: T) -> Self {
-        let mut images = Self::default();
-        images.extend(facts);
-        images
+    #[test]
+    fn an_image_takes_56_bytes() {
+        let bytes = size_of::<Image>() + size_of::<PerceptualHashes>();
+        assert_eq!(bytes, 56);
     }
 }

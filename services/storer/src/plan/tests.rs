@@ -1,28 +1,64 @@
 use std::collections::BTreeSet;
 
+use maskline_messages::CandidateId;
 use maskline_storage::records::ImageFacts;
+use maskline_test_support::messages::{JOB, location};
 use proptest::prelude::*;
 
 use super::*;
+use crate::membership::Membership;
 
-fn plan(facts: Vec<ImageFacts>, settings: &SplitSettings) -> Plan {
-    super::plan(facts.into_iter().collect(), settings)
+/// An image of a collection.
+#[derive(Debug, Clone)]
+struct Fact {
+    image: ImageId,
+    /// `None` if its sources contradict each other.
+    label: Option<&'static str>,
+    phash: u64,
+    phash_mirrored: u64,
+    role: SourceRole,
+    /// The split that the earlier versions ask for.
+    before: Option<Split>,
 }
 
-fn fact(name: u64, label: &str, phash: u64) -> ImageFacts {
-    ImageFacts {
+fn images(facts: &[Fact]) -> Images {
+    let mut images = Images::default();
+    for fact in facts {
+        let about = ImageFacts {
+            image: fact.image,
+            width: 256,
+            height: 192,
+            phash: fact.phash,
+            phash_mirrored: fact.phash_mirrored,
+            sightings: vec![],
+        };
+        let member = Membership {
+            label: fact.label.map(|label| label.parse().expect("a label")),
+            role: fact.role,
+            first: (JOB, CandidateId::of(JOB, &location())),
+        };
+        images.add(&about, member, fact.before);
+    }
+    images
+}
+
+fn plan(facts: Vec<Fact>, settings: &SplitSettings) -> Plan {
+    super::plan(&CollectionName::default(), images(&facts), settings)
+}
+
+fn fact(name: u64, label: &'static str, phash: u64) -> Fact {
+    Fact {
         image: ImageId::of(&name.to_le_bytes()),
-        label: label.parse().expect("a label"),
-        conflicting: vec![],
-        width: 256,
-        height: 192,
+        label: Some(label),
         phash,
         phash_mirrored: !phash,
+        role: SourceRole::Train,
+        before: None,
     }
 }
 
 /// An image whose hash, 64 bits drawn from the name, is far from that of any other name.
-fn distinct(name: u64, label: &str) -> ImageFacts {
+fn distinct(name: u64, label: &'static str) -> Fact {
     let digest = Sha256::digest(name.to_le_bytes());
     let phash = u64::from_le_bytes(digest[..8].try_into().expect("8 bytes"));
     fact(name, label, phash)
@@ -76,7 +112,7 @@ fn a_group_with_two_labels_is_set_aside_whole() {
 #[test]
 fn a_duplicate_with_another_label_sets_its_image_aside() {
     let mut facts: Vec<_> = (0..10).map(|n| distinct(n, "with_mask")).collect();
-    facts[0].conflicting = vec!["without_mask".parse().expect("a label")];
+    facts[0].label = None;
     assert_eq!(plan(facts, &SplitSettings::default()).set_aside, 1);
 }
 
@@ -88,8 +124,8 @@ fn another_seed_is_another_dataset() {
         ..Default::default()
     };
     assert_ne!(
-        plan(facts.clone(), &SplitSettings::default()).id,
-        plan(facts, &other).id
+        plan(facts.clone(), &SplitSettings::default()).content,
+        plan(facts, &other).content
     );
 }
 
@@ -103,8 +139,8 @@ fn the_same_images_are_the_same_dataset_in_every_version_of_maskline() {
     let plan = plan(facts, &SplitSettings::default());
     assert_eq!((plan.near_duplicate_groups, plan.set_aside), (2, 2));
     assert_eq!(
-        plan.id.to_string(),
-        "13834e7058267e40915b271811458a2f37566151a3cfe6ae2bd662bb04ceb594"
+        plan.content.to_string(),
+        "ef71c1951df17374bb1c0fdd241b7add614f77e34ea72df3626e600e03a6fdf2"
     );
 }
 
@@ -129,17 +165,90 @@ fn no_images_make_an_empty_plan() {
     assert!(plan.classes.is_empty() && plan.rows.values().all(Vec::is_empty));
 }
 
+fn split_of(plan: &Plan, image: &Fact) -> Option<Split> {
+    let mut splits = plan.rows.iter();
+    let holds = |rows: &[u32]| rows.iter().any(|&row| plan.row(row).image == image.image);
+    splits
+        .find(|(_, rows)| holds(rows))
+        .map(|(split, _)| *split)
+}
+
+#[test]
+fn what_was_trained_on_stays_in_training_and_takes_its_group_along() {
+    let mut facts: Vec<_> = (0..40).map(|n| distinct(n, "with_mask")).collect();
+    for fact in &mut facts[..30] {
+        fact.before = Some(Split::Train);
+    }
+    facts[30].before = Some(Split::Validation);
+    facts[31].before = Some(Split::Validation);
+    // It looks like one that was trained on, and was validated on.
+    let mut like_trained = fact(100, "with_mask", facts[3].phash ^ 1);
+    like_trained.before = Some(Split::Validation);
+    facts.push(like_trained.clone());
+    let like_validated = fact(101, "with_mask", facts[31].phash ^ 1);
+    facts.push(like_validated.clone());
+    let plan = plan(facts.clone(), &SplitSettings::default());
+    for trained in &facts[..30] {
+        assert_eq!(split_of(&plan, trained), Some(Split::Train));
+    }
+    assert_eq!(split_of(&plan, &like_trained), Some(Split::Train));
+    for validated in [&facts[30], &facts[31], &like_validated] {
+        assert_eq!(split_of(&plan, validated), Some(Split::Validation));
+    }
+    // A fifth of 42 is 8, 3 of which were decided before.
+    assert_eq!(plan.size(Split::Validation), 8);
+}
+
+#[test]
+fn test_images_go_to_the_test_split_and_what_looks_like_them_is_withheld() {
+    let mut facts: Vec<_> = (0..20).map(|n| distinct(n, "with_mask")).collect();
+    facts[5].role = SourceRole::Test;
+    facts[6].role = SourceRole::Test;
+    facts[6].before = Some(Split::Train);
+    let mut twin = fact(100, "with_mask", facts[5].phash ^ 1);
+    twin.before = Some(Split::Train);
+    facts.push(twin.clone());
+    let plan = plan(facts.clone(), &SplitSettings::default());
+    assert_eq!(split_of(&plan, &facts[5]), Some(Split::Test));
+    assert_eq!(split_of(&plan, &facts[6]), Some(Split::Test));
+    assert_eq!(split_of(&plan, &twin), None);
+    assert_eq!((plan.withheld, plan.set_aside), (1, 0));
+    // A fifth of the 18 others.
+    assert_eq!(plan.size(Split::Validation), 4);
+}
+
+#[test]
+fn a_label_that_only_test_images_have_is_no_class_unless_there_are_no_others() {
+    let mut facts = vec![distinct(0, "with_mask"), distinct(1, "without_mask")];
+    facts[1].role = SourceRole::Test;
+    let planned = plan(facts.clone(), &SplitSettings::default());
+    assert_eq!((planned.classes.len(), planned.set_aside), (1, 1));
+    facts[0].role = SourceRole::Test;
+    let planned = plan(facts, &SplitSettings::default());
+    assert_eq!((planned.classes.len(), planned.size(Split::Test)), (2, 2));
+}
+
+#[test]
+fn the_id_depends_on_the_version_before_and_the_content_does_not() {
+    let facts: Vec<_> = (0..10).map(|n| distinct(n, "with_mask")).collect();
+    let plan = plan(facts, &SplitSettings::default());
+    assert_eq!(plan.id(None), plan.content);
+    let parent = DatasetId::of(b"parent");
+    assert_ne!(plan.id(Some(&parent)), plan.content);
+    assert_ne!(plan.id(Some(&parent)), plan.id(Some(&plan.content)));
+}
+
 proptest! {
     #[test]
     fn no_group_is_on_both_sides_and_order_changes_nothing(
         images in prop::collection::vec((0u64..12, 0u64..3, 0u64..64, any::<bool>()), 1..60),
         rotation in 0usize..60,
     ) {
-        let facts: Vec<ImageFacts> = images
+        let facts: Vec<Fact> = images
             .iter()
             .enumerate()
             .map(|(n, &(base, class, bit, flip))| {
-                let mut fact = distinct(base, ["a", "b", "c"][class as usize]);
+                let mut fact: Fact = distinct(base, ["a", "b", "c"][class as usize]);
                 fact.image = ImageId::of(&(n as u64 + 1000).to_le_bytes());
                 fact.phash ^= 1 << bit;
                 fact.phash_mirrored ^= 1 << bit;

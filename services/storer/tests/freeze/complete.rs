@@ -1,8 +1,11 @@
 //! A job is frozen when it is complete.
 
-use maskline_messages::{ImageFailed, JobFailed, JobId};
+use maskline_messages::{
+    CollectionName, ImageFailed, JobFailed, NetworkName, Source, SplitSettings,
+};
 use maskline_runtime::{Context, Handler, Worker};
-use maskline_storage::records::{JobState, Work};
+use maskline_storage::records::{Collection, Job, JobState, Work};
+use maskline_test_support::records;
 
 use crate::environment::Environment;
 
@@ -31,27 +34,23 @@ async fn a_job_is_frozen_when_nothing_is_in_flight_and_not_before() {
 }
 
 #[tokio::test]
-async fn a_frozen_job_is_announced_again_without_being_planned_again() {
+async fn a_version_is_announced_again_for_a_job_that_brings_nothing_new() {
     let environment = Environment::new().await;
     let (first, _, _) = environment.frozen_without_one().await;
-
-    // A storer died between the freeze and its announcement.
-    let (twin, _) = environment.job(0).await;
-    let dataset = environment
-        .stores
-        .catalog
-        .dataset(&first.dataset)
-        .await
-        .unwrap()
-        .unwrap();
+    // It is the same if a storer died between the version and its announcement.
+    let twin = Job {
+        source: Source::Folder {
+            path: "elsewhere".into(),
+        },
+        train: vec![NetworkName::MobilenetV3Small],
+        ..records::job()
+    };
+    let (twin, _) = environment.enqueue(&twin, 0..0).await;
     environment.expanded(twin).await;
-    let settled = environment.stores.catalog.settled(twin).await.unwrap();
-    let settled = settled.expect("nothing is in flight");
-    let freezing = environment.stores.catalog.freeze(twin, &dataset, settled);
-    freezing.await.unwrap();
     assert!(environment.freeze().await);
     let (again, _) = environment.announced().await;
-    assert_eq!((again.job, again.dataset), (twin, first.dataset));
+    assert_eq!((again.job, again.dataset), (Some(twin), first.dataset));
+    assert_eq!(environment.state(twin).await.version, Some(1));
     assert_eq!(
         environment.stores.catalog.datasets(10).await.unwrap().len(),
         1
@@ -59,17 +58,17 @@ async fn a_frozen_job_is_announced_again_without_being_planned_again() {
 }
 
 #[tokio::test]
-async fn an_error_about_one_job_does_not_hold_up_another() {
+async fn an_error_about_one_collection_does_not_hold_up_another() {
     let environment = Environment::new().await;
     let (job, candidates) = environment.job(4).await;
-    // Its id sorts before that of every job that is created now, so its work comes first.
-    let unknown: JobId = "00000000-0000-7000-8000-000000000000".parse().unwrap();
-    environment
-        .stores
-        .catalog
-        .offer_work(&Work::Freeze(unknown))
-        .await
-        .unwrap();
+    let catalog = &environment.stores.catalog;
+    // Its name sorts before the other's, so its work comes first.
+    let broken: CollectionName = "a".parse().unwrap();
+    let collection = Collection::new(broken.clone(), vec![], SplitSettings::default());
+    catalog.create_collection(&collection).await.unwrap();
+    environment.lose_the_members_of(&collection).await;
+    let freezing = Work::Freeze(broken);
+    catalog.offer_work_again(&freezing).await.unwrap();
     for (number, candidate) in candidates.iter().enumerate() {
         environment.store(job, *candidate, number as u64).await;
     }
@@ -82,7 +81,7 @@ async fn an_error_about_one_job_does_not_hold_up_another() {
         .await
         .unwrap_err();
     assert!(
-        error.to_string().contains("not in the catalog"),
+        error.to_string().contains("the members of dataset"),
         "{error:#}"
     );
 }

@@ -1,16 +1,17 @@
 //! A storer over a folder, a file and the embedded queue.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, DatasetReady, ImageId, ImageLabeled, JobId, Location, Message, NetworkName, Queue,
+    CandidateId, CollectionName, DatasetId, DatasetReady, ImageId, ImageLabeled, JobId, Label,
+    Location, Message, NetworkName, Queue,
 };
 use maskline_runtime::{Context, Failure, Handler, WorkContext, Worker};
 use maskline_storage::{
     Stores,
     lease::LeaseWatch,
-    records::{CandidateOutcome, ImageDocument, Job, OutcomeKind, Work},
+    records::{CandidateOutcome, Collection, ImageDocument, Job, NewCandidate, OutcomeKind, Work},
 };
 use maskline_storer::{
     freeze::Freezer,
@@ -38,7 +39,9 @@ impl Environment {
         Self {
             freezer: Freezer {
                 objects: stores.objects.clone(),
+                collections: stores.catalog.clone(),
                 jobs: stores.catalog.clone(),
+                candidates: stores.catalog.clone(),
                 images: stores.catalog.clone(),
                 leases: LeaseWatch::new(stores.catalog.clone()),
                 progress: Arc::default(),
@@ -66,11 +69,30 @@ impl Environment {
             train: vec![NetworkName::MobilenetV3Small],
             ..records::job()
         };
+        self.enqueue(&job, 0..candidates).await
+    }
+
+    /// Records a job and its candidates, one for each number. Candidates of the same number have
+    /// the same label.
+    pub async fn enqueue(&self, job: &Job, numbers: Range<u64>) -> (JobId, Vec<CandidateId>) {
+        let in_folder = |number| Location::Path(format!("{number}.jpg").into());
+        self.enqueue_at(job, numbers, in_folder).await
+    }
+
+    /// Like [`enqueue`](Self::enqueue), for candidates at other locations than in a folder.
+    pub async fn enqueue_at(
+        &self,
+        job: &Job,
+        numbers: Range<u64>,
+        location: impl Fn(u64) -> Location,
+    ) -> (JobId, Vec<CandidateId>) {
         let catalog = &self.stores.catalog;
-        catalog.create_job(&job).await.unwrap();
-        let locations = (0..candidates).map(|n| Location::Path(format!("{n}.jpg").into()));
-        let found: Vec<_> = locations
-            .map(|location| records::candidate(job.id, location))
+        records::create_job(&**catalog, job).await;
+        let found: Vec<_> = numbers
+            .map(|number| NewCandidate {
+                label: Some(label_of(number)),
+                ..records::candidate(job.id, location(number))
+            })
             .collect();
         catalog.add_candidates(&found).await.unwrap();
         (job.id, found.into_iter().map(|one| one.id).collect())
@@ -79,8 +101,9 @@ impl Environment {
     /// Records that all candidates of the job were found, as the stage does.
     pub async fn expanded(&self, job: JobId) {
         self.stores.catalog.finish_expansion(job).await.unwrap();
-        let freezing = Work::Freeze(job);
-        self.stores.catalog.offer_work(&freezing).await.unwrap();
+        let freezing = Work::Freeze(CollectionName::default());
+        let catalog = &self.stores.catalog;
+        catalog.offer_work_again(&freezing).await.unwrap();
     }
 
     pub async fn store(&self, job: JobId, candidate: CandidateId, number: u64) {
@@ -147,6 +170,16 @@ impl Environment {
         handled.map(drop)
     }
 
+    /// Gives a collection a version whose files are lost.
+    pub async fn lose_the_members_of(&self, collection: &Collection) {
+        let catalog = &self.stores.catalog;
+        let settled = catalog.settled(&collection.name).await.unwrap();
+        let id = DatasetId::of(b"lost");
+        let dataset = records::dataset(&collection.name, id);
+        let version = catalog.add_version(&dataset, &settled.unwrap()).await;
+        assert_eq!(version.unwrap().unwrap().dataset, id);
+    }
+
     pub async fn state(&self, job: JobId) -> Job {
         self.stores.catalog.job(job).await.unwrap().unwrap()
     }
@@ -155,12 +188,17 @@ impl Environment {
 /// What the stage gets instead of a normalized image. It does not look at the pixels.
 const PIXELS: Bytes = Bytes::from_static(b"a picture");
 
+/// The label of the image with this number.
+fn label_of(number: u64) -> Label {
+    label(["a", "b"][number as usize % 2])
+}
+
 /// The labeler's message about the image with this number.
 fn labeled(job: JobId, candidate: CandidateId, number: u64) -> ImageLabeled {
     let location = Location::Path("f".into());
     let mut labeled = messages::labeled(job, location, &number.to_le_bytes());
     labeled.header.candidate = candidate;
-    labeled.label = label(["a", "b"][number as usize % 2]);
+    labeled.label = label_of(number);
     labeled.prediction = None;
     // The hashes are so different that no two images are near-duplicates.
     let phash = number.wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -172,6 +210,7 @@ fn labeled(job: JobId, candidate: CandidateId, number: u64) -> ImageLabeled {
 /// What the stage records of an image.
 fn document(labeled: ImageLabeled) -> ImageDocument {
     ImageDocument {
+        collection: labeled.header.collection,
         job: labeled.header.job,
         image: labeled.header.image,
         candidate: labeled.header.candidate,

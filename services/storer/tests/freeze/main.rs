@@ -1,6 +1,8 @@
 //! The freezer as the runner sees it.
 
+mod collections;
 mod complete;
 mod environment;
 mod replayed;
 mod stopped;
+mod written_once;

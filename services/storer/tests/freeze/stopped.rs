@@ -24,7 +24,9 @@ async fn a_stopped_freezer_gives_the_job_back_and_another_freezes_it() {
     let stuck = Arc::new(Stuck::default());
     let stopped = Freezer {
         objects: stuck.clone(),
+        collections: environment.stores.catalog.clone(),
         jobs: environment.stores.catalog.clone(),
+        candidates: environment.stores.catalog.clone(),
         images: environment.stores.catalog.clone(),
         leases: LeaseWatch::new(environment.stores.catalog.clone()),
         progress: Arc::default(),

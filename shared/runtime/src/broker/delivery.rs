@@ -28,6 +28,8 @@ pub struct Delivery {
     /// How often it was delivered since its last retry without being settled, because its
     /// consumer died or gave it back.
     pub redelivered: u32,
+    /// It was delivered before, however that ended.
+    pub came_before: bool,
     pub settle: Box<dyn Settle>,
 }
 
@@ -38,6 +40,7 @@ impl fmt::Debug for Delivery {
             envelope,
             attempts,
             redelivered,
+            came_before,
             settle: _,
         } = self;
         f.debug_struct("Delivery")
@@ -45,6 +48,7 @@ impl fmt::Debug for Delivery {
             .field("envelope", envelope)
             .field("attempts", attempts)
             .field("redelivered", redelivered)
+            .field("came_before", came_before)
             .finish_non_exhaustive()
     }
 }
@@ -58,6 +62,10 @@ pub trait Settle: Send + Sync {
     /// The message is delivered again after about `after`, with `attempts` one higher.
     /// `error` stays with it, for a person who looks at it.
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError>;
+
+    /// The message is delivered again after about `after`, with `attempts` as they are,
+    /// because its turn has not come. `why` stays with it, for a person who looks at it.
+    async fn postpone(self: Box<Self>, after: Duration, why: &str) -> Result<(), BrokerError>;
 
     /// The message goes to the dead letters.
     async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError>;

@@ -7,10 +7,10 @@
 
 use maskline_foundation::telemetry_names::{
     attribute::{
-        ATTEMPT, CANDIDATE_ID, JOB_ID, OTEL_NAME, REJECTION_DETAIL, REJECTION_REASON,
-        RETRY_AFTER_SECONDS, STAGE,
+        ATTEMPT, CANDIDATE_ID, JOB_ID, OTEL_NAME, POSTPONED_REASON, REJECTION_DETAIL,
+        REJECTION_REASON, RETRY_AFTER_SECONDS, STAGE,
     },
-    event::{EXCEPTION, REJECTED, RETRY},
+    event::{EXCEPTION, POSTPONED, REJECTED, RETRY},
     span::{PROCESS, SEND, WORK, of_queue},
 };
 use maskline_messages::{
@@ -309,6 +309,15 @@ impl Processing {
         exception(&self.span, "Retry", error);
         let seconds = KeyValue::new(RETRY_AFTER_SECONDS, after.as_secs_f64());
         self.span.add_event(RETRY, vec![seconds]);
+    }
+
+    /// The turn of the message has not come. That is no failure, so the span has no error.
+    pub fn postponed(&self, why: &str, after: std::time::Duration) {
+        let attributes = vec![
+            KeyValue::new(POSTPONED_REASON, why.to_owned()),
+            KeyValue::new(RETRY_AFTER_SECONDS, after.as_secs_f64()),
+        ];
+        self.span.add_event(POSTPONED, attributes);
     }
 
     /// The message was given up.

@@ -70,6 +70,7 @@ contract! {
     consuming::a_killed_process_loses_nothing,
     retrying::a_retried_message_comes_later_with_one_more_attempt,
     retrying::attempts_add_up,
+    retrying::a_postponed_message_comes_later_with_the_same_attempts,
     retrying::a_short_wait_is_not_held_up_by_a_long_one,
     retrying::a_retry_outlives_the_connection,
     retrying::a_retry_keeps_the_key,

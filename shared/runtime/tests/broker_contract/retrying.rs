@@ -45,6 +45,30 @@ pub async fn attempts_add_up(environment: &Environment) {
     broker.close().await;
 }
 
+pub async fn a_postponed_message_comes_later_with_the_same_attempts(environment: &Environment) {
+    let broker = environment.broker().await;
+    publish(&*broker, [1]).await;
+    let mut consumer = consume(&*broker, 1).await;
+    let soon = Duration::from_millis(20);
+    let delivery = next(&mut consumer).await;
+    assert!(!delivery.came_before);
+    let retried = delivery.settle.retry(soon, "not yet").await;
+    retried.expect("it is ours");
+    let delivery = next(&mut consumer).await;
+    let wait = Duration::from_secs(1);
+    let postponed = delivery.settle.postpone(wait, "not its turn").await;
+    postponed.expect("it is ours");
+    publish(&*broker, [2]).await;
+    assert_eq!(take(&mut consumer, 1).await, [2], "not before its time");
+
+    let again = next(&mut consumer).await;
+    assert_eq!(again.envelope, message(1));
+    assert_eq!((again.attempts, again.redelivered), (1, 0));
+    assert!(again.came_before);
+    again.settle.ack().await.expect("it is ours");
+    broker.close().await;
+}
+
 pub async fn a_short_wait_is_not_held_up_by_a_long_one(environment: &Environment) {
     let broker = environment.broker().await;
     publish(&*broker, [1, 2]).await;

@@ -182,6 +182,7 @@ pub fn candidate(job: JobId, n: u32) -> CandidateFound {
 
 pub fn rejection(of: &CandidateFound) -> ImageRejected {
     ImageRejected {
+        fetched: None,
         job: of.job,
         candidate: of.candidate,
         image: None,

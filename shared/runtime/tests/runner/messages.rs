@@ -191,6 +191,46 @@ async fn a_retry_waits_as_long_as_the_server_asked() {
 }
 
 #[tokio::test]
+async fn a_message_whose_turn_has_not_come_waits_and_costs_no_attempt() {
+    let mut harness = Harness::new().await;
+    let (seen, mut attempts) = unbounded_channel();
+    let calls = Arc::new(AtomicU32::new(0));
+    let wait = Duration::from_millis(60);
+    let stage = stub("queuing", move |_: CandidateFound, context| {
+        let _ = seen.send((context.attempts, context.last_attempt));
+        let call = calls.fetch_add(1, Ordering::Relaxed);
+        async move {
+            match call {
+                0 => Err(Failure::retry(anyhow::anyhow!("busy"))),
+                // More often than a message may be retried.
+                1..5 => Err(Failure::Postponed {
+                    error: anyhow::anyhow!("the quota is used up"),
+                    after: wait,
+                }),
+                _ => Ok(Outcome::done()),
+            }
+        }
+    });
+    let running = harness.start(vec![stage]).await;
+
+    harness.send(candidate(JobId::draw(), 1)).await;
+
+    assert!(matches!(harness.next().await, Event::Retried(_)));
+    for _ in 1..5 {
+        assert_eq!(harness.next().await, Event::Postponed(wait));
+    }
+    assert_eq!(harness.next().await, Event::Acked);
+    running.stop().await;
+    assert!(harness.is_quiet());
+    let mut seen = Vec::new();
+    while let Some(attempt) = attempts.recv().await {
+        seen.push(attempt);
+    }
+    let later = [(1, false); 5];
+    assert_eq!(seen, [&[(0, false)], &later[..]].concat());
+}
+
+#[tokio::test]
 async fn a_body_that_is_no_message_is_poison_and_no_handler_sees_it() {
     let mut harness = Harness::new().await;
     let calls = Arc::new(AtomicU32::new(0));
@@ -203,7 +243,7 @@ async fn a_body_that_is_no_message_is_poison_and_no_handler_sees_it() {
     let bodies = [
         ("{", "can't be read"),
         (r#"{"schema":99,"type":"x"}"#, "schema 99"),
-        (r#"{"schema":2,"type":"from_elsewhere"}"#, "from_elsewhere"),
+        (r#"{"schema":3,"type":"from_elsewhere"}"#, "from_elsewhere"),
     ];
 
     for (body, says) in bodies {

@@ -21,6 +21,7 @@ pub enum Event {
     Published(String),
     Acked,
     Retried(Duration),
+    Postponed(Duration),
     DeadLettered(DeadLetterReason),
     Released,
 }
@@ -170,6 +171,11 @@ impl Settle for WatchedSettle {
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
         let settled = self.inner.retry(after, error).await;
         Self::report(&self.events, settled, Event::Retried(after))
+    }
+
+    async fn postpone(self: Box<Self>, after: Duration, why: &str) -> Result<(), BrokerError> {
+        let settled = self.inner.postpone(after, why).await;
+        Self::report(&self.events, settled, Event::Postponed(after))
     }
 
     async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError> {

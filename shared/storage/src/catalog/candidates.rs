@@ -1,7 +1,7 @@
 //! Candidates, and how many of a job's are in which state.
 
 use async_trait::async_trait;
-use maskline_messages::{CandidateId, ImageId, JobId};
+use maskline_messages::{CandidateId, CollectionName, ImageId, JobId, KnownImage, Location};
 
 use crate::{
     error::StorageError,
@@ -18,6 +18,16 @@ pub trait Candidates: Send + Sync + 'static {
 
     /// Lists the candidates, of all jobs, whose fetched bytes are `image`.
     async fn candidates_of(&self, image: &ImageId) -> Result<Vec<Candidate>, StorageError>;
+
+    /// Looks up what earlier jobs of the collection fetched from these locations, in the order
+    /// of `locations`: the image that was fetched last, if the collection has it and the server
+    /// said how to ask whether it has changed.
+    async fn known_images(
+        &self,
+        collection: &CollectionName,
+        job: JobId,
+        locations: &[Location],
+    ) -> Result<Vec<Option<KnownImage>>, StorageError>;
 
     /// Lists at most `limit` of a job's candidates in `state`, sorted by id, beginning
     /// after the id `after`.
@@ -39,8 +49,8 @@ pub trait Candidates: Send + Sync + 'static {
     ) -> Result<CandidateState, StorageError>;
 
     /// Puts those of the job's candidates that failed in flight again, and the job waits
-    /// for them: a job that is expanded becomes `running`, it can be frozen again, and
-    /// the lease on its freezing is free. If none of the candidates failed and none
+    /// for them: a job that is expanded becomes `running`, and the freezing of its collection,
+    /// if it was ever offered, is offered again. If none of the candidates failed and none
     /// is in flight, nothing changes.
     async fn reopen_candidates(
         &self,

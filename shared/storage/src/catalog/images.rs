@@ -1,48 +1,59 @@
-//! The images that a job's candidates turned out to be.
+//! The images that a collection's candidates turned out to be.
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use maskline_messages::{CandidateId, ImageId, JobId};
+use maskline_messages::{CandidateId, CollectionName, ImageId};
 
 use crate::{
     error::StorageError,
-    records::{ImageDocument, ImageFacts},
+    records::{Candidate, Claim, ImageDocument, ImageFacts},
 };
 
-/// The images of all jobs.
+/// The images of all collections.
 #[async_trait]
 pub trait Images: Send + Sync + 'static {
-    /// Claims an image of a job for a candidate, and returns the candidate that has it:
-    /// the one that claimed it first. Every later call returns the same candidate.
+    /// Claims an image of a collection for a candidate, and returns who has it: the candidate
+    /// that claimed it first. Every later call returns the same, until the image is removed.
     async fn claim_image(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         image: &ImageId,
         candidate: CandidateId,
-    ) -> Result<CandidateId, StorageError>;
+    ) -> Result<Claim, StorageError>;
 
-    /// Writes the document of an image, over one of the same job and bytes. The caller
+    /// Writes the document of an image, over one of the same collection and bytes. The caller
     /// writes it before it finishes the candidate as stored.
     async fn put_image(&self, image: &ImageDocument) -> Result<(), StorageError>;
 
     async fn image(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         image: &ImageId,
     ) -> Result<Option<ImageDocument>, StorageError>;
 
-    /// Lists facts about at most `limit` of the job's images whose candidates are stored,
-    /// sorted by image id, beginning after the id `after`.
+    /// Lists facts about at most `limit` of the collection's images, without those that were
+    /// removed and those whose candidates are not stored, sorted by image id, beginning after the id `after`.
     async fn image_facts(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         after: Option<&ImageId>,
         limit: usize,
     ) -> Result<Vec<ImageFacts>, StorageError>;
 
-    /// Reads the pixels ([`ImageDocument::binary`]) of some of a job's images, in the
+    /// Reads the pixels ([`ImageDocument::binary`]) of some of a collection's images, in the
     /// order of `images`. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if one
     /// is missing.
-    async fn image_bytes(&self, job: JobId, images: &[ImageId])
-    -> Result<Vec<Bytes>, StorageError>;
+    async fn image_bytes(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Bytes>, StorageError>;
+
+    /// Reads the candidates that stand for some of a collection's images, in the order of
+    /// `images`. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if one is missing.
+    async fn image_candidates(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Candidate>, StorageError>;
 }

@@ -1,11 +1,11 @@
-//! Jobs, from their first candidate to their dataset.
+//! Jobs, from their first candidate to the version that has their images.
 
 use async_trait::async_trait;
 use maskline_messages::JobId;
 
 use crate::{
     error::StorageError,
-    records::{Dataset, Job, Settled},
+    records::{Job, Settled, Version},
 };
 
 /// The jobs, and every change of a job's state.
@@ -15,7 +15,8 @@ use crate::{
 /// [`NotFound`](crate::StorageErrorKind::NotFound).
 #[async_trait]
 pub trait Jobs: Send + Sync + 'static {
-    /// Records a job. One that is there already stays as it is.
+    /// Records a job, and that its collection is open. One that is there already stays as it
+    /// is. The collection must be there.
     async fn create_job(&self, job: &Job) -> Result<(), StorageError>;
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StorageError>;
@@ -33,25 +34,21 @@ pub trait Jobs: Send + Sync + 'static {
     /// of the expansion is about to be replayed: the dead letter with the id `dead_letter`.
     async fn reopen_expansion(&self, job: JobId, dead_letter: &str) -> Result<(), StorageError>;
 
-    /// Returns a proof if the job is `running` and none of its candidates is in flight. The
-    /// cost does not grow with the job.
-    async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError>;
-
-    /// `running` → `frozen`: records the dataset and marks the job as frozen with it. The
-    /// job stays as it is if it was opened again since it was `settled`.
+    /// `running` → `frozen`: the job's images are in this version of its collection. The job
+    /// stays as it is if it was opened again since its collection was `settled`.
     async fn freeze(
         &self,
         job: JobId,
-        dataset: &Dataset,
-        settled: Settled,
+        version: &Version,
+        settled: &Settled,
     ) -> Result<(), StorageError>;
 
-    /// `running` → `failed`. The job stays as it is if it was opened again since it was
-    /// `settled`.
+    /// `running` → `failed`. The job stays as it is if it was opened again since its
+    /// collection was `settled`.
     async fn fail_settled(
         &self,
         job: JobId,
         error: &str,
-        settled: Settled,
+        settled: &Settled,
     ) -> Result<(), StorageError>;
 }

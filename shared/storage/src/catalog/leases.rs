@@ -14,6 +14,9 @@ pub trait Leases: Send + Sync + 'static {
     /// not, stays as it is.
     async fn offer_work(&self, work: &Work) -> Result<(), StorageError>;
 
+    /// Offers work once more, done or not. Whoever holds it loses the lease.
+    async fn offer_work_again(&self, work: &Work) -> Result<(), StorageError>;
+
     /// Lists the work of a kind (see [`Work::kind`]) that was offered and is not done,
     /// with who holds it.
     async fn open_work(&self, kind: &str) -> Result<Vec<Lease>, StorageError>;

@@ -1,8 +1,12 @@
 //! The errors for records that are not there, the same from every catalog.
 
-use maskline_messages::{CandidateId, ImageId, JobId, RunId};
+use maskline_messages::{CandidateId, CollectionName, ImageId, JobId, RunId};
 
 use crate::error::StorageError;
+
+pub(super) fn collection(name: &CollectionName) -> StorageError {
+    StorageError::not_found(format!("collection {name}"))
+}
 
 pub(super) fn job(id: JobId) -> StorageError {
     StorageError::not_found(format!("job {id}"))
@@ -12,8 +16,8 @@ pub(super) fn candidate(id: CandidateId) -> StorageError {
     StorageError::not_found(format!("candidate {id}"))
 }
 
-pub(super) fn image(job: JobId, image: &ImageId) -> StorageError {
-    StorageError::not_found(format!("image {image} of job {job}"))
+pub(super) fn image(collection: &CollectionName, image: &ImageId) -> StorageError {
+    StorageError::not_found(format!("image {image} of collection {collection}"))
 }
 
 pub(super) fn run(id: RunId) -> StorageError {

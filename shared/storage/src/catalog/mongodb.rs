@@ -8,6 +8,7 @@
 //! (reading and writing documents) and `documents` (records as documents).
 
 mod candidates;
+mod collections;
 mod connection;
 mod database;
 mod documents;
@@ -17,6 +18,7 @@ mod jobs;
 mod leases;
 mod ledger;
 mod library;
+mod quotas;
 mod schema;
 
 use async_trait::async_trait;

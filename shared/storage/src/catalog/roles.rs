@@ -2,18 +2,21 @@
 
 use async_trait::async_trait;
 
-use super::{candidates::Candidates, images::Images, jobs::Jobs, leases::Leases, library::Library};
+use super::{
+    candidates::Candidates, collections::Collections, images::Images, jobs::Jobs, leases::Leases,
+    library::Library, quotas::Quotas,
+};
 use crate::error::StorageError;
 
 /// A catalog: MongoDB, or SQLite. A service is given the roles that it uses and nothing
 /// else; the whole is for the command and the tests.
 ///
-/// Every method is idempotent and durable when it returns, and none needs a transaction
+/// Every method but [`Quotas::take_turn`] is idempotent, every one is durable when it returns, and none needs a transaction
 /// over several documents: a process may be killed between any two calls and the counts
 /// are still right. The counts follow from the documents: a count that is stored is of
 /// documents that can no longer change, or it changes with them.
 #[async_trait]
-pub trait Catalog: Jobs + Candidates + Images + Leases + Library {
+pub trait Catalog: Collections + Jobs + Candidates + Images + Leases + Library + Quotas {
     /// Succeeds if the catalog answers now.
     async fn ping(&self) -> Result<(), StorageError>;
 }

@@ -4,11 +4,13 @@
 //! connections) and `rows` (records as rows).
 
 mod candidates;
+mod collections;
 mod database;
 mod images;
 mod jobs;
 mod leases;
 mod library;
+mod quotas;
 mod rows;
 
 use std::path::Path;

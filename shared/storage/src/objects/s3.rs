@@ -1,4 +1,4 @@
-//! Objects in S3: Amazon's, MinIO's, or another server's that speaks it.
+//! Objects in S3: Amazon's, versitygw's, or another server's that speaks it.
 
 mod address;
 mod bucket;

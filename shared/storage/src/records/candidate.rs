@@ -1,8 +1,8 @@
 //! A candidate: something that the expansion of a source found, and what became of it.
 
 use maskline_messages::{
-    CandidateId, CandidateState, Hop, ImageId, JobId, Label, Location, Provenance, Reason,
-    lifecycle::Change,
+    CandidateId, CandidateState, CollectionName, Fetched, Hop, ImageId, JobId, Label, Location,
+    Provenance, Reason, lifecycle::Change,
 };
 use serde::{Deserialize, Serialize};
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewCandidate {
     pub id: CandidateId,
+    pub collection: CollectionName,
     pub job: JobId,
     pub location: Location,
     pub label: Option<Label>,
@@ -20,6 +21,7 @@ pub struct NewCandidate {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {
     pub id: CandidateId,
+    pub collection: CollectionName,
     pub job: JobId,
     pub location: Location,
     /// The label that the source gives it.
@@ -29,6 +31,9 @@ pub struct Candidate {
     pub state: CandidateState,
     /// Known once the candidate was fetched.
     pub image: Option<ImageId>,
+    /// How it was fetched.
+    #[serde(default)]
+    pub fetched: Option<Fetched>,
     /// The stage that rejected it or gave it up.
     pub stage: Option<String>,
     pub reason: Option<Reason>,
@@ -45,6 +50,8 @@ pub struct CandidateOutcome {
     pub candidate: CandidateId,
     /// `None` leaves the candidate's image as it is.
     pub image: Option<ImageId>,
+    /// `None` leaves what is recorded of the fetching as it is.
+    pub fetched: Option<Fetched>,
     pub history: Vec<Hop>,
     /// `None` leaves the candidate's trace id as it is.
     pub trace_id: Option<String>,

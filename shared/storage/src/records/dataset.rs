@@ -1,22 +1,40 @@
-//! A frozen dataset.
+//! A frozen dataset: one version of a collection.
 
 use std::collections::BTreeMap;
 
-use maskline_messages::{DatasetId, JobId, Label, SplitSettings};
+use maskline_messages::{CollectionName, DatasetId, JobId, Label, SourceRole, SplitSettings};
 use serde::{Deserialize, Serialize};
 
-/// A frozen dataset. Its objects lie under `datasets/<id>/`.
+/// A frozen dataset: what a collection was at some time. Its objects lie under
+/// `datasets/<id>/`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Dataset {
+    /// The hash of the content and of the parent.
     pub id: DatasetId,
-    /// The job that froze it first.
-    pub job: JobId,
+    /// The hash of the content alone: which images, with which labels, in which split.
+    pub content: DatasetId,
+    pub collection: CollectionName,
+    /// The dataset of the version before. Its split is kept.
+    pub parent: Option<DatasetId>,
+    /// Where the images come from.
+    pub sources: Vec<SourceCount>,
     pub classes: Vec<Label>,
-    /// The number of images by split (`train`, `validation`) and class.
+    /// The number of images by split (`train`, `validation`, `test`) and class.
     pub images: BTreeMap<String, BTreeMap<Label, u64>>,
     pub near_duplicate_groups: u64,
     /// Stored images that are in no split because their group has several labels.
     pub set_aside: u64,
+    /// Stored images that are in no split because they look like an image of a test source.
+    pub withheld: u64,
     pub split: SplitSettings,
     pub created: u64,
+}
+
+/// How many images of a dataset come from a source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceCount {
+    pub job: JobId,
+    pub role: SourceRole,
+    /// An image that several sources have counts for the one that was enqueued first.
+    pub images: u64,
 }

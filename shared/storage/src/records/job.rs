@@ -1,27 +1,39 @@
-//! A job: one source of images on its way to a dataset.
+//! A job: one source of images on its way into a collection.
 
+use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    DatasetId, JobId, JobState, Label, Labeling, NetworkName, Source, SplitSettings,
+    CollectionName, DatasetId, JobId, JobState, Labeling, NetworkName, Source, SourceRole,
     TrainingSettings,
 };
 use serde::{Deserialize, Serialize};
 
-/// A job, from its source to its dataset.
+/// A job, from its source to the version of its collection that has its images.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     pub id: JobId,
+    pub collection: CollectionName,
     pub source: Source,
     pub labeling: Option<Labeling>,
-    /// The classes that a label may name. If it is empty, the source may give any label.
-    pub classes: Vec<Label>,
-    /// The networks to train when the dataset is frozen.
+    pub role: SourceRole,
+    /// Whether the collection is to be frozen when nothing of it is in flight any more.
+    pub freeze: bool,
+    /// The networks to train when the collection is frozen with this source.
     pub train: Vec<NetworkName>,
     pub settings: TrainingSettings,
-    pub split: SplitSettings,
     pub state: JobState,
+    /// Whether every candidate of it is recorded.
+    #[serde(default)]
+    pub expanded: bool,
     /// Why the job failed, if it did.
     pub error: Option<String>,
+    /// The dataset that it was frozen in.
     pub dataset: Option<DatasetId>,
+    /// The number of the collection's version that it was frozen in.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// When a person removed the source from its collection.
+    #[serde(default)]
+    pub removed: Option<u64>,
     /// The id of the dead letter that was replayed last to go on with the expansion.
     #[serde(default)]
     pub replayed: Option<String>,
@@ -30,10 +42,39 @@ pub struct Job {
     pub created: u64,
 }
 
-/// Proof that a job was seen as settled. Freezing the job takes this proof, because a
-/// plan that was made before the job was opened again lacks the candidates that came since.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settled {
-    /// How often the job had been opened again until then.
-    pub(crate) reopened: i64,
+impl Job {
+    /// A job that begins now. Its images are to be trained on and its collection is to be
+    /// frozen, but no network is to be trained.
+    pub fn new(collection: CollectionName, source: Source, labeling: Option<Labeling>) -> Self {
+        Self {
+            id: JobId::draw(),
+            collection,
+            source,
+            labeling,
+            role: SourceRole::Train,
+            freeze: true,
+            train: vec![],
+            settings: TrainingSettings::default(),
+            state: JobState::Expanding,
+            expanded: false,
+            error: None,
+            dataset: None,
+            version: None,
+            removed: None,
+            replayed: None,
+            traceparent: None,
+            created: unix_millis(),
+        }
+    }
+
+    /// Says whether a person removed the source from its collection.
+    pub fn is_removed(&self) -> bool {
+        self.removed.is_some()
+    }
+
+    /// Says whether its collection is frozen for its sake when nothing is in flight: the job
+    /// asks for that, or its images are in a version already, which would now lack some.
+    pub(crate) fn is_frozen_by_itself(&self) -> bool {
+        self.freeze || self.dataset.is_some()
+    }
 }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use maskline_messages::{InvalidId, JobId, RunId};
+use maskline_messages::{CollectionName, InvalidId, RunId};
 use serde::{Deserialize, Serialize};
 
 /// Work that one process at a time may do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Work {
-    Freeze(JobId),
+    Freeze(CollectionName),
     Train(RunId),
 }
 
@@ -37,7 +37,7 @@ impl Work {
     /// The id of what is worked on, as text.
     pub fn id(&self) -> String {
         match self {
-            Self::Freeze(job) => job.to_string(),
+            Self::Freeze(collection) => collection.to_string(),
             Self::Train(run) => run.to_string(),
         }
     }

@@ -3,17 +3,18 @@
 use std::{collections::BTreeMap, collections::BTreeSet};
 
 use futures::future::join_all;
-use maskline_messages::{CandidateId, Hop, ImageId, JobId, Reason};
+use maskline_messages::{CandidateId, Fetched, Hop, ImageId, JobId, Provenance, Reason};
 use maskline_storage::{
     Catalog, StorageError,
-    records::{CandidateOutcome, CandidateState, Counts, OutcomeKind},
+    records::{CandidateOutcome, CandidateState, Counts, NewCandidate, OutcomeKind},
 };
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     environment::Environment,
     samples::{
-        candidate, candidates, failed, finish, label, outcome_of, recorded_job, rejected, store,
+        add, candidate, candidates, failed, finish, label, moved_to, named, outcome_of,
+        recorded_job, recorded_job_in, rejected, store,
     },
 };
 
@@ -23,13 +24,14 @@ contract! {
     stored_and_rejected_are_for_good,
     a_reopened_candidate_is_finished_once_more,
     an_outcome_without_image_and_trace_keeps_those_that_are_known,
+    a_candidate_of_which_the_source_tells_nothing_comes_back_as_it_was,
     an_unknown_candidate_is_not_found,
     the_counts_add_up,
     the_counts_agree_with_the_candidates_at_any_time,
     every_reason_comes_back_as_it_was,
     candidates_finished_at_the_same_time_are_all_counted,
     candidates_come_in_pages,
-    candidates_of_an_image_come_from_all_jobs,
+    candidates_of_an_image_come_from_all_jobs_of_all_collections,
 }
 
 async fn candidates_are_recorded_once(environment: &Environment) {
@@ -55,7 +57,10 @@ async fn candidates_are_recorded_once(environment: &Environment) {
         (found.id, found.job, found.location, found.label),
         (c.id, c.job, c.location, c.label)
     );
-    assert_eq!((found.image, found.history), (None, vec![]));
+    assert_eq!(found.collection, c.collection);
+    assert_eq!(found.provenance, c.provenance);
+    assert_eq!((found.image, found.fetched), (None, None));
+    assert_eq!(found.history, vec![]);
     let unknown = candidate(JobId::draw(), 1).id;
     assert_eq!(catalog.candidate(unknown).await, Ok(None));
 }
@@ -156,8 +161,14 @@ async fn an_outcome_without_image_and_trace_keeps_those_that_are_known(environme
         .await
         .unwrap();
     let image = ImageId::of(b"bytes");
+    let fetched = Fetched {
+        at: 1_790_000_000_000,
+        etag: Some("W/\"33a64df5\"".to_owned()),
+        last_modified: Some("Wed, 21 Oct 2026 07:28:00 GMT".to_owned()),
+    };
     let first = CandidateOutcome {
         image: Some(image),
+        fetched: Some(fetched.clone()),
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
         ..outcome_of(candidate.id, failed())
     };
@@ -165,8 +176,11 @@ async fn an_outcome_without_image_and_trace_keeps_those_that_are_known(environme
     let reopened = [candidate.id];
     catalog.reopen_candidates(job, &reopened).await.unwrap();
     let history = vec![Hop::now("validator"), Hop::now("storer")];
+    let found = catalog.candidate(candidate.id).await.unwrap().unwrap();
+    assert_eq!((found.image, found.fetched), (Some(image), first.fetched));
     let second = CandidateOutcome {
         image: None,
+        fetched: None,
         trace_id: None,
         history: history.clone(),
         ..outcome_of(candidate.id, rejected(Reason::Empty))
@@ -174,10 +188,39 @@ async fn an_outcome_without_image_and_trace_keeps_those_that_are_known(environme
     catalog.finish_candidate(&second).await.unwrap();
     let found = catalog.candidate(candidate.id).await.unwrap().unwrap();
     assert_eq!(found.image, Some(image));
+    assert_eq!(found.fetched, Some(fetched));
     assert_eq!(found.trace_id, first.trace_id);
     assert_eq!(found.history, history);
     assert_eq!(found.label, candidate.label);
     assert_eq!(found.location, candidate.location);
+    assert_eq!(found.collection, candidate.collection);
+    assert_eq!(found.provenance, candidate.provenance);
+}
+
+async fn a_candidate_of_which_the_source_tells_nothing_comes_back_as_it_was(
+    environment: &Environment,
+) {
+    let catalog = environment.catalog().await;
+    let job = recorded_job(&*catalog).await;
+    let told_nothing = NewCandidate {
+        label: None,
+        provenance: Provenance::default(),
+        ..candidate(job, 1)
+    };
+    add(&*catalog, &told_nothing).await;
+    let unanswered = Fetched {
+        at: 1,
+        etag: None,
+        last_modified: None,
+    };
+    let outcome = CandidateOutcome {
+        fetched: Some(unanswered.clone()),
+        ..outcome_of(told_nothing.id, OutcomeKind::Stored)
+    };
+    catalog.finish_candidate(&outcome).await.unwrap();
+    let found = catalog.candidate(told_nothing.id).await.unwrap().unwrap();
+    assert_eq!((found.label, found.fetched), (None, Some(unanswered)));
+    assert_eq!(found.provenance, Provenance::default());
 }
 
 async fn an_unknown_candidate_is_not_found(environment: &Environment) {
@@ -374,12 +417,14 @@ async fn candidates_come_in_pages(environment: &Environment) {
     assert_eq!(in_flight.len(), 5);
 }
 
-async fn candidates_of_an_image_come_from_all_jobs(environment: &Environment) {
+async fn candidates_of_an_image_come_from_all_jobs_of_all_collections(environment: &Environment) {
     let catalog = environment.catalog().await;
     let mut expected = BTreeSet::new();
     let image = ImageId::of(b"bytes");
-    for _ in 0..2 {
-        let [a, b, _] = candidates(recorded_job(&*catalog).await);
+    for collection in ["one", "one", "other"] {
+        let collection = named(collection);
+        let job = recorded_job_in(&*catalog, &collection).await;
+        let [a, b, _] = candidates(job).map(|found| moved_to(&collection, found));
         catalog
             .add_candidates(&[a.clone(), b.clone()])
             .await

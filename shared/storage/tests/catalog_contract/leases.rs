@@ -15,6 +15,7 @@ use crate::{
 
 contract! {
     work_is_offered_once,
+    work_that_is_offered_again_is_nobodys,
     of_many_who_acquire_a_lease_one_wins,
     a_lease_is_exchanged_only_as_it_was_seen,
     free_work_is_claimed_and_finished,
@@ -50,6 +51,35 @@ async fn work_is_offered_once(environment: &Environment) {
     let open = catalog.open_work("train").await.unwrap();
     assert_eq!(open.len(), 1);
     assert_eq!(open[0].work, training);
+}
+
+async fn work_that_is_offered_again_is_nobodys(environment: &Environment) {
+    let catalog = environment.catalog().await;
+    let (new, free, held, done) = (freezing(), freezing(), freezing(), freezing());
+    for work in [&free, &held, &done] {
+        catalog.offer_work(work).await.unwrap();
+    }
+    // Its first holder died.
+    acquire(&*catalog, &held, "a").await;
+    let holder = acquire(&*catalog, &held, "b").await;
+    assert_eq!(holder.failures, 1);
+    let ended = acquire(&*catalog, &done, "a").await;
+    assert_eq!(catalog.finish_work(&ended).await, Ok(true));
+
+    for work in [&new, &free, &held, &done] {
+        catalog.offer_work_again(work).await.unwrap();
+        let lease = lease_on(&*catalog, work).await;
+        assert_eq!((lease.owner, lease.failures), (None, 0));
+    }
+    assert_eq!(catalog.renew_lease(&holder).await, Ok(None), "it lost it");
+    assert_eq!(catalog.finish_work(&holder).await, Ok(false));
+    catalog.release_lease(&holder).await.unwrap();
+    let next = acquire(&*catalog, &held, "c").await;
+    assert_eq!(next.failures, 0, "nobody died at it");
+    assert_eq!(catalog.finish_work(&holder).await, Ok(false));
+    assert_eq!(catalog.finish_work(&next).await, Ok(true));
+    let open = catalog.open_work("freeze").await.unwrap();
+    assert_eq!(open.len(), 3, "each once: {open:?}");
 }
 
 async fn of_many_who_acquire_a_lease_one_wins(environment: &Environment) {

@@ -36,13 +36,16 @@ macro_rules! contract {
 }
 
 mod candidates;
+mod collections;
 mod images;
 mod jobs;
 mod leases;
 mod library;
 mod mongodb_servers;
 mod processes;
+mod quotas;
 mod sqlite_files;
+mod versions;
 
 #[tokio::test]
 async fn an_address_of_no_known_kind_is_refused() {

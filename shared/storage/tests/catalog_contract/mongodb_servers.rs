@@ -39,7 +39,7 @@ async fn a_database_of_another_version_is_refused() {
     };
     let text = error.to_string();
     assert!(text.contains("written by another version of maskline"));
-    assert!(text.contains("found 7, this build reads 4"), "{text}");
+    assert!(text.contains("found 7, this build reads 5"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

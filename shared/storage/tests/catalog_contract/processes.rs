@@ -10,11 +10,12 @@ use maskline_storage::{
     catalog,
     records::{CandidateState, JobState, OutcomeKind},
 };
+use maskline_test_support::records;
 use uuid::Uuid;
 
 use crate::{
     environment::Environment,
-    samples::{candidate, candidates, finish, image, job, recorded_job, state, store},
+    samples::{candidate, candidates, finish, image, job, recorded_job, state, store, usual},
 };
 
 contract! {
@@ -35,8 +36,8 @@ async fn two_connections_see_each_other(environment: &Environment) {
     assert_eq!(state(&*one, job).await, JobState::Running);
     let image = ImageId::of(b"a");
     assert_eq!(
-        one.image(job, &image).await.unwrap(),
-        other.image(job, &image).await.unwrap()
+        one.image(&usual(), &image).await.unwrap(),
+        other.image(&usual(), &image).await.unwrap()
     );
 }
 
@@ -51,7 +52,7 @@ async fn a_killed_process_leaves_counts_that_agree_with_the_documents(environmen
     let catalog = environment.catalog().await;
     let mut job = job();
     job.id = JobId(Uuid::new_v5(&Uuid::NAMESPACE_URL, b"the child's job"));
-    catalog.create_job(&job).await.unwrap();
+    records::create_job(&*catalog, &job).await;
 
     let module = environment
         .catalog_address()
@@ -96,12 +97,12 @@ async fn a_killed_process_leaves_counts_that_agree_with_the_documents(environmen
         let image = ImageId::of(&number.to_be_bytes());
         let found = reopened.candidate(candidate.id).await.unwrap().unwrap();
         assert_eq!(found.state, CandidateState::Stored, "{number}");
-        assert!(reopened.image(job.id, &image).await.unwrap().is_some());
+        assert!(reopened.image(&usual(), &image).await.unwrap().is_some());
     }
     let counts = reopened.counts(job.id).await.unwrap();
     assert_eq!(counts.found, counts.stored + counts.in_flight);
     assert!(counts.stored >= stored.len() as u64);
-    let facts = reopened.image_facts(job.id, None, 10_000).await.unwrap();
+    let facts = reopened.image_facts(&usual(), None, 10_000).await.unwrap();
     assert_eq!(facts.len() as u64, counts.stored, "each with its image");
     assert!(reopened.candidate(candidate(job.id, 0).id).await.is_ok());
     store(

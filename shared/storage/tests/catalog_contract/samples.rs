@@ -4,18 +4,30 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, DatasetId, Format, Hop, ImageId, JobId, LabelOrigin, Labeling, Measurements,
-    NetworkName, Prediction, Provenance, Reason, RunId, Source, TrainingSettings,
+    CandidateId, CollectionName, DatasetId, Format, Hop, ImageId, JobId, LabelOrigin, Labeling,
+    Measurements, NetworkName, Prediction, Provenance, Reason, RequestId, RunId, Source,
+    SourceRole, TrainingSettings,
 };
 use maskline_storage::{
     Catalog,
     records::{
-        CandidateOutcome, Dataset, ImageDocument, Job, JobState, Lease, NewCandidate, OutcomeKind,
-        Run, RunState, SplitSettings, Work,
+        CandidateOutcome, CandidateState, Collection, Dataset, ImageDocument, Job, JobState, Lease,
+        NewCandidate, OutcomeKind, Run, RunState, Settled, SourceCount, SplitSettings,
+        TrainingWish, Version, Work,
     },
 };
 pub use maskline_test_support::messages::label;
 use maskline_test_support::{messages, records};
+use uuid::Uuid;
+
+pub fn named(name: &str) -> CollectionName {
+    name.parse().expect("a collection's name")
+}
+
+/// The collection of the samples for which a test names no collection.
+pub fn usual() -> CollectionName {
+    CollectionName::default()
+}
 
 /// A job with other values than the usual ones in most of its fields.
 pub fn job() -> Job {
@@ -24,7 +36,7 @@ pub fn job() -> Job {
             path: "/data/faces of people".into(),
         },
         labeling: Some(Labeling::Folder),
-        classes: vec![label("with_mask"), label("without_mask")],
+        role: SourceRole::Test,
         train: vec![NetworkName::MobilenetV3Small, NetworkName::Mnasnet1_0],
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         created: 1_790_000_000_000,
@@ -32,32 +44,87 @@ pub fn job() -> Job {
     }
 }
 
+/// A job that expands, in the usual collection.
 pub async fn recorded_job(catalog: &dyn Catalog) -> JobId {
-    let job = job();
-    catalog.create_job(&job).await.unwrap();
+    recorded_job_in(catalog, &usual()).await
+}
+
+/// A job that expands. Its collection is made if it is not there.
+pub async fn recorded_job_in(catalog: &dyn Catalog, collection: &CollectionName) -> JobId {
+    let job = Job {
+        collection: collection.clone(),
+        ..job()
+    };
+    records::create_job(catalog, &job).await;
     job.id
 }
 
-/// A job in which nothing was found.
+/// A job in which nothing was found, in the usual collection, which waits to be frozen.
 pub async fn expanded_job(catalog: &dyn Catalog) -> JobId {
-    let job = recorded_job(catalog).await;
+    expanded_job_in(catalog, &usual()).await
+}
+
+/// A job in which nothing was found. Its collection waits to be frozen.
+pub async fn expanded_job_in(catalog: &dyn Catalog, collection: &CollectionName) -> JobId {
+    let job = recorded_job_in(catalog, collection).await;
     catalog.finish_expansion(job).await.unwrap();
-    catalog.offer_work(&Work::Freeze(job)).await.unwrap();
+    let freezing = Work::Freeze(collection.clone());
+    catalog.offer_work_again(&freezing).await.unwrap();
     job
 }
 
-/// Freezes a job that is settled now.
-pub async fn freeze(catalog: &dyn Catalog, job: JobId, dataset: &Dataset) {
-    let settled = catalog.settled(job).await.unwrap();
-    let settled = settled.expect("nothing is in flight");
-    catalog.freeze(job, dataset, settled).await.unwrap();
+/// A job that expands, in the usual collection, and the only candidate that it found until now,
+/// which failed.
+pub async fn job_with_failed_candidate(catalog: &dyn Catalog) -> (JobId, NewCandidate) {
+    let job = recorded_job(catalog).await;
+    let [candidate, ..] = candidates(job);
+    add(catalog, &candidate).await;
+    finish(catalog, candidate.id, failed()).await;
+    (job, candidate)
 }
 
-/// Fails a job that is settled now.
+pub async fn add(catalog: &dyn Catalog, candidate: &NewCandidate) {
+    let added = catalog.add_candidates(std::slice::from_ref(candidate));
+    added.await.unwrap();
+}
+
+/// The proof that nothing of the collection is in flight.
+pub async fn settled(catalog: &dyn Catalog, collection: &CollectionName) -> Settled {
+    let settled = catalog.settled(collection).await.unwrap();
+    settled.expect("nothing is in flight")
+}
+
+/// Freezes the usual collection, which is settled now, and all jobs of it that wait for that.
+pub async fn freeze(catalog: &dyn Catalog, content: &[u8]) -> Version {
+    let settled = settled(catalog, &usual()).await;
+    let version = add_version(catalog, content, &settled).await;
+    for job in settled.jobs() {
+        catalog.freeze(job, &version, &settled).await.unwrap();
+    }
+    version
+}
+
+/// Adds a version of the usual collection.
+pub async fn add_version(catalog: &dyn Catalog, content: &[u8], settled: &Settled) -> Version {
+    let dataset = next_dataset(catalog, content).await;
+    let added = catalog.add_version(&dataset, settled).await.unwrap();
+    added.expect("the collection was not opened")
+}
+
+/// The dataset of the version of the usual collection that has this content and comes next.
+pub async fn next_dataset(catalog: &dyn Catalog, content: &[u8]) -> Dataset {
+    let collection = catalog.collection(&usual()).await.unwrap();
+    let collection = collection.expect("it is there");
+    Dataset {
+        created: 1_790_000_000_000 + u64::from(collection.next_number()),
+        ..dataset_after(collection.latest(), content)
+    }
+}
+
+/// Fails a job of the usual collection, which is settled now.
 pub async fn fail(catalog: &dyn Catalog, job: JobId) {
-    let settled = catalog.settled(job).await.unwrap();
-    let settled = settled.expect("nothing is in flight");
-    let failing = catalog.fail_settled(job, "nothing is left", settled);
+    let settled = settled(catalog, &usual()).await;
+    let failing = catalog.fail_settled(job, "nothing is left", &settled);
     failing.await.unwrap();
 }
 
@@ -68,8 +135,22 @@ pub async fn acquire(catalog: &dyn Catalog, work: &Work, owner: &str) -> Lease {
     taken.expect("it is as it was seen")
 }
 
+pub async fn found_collection(catalog: &dyn Catalog, name: &CollectionName) -> Collection {
+    let found = catalog.collection(name).await.unwrap();
+    found.expect("it is there")
+}
+
+pub async fn found_job(catalog: &dyn Catalog, job: JobId) -> Job {
+    catalog.job(job).await.unwrap().expect("it is there")
+}
+
 pub async fn state(catalog: &dyn Catalog, job: JobId) -> JobState {
-    catalog.job(job).await.unwrap().expect("it is there").state
+    found_job(catalog, job).await.state
+}
+
+pub async fn candidate_state(catalog: &dyn Catalog, candidate: CandidateId) -> CandidateState {
+    let found = catalog.candidate(candidate).await.unwrap();
+    found.expect("it is there").state
 }
 
 pub fn candidate(job: JobId, number: usize) -> NewCandidate {
@@ -91,6 +172,14 @@ pub fn candidates(job: JobId) -> [NewCandidate; 3] {
     [0, 1, 2].map(|number| candidate(job, number))
 }
 
+/// The candidate as a job of another collection has it.
+pub fn moved_to(collection: &CollectionName, candidate: NewCandidate) -> NewCandidate {
+    NewCandidate {
+        collection: collection.clone(),
+        ..candidate
+    }
+}
+
 pub fn labelled(candidate: NewCandidate, name: &str) -> NewCandidate {
     NewCandidate {
         label: Some(label(name)),
@@ -100,6 +189,7 @@ pub fn labelled(candidate: NewCandidate, name: &str) -> NewCandidate {
 
 pub fn image(candidate: &NewCandidate, bytes: &[u8], name: &str) -> ImageDocument {
     ImageDocument {
+        collection: candidate.collection.clone(),
         job: candidate.job,
         image: ImageId::of(bytes),
         candidate: candidate.id,
@@ -172,8 +262,9 @@ pub fn failed() -> OutcomeKind {
     }
 }
 
+/// The freezing of a collection that no other test has.
 pub fn freezing() -> Work {
-    Work::Freeze(JobId::draw())
+    Work::Freeze(named(&Uuid::new_v4().simple().to_string()))
 }
 
 pub async fn lease_on(catalog: &dyn Catalog, work: &Work) -> Lease {
@@ -182,13 +273,23 @@ pub async fn lease_on(catalog: &dyn Catalog, work: &Work) -> Lease {
     lease.expect("the work is open")
 }
 
-pub fn dataset(job: JobId, content: &[u8]) -> Dataset {
+/// A dataset of the usual collection, whose newest version is `latest`.
+pub fn dataset_after(latest: Option<&Version>, content: &[u8]) -> Dataset {
     let per_class = |with, without| {
         BTreeMap::from([(label("with_mask"), with), (label("without_mask"), without)])
     };
+    let parent = latest.map(|latest| latest.dataset);
+    let content = DatasetId::of(content);
     Dataset {
-        id: DatasetId::of(content),
-        job,
+        id: DatasetId::of(format!("{content} {parent:?}").as_bytes()),
+        content,
+        collection: usual(),
+        parent,
+        sources: vec![SourceCount {
+            job: JobId(Uuid::from_u128(7)),
+            role: SourceRole::Test,
+            images: 200,
+        }],
         classes: vec![label("with_mask"), label("without_mask")],
         images: BTreeMap::from([
             ("train".to_owned(), per_class(80, 79)),
@@ -196,6 +297,7 @@ pub fn dataset(job: JobId, content: &[u8]) -> Dataset {
         ]),
         near_duplicate_groups: 3,
         set_aside: 2,
+        withheld: 1,
         split: SplitSettings::default(),
         created: 1_790_000_000_000,
     }
@@ -220,5 +322,17 @@ pub fn run(number: u64) -> Run {
         device: None,
         traceparent: None,
         created: number,
+    }
+}
+
+/// A new request for training.
+pub fn wish() -> TrainingWish {
+    TrainingWish {
+        id: RequestId::draw(),
+        networks: vec![NetworkName::MobilenetV3Small, NetworkName::Mnasnet1_0],
+        settings: TrainingSettings {
+            epochs: 3,
+            ..TrainingSettings::default()
+        },
     }
 }

@@ -31,7 +31,7 @@ async fn a_file_of_another_version_is_refused() {
     raw.pragma_update(None, "user_version", 7).unwrap();
     let text = refused(&environment).await;
     assert!(text.contains("written by another version of maskline"));
-    assert!(text.contains("found 7, this build reads 4"), "{text}");
+    assert!(text.contains("found 7, this build reads 5"), "{text}");
     let tables: i64 = raw
         .query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))
         .unwrap();

@@ -50,6 +50,13 @@ impl LabelArgs {
             (Some(label), _) => Ok(Labeling::Declared {
                 label: label.clone(),
             }),
+            (None, from)
+                if matches!(source, Source::Search(_)) && (from.is_some() || about_column) =>
+            {
+                bail!(
+                    "the results of a search have neither folders nor columns: give --label CLASS"
+                )
+            }
             (None, Some(LabelFrom::Folder)) if about_column => bail!(
                 "--label-column and --label-map are about a column: leave out --label-from folder"
             ),
@@ -89,7 +96,9 @@ impl LabelArgs {
 fn has_columns(source: &Source) -> bool {
     match source {
         Source::Urls { .. } | Source::Archive { .. } | Source::Dataset { .. } => true,
-        Source::Folder { .. } | Source::Page { .. } | Source::S3 { .. } => false,
+        Source::Folder { .. } | Source::Page { .. } | Source::S3 { .. } | Source::Search(_) => {
+            false
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use clap::{Args, Subcommand};
 use maskline_messages::{Location, Source};
 use url::Url;
 
+use crate::commands::search_args::SearchArgs;
+
 /// A kind of source. `J` are the flags that say what is to be done with it.
 #[derive(Debug, Subcommand)]
 pub(super) enum SourceCommand<J: Args> {
@@ -71,6 +73,13 @@ pub(super) enum SourceCommand<J: Args> {
         #[command(flatten)]
         job: J,
     },
+    /// A search for images at services that search for them
+    Search {
+        #[command(flatten)]
+        search: SearchArgs,
+        #[command(flatten)]
+        job: J,
+    },
 }
 
 /// More links in a row lead anywhere.
@@ -121,6 +130,7 @@ impl<J: Args> SourceCommand<J> {
                 };
                 (Source::Dataset { dataset }, job)
             }
+            Self::Search { search, job } => (search.source()?, job),
         })
     }
 }

@@ -78,7 +78,7 @@ fn all_formats(files: &Files) -> Vec<(&'static str, Vec<u8>)> {
 }
 
 fn fetcher() -> Arc<Fetcher> {
-    Arc::new(Fetcher::new(FetchLimits::for_tests()).unwrap())
+    Arc::new(Fetcher::new(FetchLimits::for_tests(), None).unwrap())
 }
 
 /// All candidates, with the steps' sizes. With `keep`, one process takes all steps; without, each

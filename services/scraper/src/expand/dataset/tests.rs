@@ -21,7 +21,7 @@ async fn expand(
     labeling: Option<&Labeling>,
     keep: bool,
 ) -> Result<(Vec<SourceCandidate>, Vec<usize>), String> {
-    let fetcher = Fetcher::new(FetchLimits::for_tests()).unwrap();
+    let fetcher = Fetcher::new(FetchLimits::for_tests(), None).unwrap();
     let location = Location::Path(dataset.to_owned());
     let (mut found, mut sizes, mut cursor, mut kept) = (vec![], vec![], None::<String>, None);
     loop {

@@ -189,7 +189,7 @@ async fn crawl(
     depth: u32,
     keep: bool,
 ) -> Result<(Vec<SourceCandidate>, usize), String> {
-    let fetcher = Fetcher::new(FetchLimits::for_tests()).unwrap();
+    let fetcher = Fetcher::new(FetchLimits::for_tests(), None).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let address = format!("file:{}", folder.path().display());
     let objects = objects::open(&address).await.unwrap();

@@ -3,15 +3,21 @@
 use std::io::Write;
 
 use bytes::Bytes;
-use maskline_foundation::{ByteBudget, text::shortened};
-use maskline_messages::{ImageId, Reason};
-use reqwest::{Response, header::CONTENT_TYPE};
+use maskline_foundation::{ByteBudget, text::shortened, time::unix_millis};
+use maskline_messages::{Fetched, ImageId, Reason};
+use reqwest::{
+    Response,
+    header::{CONTENT_TYPE, ETAG, LAST_MODIFIED},
+};
 use sha2::{Digest, Sha256};
 use tracing::{Instrument, Span};
 use url::Url;
 
 use super::failure;
 use crate::fetch::{body::Body, error::FetchError, host_limits::HostPermit, limits::INITIAL_ROOM};
+
+/// The longest `ETag` and `Last-Modified` that are kept, in bytes.
+const MAX_VALIDATOR: usize = 256;
 
 /// A response with its headers. Its host counts as busy until the response is dropped.
 pub(crate) struct WebResponse {
@@ -44,6 +50,20 @@ impl WebResponse {
     pub(crate) fn content_type(&self) -> Option<String> {
         let value = self.inner.headers().get(CONTENT_TYPE)?;
         Some(shortened(value.to_str().ok()?, 200))
+    }
+
+    /// When it was fetched, and what the server says by which it can be asked whether it has
+    /// changed.
+    pub(crate) fn fetched(&self) -> Fetched {
+        let header = |name| {
+            let value = self.inner.headers().get(name)?.to_str().ok()?;
+            (value.len() <= MAX_VALIDATOR).then(|| value.to_owned())
+        };
+        Fetched {
+            at: unix_millis(),
+            etag: header(ETAG),
+            last_modified: header(LAST_MODIFIED),
+        }
     }
 
     /// Reads the whole body into memory, decoded where it was compressed. A body of more

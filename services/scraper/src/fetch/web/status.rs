@@ -57,17 +57,21 @@ pub(super) fn check(response: &Response) -> Result<(), FetchError> {
     })
 }
 
-/// The pause that a server asks for: seconds or a date (RFC 9110, section 10.2.3).
+/// The pause that a server asks for, with a bound.
 fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    Some(pause_asked(headers, now)?.min(MAX_PAUSE))
+}
+
+/// The pause that a server asks for: seconds or a date (RFC 9110, section 10.2.3).
+pub(super) fn pause_asked(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let pause = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text)
-            .ok()?
-            .duration_since(now)
-            .unwrap_or_default(),
-    };
-    Some(pause.min(MAX_PAUSE))
+    match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let date = httpdate::parse_http_date(text).ok()?;
+            Some(date.duration_since(now).unwrap_or_default())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -144,6 +144,7 @@ fn delivery(taken: Taken, queue: Queue, shared: &Arc<Shared>, in_hand: &Arc<InHa
         envelope: taken.envelope,
         attempts: taken.attempts,
         redelivered: taken.redelivered,
+        came_before: taken.came_before,
         settle: Box::new(Claim {
             id: taken.id,
             claim: taken.claim,
@@ -190,6 +191,25 @@ impl Claim {
     }
 }
 
+impl Claim {
+    /// Settles it: it comes again after the wait, with so many attempts more.
+    async fn delay(
+        self: Box<Self>,
+        after: Duration,
+        attempts: u32,
+        error: &str,
+    ) -> Result<(), BrokerError> {
+        let (error, shared, queue) = (error.to_owned(), self.shared.clone(), self.queue);
+        self.settle(move |connection, owner, id, claim| {
+            messages::delay(connection, owner, id, claim, after, attempts, &error)
+        })
+        .await?;
+        // Consumers that wait must learn how long it is until this message is due.
+        shared.notifier.notify(queue);
+        Ok(())
+    }
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.in_hand.count.fetch_sub(1, Ordering::SeqCst);
@@ -218,14 +238,11 @@ impl Settle for Claim {
     }
 
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
-        let (error, shared, queue) = (error.to_owned(), self.shared.clone(), self.queue);
-        self.settle(move |connection, owner, id, claim| {
-            messages::retry(connection, owner, id, claim, after, &error)
-        })
-        .await?;
-        // Consumers that wait must learn how long it is until this message is due.
-        shared.notifier.notify(queue);
-        Ok(())
+        self.delay(after, 1, error).await
+    }
+
+    async fn postpone(self: Box<Self>, after: Duration, why: &str) -> Result<(), BrokerError> {
+        self.delay(after, 0, why).await
     }
 
     async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError> {

@@ -27,6 +27,7 @@ pub struct Taken {
     pub envelope: Envelope,
     pub attempts: u32,
     pub redelivered: u32,
+    pub came_before: bool,
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -97,7 +98,9 @@ pub fn take(
         .prepare_cached("UPDATE messages SET due = NULL WHERE due <= ?1")?
         .execute([now])?;
     let mut select = connection.prepare_cached(
-        "SELECT id, claim, key, headers, body, attempts, redelivered FROM messages
+        // Whatever made a message wait has left its reason.
+        "SELECT id, claim, key, headers, body, attempts, redelivered,
+                redelivered > 0 OR error IS NOT NULL FROM messages
          WHERE queue = ?1 AND owner IS NULL AND due IS NULL ORDER BY id LIMIT ?2",
     )?;
     let rows = select.query_map(params![queue.name(), limit], |row| {
@@ -107,6 +110,7 @@ pub fn take(
             envelope: envelope(row, 2)?,
             attempts: row.get(5)?,
             redelivered: row.get(6)?,
+            came_before: row.get(7)?,
         })
     })?;
     let taken = rows.collect::<Result<Vec<_>>>()?;
@@ -171,21 +175,22 @@ pub fn release(connection: &Connection, owner: &str, id: i64, claim: i64) -> Res
     Ok(update.execute(params![id, owner, claim])? > 0)
 }
 
-/// Frees a message after a wait.
-pub fn retry(
+/// Frees a message after a wait, with so many attempts more than before.
+pub fn delay(
     connection: &Connection,
     owner: &str,
     id: i64,
     claim: i64,
     after: Duration,
+    attempts: u32,
     error: &str,
 ) -> Result<bool> {
     let mut update = connection.prepare_cached(&format!(
         "UPDATE messages
-         SET owner = NULL, redelivered = 0, attempts = attempts + 1, error = ?4, due = ?5 {OURS}"
+         SET owner = NULL, redelivered = 0, attempts = attempts + ?6, error = ?4, due = ?5 {OURS}"
     ))?;
     let due = unix_millis().saturating_add(millis(after));
-    Ok(update.execute(params![id, owner, claim, error, due])? > 0)
+    Ok(update.execute(params![id, owner, claim, error, due, attempts])? > 0)
 }
 
 /// Moves a message to the dead letters.

@@ -8,7 +8,7 @@ CREATE TABLE messages (
     headers     TEXT NOT NULL,
     body        BLOB NOT NULL,
     attempts    INTEGER NOT NULL DEFAULT 0,
-    -- The error of the last attempt.
+    -- The error of the last attempt, or what the message waited for.
     error       TEXT,
     -- When its wait for a retry is over, in milliseconds since the Unix epoch.
     due         INTEGER,

@@ -179,11 +179,13 @@ fn delivery(
     source: &Arc<DeliveryChannel>,
 ) -> Delivery {
     let message = Received::new(delivery.routing_key, delivery.properties, delivery.data);
+    let redelivered = message.redelivered().max(delivery.redelivered.into());
     Delivery {
         queue,
         envelope: message.envelope(),
         attempts: message.attempts(),
-        redelivered: message.redelivered().max(delivery.redelivered.into()),
+        redelivered,
+        came_before: redelivered > 0 || message.was_delayed(),
         settle: Box::new(Claim {
             message,
             acker: delivery.acker,
@@ -224,6 +226,29 @@ impl Claim {
         }
     }
 
+    /// The message is published to a delay queue, and then acknowledged. In between it exists
+    /// twice, but it is never lost. While the delay queue is full, the delivery stays in hand: if
+    /// it were given back, it would be handled again at once.
+    async fn delay(&self, after: Duration, attempts: u32, error: &str) -> Result<(), BrokerError> {
+        // RabbitMQ drops a message with a wait of zero, as if the wait had been over before.
+        let after = after.max(Duration::from_millis(1));
+        let mut backoff = RECONNECT;
+        loop {
+            self.check_ours()?;
+            let session = self.link.session().await?;
+            let delayed = delays::queue(&session, self.queue, after).await?;
+            let outgoing = self.message.delayed(&delayed, after, attempts, error);
+            match send(&self.link, vec![outgoing]).await {
+                Err(BrokerError::Full(_)) => backoff.wait().await,
+                sent => {
+                    sent?;
+                    break;
+                }
+            }
+        }
+        self.forget().await
+    }
+
     async fn forget(&self) -> Result<(), BrokerError> {
         self.settle(self.acker.ack(BasicAckOptions::default()))
             .await
@@ -245,27 +270,12 @@ impl Settle for Claim {
         self.forget().await
     }
 
-    /// The message is published to a delay queue, and then acknowledged. In between it exists
-    /// twice, but it is never lost. While the delay queue is full, the delivery stays in hand: if
-    /// it were given back, it would be handled again at once.
     async fn retry(self: Box<Self>, after: Duration, error: &str) -> Result<(), BrokerError> {
-        // RabbitMQ drops a message with a wait of zero, as if the wait had been over before.
-        let after = after.max(Duration::from_millis(1));
-        let mut backoff = RECONNECT;
-        loop {
-            self.check_ours()?;
-            let session = self.link.session().await?;
-            let delayed = delays::queue(&session, self.queue, after).await?;
-            let outgoing = self.message.retried(&delayed, after, error);
-            match send(&self.link, vec![outgoing]).await {
-                Err(BrokerError::Full(_)) => backoff.wait().await,
-                sent => {
-                    sent?;
-                    break;
-                }
-            }
-        }
-        self.forget().await
+        self.delay(after, self.message.tried(), error).await
+    }
+
+    async fn postpone(self: Box<Self>, after: Duration, why: &str) -> Result<(), BrokerError> {
+        self.delay(after, self.message.attempts(), why).await
     }
 
     async fn dead_letter(self: Box<Self>, reason: &DeadLetterReason) -> Result<(), BrokerError> {

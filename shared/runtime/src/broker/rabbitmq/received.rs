@@ -65,6 +65,11 @@ impl Received {
         attempts.and_then(|text| text.parse().ok()).unwrap_or(0)
     }
 
+    /// True if it came back from a delay queue.
+    pub fn was_delayed(&self) -> bool {
+        self.header(headers::ATTEMPTS).is_some()
+    }
+
     /// How often it was delivered before and not settled, if the broker counts that.
     pub fn redelivered(&self) -> u32 {
         let count = self.header("x-delivery-count");
@@ -80,10 +85,10 @@ impl Received {
     }
 
     /// The message on its way to the queue `delayed`, from where it comes back to its own
-    /// queue after the wait.
-    pub fn retried(&self, delayed: &str, after: Duration, error: &str) -> Outgoing {
+    /// queue after the wait, with so many earlier attempts.
+    pub fn delayed(&self, delayed: &str, after: Duration, attempts: u32, error: &str) -> Outgoing {
         let mut headers = self.senders_headers();
-        insert(&mut headers, headers::ATTEMPTS, &self.tried().to_string());
+        insert(&mut headers, headers::ATTEMPTS, &attempts.to_string());
         insert(&mut headers, headers::ORIGINAL_KEY, &self.key());
         insert(&mut headers, headers::ERROR, first_bytes(error, MAX_ERROR));
         let mut outgoing =
@@ -169,7 +174,8 @@ impl Received {
         self.properties.message_id().as_ref().map(<_>::to_string)
     }
 
-    fn tried(&self) -> u32 {
+    /// The attempts with the present one.
+    pub fn tried(&self) -> u32 {
         self.attempts().saturating_add(1)
     }
 
@@ -321,7 +327,7 @@ mod tests {
     #[test]
     fn a_long_error_is_cut_between_characters() {
         let error = "é".repeat(MAX_ERROR);
-        let retried = received(&[]).retried("q", Duration::from_secs(1), &error);
+        let retried = received(&[]).delayed("q", Duration::from_secs(1), 1, &error);
         let table = retried.properties.headers().as_ref().expect("it has some");
         let kept = table
             .inner()

@@ -1,15 +1,20 @@
 //! The candidates' collection. How many of a job's are in which state is counted in
 //! [`super::ledger`].
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use futures::future::try_join_all;
-use maskline_messages::{CandidateId, ImageId, JobId};
+use maskline_messages::{
+    CandidateId, CollectionName, Fetched, ImageId, JobId, KnownImage, Location, LocationId, Reason,
+};
 use mongodb::bson::{Bson, Document, doc};
+use serde::Deserialize;
 
 use super::{
     MongodbCatalog,
     database::{BATCH, Query},
-    documents::{bson, document, records, replace_fields, unrecordable},
+    documents::{bson, document, record, records, replace_fields, unrecordable},
     failure::are_only_duplicates,
     jobs::reopen_freezing,
     ledger::Ledger,
@@ -58,6 +63,53 @@ impl Candidates for MongodbCatalog {
         let filter = doc! { "image": image.to_string() };
         let query = Query::sorted(doc! { "_id": 1 });
         records(self.database.find(CANDIDATES, filter, query).await?)
+    }
+
+    async fn known_images(
+        &self,
+        collection: &CollectionName,
+        job: JobId,
+        locations: &[Location],
+    ) -> Result<Vec<Option<KnownImage>>, StorageError> {
+        #[derive(Deserialize)]
+        struct Found {
+            id: CandidateId,
+            place: LocationId,
+            image: ImageId,
+            fetched: Fetched,
+        }
+        let places: Vec<LocationId> = locations.iter().map(LocationId::of).collect();
+        let mut known: HashMap<LocationId, KnownImage> = HashMap::new();
+        for batch in places.chunks(BATCH) {
+            let batch: Vec<_> = batch.iter().map(ToString::to_string).collect();
+            let filter = doc! {
+                "collection": collection.as_str(),
+                "place": { "$in": batch },
+                "fetched": { "$exists": true },
+                "image": { "$exists": true },
+                "job": { "$ne": job.to_string() },
+                "$or": [
+                    { "state": CandidateState::Stored.as_str() },
+                    { "reason.code": { "$in": Reason::COPIES.to_vec() } },
+                ],
+            };
+            let query = Query::sorted(doc! { "fetched.at": 1, "_id": -1 })
+                .only(doc! { "place": 1, "image": 1, "fetched": 1 });
+            // What was fetched last comes last.
+            for found in self.database.find(CANDIDATES, filter, query).await? {
+                let found: Found = record(found)?;
+                let image = KnownImage {
+                    candidate: found.id,
+                    image: found.image,
+                    fetched: found.fetched,
+                };
+                known.insert(found.place, image);
+            }
+        }
+        let known = places.iter().map(|place| known.get(place).cloned());
+        Ok(known
+            .map(|known| known.filter(|known| known.fetched.has_validator()))
+            .collect())
     }
 
     async fn candidates_in(
@@ -143,12 +195,14 @@ impl Candidates for MongodbCatalog {
 fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageError> {
     let mut candidate = document(&Candidate {
         id: found.id,
+        collection: found.collection.clone(),
         job: found.job,
         location: found.location.clone(),
         label: found.label.clone(),
         provenance: found.provenance.clone(),
         state: CandidateState::InFlight,
         image: None,
+        fetched: None,
         stage: None,
         reason: None,
         error: None,
@@ -156,6 +210,7 @@ fn new_candidate(found: &NewCandidate, page: &str) -> Result<Document, StorageEr
         trace_id: None,
     })?;
     candidate.insert("page", page);
+    candidate.insert("place", LocationId::of(&found.location).to_string());
     Ok(candidate)
 }
 
@@ -171,7 +226,7 @@ fn before(outcome: &CandidateOutcome) -> Document {
     doc! { "_id": outcome.candidate.to_string(), "state": states }
 }
 
-/// The update that writes the outcome. The image and the trace id stay as they are if the
+/// The update that writes the outcome. Image, fetching and trace id stay as they are if the
 /// outcome names none.
 fn outcome_update(outcome: &CandidateOutcome) -> Result<Document, StorageError> {
     let (stage, reason, error) = outcome.kind.details();
@@ -185,6 +240,9 @@ fn outcome_update(outcome: &CandidateOutcome) -> Result<Document, StorageError> 
     let set = update.get_document_mut("$set").map_err(unrecordable)?;
     if let Some(image) = &outcome.image {
         set.insert("image", image.to_string());
+    }
+    if let Some(fetched) = &outcome.fetched {
+        set.insert("fetched", bson(fetched)?);
     }
     if let Some(trace) = &outcome.trace_id {
         set.insert("trace_id", trace);

@@ -149,6 +149,19 @@ impl Database {
         replacing.await.map(drop)
     }
 
+    /// Removes all documents that match the filter.
+    pub async fn delete(
+        &self,
+        collection: &'static str,
+        filter: Document,
+    ) -> Result<(), StorageError> {
+        let documents = self.collection(collection);
+        let deleting = documents.delete_many(filter);
+        let deleted = self.connection.run("delete", collection, deleting).await?;
+        tracing::debug!(collection, documents = deleted.deleted_count, "removed");
+        Ok(())
+    }
+
     /// Updates one document. Returns `false` if none matches the filter.
     pub async fn update(
         &self,

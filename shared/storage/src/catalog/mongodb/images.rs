@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::try_join;
+use futures::future::try_join3;
 use maskline_messages::{
-    CandidateId, ImageId, JobId, Label, LabelOrigin, Location, Measurements, Prediction,
+    CandidateId, CollectionName, ImageId, JobId, Label, LabelOrigin, Location, Measurements,
+    Prediction,
 };
 use mongodb::{
     bson::{Binary, Bson, Document, doc, spec::BinarySubtype},
@@ -23,7 +24,7 @@ use super::{
 use crate::{
     catalog::{images::Images, missing},
     error::StorageError,
-    records::{CandidateState, ImageDocument, ImageFacts},
+    records::{Candidate, CandidateState, Claim, ImageDocument, ImageFacts, Sighting},
 };
 
 /// Images whose facts are read at a time. A document in memory takes kilobytes.
@@ -33,14 +34,14 @@ const FACTS: usize = 250;
 impl Images for MongodbCatalog {
     async fn claim_image(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         image: &ImageId,
         candidate: CandidateId,
-    ) -> Result<CandidateId, StorageError> {
+    ) -> Result<Claim, StorageError> {
         let claims = self.database.collection(CLAIMS);
-        let key = image_key(job, image);
+        let key = image_key(collection, image);
         let claim = doc! {
-            "job": job.to_string(),
+            "collection": collection.as_str(),
             "image": image.to_string(),
             "candidate": candidate.to_string(),
         };
@@ -55,8 +56,10 @@ impl Images for MongodbCatalog {
             .connection
             .upsert("findAndModify", CLAIMS, attempt);
         let found = claiming.await?.ok_or_else(|| damaged("a lost claim"))?;
-        let first = found.get_str("candidate").map_err(damaged)?;
-        first.parse().map_err(damaged)
+        match found.get_str("candidate") {
+            Ok(holder) => Ok(Claim::Held(holder.parse().map_err(damaged)?)),
+            Err(_) => Ok(Claim::Removed),
+        }
     }
 
     async fn put_image(&self, image: &ImageDocument) -> Result<(), StorageError> {
@@ -65,7 +68,7 @@ impl Images for MongodbCatalog {
 
     async fn image_facts(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         after: Option<&ImageId>,
         limit: usize,
     ) -> Result<Vec<ImageFacts>, StorageError> {
@@ -75,7 +78,7 @@ impl Images for MongodbCatalog {
         // is full.
         while facts.len() < limit {
             let wanted = (limit - facts.len()).min(FACTS);
-            let filter = doc! { "_id": image_keys(job, after.as_ref()) };
+            let filter = doc! { "_id": image_keys(collection, after.as_ref()) };
             let query = Query::sorted(doc! { "_id": 1 })
                 .only(doc! { "binary": 0 })
                 .limit(wanted);
@@ -83,7 +86,7 @@ impl Images for MongodbCatalog {
             let page: Vec<Described> = records(page)?;
             let is_last = page.len() < wanted;
             after = page.last().map(|image| image.image);
-            facts.extend(facts_among(&self.database, job, page).await?);
+            facts.extend(facts_among(&self.database, collection, page).await?);
             if is_last {
                 break;
             }
@@ -93,15 +96,18 @@ impl Images for MongodbCatalog {
 
     async fn image_bytes(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         images: &[ImageId],
     ) -> Result<Vec<Bytes>, StorageError> {
-        let collection = self.database.collection(IMAGES);
+        let documents = self.database.collection(IMAGES);
         let mut found: HashMap<String, Bytes> = HashMap::new();
         for batch in images.chunks(BATCH) {
-            let keys: Vec<_> = batch.iter().map(|image| image_key(job, image)).collect();
+            let keys: Vec<_> = batch
+                .iter()
+                .map(|image| image_key(collection, image))
+                .collect();
             let reading = async {
-                let mut cursor = collection
+                let mut cursor = documents
                     .find(doc! { "_id": { "$in": keys } })
                     .projection(doc! { "binary": 1 })
                     .await?;
@@ -119,18 +125,50 @@ impl Images for MongodbCatalog {
                 .await?;
         }
         let in_order = images.iter().map(|image| {
-            let bytes = found.get(&image_key(job, image)).cloned();
-            bytes.ok_or_else(|| missing::image(job, image))
+            let bytes = found.get(&image_key(collection, image)).cloned();
+            bytes.ok_or_else(|| missing::image(collection, image))
+        });
+        in_order.collect()
+    }
+
+    async fn image_candidates(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Candidate>, StorageError> {
+        let mut found: HashMap<ImageId, Candidate> = HashMap::new();
+        for batch in images.chunks(BATCH) {
+            let keys: Vec<_> = batch
+                .iter()
+                .map(|image| image_key(collection, image))
+                .collect();
+            let of_images = doc! { "_id": { "$in": keys } };
+            let query = Query::sorted(doc! {}).only(doc! { "candidate": 1 });
+            let holders = self.database.find(IMAGES, of_images, query).await?;
+            let holders = holders
+                .iter()
+                .map(|image| image.get_str("candidate").map_err(damaged));
+            let holders: Vec<&str> = holders.collect::<Result<_, _>>()?;
+            let filter = doc! { "_id": { "$in": holders } };
+            let query = Query::sorted(doc! {});
+            let candidates = self.database.find(CANDIDATES, filter, query).await?;
+            for candidate in records::<Candidate>(candidates)? {
+                found.extend(candidate.image.map(|image| (image, candidate)));
+            }
+        }
+        let in_order = images.iter().map(|image| {
+            let candidate = found.get(image).cloned();
+            candidate.ok_or_else(|| missing::image(collection, image))
         });
         in_order.collect()
     }
 
     async fn image(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         image: &ImageId,
     ) -> Result<Option<ImageDocument>, StorageError> {
-        let key = doc! { "_id": image_key(job, image) };
+        let key = doc! { "_id": image_key(collection, image) };
         let found = self.database.find_one(IMAGES, key).await?;
         found.map(image_of).transpose()
     }
@@ -152,84 +190,123 @@ async fn stored_among(
     ids.collect()
 }
 
-/// The labels that the source gives to the job's candidates, by image: those whose image
-/// id is one from `first` to `last`.
-async fn labels_between(
+/// Selects those of the collection's images from `first` to `last` that were removed.
+async fn removed_between(
     database: &Database,
-    job: JobId,
-    first: ImageId,
-    last: ImageId,
-) -> Result<HashMap<ImageId, Vec<(CandidateId, Label)>>, StorageError> {
-    #[derive(Deserialize)]
-    struct Labelled {
-        id: CandidateId,
-        image: ImageId,
-        label: Option<Label>,
-    }
-    let between = doc! { "$gte": first.to_string(), "$lte": last.to_string() };
-    let filter = doc! { "job": job.to_string(), "image": between };
-    let query = Query::sorted(doc! {}).only(doc! { "image": 1, "label": 1 });
-    let mut labels: HashMap<_, Vec<_>> = HashMap::new();
-    for found in database.find(CANDIDATES, filter, query).await? {
-        let labelled: Labelled = record(found)?;
-        if let Some(label) = labelled.label {
-            labels
-                .entry(labelled.image)
-                .or_default()
-                .push((labelled.id, label));
-        }
-    }
-    Ok(labels)
+    collection: &CollectionName,
+    first: &ImageId,
+    last: &ImageId,
+) -> Result<BTreeSet<String>, StorageError> {
+    let filter = doc! {
+        "_id": { "$gte": image_key(collection, first), "$lte": image_key(collection, last) },
+        "candidate": { "$exists": false },
+    };
+    let query = Query::sorted(doc! {}).only(doc! { "image": 1 });
+    let found = database.find(CLAIMS, filter, query).await?;
+    let images = found
+        .iter()
+        .map(|claim| claim.get_str("image").map(str::to_owned));
+    images.collect::<Result<_, _>>().map_err(damaged)
 }
 
-/// Facts about those of the images (sorted by id) whose candidates are stored.
+/// The candidates of the collection's images from `first` to `last`, by image.
+async fn sightings_between(
+    database: &Database,
+    collection: &CollectionName,
+    first: &ImageId,
+    last: &ImageId,
+) -> Result<HashMap<ImageId, Vec<Sighting>>, StorageError> {
+    #[derive(Deserialize)]
+    struct Found {
+        id: CandidateId,
+        job: JobId,
+        image: ImageId,
+        label: Option<Label>,
+        state: CandidateState,
+        reason: Option<Coded>,
+    }
+    #[derive(Deserialize)]
+    struct Coded {
+        code: String,
+    }
+    let between = doc! { "$gte": first.to_string(), "$lte": last.to_string() };
+    let filter = doc! { "collection": collection.as_str(), "image": between };
+    // Sorted by id, so that the first of those that are alike is the one with the lowest.
+    let query = Query::sorted(doc! { "_id": 1 })
+        .only(doc! { "job": 1, "image": 1, "label": 1, "state": 1, "reason.code": 1 });
+    let mut sightings: HashMap<_, Vec<Sighting>> = HashMap::new();
+    for found in database.find(CANDIDATES, filter, query).await? {
+        let found: Found = record(found)?;
+        let sighting = Sighting {
+            candidate: found.id,
+            job: found.job,
+            label: found.label,
+            state: found.state,
+            reason: found.reason.map(|reason| reason.code),
+        };
+        let of_image = sightings.entry(found.image).or_default();
+        let is_like = |other: &Sighting| {
+            let candidate = sighting.candidate;
+            *other
+                == Sighting {
+                    candidate: other.candidate,
+                    ..sighting.clone()
+                }
+                && other.candidate <= candidate
+        };
+        if !of_image.iter().any(is_like) {
+            of_image.push(sighting);
+        }
+    }
+    Ok(sightings)
+}
+
+/// Facts about those of the images (sorted by id) whose candidates are stored, without those
+/// that were removed.
 async fn facts_among(
     database: &Database,
-    job: JobId,
+    collection: &CollectionName,
     images: Vec<Described>,
 ) -> Result<Vec<ImageFacts>, StorageError> {
     let (Some(first), Some(last)) = (images.first(), images.last()) else {
         return Ok(vec![]);
     };
     let candidates = images.iter().map(|i| i.candidate.to_string()).collect();
-    let (stored, labels) = try_join(
+    let (stored, removed, mut sightings) = try_join3(
         stored_among(database, candidates),
-        labels_between(database, job, first.image, last.image),
+        removed_between(database, collection, &first.image, &last.image),
+        sightings_between(database, collection, &first.image, &last.image),
     )
     .await?;
-    let stored = images
-        .into_iter()
-        .filter(|image| stored.contains(&image.candidate));
-    let facts = stored.map(|image| {
-        let given = labels.get(&image.image).into_iter().flatten();
-        let conflicting: BTreeSet<&Label> = given
-            .filter(|(candidate, label)| *candidate != image.candidate && *label != image.label)
-            .map(|(_, label)| label)
-            .collect();
-        let conflicting = conflicting.into_iter().cloned().collect();
-        image.facts(conflicting)
+    let kept = images.into_iter().filter(|image| {
+        stored.contains(&image.candidate) && !removed.contains(&image.image.to_string())
+    });
+    let facts = kept.map(|image| {
+        let sightings = sightings.remove(&image.image).unwrap_or_default();
+        image.facts(sightings)
     });
     Ok(facts.collect())
 }
 
-/// The `_id` of a job's image, and of its claim.
-fn image_key(job: JobId, image: &ImageId) -> String {
-    format!("{job}/{image}")
+/// The `_id` of a collection's image, and of its claim.
+fn image_key(collection: &CollectionName, image: &ImageId) -> String {
+    format!("{collection}/{image}")
 }
 
-/// A condition on the `_id`s of a job's images: those after `after`.
-fn image_keys(job: JobId, after: Option<&ImageId>) -> Document {
+/// A condition on the `_id`s of a collection's images: those after `after`.
+fn image_keys(collection: &CollectionName, after: Option<&ImageId>) -> Document {
     let from = match after {
-        Some(image) => image_key(job, image),
-        None => format!("{job}/"),
+        Some(image) => image_key(collection, image),
+        None => format!("{collection}/"),
     };
     // `0` comes next after `/` in ASCII.
-    doc! { "$gt": from, "$lt": format!("{job}0") }
+    doc! { "$gt": from, "$lt": format!("{collection}0") }
 }
 
 /// An image's document without `_id` and pixels.
 #[derive(Serialize, Deserialize)]
 struct Described {
+    collection: CollectionName,
     job: JobId,
     pub image: ImageId,
     pub candidate: CandidateId,
@@ -244,22 +321,21 @@ struct Described {
 }
 
 impl Described {
-    /// `conflicting` is sorted, see [`ImageFacts`].
-    pub fn facts(self, conflicting: Vec<Label>) -> ImageFacts {
+    pub fn facts(self, sightings: Vec<Sighting>) -> ImageFacts {
         ImageFacts {
             image: self.image,
-            label: self.label,
-            conflicting,
             width: self.width,
             height: self.height,
             phash: self.measurements.phash,
             phash_mirrored: self.measurements.phash_mirrored,
+            sightings,
         }
     }
 }
 
 fn image_document(image: &ImageDocument) -> Result<Document, StorageError> {
     let described = document(&Described {
+        collection: image.collection.clone(),
         job: image.job,
         image: image.image,
         candidate: image.candidate,
@@ -271,7 +347,7 @@ fn image_document(image: &ImageDocument) -> Result<Document, StorageError> {
         prediction: image.prediction.clone(),
         measurements: image.measurements.clone(),
     })?;
-    let mut document = doc! { "_id": image_key(image.job, &image.image) };
+    let mut document = doc! { "_id": image_key(&image.collection, &image.image) };
     document.extend(described);
     // The pixels come last, so that a reader of the other fields comes to those first.
     document.insert(
@@ -291,6 +367,7 @@ fn image_of(mut document: Document) -> Result<ImageDocument, StorageError> {
     };
     let described: Described = record(document)?;
     Ok(ImageDocument {
+        collection: described.collection,
         job: described.job,
         image: described.image,
         candidate: described.candidate,

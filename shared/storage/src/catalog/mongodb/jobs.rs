@@ -6,23 +6,31 @@ use mongodb::bson::{Document, doc};
 
 use super::{
     MongodbCatalog,
-    database::{Database, Query},
-    documents::{damaged, document},
-    leases::{reopen_work, was_offered},
-    schema::{CANDIDATES, DATASETS, JOBS},
+    collections::open_collection,
+    database::Database,
+    documents::document,
+    leases::offer_work_again,
+    schema::{COLLECTIONS, JOBS},
 };
 use crate::{
     catalog::{jobs::Jobs, missing},
     error::StorageError,
-    records::{CandidateState, Dataset, Job, JobState, Settled, Work},
+    records::{Job, JobState, Settled, Version, Work},
 };
 
 #[async_trait]
 impl Jobs for MongodbCatalog {
     async fn create_job(&self, job: &Job) -> Result<(), StorageError> {
-        let mut job = document(job)?;
-        job.insert("reopened", 0_i64);
-        self.database.insert_once(JOBS, &job).await
+        let name = &job.collection;
+        self.database
+            .must_exist(COLLECTIONS, name.to_string(), missing::collection(name))
+            .await?;
+        let mut new = document(job)?;
+        new.insert("reopened", 0_i64);
+        self.database.insert_once(JOBS, &new).await?;
+        // The job comes first: a proof that is given from now on knows it, and an earlier one
+        // does not count any more.
+        open_collection(&self.database, name).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StorageError> {
@@ -34,7 +42,7 @@ impl Jobs for MongodbCatalog {
     }
 
     async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError> {
-        let update = change_to(JobState::FINISH_EXPANSION, doc! {});
+        let update = change_to(JobState::FINISH_EXPANSION, doc! { "expanded": true });
         let filter = before(JobState::FINISH_EXPANSION, job);
         change_job(&self.database, job, filter, update).await
     }
@@ -46,45 +54,30 @@ impl Jobs for MongodbCatalog {
     }
 
     async fn reopen_expansion(&self, job: JobId, dead_letter: &str) -> Result<(), StorageError> {
-        if was_offered(&self.database, &Work::Freeze(job)).await? {
-            return Ok(());
-        }
         let mut update = change_to(JobState::REOPEN_EXPANSION, doc! { "replayed": dead_letter });
         update.insert("$unset", doc! { "error": "" });
-        let filter = before(JobState::REOPEN_EXPANSION, job);
-        change_job(&self.database, job, filter, update).await
-    }
-
-    async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError> {
-        // The job comes first: once it is running, no candidate is added any more.
-        let running = doc! { "_id": job.to_string(), "state": JobState::Running.as_str() };
-        let Some(running) = self.database.find_one(JOBS, running).await? else {
-            return Ok(None);
-        };
-        let in_flight = CandidateState::InFlight.as_str();
-        let filter = doc! { "job": job.to_string(), "state": in_flight };
-        let query = Query::sorted(doc! {}).only(doc! { "_id": 1 }).limit(1);
-        if !self
-            .database
-            .find(CANDIDATES, filter, query)
-            .await?
-            .is_empty()
-        {
-            return Ok(None);
+        let mut filter = before(JobState::REOPEN_EXPANSION, job);
+        filter.insert("expanded", false);
+        let recorded: Option<Job> = self.database.by_id(JOBS, job.to_string()).await?;
+        let recorded = recorded.ok_or_else(|| missing::job(job))?;
+        if !recorded.expanded {
+            // Before the change, so that a call that is repeated opens it, too.
+            open_collection(&self.database, &recorded.collection).await?;
         }
-        let reopened = running.get_i64("reopened").map_err(damaged)?;
-        Ok(Some(Settled { reopened }))
+        change_job(&self.database, job, filter, update).await
     }
 
     async fn freeze(
         &self,
         job: JobId,
-        dataset: &Dataset,
-        settled: Settled,
+        version: &Version,
+        settled: &Settled,
     ) -> Result<(), StorageError> {
-        // The dataset comes first, so that a frozen job always has one.
-        self.database.insert_once(DATASETS, dataset).await?;
-        let update = change_to(JobState::FREEZE, doc! { "dataset": dataset.id.to_string() });
+        let frozen = doc! {
+            "dataset": version.dataset.to_string(),
+            "version": i64::from(version.number),
+        };
+        let update = change_to(JobState::FREEZE, frozen);
         let filter = before_settled(JobState::FREEZE, job, settled);
         change_job(&self.database, job, filter, update).await
     }
@@ -93,7 +86,7 @@ impl Jobs for MongodbCatalog {
         &self,
         job: JobId,
         error: &str,
-        settled: Settled,
+        settled: &Settled,
     ) -> Result<(), StorageError> {
         let update = change_to(JobState::FAIL_FREEZING, doc! { "error": error });
         let filter = before_settled(JobState::FAIL_FREEZING, job, settled);
@@ -109,9 +102,11 @@ fn before(change: Change<JobState>, job: JobId) -> Document {
 
 /// A filter as [`before`] makes it, which finds the job only if it was not opened again since it
 /// was settled.
-fn before_settled(change: Change<JobState>, job: JobId, settled: Settled) -> Document {
+fn before_settled(change: Change<JobState>, job: JobId, settled: &Settled) -> Document {
     let mut filter = before(change, job);
-    filter.insert("reopened", settled.reopened);
+    // A job that was not among the settled ones has no such number.
+    let reopened = settled.jobs.get(&job).copied().unwrap_or(-1);
+    filter.insert("reopened", reopened);
     filter
 }
 
@@ -136,19 +131,25 @@ async fn change_job(
         .await
 }
 
-/// Makes an expanded job running again, so that a process that sees it settled from now on can
-/// freeze it once more. A job that is not expanded stays as it is.
-pub(super) async fn reopen_freezing(database: &Database, job: JobId) -> Result<(), StorageError> {
-    let freezing = Work::Freeze(job);
-    if !was_offered(database, &freezing).await? {
+/// Makes an expanded job running again, so that a process that sees its collection settled from
+/// now on can freeze it once more. A job that is not expanded stays as it is.
+pub(super) async fn reopen_freezing(database: &Database, id: JobId) -> Result<(), StorageError> {
+    let Some(job) = database.by_id::<Job>(JOBS, id.to_string()).await? else {
+        return Ok(());
+    };
+    open_collection(database, &job.collection).await?;
+    if !job.expanded {
         return Ok(());
     }
     let mut update = change_to(JobState::REOPEN_FREEZING, doc! {});
     update.insert("$unset", doc! { "error": "" });
     update.insert("$inc", doc! { "reopened": 1_i64 });
-    let expanded = before(JobState::REOPEN_FREEZING, job);
+    let expanded = before(JobState::REOPEN_FREEZING, id);
     database.update(JOBS, expanded, update).await?;
     // The job comes first. A holder that finishes the work in between finishes the earlier
-    // freezing, and the work is opened again after that.
-    reopen_work(database, &freezing).await
+    // freezing, and the work is offered again after that.
+    if job.is_frozen_by_itself() {
+        offer_work_again(database, &Work::Freeze(job.collection)).await?;
+    }
+    Ok(())
 }

@@ -23,6 +23,10 @@ impl Leases for MongodbCatalog {
         self.database.upsert(LEASES, work_key(work), update).await
     }
 
+    async fn offer_work_again(&self, work: &Work) -> Result<(), StorageError> {
+        offer_work_again(&self.database, work).await
+    }
+
     async fn open_work(&self, kind: &str) -> Result<Vec<Lease>, StorageError> {
         let filter = doc! { "kind": kind, "done": false };
         let query = Query::sorted(doc! { "id": 1 });
@@ -64,20 +68,24 @@ async fn exchange(
     Ok(changed.await?.then_some(now))
 }
 
-pub(super) async fn was_offered(database: &Database, work: &Work) -> Result<bool, StorageError> {
-    let key = doc! { "_id": work_key(work) };
-    Ok(database.find_one(LEASES, key).await?.is_some())
-}
-
-/// Frees work that was offered, done or not. Its holder loses the lease.
-pub(super) async fn reopen_work(database: &Database, work: &Work) -> Result<(), StorageError> {
-    free(database, doc! { "_id": work_key(work) }).await
+/// Frees work, done or not, and offers it if it never was. Its holder loses the lease.
+pub(super) async fn offer_work_again(database: &Database, work: &Work) -> Result<(), StorageError> {
+    let update = doc! {
+        "$setOnInsert": { "kind": work.kind(), "id": work.id() },
+        "$set": freed(),
+        "$inc": { "beat": 1_i64 },
+    };
+    database.upsert(LEASES, work_key(work), update).await
 }
 
 pub(super) async fn free(database: &Database, lease: Document) -> Result<(), StorageError> {
-    let free = doc! { "owner": Bson::Null, "failures": 0_i64, "done": false };
-    let update = doc! { "$set": free, "$inc": { "beat": 1_i64 } };
+    let update = doc! { "$set": freed(), "$inc": { "beat": 1_i64 } };
     database.update(LEASES, lease, update).await.map(drop)
+}
+
+/// The fields of a lease on work that nobody holds.
+fn freed() -> Document {
+    doc! { "owner": Bson::Null, "failures": 0_i64, "done": false }
 }
 
 pub(super) fn work_key(work: &Work) -> String {

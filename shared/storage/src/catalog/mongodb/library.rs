@@ -7,7 +7,7 @@ use mongodb::bson::doc;
 use super::{
     MongodbCatalog,
     documents::{document, replace_fields},
-    leases::{free, reopen_work, work_key},
+    leases::{free, offer_work_again, work_key},
     schema::{DATASETS, MODELS, RUNS},
 };
 use crate::{
@@ -72,7 +72,7 @@ impl Library for MongodbCatalog {
                 self.update_run(&run.reopened()).await?;
                 // The run comes first. A holder that finishes the work in between finishes the
                 // earlier attempt, and the work is opened again after that.
-                reopen_work(&self.database, &training).await
+                offer_work_again(&self.database, &training).await
             }
             // A process that opened the run may have died before it freed the work.
             RunState::Open => {

@@ -5,11 +5,13 @@
 //!
 //! | collection | `_id` | contains |
 //! |---|---|---|
-//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` |
+//! | `collections` | the collection's name | the record, and how often it was opened (`generation`) |
+//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` and the id of its location (`place`) |
 //! | `ledger` | a candidate's id, the first of its page | what a page of a job's candidates counts, see [`super::ledger`] |
-//! | `images` | `JOB/IMAGE` | the pixels (`binary`), the label, the measurements |
-//! | `claims` | `JOB/IMAGE` | which candidate stands for the bytes |
+//! | `images` | `COLLECTION/IMAGE` | the pixels (`binary`), the label, the measurements |
+//! | `claims` | `COLLECTION/IMAGE` | which candidate stands for the bytes; none if the image was removed |
 //! | `leases` | `KIND/ID` | who holds the work, its beat, its failures, whether it is done |
+//! | `quotas` | the quota's key | how often something was done by all processes, the `revision` of that, and from when on it says nothing (`idle_from`) |
 //! | `versions` | `catalog` | the version of these documents |
 
 use futures::future::try_join_all;
@@ -22,12 +24,14 @@ use mongodb::{
 use super::{connection::Connection, documents};
 use crate::error::StorageError;
 
+pub(super) const COLLECTIONS: &str = "collections";
 pub(super) const JOBS: &str = "jobs";
 pub(super) const CANDIDATES: &str = "candidates";
 pub(super) const LEDGER: &str = "ledger";
 pub(super) const CLAIMS: &str = "claims";
 pub(super) const IMAGES: &str = "images";
 pub(super) const LEASES: &str = "leases";
+pub(super) const QUOTAS: &str = "quotas";
 pub(super) const DATASETS: &str = "datasets";
 pub(super) const RUNS: &str = "runs";
 pub(super) const MODELS: &str = "models";
@@ -77,7 +81,19 @@ async fn check_version(connection: &Connection) -> Result<(), StorageError> {
 fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
     let by_age = || index("by_age", doc! { "created": -1, "_id": -1 });
     vec![
-        (JOBS, vec![by_age()]),
+        (COLLECTIONS, vec![by_age()]),
+        (
+            JOBS,
+            vec![
+                by_age(),
+                index("by_state", doc! { "collection": 1, "state": 1, "_id": 1 }),
+                // Without the state, so that a job that changes it is in every listing.
+                index(
+                    "by_collection",
+                    doc! { "collection": 1, "created": 1, "_id": 1 },
+                ),
+            ],
+        ),
         (
             CANDIDATES,
             vec![
@@ -85,9 +101,13 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
                 index("by_state", doc! { "job": 1, "state": 1, "_id": 1 }),
                 // Pages are counted in this index alone.
                 index("by_page", doc! { "page": 1, "state": 1, "reason.code": 1 }),
-                // Finds the labels that a job's candidates have for the same bytes.
-                of_fetched("by_job_and_image", doc! { "job": 1, "image": 1 }),
+                // Finds the candidates of a collection that have the same bytes.
+                of_fetched(
+                    "by_collection_and_image",
+                    doc! { "collection": 1, "image": 1 },
+                ),
                 of_fetched("by_image", doc! { "image": 1 }),
+                of_fetched("by_place", doc! { "collection": 1, "place": 1 }),
             ],
         ),
         (
@@ -98,6 +118,7 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
             LEASES,
             vec![index("by_kind", doc! { "kind": 1, "done": 1, "id": 1 })],
         ),
+        (QUOTAS, vec![index("by_idleness", doc! { "idle_from": 1 })]),
         (DATASETS, vec![by_age()]),
         (
             RUNS,

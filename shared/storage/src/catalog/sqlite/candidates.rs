@@ -1,7 +1,9 @@
 //! The candidates' table. The counts of a job are kept by triggers, see schema.sql.
 
 use async_trait::async_trait;
-use maskline_messages::{CandidateId, ImageId, JobId, Label};
+use maskline_messages::{
+    CandidateId, CollectionName, ImageId, JobId, KnownImage, Label, Location, LocationId, Reason,
+};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{
@@ -25,14 +27,17 @@ impl Candidates for SqliteCatalog {
         let candidates = candidates.to_vec();
         self.write("insert", "candidates", move |connection| {
             let mut insert = connection.prepare_cached(
-                "INSERT INTO candidates (id, job, location, label, provenance, state)
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'in_flight') ON CONFLICT (id) DO NOTHING",
+                "INSERT INTO candidates (id, collection, job, location, place, label, provenance,
+                                         state)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'in_flight') ON CONFLICT (id) DO NOTHING",
             )?;
             for candidate in &candidates {
                 insert.execute(params![
                     candidate.id.to_string(),
+                    candidate.collection.as_str(),
                     candidate.job.to_string(),
                     json(&candidate.location)?,
+                    LocationId::of(&candidate.location).to_string(),
                     candidate.label.as_ref().map(Label::as_str),
                     json(&candidate.provenance)?,
                 ])?;
@@ -58,6 +63,34 @@ impl Candidates for SqliteCatalog {
             let sql = format!("SELECT {CANDIDATE} FROM candidates WHERE image = ?1 ORDER BY id");
             let mut select = connection.prepare_cached(&sql)?;
             select.query_and_then([image], candidate_of)?.collect()
+        })
+        .await
+    }
+
+    async fn known_images(
+        &self,
+        collection: &CollectionName,
+        job: JobId,
+        locations: &[Location],
+    ) -> Result<Vec<Option<KnownImage>>, StorageError> {
+        let (collection, job) = (collection.to_string(), job.to_string());
+        let places: Vec<_> = locations.iter().map(LocationId::of).collect();
+        self.read("select", "candidates", move |connection| {
+            let [copy, unchanged] = Reason::COPIES;
+            let mut select = connection.prepare_cached(&format!(
+                "SELECT id, image, fetched FROM candidates
+                 WHERE collection = ?1 AND place = ?2 AND fetched IS NOT NULL AND job <> ?3
+                       AND image IS NOT NULL
+                       AND (state = 'stored' OR reason_code IN ('{copy}', '{unchanged}'))
+                 ORDER BY json_extract(fetched, '$.at') DESC, id LIMIT 1"
+            ))?;
+            let mut known = |place: &LocationId| {
+                let place = place.to_string();
+                let mut rows = select.query_and_then([&collection, &place, &job], known_image)?;
+                let known = rows.next().transpose()?;
+                Ok(known.filter(|known| known.fetched.has_validator()))
+            };
+            places.iter().map(&mut known).collect()
         })
         .await
     }
@@ -144,15 +177,16 @@ impl Candidates for SqliteCatalog {
     }
 }
 
-const CANDIDATE: &str =
-    "id, job, location, label, provenance, state, image, stage, reason, error, history, trace_id";
+pub(super) const CANDIDATE: &str = "id, collection, job, location, label, provenance, state, image, fetched, \
+                         stage, reason, error, history, trace_id";
 
 /// Reads a row of the columns [`CANDIDATE`].
-fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
+pub(super) fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
     let text = |column| row.get::<_, String>(column);
     let perhaps = |column| row.get::<_, Option<String>>(column);
     Ok(Candidate {
         id: text("id")?.parse().map_err(damaged)?,
+        collection: text("collection")?.parse().map_err(damaged)?,
         job: text("job")?.parse().map_err(damaged)?,
         location: parse(&text("location")?)?,
         label: perhaps("label")?
@@ -165,11 +199,21 @@ fn candidate_of(row: &Row) -> Result<Candidate, Failure> {
             .map(|i| i.parse())
             .transpose()
             .map_err(damaged)?,
+        fetched: perhaps("fetched")?.map(|f| parse(&f)).transpose()?,
         stage: perhaps("stage")?,
         reason: perhaps("reason")?.map(|r| parse(&r)).transpose()?,
         error: perhaps("error")?,
         history: parse(&text("history")?)?,
         trace_id: perhaps("trace_id")?,
+    })
+}
+
+fn known_image(row: &Row) -> Result<KnownImage, Failure> {
+    let text = |column| row.get::<_, String>(column);
+    Ok(KnownImage {
+        candidate: text(0)?.parse().map_err(damaged)?,
+        image: text(1)?.parse().map_err(damaged)?,
+        fetched: parse(&text(2)?)?,
     })
 }
 
@@ -195,7 +239,8 @@ fn finish(connection: &Connection, id: &str, outcome: &CandidateOutcome) -> Resu
     let changed = connection
         .prepare_cached(&format!(
             "UPDATE candidates SET
-                 state = :state, image = coalesce(:image, image), stage = :stage,
+                 state = :state, image = coalesce(:image, image),
+                 fetched = coalesce(:fetched, fetched), stage = :stage,
                  reason_code = :reason_code, reason = :reason, error = :error,
                  history = :history, trace_id = coalesce(:trace_id, trace_id)
              WHERE id = :id AND {}",
@@ -205,6 +250,7 @@ fn finish(connection: &Connection, id: &str, outcome: &CandidateOutcome) -> Resu
             ":id": id,
             ":state": change.to.as_str(),
             ":image": outcome.image.as_ref().map(ImageId::to_string),
+            ":fetched": outcome.fetched.as_ref().map(json).transpose()?,
             ":stage": stage,
             ":reason_code": reason.map(|reason| reason.code()),
             ":reason": reason.map(json).transpose()?,

@@ -2,40 +2,46 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use maskline_messages::{CandidateId, ImageId, JobId, Label, Measurements};
+use maskline_messages::{CandidateId, CollectionName, ImageId, Measurements};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 
 use super::{
     SqliteCatalog,
+    candidates::{CANDIDATE, candidate_of},
     database::Failure,
-    rows::{damaged, json, parse, row_limit},
+    rows::{damaged, json, parse, parse_name, row_limit},
 };
 use crate::{
     catalog::{images::Images, missing},
     error::StorageError,
-    records::{ImageDocument, ImageFacts},
+    records::{Candidate, Claim, ImageDocument, ImageFacts, Sighting},
 };
 
 #[async_trait]
 impl Images for SqliteCatalog {
     async fn claim_image(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         image: &ImageId,
         candidate: CandidateId,
-    ) -> Result<CandidateId, StorageError> {
-        let (job, image) = (job.to_string(), image.to_string());
+    ) -> Result<Claim, StorageError> {
+        let key = [collection.to_string(), image.to_string()];
         self.write("insert", "claims", move |connection| {
             connection
                 .prepare_cached(
-                    "INSERT INTO claims (job, image, candidate) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (job, image) DO NOTHING",
+                    "INSERT INTO claims (collection, image, candidate) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (collection, image) DO NOTHING",
                 )?
-                .execute(params![job, image, candidate.to_string()])?;
-            let first: String = connection
-                .prepare_cached("SELECT candidate FROM claims WHERE job = ?1 AND image = ?2")?
-                .query_row([&job, &image], |row| row.get(0))?;
-            first.parse().map_err(damaged)
+                .execute(params![key[0], key[1], candidate.to_string()])?;
+            let holder: Option<String> = connection
+                .prepare_cached(
+                    "SELECT candidate FROM claims WHERE collection = ?1 AND image = ?2",
+                )?
+                .query_row([&key[0], &key[1]], |row| row.get(0))?;
+            Ok(match holder {
+                Some(holder) => Claim::Held(holder.parse().map_err(damaged)?),
+                None => Claim::Removed,
+            })
         })
         .await
     }
@@ -46,18 +52,19 @@ impl Images for SqliteCatalog {
             let prediction = image.prediction.as_ref().map(json).transpose()?;
             connection
                 .prepare_cached(
-                    "INSERT INTO images (job, image, candidate, source, width, height, label,
+                    "INSERT INTO images (collection, job, image, candidate, source, width, height, label,
                                          label_origin, prediction, measurements, binary)
-                     VALUES (:job, :image, :candidate, :source, :width, :height, :label,
+                     VALUES (:collection, :job, :image, :candidate, :source, :width, :height, :label,
                              :label_origin, :prediction, :measurements, :binary)
-                     ON CONFLICT (job, image) DO UPDATE SET
-                         candidate = excluded.candidate, source = excluded.source,
+                     ON CONFLICT (collection, image) DO UPDATE SET
+                         job = excluded.job, candidate = excluded.candidate, source = excluded.source,
                          width = excluded.width, height = excluded.height,
                          label = excluded.label, label_origin = excluded.label_origin,
                          prediction = excluded.prediction, measurements = excluded.measurements,
                          binary = excluded.binary",
                 )?
                 .execute(named_params! {
+                    ":collection": image.collection.as_str(),
                     ":job": image.job.to_string(),
                     ":image": image.image.to_string(),
                     ":candidate": image.candidate.to_string(),
@@ -77,43 +84,56 @@ impl Images for SqliteCatalog {
 
     async fn image_facts(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         after: Option<&ImageId>,
         limit: usize,
     ) -> Result<Vec<ImageFacts>, StorageError> {
+        let collection = collection.to_string();
         let after = after.map(ImageId::to_string).unwrap_or_default();
         self.read("select", "images", move |connection| {
             let mut select = connection.prepare_cached(
-                "SELECT i.image, i.label, i.width, i.height, i.measurements,
-                        (SELECT json_group_array(DISTINCT d.label) FROM candidates d
-                         WHERE d.image = i.image AND d.job = i.job AND d.id <> i.candidate
-                               AND d.label <> i.label)
+                "SELECT i.image, i.width, i.height, i.measurements
                  FROM images i CROSS JOIN candidates c ON c.id = i.candidate
-                 WHERE i.job = ?1 AND i.image > ?2 AND c.state = 'stored'
+                 WHERE i.collection = ?1 AND i.image > ?2 AND c.state = 'stored'
+                       AND NOT EXISTS (SELECT 1 FROM claims k
+                                       WHERE k.collection = i.collection AND k.image = i.image
+                                             AND k.candidate IS NULL)
                  ORDER BY i.image LIMIT ?3",
             )?;
-            let page = params![job.to_string(), after, row_limit(limit)];
-            select.query_and_then(page, facts_of)?.collect()
+            let page = params![collection, after, row_limit(limit)];
+            let facts = select.query_and_then(page, facts_of)?;
+            let mut sightings = connection.prepare_cached(
+                "SELECT min(id), job, label, state, reason_code FROM candidates
+                 WHERE image = ?1 AND collection = ?2
+                 GROUP BY job, label, state, reason_code ORDER BY 1",
+            )?;
+            let mut with_sightings = |facts: Result<ImageFacts, Failure>| {
+                let mut facts = facts?;
+                let image = facts.image.to_string();
+                let found = sightings.query_and_then([&image, &collection], sighting_of)?;
+                facts.sightings = found.collect::<Result<_, Failure>>()?;
+                Ok(facts)
+            };
+            facts.map(&mut with_sightings).collect()
         })
         .await
     }
 
     async fn image_bytes(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         images: &[ImageId],
     ) -> Result<Vec<Bytes>, StorageError> {
-        let images = images.to_vec();
+        let (collection, images) = (collection.clone(), images.to_vec());
         self.read("select", "images", move |connection| {
             let mut select = connection
-                .prepare_cached("SELECT binary FROM images WHERE job = ?1 AND image = ?2")?;
+                .prepare_cached("SELECT binary FROM images WHERE collection = ?1 AND image = ?2")?;
             let mut bytes_of = |image: &ImageId| {
-                let found = select.query_row([job.to_string(), image.to_string()], |row| {
-                    row.get::<_, Vec<u8>>(0)
-                });
+                let key = [collection.as_str(), &image.to_string()];
+                let found = select.query_row(key, |row| row.get::<_, Vec<u8>>(0));
                 Ok(found
                     .optional()?
-                    .ok_or_else(|| missing::image(job, image))?
+                    .ok_or_else(|| missing::image(&collection, image))?
                     .into())
             };
             images.iter().map(&mut bytes_of).collect()
@@ -121,45 +141,87 @@ impl Images for SqliteCatalog {
         .await
     }
 
+    async fn image_candidates(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Candidate>, StorageError> {
+        let (collection, images) = (collection.clone(), images.to_vec());
+        self.read("select", "candidates", move |connection| {
+            let mut select = connection.prepare_cached(&format!(
+                "SELECT {CANDIDATE} FROM candidates
+                 WHERE id = (SELECT candidate FROM images WHERE collection = ?1 AND image = ?2)"
+            ))?;
+            let mut candidate_of_image = |image: &ImageId| {
+                let key = [collection.as_str(), &image.to_string()];
+                let mut rows = select.query_and_then(key, candidate_of)?;
+                let candidate = rows.next().transpose()?;
+                candidate.ok_or_else(|| missing::image(&collection, image).into())
+            };
+            images.iter().map(&mut candidate_of_image).collect()
+        })
+        .await
+    }
+
     async fn image(
         &self,
-        job: JobId,
+        collection: &CollectionName,
         image: &ImageId,
     ) -> Result<Option<ImageDocument>, StorageError> {
-        let image = *image;
+        let (collection, image) = (collection.clone(), *image);
         self.read("select", "images", move |connection| {
             let mut select = connection.prepare_cached(
-                "SELECT candidate, source, binary, width, height, label, label_origin, prediction, measurements
-                 FROM images WHERE job = ?1 AND image = ?2",
+                "SELECT job, candidate, source, binary, width, height, label, label_origin,
+                        prediction, measurements
+                 FROM images WHERE collection = ?1 AND image = ?2",
             )?;
-            let key = [job.to_string(), image.to_string()];
-            let mut rows = select.query_and_then(key, |row| image_of(job, image, row))?;
+            let key = [collection.to_string(), image.to_string()];
+            let document = |row: &Row| image_of(&collection, image, row);
+            let mut rows = select.query_and_then(key, document)?;
             rows.next().transpose()
         })
         .await
     }
 }
 
+/// The facts of a row, without sightings.
 fn facts_of(row: &Row) -> Result<ImageFacts, Failure> {
-    let measurements: Measurements = parse(&row.get::<_, String>(4)?)?;
-    let mut conflicting: Vec<Label> = parse(&row.get::<_, String>(5)?)?;
-    conflicting.sort();
+    let measurements: Measurements = parse(&row.get::<_, String>(3)?)?;
     Ok(ImageFacts {
         image: row.get::<_, String>(0)?.parse().map_err(damaged)?,
-        label: row.get::<_, String>(1)?.parse().map_err(damaged)?,
-        conflicting,
-        width: row.get(2)?,
-        height: row.get(3)?,
+        width: row.get(1)?,
+        height: row.get(2)?,
         phash: measurements.phash,
         phash_mirrored: measurements.phash_mirrored,
+        sightings: vec![],
     })
 }
 
-fn image_of(job: JobId, image: ImageId, row: &Row) -> Result<ImageDocument, Failure> {
+fn sighting_of(row: &Row) -> Result<Sighting, Failure> {
+    let text = |column| row.get::<_, String>(column);
+    let label: Option<String> = row.get(2)?;
+    Ok(Sighting {
+        candidate: text(0)?.parse().map_err(damaged)?,
+        job: text(1)?.parse().map_err(damaged)?,
+        label: label
+            .map(|label| label.parse())
+            .transpose()
+            .map_err(damaged)?,
+        state: parse_name(&text(3)?)?,
+        reason: row.get(4)?,
+    })
+}
+
+fn image_of(
+    collection: &CollectionName,
+    image: ImageId,
+    row: &Row,
+) -> Result<ImageDocument, Failure> {
     let text = |column| row.get::<_, String>(column);
     let prediction: Option<String> = row.get("prediction")?;
     Ok(ImageDocument {
-        job,
+        collection: collection.clone(),
+        job: text("job")?.parse().map_err(damaged)?,
         image,
         candidate: text("candidate")?.parse().map_err(damaged)?,
         source: parse(&text("source")?)?,

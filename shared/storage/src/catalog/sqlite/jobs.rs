@@ -1,19 +1,20 @@
 //! The jobs' table.
 
 use async_trait::async_trait;
-use maskline_messages::{CandidateState, JobId, lifecycle::Change};
+use maskline_messages::{JobId, lifecycle::Change};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
     SqliteCatalog,
+    collections::open_collection,
     database::Failure,
-    leases::{reopen_work, was_offered},
+    leases::offer_work_again,
     rows::{change_record, json, newest, record},
 };
 use crate::{
     catalog::{jobs::Jobs, missing},
     error::StorageError,
-    records::{Dataset, Job, JobState, Settled, Work},
+    records::{Job, JobState, Settled, Version, Work},
 };
 
 #[async_trait]
@@ -21,13 +22,21 @@ impl Jobs for SqliteCatalog {
     async fn create_job(&self, job: &Job) -> Result<(), StorageError> {
         let job = job.clone();
         self.write("insert", "jobs", move |connection| {
-            connection
+            let created = connection
                 .prepare_cached(
-                    "INSERT INTO jobs (id, created, record) VALUES (?1, ?2, ?3)
+                    "INSERT INTO jobs (id, collection, created, record) VALUES (?1, ?2, ?3, ?4)
                      ON CONFLICT (id) DO NOTHING",
                 )?
-                .execute(params![job.id.to_string(), job.created, json(&job)?])?;
-            Ok(())
+                .execute(params![
+                    job.id.to_string(),
+                    job.collection.as_str(),
+                    job.created,
+                    json(&job)?
+                ])?;
+            if created == 0 {
+                return Ok(());
+            }
+            open_collection(connection, &job.collection)
         })
         .await
     }
@@ -48,7 +57,9 @@ impl Jobs for SqliteCatalog {
 
     async fn finish_expansion(&self, job: JobId) -> Result<(), StorageError> {
         self.write("update", "jobs", move |connection| {
-            change_job(connection, job, JobState::FINISH_EXPANSION, |_| {})
+            change_job(connection, job, JobState::FINISH_EXPANSION, |job| {
+                job.expanded = true;
+            })
         })
         .await
     }
@@ -66,8 +77,13 @@ impl Jobs for SqliteCatalog {
     async fn reopen_expansion(&self, job: JobId, dead_letter: &str) -> Result<(), StorageError> {
         let dead_letter = dead_letter.to_owned();
         self.write("update", "jobs", move |connection| {
-            if was_offered(connection, &Work::Freeze(job))? {
+            let recorded: Option<Job> = record(connection, "jobs", &job.to_string())?;
+            let recorded = recorded.ok_or_else(|| missing::job(job))?;
+            if recorded.expanded {
                 return Ok(());
+            }
+            if JobState::REOPEN_EXPANSION.applies_to(recorded.state) {
+                open_collection(connection, &recorded.collection)?;
             }
             change_job(connection, job, JobState::REOPEN_EXPANSION, |job| {
                 job.error = None;
@@ -77,45 +93,17 @@ impl Jobs for SqliteCatalog {
         .await
     }
 
-    async fn settled(&self, job: JobId) -> Result<Option<Settled>, StorageError> {
-        let job = job.to_string();
-        self.read("select", "candidates", move |connection| {
-            match record::<Job>(connection, "jobs", &job)? {
-                Some(record) if record.state == JobState::Running => {}
-                _ => return Ok(None),
-            }
-            let any_in_flight = connection
-                .prepare_cached("SELECT 1 FROM candidates WHERE job = ?1 AND state = ?2 LIMIT 1")?
-                .exists([&job, CandidateState::InFlight.as_str()])?;
-            if any_in_flight {
-                return Ok(None);
-            }
-            let reopened = times_reopened(connection, &job)?;
-            Ok(reopened.map(|reopened| Settled { reopened }))
-        })
-        .await
-    }
-
     async fn freeze(
         &self,
         job: JobId,
-        dataset: &Dataset,
-        settled: Settled,
+        version: &Version,
+        settled: &Settled,
     ) -> Result<(), StorageError> {
-        let dataset = dataset.clone();
-        self.write("insert", "datasets", move |connection| {
-            connection
-                .prepare_cached(
-                    "INSERT INTO datasets (id, created, record) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (id) DO NOTHING",
-                )?
-                .execute(params![
-                    dataset.id.to_string(),
-                    dataset.created,
-                    json(&dataset)?
-                ])?;
-            change_settled(connection, job, settled, JobState::FREEZE, |job| {
-                job.dataset = Some(dataset.id);
+        let (version, settled) = (version.clone(), settled.clone());
+        self.write("update", "jobs", move |connection| {
+            change_settled(connection, job, &settled, JobState::FREEZE, |job| {
+                job.dataset = Some(version.dataset);
+                job.version = Some(version.number);
             })
         })
         .await
@@ -125,11 +113,11 @@ impl Jobs for SqliteCatalog {
         &self,
         job: JobId,
         error: &str,
-        settled: Settled,
+        settled: &Settled,
     ) -> Result<(), StorageError> {
-        let error = error.to_owned();
+        let (error, settled) = (error.to_owned(), settled.clone());
         self.write("update", "jobs", move |connection| {
-            change_settled(connection, job, settled, JobState::FAIL_FREEZING, |job| {
+            change_settled(connection, job, &settled, JobState::FAIL_FREEZING, |job| {
                 job.error = Some(error.clone());
             })
         })
@@ -137,20 +125,26 @@ impl Jobs for SqliteCatalog {
     }
 }
 
-/// Makes an expanded job running again, so that a process that sees it settled from now on can
-/// freeze it once more. A job that is not expanded stays as it is.
-pub(super) fn reopen_freezing(connection: &Connection, job: JobId) -> Result<(), Failure> {
-    let freezing = Work::Freeze(job);
-    if !was_offered(connection, &freezing)? {
+/// Makes an expanded job running again, so that a process that sees its collection settled from
+/// now on can freeze it once more. A job that is not expanded stays as it is.
+pub(super) fn reopen_freezing(connection: &Connection, id: JobId) -> Result<(), Failure> {
+    let Some(job) = record::<Job>(connection, "jobs", &id.to_string())? else {
+        return Ok(());
+    };
+    open_collection(connection, &job.collection)?;
+    if !job.expanded {
         return Ok(());
     }
     connection
         .prepare_cached("UPDATE jobs SET reopened = reopened + 1 WHERE id = ?1")?
-        .execute([job.to_string()])?;
-    change_job(connection, job, JobState::REOPEN_FREEZING, |job| {
+        .execute([id.to_string()])?;
+    change_job(connection, id, JobState::REOPEN_FREEZING, |job| {
         job.error = None
     })?;
-    reopen_work(connection, &freezing)
+    if job.is_frozen_by_itself() {
+        offer_work_again(connection, &Work::Freeze(job.collection))?;
+    }
+    Ok(())
 }
 
 /// Changes a job's state, and with it what `edit` changes.
@@ -173,11 +167,12 @@ fn change_job(
 fn change_settled(
     connection: &Connection,
     id: JobId,
-    settled: Settled,
+    settled: &Settled,
     change: Change<JobState>,
     edit: impl FnOnce(&mut Job),
 ) -> Result<(), Failure> {
-    if times_reopened(connection, &id.to_string())? == Some(settled.reopened) {
+    let reopened = settled.jobs.get(&id).copied();
+    if reopened.is_some() && times_reopened(connection, &id.to_string())? == reopened {
         return change_job(connection, id, change, edit);
     }
     match record::<Job>(connection, "jobs", &id.to_string())? {
@@ -187,7 +182,7 @@ fn change_settled(
 }
 
 /// How often a job was opened again. `None` if there is no such job.
-fn times_reopened(connection: &Connection, job: &str) -> Result<Option<i64>, Failure> {
+pub(super) fn times_reopened(connection: &Connection, job: &str) -> Result<Option<i64>, Failure> {
     let mut select = connection.prepare_cached("SELECT reopened FROM jobs WHERE id = ?1")?;
     Ok(select.query_row([job], |row| row.get(0)).optional()?)
 }

@@ -26,6 +26,14 @@ impl Leases for SqliteCatalog {
         .await
     }
 
+    async fn offer_work_again(&self, work: &Work) -> Result<(), StorageError> {
+        let work = work.clone();
+        self.write("insert", "leases", move |connection| {
+            offer_work_again(connection, &work)
+        })
+        .await
+    }
+
     async fn open_work(&self, kind: &str) -> Result<Vec<Lease>, StorageError> {
         let kind = kind.to_owned();
         self.read("select", "leases", move |connection| {
@@ -117,18 +125,13 @@ fn exchange(connection: &Connection, seen: &Lease, now: Lease) -> Result<Option<
     Ok((changed == 1).then_some(now))
 }
 
-pub(super) fn was_offered(connection: &Connection, work: &Work) -> Result<bool, Failure> {
-    let mut select =
-        connection.prepare_cached("SELECT 1 FROM leases WHERE kind = ?1 AND id = ?2")?;
-    Ok(select.exists(params![work.kind(), work.id()])?)
-}
-
-/// Frees work that was offered, done or not. Its holder loses the lease.
-pub(super) fn reopen_work(connection: &Connection, work: &Work) -> Result<(), Failure> {
+/// Frees work, done or not, and offers it if it never was. Its holder loses the lease.
+pub(super) fn offer_work_again(connection: &Connection, work: &Work) -> Result<(), Failure> {
     connection
         .prepare_cached(
-            "UPDATE leases SET owner = NULL, beat = beat + 1, failures = 0, done = 0
-             WHERE kind = ?1 AND id = ?2",
+            "INSERT INTO leases (kind, id) VALUES (?1, ?2)
+             ON CONFLICT (kind, id) DO UPDATE SET
+                 owner = NULL, beat = beat + 1, failures = 0, done = 0",
         )?
         .execute(params![work.kind(), work.id()])?;
     Ok(())

@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use super::{
     SqliteCatalog,
-    leases::reopen_work,
+    leases::offer_work_again,
     rows::{change_record, json, newest, record, record_of, row_limit},
 };
 use crate::{
@@ -106,7 +106,7 @@ impl Library for SqliteCatalog {
             })?
             .ok_or_else(|| missing::run(id))?;
             if was == RunState::Failed {
-                reopen_work(connection, &Work::Train(id))?;
+                offer_work_again(connection, &Work::Train(id))?;
             }
             Ok(())
         })

@@ -2,23 +2,39 @@
 -- so that their order is that of the ids and a person can read them; nested
 -- things are JSON. A change here is a new VERSION in database.rs.
 
+CREATE TABLE collections (
+    id         TEXT PRIMARY KEY,
+    created    INTEGER NOT NULL,
+    -- How often the collection was opened: by a new source, by a candidate that was opened
+    -- again, or because something was removed.
+    generation INTEGER NOT NULL DEFAULT 0,
+    record     TEXT NOT NULL
+) STRICT;
+CREATE INDEX collections_by_age ON collections (created, id);
+
 CREATE TABLE jobs (
-    id       TEXT PRIMARY KEY,
-    created  INTEGER NOT NULL,
+    id         TEXT PRIMARY KEY,
+    collection TEXT NOT NULL,
+    created    INTEGER NOT NULL,
     -- How often the job was opened again.
-    reopened INTEGER NOT NULL DEFAULT 0,
-    record   TEXT NOT NULL
+    reopened   INTEGER NOT NULL DEFAULT 0,
+    record     TEXT NOT NULL
 ) STRICT;
 CREATE INDEX jobs_by_age ON jobs (created, id);
+CREATE INDEX jobs_by_collection ON jobs (collection, json_extract(record, '$.state'));
 
 CREATE TABLE candidates (
     id          TEXT PRIMARY KEY,
+    collection  TEXT NOT NULL,
     job         TEXT NOT NULL,
     location    TEXT NOT NULL,
+    -- The id of the location.
+    place       TEXT NOT NULL,
     label       TEXT,
     provenance  TEXT NOT NULL,
     state       TEXT NOT NULL,
     image       TEXT,
+    fetched     TEXT,
     stage       TEXT,
     reason_code TEXT,
     reason      TEXT,
@@ -28,7 +44,8 @@ CREATE TABLE candidates (
 ) STRICT;
 -- It also answers in one step whether any candidate is in flight.
 CREATE INDEX candidates_by_state ON candidates (job, state, id);
-CREATE INDEX candidates_by_image ON candidates (image, job) WHERE image IS NOT NULL;
+CREATE INDEX candidates_by_place ON candidates (collection, place) WHERE fetched IS NOT NULL;
+CREATE INDEX candidates_by_image ON candidates (image, collection) WHERE image IS NOT NULL;
 
 -- How many candidates of a job are in each state, and why those were rejected. Written
 -- with each change of a candidate and by nothing else, so that both always agree.
@@ -54,14 +71,16 @@ CREATE TRIGGER candidate_changed AFTER UPDATE OF state, reason_code ON candidate
 END;
 
 CREATE TABLE claims (
-    job       TEXT NOT NULL,
-    image     TEXT NOT NULL,
-    candidate TEXT NOT NULL,
-    PRIMARY KEY (job, image)
+    collection TEXT NOT NULL,
+    image      TEXT NOT NULL,
+    -- NULL for an image that was removed.
+    candidate  TEXT,
+    PRIMARY KEY (collection, image)
 ) STRICT, WITHOUT ROWID;
 
 -- The pixels come last, so that reading the other columns does not touch them.
 CREATE TABLE images (
+    collection   TEXT NOT NULL,
     job          TEXT NOT NULL,
     image        TEXT NOT NULL,
     candidate    TEXT NOT NULL,
@@ -73,7 +92,7 @@ CREATE TABLE images (
     prediction   TEXT,
     measurements TEXT NOT NULL,
     binary       BLOB NOT NULL,
-    PRIMARY KEY (job, image)
+    PRIMARY KEY (collection, image)
 ) STRICT;
 
 CREATE TABLE leases (
@@ -85,6 +104,15 @@ CREATE TABLE leases (
     done     INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (kind, id)
 ) STRICT, WITHOUT ROWID;
+
+-- How often something was done by all processes together, see records/quota.rs.
+CREATE TABLE quotas (
+    key       TEXT PRIMARY KEY,
+    -- From this time on the state says nothing, and so it may be forgotten.
+    idle_from INTEGER NOT NULL,
+    state     TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX quotas_by_idleness ON quotas (idle_from);
 
 CREATE TABLE datasets (
     id      TEXT PRIMARY KEY,

@@ -1,0 +1,160 @@
+//! A collection as a person asks about it: its sources, its images, its versions and its newest
+//! model.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use maskline_messages::{CollectionName, DatasetId, Label, RunId, VersionName};
+use maskline_storage::{
+    Catalog,
+    records::{Collection, Dataset},
+};
+use serde::Serialize;
+
+use crate::{lookup, output};
+
+/// A collection with what is in it now. `maskline collections --json` prints one as a line.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CollectionView {
+    pub(crate) name: CollectionName,
+    pub(crate) classes: Vec<Label>,
+    /// The number of sources that were enqueued into it and not removed.
+    pub(crate) sources: u64,
+    /// The number of images that its sources brought into it, frozen or not.
+    pub(crate) images: u64,
+    /// The number of candidates that are still on their way.
+    pub(crate) in_flight: u64,
+    pub(crate) versions: u64,
+    pub(crate) latest: Option<VersionView>,
+    /// Why it could not be frozen, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) created: u64,
+}
+
+/// The newest version of a collection.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct VersionView {
+    pub(crate) version: VersionName,
+    pub(crate) dataset: DatasetId,
+    /// The number of its images by class, in all splits.
+    pub(crate) images: BTreeMap<Label, u64>,
+    /// The model that was trained on it last, if there is one.
+    pub(crate) model: Option<RunId>,
+}
+
+impl CollectionView {
+    /// What is in the collection, as a part of a sentence.
+    pub(crate) fn sentence(&self) -> String {
+        let Self {
+            name,
+            sources,
+            images,
+            ..
+        } = self;
+        let plural = if *sources == 1 { "" } else { "s" };
+        let latest = match &self.latest {
+            Some(latest) => format!("its newest version is {}", latest.version),
+            None => "it has no version yet".to_owned(),
+        };
+        format!("collection {name}: {sources} source{plural}, {images} images, {latest}")
+    }
+}
+
+/// Reads what is in a collection now.
+pub(crate) async fn view(catalog: &dyn Catalog, collection: Collection) -> Result<CollectionView> {
+    let jobs = catalog.jobs_of(&collection.name).await?;
+    let (mut sources, mut images, mut in_flight) = (0, 0, 0);
+    for job in jobs.iter().filter(|job| !job.is_removed()) {
+        let counts = catalog.counts(job.id).await?;
+        sources += 1;
+        // An image that several sources have is stored for the first of them alone.
+        images += counts.stored;
+        in_flight += counts.in_flight;
+    }
+    Ok(CollectionView {
+        latest: latest(catalog, &collection).await?,
+        versions: collection.versions.len() as u64,
+        name: collection.name,
+        classes: collection.classes,
+        sources,
+        images,
+        in_flight,
+        error: collection.error,
+        created: collection.created,
+    })
+}
+
+/// Reads all collections, the newest first.
+pub(crate) async fn views(catalog: &dyn Catalog) -> Result<Vec<CollectionView>> {
+    let mut views = vec![];
+    for collection in catalog.collections(lookup::ALL).await? {
+        views.push(view(catalog, collection).await?);
+    }
+    Ok(views)
+}
+
+async fn latest(catalog: &dyn Catalog, collection: &Collection) -> Result<Option<VersionView>> {
+    let Some(version) = collection.latest() else {
+        return Ok(None);
+    };
+    let dataset = catalog.dataset(&version.dataset).await?;
+    let dataset = dataset.with_context(|| {
+        format!(
+            "dataset {} is a version but not in the catalog",
+            version.dataset
+        )
+    })?;
+    let models = catalog.models(lookup::ALL).await?;
+    let model = models.into_iter().find(|model| model.dataset == dataset.id);
+    Ok(Some(VersionView {
+        version: collection.version_name(version.number),
+        images: by_class(&dataset),
+        dataset: dataset.id,
+        model: model.map(|model| model.id),
+    }))
+}
+
+/// The number of a dataset's images by class, in all splits.
+fn by_class(dataset: &Dataset) -> BTreeMap<Label, u64> {
+    let mut images: BTreeMap<Label, u64> = BTreeMap::new();
+    for (class, count) in dataset.images.values().flatten() {
+        *images.entry(class.clone()).or_default() += count;
+    }
+    images
+}
+
+/// A table with a line for each collection.
+pub(crate) fn table(views: &[CollectionView]) -> comfy_table::Table {
+    use comfy_table::Cell;
+    let mut table = output::table(&[
+        "collection",
+        "sources",
+        "images",
+        "in flight",
+        "newest version",
+        "by class",
+        "model",
+    ]);
+    for view in views {
+        let latest = view.latest.as_ref();
+        let dash = || "-".to_owned();
+        let by_class = |latest: &VersionView| {
+            let counts = latest.images.iter();
+            let counts: Vec<_> = counts.map(|(class, n)| format!("{class} {n}")).collect();
+            counts.join(", ")
+        };
+        let model = latest.and_then(|latest| latest.model);
+        table.add_row([
+            Cell::new(&view.name),
+            output::number(view.sources),
+            output::number(view.images),
+            output::number(view.in_flight),
+            Cell::new(latest.map_or_else(dash, |latest| latest.version.to_string())),
+            Cell::new(latest.map_or_else(dash, by_class)),
+            Cell::new(model.map_or_else(dash, |model| model.to_string())),
+        ]);
+    }
+    table
+}

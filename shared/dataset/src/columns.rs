@@ -1,0 +1,99 @@
+//! The columns of a shard: their names, their types, and what Hugging Face `datasets` calls
+//! these types.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
+
+use crate::example::ExampleProvenance;
+
+/// One column.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) kind: Kind,
+}
+
+/// What the values of a column are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Kind {
+    /// The normalized JPEG with a name for it.
+    Image,
+    /// An index into the dataset's classes.
+    Label,
+    /// The SHA-256 of the bytes as they were fetched, in hexadecimal digits.
+    ImageId,
+    Width,
+    Height,
+    /// A text of the image's provenance.
+    Text(fn(&ExampleProvenance) -> &Option<String>),
+    /// The time at which the image was fetched.
+    Fetched,
+}
+
+const fn column(name: &'static str, kind: Kind) -> Column {
+    Column { name, kind }
+}
+
+/// All columns in their order.
+pub(crate) const COLUMNS: [Column; 15] = [
+    column("image", Kind::Image),
+    column("label", Kind::Label),
+    column("image_id", Kind::ImageId),
+    column("width", Kind::Width),
+    column("height", Kind::Height),
+    column("source", Kind::Text(|of| &of.source)),
+    column("url", Kind::Text(|of| &of.url)),
+    column("landing_page", Kind::Text(|of| &of.landing_page)),
+    column("title", Kind::Text(|of| &of.title)),
+    column("creator", Kind::Text(|of| &of.creator)),
+    column("license", Kind::Text(|of| &of.license)),
+    column("license_url", Kind::Text(|of| &of.license_url)),
+    column("attribution", Kind::Text(|of| &of.attribution)),
+    column("fetched", Kind::Fetched),
+    column("etag", Kind::Text(|of| &of.etag)),
+];
+
+impl Kind {
+    fn data_type(self) -> DataType {
+        match self {
+            Self::Image => DataType::Struct(image_fields()),
+            Self::Label => DataType::Int64,
+            Self::ImageId | Self::Text(_) => DataType::Utf8,
+            Self::Width | Self::Height => DataType::Int32,
+            Self::Fetched => DataType::Timestamp(TimeUnit::Millisecond, Some(TIME_ZONE.into())),
+        }
+    }
+
+    /// The name of the type of plain values in `datasets`. `None` for an image and a label.
+    pub(crate) fn value_type(self) -> Option<&'static str> {
+        match self {
+            Self::Image | Self::Label => None,
+            Self::ImageId | Self::Text(_) => Some("string"),
+            Self::Width | Self::Height => Some("int32"),
+            Self::Fetched => Some("timestamp[ms, tz=UTC]"),
+        }
+    }
+}
+
+pub(crate) const TIME_ZONE: &str = "UTC";
+
+/// The fields of the shard's schema.
+///
+/// All of them may be null, although only the provenance ever is. `datasets` writes its own
+/// files like that, and it ignores the types of the features (`Image`, `ClassLabel`) in a file
+/// whose fields differ from its own.
+pub(crate) fn fields() -> Vec<Field> {
+    let fields = COLUMNS.iter();
+    fields
+        .map(|column| Field::new(column.name, column.kind.data_type(), true))
+        .collect()
+}
+
+/// The fields of the column `image`.
+pub(crate) fn image_fields() -> Fields {
+    [("bytes", DataType::Binary), ("path", DataType::Utf8)]
+        .map(|(name, kind)| Arc::new(Field::new(name, kind, true)))
+        .into_iter()
+        .collect()
+}

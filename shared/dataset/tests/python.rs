@@ -1,0 +1,190 @@
+//! A dataset with every column and all three splits, read by Python's libraries.
+
+use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
+
+use bytes::Bytes;
+use image::{ImageFormat, Rgb, RgbImage};
+use maskline_dataset::{
+    CardFacts, Example, ExampleProvenance, GROUP_ROWS, LAYOUT_VERSION, Manifest, Shard,
+    ShardWriter, Split, SplitManifest, Tally, attribution_header, attribution_rows, card,
+};
+use maskline_messages::{DatasetId, ImageId, Label, SplitSettings};
+use maskline_test_support::{
+    messages::label,
+    python::{PythonRow, read_dataset},
+};
+
+/// The sizes of the shards of each split. One has several row groups.
+const SHARDS: [(Split, &[usize]); 3] = [
+    (Split::Train, &[GROUP_ROWS + 1, 3]),
+    (Split::Validation, &[4]),
+    (Split::Test, &[2]),
+];
+
+/// A name that YAML 1.1 reads as `false` unless it is quoted, and one that is not ASCII.
+fn classes() -> [Label; 2] {
+    ["no", "münze"].map(label)
+}
+
+fn picture(number: u32) -> (u32, u32, Bytes) {
+    let (width, height) = (8 + number % 3, 6);
+    let shade = (number % 256) as u8;
+    let picture = RgbImage::from_pixel(width, height, Rgb([shade, 90, 160]));
+    let mut jpeg = Cursor::new(vec![]);
+    picture.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
+    (width, height, jpeg.into_inner().into())
+}
+
+/// Every third image has no provenance.
+fn example(number: u32) -> Example {
+    let (width, height, jpeg) = picture(number);
+    let known = ExampleProvenance {
+        source: Some("a list".to_owned()),
+        url: Some(format!("https://example.org/{number}.jpg")),
+        landing_page: Some("https://example.org/page".to_owned()),
+        title: Some("Münzen, \"alt\"\nund neu".to_owned()),
+        creator: Some("A. Painter".to_owned()),
+        license: Some("by-sa 4.0".to_owned()),
+        license_url: Some("https://example.org/license".to_owned()),
+        attribution: Some("A. Painter, CC BY-SA 4.0".to_owned()),
+        fetched: Some(1_800_000_000_123 + i64::from(number)),
+        etag: Some("\"tag\"".to_owned()),
+    };
+    Example {
+        image: ImageId::of(&number.to_le_bytes()),
+        class: number as usize % 2,
+        jpeg,
+        width,
+        height,
+        provenance: if number.is_multiple_of(3) {
+            ExampleProvenance::default()
+        } else {
+            known
+        },
+    }
+}
+
+/// Writes the dataset as the storer does, and returns its rows by split.
+fn write(folder: &Path) -> BTreeMap<Split, Vec<Example>> {
+    fs::create_dir(folder.join("data")).unwrap();
+    let mut numbers = 0..;
+    let (mut splits, mut all) = (BTreeMap::new(), BTreeMap::new());
+    let (mut sources, mut licenses) = (Tally::default(), Tally::default());
+    let mut attribution = attribution_header().to_vec();
+    for (split, sizes) in SHARDS {
+        let mut shards = vec![];
+        let mut rows: Vec<Example> = vec![];
+        for (index, &size) in sizes.iter().enumerate() {
+            let file = split.shard_file(index, sizes.len());
+            let examples: Vec<Example> = numbers.by_ref().take(size).map(example).collect();
+            let mut writer = ShardWriter::new(&classes()).unwrap();
+            let groups = examples.chunks(GROUP_ROWS);
+            let groups: Vec<Bytes> = groups.map(|group| writer.write(group).unwrap()).collect();
+            let parquet = [groups.concat(), writer.finish().unwrap().to_vec()].concat();
+            fs::write(folder.join(&file), &parquet).unwrap();
+            attribution.extend(attribution_rows(&examples));
+            for example in &examples {
+                sources.add(example.provenance.source.as_deref());
+                licenses.add(example.provenance.license.as_deref());
+            }
+            shards.push(Shard {
+                file,
+                rows: size as u64,
+                bytes: parquet.len() as u64,
+                sha256: String::new(),
+            });
+            rows.extend(examples);
+        }
+        let mut by_class: BTreeMap<Label, u64> = BTreeMap::new();
+        for row in &rows {
+            *by_class.entry(classes()[row.class].clone()).or_default() += 1;
+        }
+        let manifest = SplitManifest {
+            images: rows.len() as u64,
+            by_class,
+            shards,
+        };
+        splits.insert(split, manifest);
+        all.insert(split, rows);
+    }
+    let manifest = Manifest {
+        version: LAYOUT_VERSION,
+        dataset: DatasetId::of(b"a dataset"),
+        classes: classes().to_vec(),
+        splits,
+        split_settings: SplitSettings::default(),
+        near_duplicate_groups: 0,
+        set_aside: 0,
+    };
+    let card = card(&CardFacts {
+        name: "coins: \"old\"\n---\nlicense: mit",
+        manifest: &manifest,
+        sources: &sources,
+        licenses: &licenses,
+        rejected: &[("blurred".to_owned(), 3)].into(),
+    });
+    fs::write(folder.join("README.md"), card).unwrap();
+    fs::write(folder.join("attribution.csv"), attribution).unwrap();
+    fs::write(folder.join("manifest.json"), manifest.to_json()).unwrap();
+    all
+}
+
+#[test]
+fn datasets_pandas_and_duckdb_read_every_row_of_every_split() {
+    let folder = tempfile::tempdir().unwrap();
+    let written = write(folder.path());
+    let view = read_dataset(folder.path());
+
+    assert_eq!(view.features["image"], "Image(mode=None, decode=True)");
+    assert_eq!(view.features["label"], "ClassLabel(names=['no', 'münze'])");
+    assert_eq!(view.features["url"], "Value('string')");
+    assert_eq!(view.features["fetched"], "Value('timestamp[ms, tz=UTC]')");
+
+    let rows = |split: &Vec<Example>| -> Vec<PythonRow> {
+        let row = |example: &Example| {
+            (
+                example.image.to_string(),
+                classes()[example.class].to_string(),
+                example.provenance.url.clone(),
+                example.provenance.fetched,
+            )
+        };
+        split.iter().map(row).collect()
+    };
+    let expected: BTreeMap<String, Vec<PythonRow>> = written
+        .iter()
+        .map(|(split, examples)| (split.name().to_owned(), rows(examples)))
+        .collect();
+    for library in ["datasets", "pandas", "duckdb"] {
+        assert_eq!(view.rows[library], expected, "{library}");
+    }
+
+    let examples: Vec<&Example> = written.values().flatten().collect();
+    let pictures = examples.iter().map(|example| {
+        let size = (example.width, example.height, "RGB".to_owned());
+        (example.image.to_string(), size)
+    });
+    assert_eq!(view.pictures, pictures.collect());
+    let mut attributed = view.attributed;
+    let mut images: Vec<_> = examples.iter().map(|one| one.image.to_string()).collect();
+    attributed.sort();
+    images.sort();
+    assert_eq!(attributed, images);
+}
+
+#[test]
+fn the_hub_reads_the_cards_metadata_whatever_the_name_is() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let card = read_dataset(folder.path()).card;
+    assert_eq!(card["pretty_name"], "coins: \"old\"\n---\nlicense: mit");
+    assert_eq!(
+        card["license"],
+        serde_json::json!(["cc-by-sa-4.0", "unknown"])
+    );
+    assert_eq!(card["size_categories"], serde_json::json!(["n<1K"]));
+    assert_eq!(
+        card["task_categories"],
+        serde_json::json!(["image-classification"])
+    );
+}

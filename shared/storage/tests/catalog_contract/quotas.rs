@@ -1,0 +1,137 @@
+//! Quotas: limits that all processes keep together.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use futures::future::join_all;
+use maskline_storage::{
+    Catalog,
+    records::{Quota, Turn, now},
+};
+
+use crate::environment::Environment;
+
+contract! {
+    a_quota_is_granted_up_to_each_of_its_windows,
+    of_many_who_ask_at_once_no_more_are_granted_than_allowed,
+    keys_do_not_know_of_each_other,
+    a_key_that_is_held_off_is_so_for_everybody,
+    a_state_from_the_future_blocks_nobody,
+    what_was_granted_outlives_the_connection,
+    new_keys_take_the_place_of_long_idle_ones,
+}
+
+/// A time in 2026.
+const NOW: u64 = 1_795_000_000_000;
+const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn at_most(most: u32, length: Duration) -> Quota {
+    Quota::default().at_most(NonZeroU32::new(most).unwrap(), length)
+}
+
+async fn take(catalog: &dyn Catalog, quota: &Quota, now: u64) -> Turn {
+    catalog.take_turn("search/here", quota, now).await.unwrap()
+}
+
+async fn a_quota_is_granted_up_to_each_of_its_windows(environment: &Environment) {
+    let catalog = environment.catalog().await;
+    let quota = at_most(3, MINUTE)
+        .at_most(NonZeroU32::new(5).unwrap(), DAY)
+        .with_interval(Duration::from_secs(1));
+    let mut turns = vec![];
+    let mut time = NOW;
+    while turns.len() < 5 {
+        match take(&*catalog, &quota, time).await {
+            Turn::Granted => turns.push(time - NOW),
+            Turn::Wait(wait) => time += wait.as_millis() as u64,
+        }
+    }
+    assert_eq!(turns, [0, 1_000, 2_000, 60_000, 61_000]);
+    let refused = take(&*catalog, &quota, time).await;
+    let Turn::Wait(wait) = refused else {
+        panic!("a sixth on one day");
+    };
+    assert!((DAY - 2 * MINUTE..=DAY).contains(&wait), "{wait:?}");
+    let again = take(&*catalog, &quota, time).await;
+    assert_eq!(again, refused, "asking costs nothing");
+}
+
+async fn of_many_who_ask_at_once_no_more_are_granted_than_allowed(environment: &Environment) {
+    let catalogs = join_all((0..4).map(|_| environment.catalog())).await;
+    let quota = at_most(20, DAY);
+    let asking = (0..40).map(|number| {
+        let (catalog, quota) = (catalogs[number % 4].clone(), quota.clone());
+        tokio::spawn(async move {
+            let mut granted = 0;
+            // Whoever is told to wait for less than the window was not refused, but crowded out.
+            for _ in 0..1_000 {
+                match take(&*catalog, &quota, now()).await {
+                    Turn::Granted => granted += 1,
+                    Turn::Wait(wait) if wait < MINUTE => tokio::time::sleep(wait).await,
+                    Turn::Wait(_) => return granted,
+                }
+            }
+            panic!("it was never refused");
+        })
+    });
+    let granted: u32 = join_all(asking).await.into_iter().map(Result::unwrap).sum();
+    assert_eq!(granted, 20);
+}
+
+async fn keys_do_not_know_of_each_other(environment: &Environment) {
+    let catalog = environment.catalog().await;
+    let once = at_most(1, MINUTE);
+    for key in ["site/a.example", "site/b.example", "search/a.example"] {
+        let turn = catalog.take_turn(key, &once, NOW).await;
+        assert_eq!(turn, Ok(Turn::Granted), "{key}");
+        let turn = catalog.take_turn(key, &once, NOW).await;
+        assert_eq!(turn, Ok(Turn::Wait(MINUTE)), "{key}");
+    }
+}
+
+async fn a_key_that_is_held_off_is_so_for_everybody(environment: &Environment) {
+    let (one, other) = (environment.catalog().await, environment.catalog().await);
+    let unlimited = Quota::default();
+    assert_eq!(take(&*other, &unlimited, NOW).await, Turn::Granted);
+    let pause = Duration::from_secs(30);
+    for pause in [pause, Duration::from_secs(1)] {
+        one.hold_off("search/here", pause, NOW).await.unwrap();
+    }
+    assert_eq!(take(&*other, &unlimited, NOW).await, Turn::Wait(pause));
+    assert_eq!(take(&*other, &unlimited, NOW + 30_000).await, Turn::Granted);
+}
+
+async fn a_state_from_the_future_blocks_nobody(environment: &Environment) {
+    let catalog = environment.catalog().await;
+    let quota = at_most(1, MINUTE);
+    let next_year = NOW + 365 * DAY.as_millis() as u64;
+    assert_eq!(take(&*catalog, &quota, next_year).await, Turn::Granted);
+    let held_off = catalog.hold_off("search/here", 7 * DAY, next_year).await;
+    held_off.unwrap();
+    assert_eq!(take(&*catalog, &quota, NOW).await, Turn::Wait(DAY));
+    let tomorrow = NOW + DAY.as_millis() as u64;
+    assert_eq!(take(&*catalog, &quota, tomorrow).await, Turn::Granted);
+}
+
+async fn what_was_granted_outlives_the_connection(environment: &Environment) {
+    let quota = at_most(1, MINUTE);
+    let catalog = environment.catalog().await;
+    assert_eq!(take(&*catalog, &quota, NOW).await, Turn::Granted);
+    drop(catalog);
+    let reopened = environment.catalog().await;
+    assert_eq!(take(&*reopened, &quota, NOW).await, Turn::Wait(MINUTE));
+}
+
+async fn new_keys_take_the_place_of_long_idle_ones(environment: &Environment) {
+    let catalog = environment.catalog().await;
+    let quota = at_most(1, DAY);
+    assert_eq!(take(&*catalog, &quota, NOW).await, Turn::Granted);
+    let after = |days: u64| NOW + days * DAY.as_millis() as u64;
+    // Within a day of the window's end it is kept: the caller's clock may be wrong.
+    for (days, expected) in [(1, Turn::Wait(DAY)), (3, Turn::Granted)] {
+        let other = format!("site/{days}");
+        let turn = catalog.take_turn(&other, &quota, after(days)).await;
+        assert_eq!(turn, Ok(Turn::Granted));
+        assert_eq!(take(&*catalog, &quota, NOW).await, expected, "day {days}");
+    }
+}

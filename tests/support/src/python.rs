@@ -1,0 +1,50 @@
+//! A frozen dataset as Python's libraries read it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// What the libraries see. `tests/python/read_dataset.py` prints it.
+#[derive(Debug, Deserialize)]
+pub struct PythonView {
+    /// The types of the columns in Hugging Face `datasets`, as it writes them.
+    pub features: BTreeMap<String, String>,
+    /// The metadata that Hugging Face's Hub reads from the card.
+    pub card: Value,
+    /// The rows of each split in the order of the shards, by library (`datasets`, `pandas`,
+    /// `duckdb`).
+    pub rows: BTreeMap<String, BTreeMap<String, Vec<PythonRow>>>,
+    /// The width, the height and the mode of each picture that `datasets` decodes, by image.
+    pub pictures: BTreeMap<String, (u32, u32, String)>,
+    /// The images that `attribution.csv` lists.
+    pub attributed: Vec<String>,
+}
+
+/// The image's id, its label, its URL, and when it was fetched, in milliseconds since 1970.
+pub type PythonRow = (String, String, Option<String>, Option<i64>);
+
+/// Reads the dataset whose manifest lies in `folder` with Python's libraries.
+pub fn read_dataset(folder: &Path) -> PythonView {
+    let python = std::env::var("MASKLINE_TEST_PYTHON")
+        .expect("MASKLINE_TEST_PYTHON names a Python with the libraries: run tests/run");
+    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../python/read_dataset.py");
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let output = Command::new(python)
+        .arg(script)
+        .arg(folder)
+        .env_clear()
+        // The libraries keep what they have read below the home folder, and ask nobody on
+        // the web.
+        .env("HOME", home.path())
+        .env("HF_HUB_OFFLINE", "1")
+        .output()
+        .expect("Python starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    serde_json::from_slice(&output.stdout).expect("the script prints JSON")
+}
