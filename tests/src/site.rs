@@ -55,6 +55,15 @@ struct Content {
 impl Site {
     /// Serves the files of `collection`, and a CSV list of it at [`Site::list`].
     pub async fn serve(collection: &Collection, behaviour: Behaviour) -> Self {
+        Self::serve_with(collection, behaviour, |_| vec![]).await
+    }
+
+    /// Serves `more` files, too, each by its path. They may hold the address of the site.
+    pub async fn serve_with(
+        collection: &Collection,
+        behaviour: Behaviour,
+        more: impl FnOnce(SocketAddr) -> Vec<(String, Bytes)>,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("the port is bound");
@@ -71,6 +80,7 @@ impl Site {
                 .map(|(line, _)| format!("{line}\n")),
         );
         files.insert(LIST.to_owned(), list.into());
+        files.extend(more(address));
         let (release, released) = watch::channel(false);
         let content = Arc::new(Content {
             files,
@@ -94,7 +104,12 @@ impl Site {
 
     /// The address of the list.
     pub fn list(&self) -> String {
-        format!("http://{}/{LIST}", self.address)
+        self.file(LIST)
+    }
+
+    /// The address of a file.
+    pub fn file(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
     }
 
     /// How many pictures it has sent so far. A picture that was asked for with its `ETag` and
@@ -151,8 +166,14 @@ async fn file(
     let Some(file) = content.files.get(&path) else {
         return (StatusCode::NOT_FOUND, "no such picture").into_response();
     };
-    if path.ends_with(".csv") {
-        return ([(header::CONTENT_TYPE, "text/csv")], file.clone()).into_response();
+    let other = match path.rsplit_once('.') {
+        Some((_, "csv")) => Some("text/csv"),
+        Some((_, "html")) => Some("text/html"),
+        Some((_, "gz" | "zip" | "parquet")) => Some("application/octet-stream"),
+        _ => None,
+    };
+    if let Some(other) = other {
+        return ([(header::CONTENT_TYPE, other)], file.clone()).into_response();
     }
     let etag = format!("\"{}\"", ImageId::of(file));
     let known = headers.get(header::IF_NONE_MATCH);

@@ -11,6 +11,7 @@ mod poison;
 mod python;
 mod redelivery;
 mod secrets;
+mod sources;
 mod traces;
 
 macro_rules! everywhere {
@@ -47,5 +48,7 @@ everywhere! {
     killed_validator::a_killed_validator_loses_nothing,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     traces::every_image_is_one_trace_through_all_stages,
+    sources::an_archive_a_compressed_list_and_a_crawl_become_one_version,
+    sources::a_source_that_can_not_be_read_says_so_and_takes_nothing_away,
     redelivery::redelivered_and_shuffled_messages_and_two_replicas_give_the_same_dataset,
 }

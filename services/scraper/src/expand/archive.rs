@@ -43,6 +43,8 @@ pub(super) struct OpenArchive {
     location: Location,
     file: SourceFile,
     members: Box<dyn Members>,
+    /// Whether the members can't be read on.
+    is_broken: bool,
 }
 
 /// Finds the candidates in the members from `cursor` on. `kept` is the archive that an earlier
@@ -54,7 +56,7 @@ pub(super) async fn step(
     cursor: Option<&str>,
     kept: Option<OpenArchive>,
 ) -> Result<(ExpansionStep, OpenArchive), ExpandError> {
-    let kept = kept.filter(|kept| !kept.file.has_changed());
+    let kept = kept.filter(|kept| !kept.file.has_changed() && !kept.is_broken);
     let file = match &kept {
         Some(kept) => kept.file.clone(),
         None => SourceFile::open(fetcher, location, "archive", MAX_BYTES).await?,
@@ -107,6 +109,7 @@ impl OpenArchive {
                 location,
                 file,
                 members: Box::new(members),
+                is_broken: false,
             });
         }
         let compression = Compression::of(&first).map_err(|other| {
@@ -117,11 +120,14 @@ impl OpenArchive {
         }
         let mut members = TarMembers::open(file.read()?, compression)
             .map_err(|problem| refused(format!("{problem}: {KINDS}")))?;
-        members.go_to(begin).map_err(refused)?;
+        members
+            .go_to(begin)
+            .map_err(|problem| refused(format!("can't be read on: {problem}")))?;
         Ok(Self {
             location,
             file,
             members: Box::new(members),
+            is_broken: false,
         })
     }
 
@@ -131,11 +137,22 @@ impl OpenArchive {
         labeling: Option<&Labeling>,
     ) -> Result<ExpansionStep, ExpandError> {
         let name = self.location.shown();
-        let broken = |position: ArchivePosition, problem: String| {
-            let index = position.index;
-            ExpandError::Source(format!(
-                "the archive {name} can't be read on from member {index}: {problem}"
-            ))
+        let version = self.file.version();
+        // What was found before stays: the step ends there, and the next one fails.
+        let is_broken = &mut self.is_broken;
+        let mut broken = |mut step: ExpansionStep, group: Option<Group>, at, problem: String| {
+            *is_broken = true;
+            let ArchivePosition { index, .. } = at;
+            let last = group.into_iter();
+            let last = last.flat_map(|group| group.candidates(&self.location, labeling));
+            step.candidates.extend(last);
+            if step.candidates.is_empty() {
+                return Err(ExpandError::Source(format!(
+                    "the archive {name} can't be read on from member {index}: {problem}"
+                )));
+            }
+            step.next_cursor = Some(at.cursor(version));
+            Ok(step)
         };
         let members = &mut self.members;
         let begin = members.position();
@@ -145,9 +162,12 @@ impl OpenArchive {
             let before = members.position();
             if before.index >= MAX_MEMBERS {
                 let problem = format!("it has more than {MAX_MEMBERS} members, so split it");
-                return Err(broken(before, problem));
+                return broken(step, group, before, problem);
             }
-            let head = members.next().map_err(|problem| broken(before, problem))?;
+            let head = match members.next() {
+                Ok(head) => head,
+                Err(problem) => return broken(step, group, before, problem),
+            };
             let Some(head) = head else {
                 let last = group.into_iter();
                 let last = last.flat_map(|group| group.candidates(&self.location, labeling));
@@ -163,14 +183,14 @@ impl OpenArchive {
                     || before.offset - begin.offset >= STEP_SCAN;
                 if is_full {
                     members.put_back();
-                    step.next_cursor = Some(before.cursor(self.file.version()));
+                    step.next_cursor = Some(before.cursor(version));
                     return Ok(step);
                 }
             }
-            let index = head.index;
-            let bytes = members
-                .content(&head, most)
-                .map_err(|problem| broken(ArchivePosition { index, ..before }, problem))?;
+            let bytes = match members.content(&head, most) {
+                Ok(bytes) => bytes,
+                Err(problem) => return broken(step, group, before, problem),
+            };
             content += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
             group.get_or_insert_default().add(head, bytes);
         }

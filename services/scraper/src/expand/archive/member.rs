@@ -62,9 +62,8 @@ pub(super) fn name_of(bytes: &[u8]) -> Option<(String, Option<String>)> {
     }
     let text = String::from_utf8_lossy(bytes);
     let mut parts: Vec<&str> = text.split('/').collect();
-    let is_absolute = parts
-        .first()
-        .is_some_and(|first| first.is_empty() || (first.len() == 2 && first.ends_with(':')));
+    let drive = parts.first().filter(|first| first.len() == 2);
+    let is_absolute = text.starts_with('/') || drive.is_some_and(|drive| drive.ends_with(':'));
     let leads_out = is_absolute || parts.contains(&"..");
     if leads_out {
         let problem = "its name leads out of the archive".to_owned();

@@ -368,8 +368,10 @@ async fn what_is_no_archive_or_a_damaged_one_says_so() {
         (&[0; 1024], "no images in the archive"),
     ];
     for (bytes, expected) in cases {
-        let error = expand(bytes, None, true).await.unwrap_err();
-        assert!(error.contains(expected), "{error} for {expected}");
+        for keep in [true, false] {
+            let error = expand(bytes, None, keep).await.unwrap_err();
+            assert!(error.contains(expected), "{error} for {expected}");
+        }
     }
     let mut damaged = zip(
         &[("1.jpg", b"one"), ("2.jpg", b"two")],
@@ -381,6 +383,33 @@ async fn what_is_no_archive_or_a_damaged_one_says_so() {
     let reason = found[0].rejected.clone().unwrap();
     assert!(matches!(&reason, Reason::Unreadable { detail } if detail.contains("damaged")));
     assert_eq!(shown(&found)[1], "1 2.jpg - 3");
+}
+
+#[tokio::test]
+async fn what_lies_before_a_damage_is_found() {
+    let noise: Vec<_> = (0..50_000u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
+    let good = tar(&[("1.jpg", b"one"), ("2.jpg", &noise)]);
+    let packed = gzip(&good);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("faces.bin");
+    let location = Location::Path(path.clone());
+    let fetcher = fetcher();
+    for half in [&good[..good.len() / 2], &packed[..packed.len() / 2]] {
+        std::fs::write(&path, half).unwrap();
+        let begun = step(&fetcher, &location, None, None, None).await;
+        let (first, open) = begun.ok().unwrap();
+        assert_eq!(shown(&first.candidates), ["0 1.jpg - 3"]);
+        let cursor = first.next_cursor.as_deref();
+        assert!(cursor.is_some(), "the damage is still to be reported");
+        for kept in [Some(open), None] {
+            let next = step(&fetcher, &location, None, cursor, kept).await;
+            let error = next.err().unwrap().to_string();
+            let expected = "faces.bin can't be read on from member 1: it is";
+            assert!(error.contains(expected), "{error}");
+        }
+    }
 }
 
 #[tokio::test]

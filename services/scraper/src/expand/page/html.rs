@@ -93,7 +93,8 @@ fn search(html: &str, found: &Rc<RefCell<Found>>, within: bool) {
         element!("img, amp-img", |img| {
             let description = attribute(img, "alt").filter(|alt| !alt.trim().is_empty());
             let description = description.or_else(|| attribute(img, "title"));
-            add(picture(img, &found.borrow()), description.as_deref());
+            let url = picture(img, &found.borrow());
+            add(url, description.as_deref());
             Ok(())
         }),
         element!("picture source", |source| {
