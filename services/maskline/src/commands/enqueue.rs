@@ -43,8 +43,10 @@ const NO_SERVICE_HINT_AFTER: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:
   maskline enqueue folder photos/ --label-from folder --train mobilenet_v3_small --wait
   maskline enqueue urls faces.csv --label-from column
-  maskline enqueue urls laion.parquet --label-column class --label-map 1=with_mask,0=without_mask
-  maskline enqueue page https://example.org/gallery --label with_mask --depth 2 --same-site
+  maskline enqueue urls laion.parquet --label-column class \\
+    --label-map 1=with_mask,0=without_mask
+  maskline enqueue page https://example.org/gallery --label with_mask \\
+    --depth 2 --same-site
   maskline enqueue archive faces.tar.gz --label-from folder
   maskline enqueue s3 s3://bucket/faces --label-from folder
   maskline enqueue dataset face-masks/ --label-from column
