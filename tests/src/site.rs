@@ -62,6 +62,15 @@ impl Site {
     /// Serves the files of `collection`, a CSV list of it at [`Site::list`], and lists of its
     /// parts at [`Site::parts`].
     pub async fn serve(collection: &Collection, behaviour: Behaviour) -> Self {
+        Self::serve_with(collection, behaviour, |_| vec![]).await
+    }
+
+    /// Serves `more` files, too, each by its path. They may hold the address of the site.
+    pub async fn serve_with(
+        collection: &Collection,
+        behaviour: Behaviour,
+        more: impl FnOnce(SocketAddr) -> Vec<(String, Bytes)>,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("the port is bound");
@@ -81,6 +90,7 @@ impl Site {
             let list = COLUMNS.to_owned() + &lines.map(String::as_str).collect::<String>();
             files.insert(part(number), list.into());
         }
+        files.extend(more(address));
         let (release, released) = watch::channel(false);
         let content = Arc::new(Content {
             files,
@@ -104,12 +114,17 @@ impl Site {
 
     /// The address of the list.
     pub fn list(&self) -> String {
-        format!("http://{}/{LIST}", self.address)
+        self.file(LIST)
+    }
+
+    /// The address of a file.
+    pub fn file(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
     }
 
     /// The addresses of [`PARTS`] lists, which together name what the whole list names.
     pub fn parts(&self) -> Vec<String> {
-        let address = |number| format!("http://{}/{}", self.address, part(number));
+        let address = |number| self.file(&part(number));
         (0..PARTS).map(address).collect()
     }
 
@@ -172,8 +187,14 @@ async fn file(
     let Some(file) = content.files.get(&path) else {
         return (StatusCode::NOT_FOUND, "no such picture").into_response();
     };
-    if path.ends_with(".csv") {
-        return ([(header::CONTENT_TYPE, "text/csv")], file.clone()).into_response();
+    let other = match path.rsplit_once('.') {
+        Some((_, "csv")) => Some("text/csv"),
+        Some((_, "html")) => Some("text/html"),
+        Some((_, "gz" | "zip" | "parquet")) => Some("application/octet-stream"),
+        _ => None,
+    };
+    if let Some(other) = other {
+        return ([(header::CONTENT_TYPE, other)], file.clone()).into_response();
     }
     let etag = format!("\"{}\"", ImageId::of(file));
     let known = headers.get(header::IF_NONE_MATCH);

@@ -19,10 +19,13 @@ pub mod robots;
 mod user_agent;
 mod web;
 
-use std::sync::Arc;
+use std::{num::NonZeroUsize, sync::Arc};
 
+use lru::LruCache;
 use maskline_foundation::{ByteBudget, time::unix_millis};
-use maskline_messages::{Fetched, Location, Reason};
+use maskline_messages::{Fetched, ImageId, Location, Reason};
+use maskline_storage::{SourceBucket, StorageError, StorageErrorKind};
+use parking_lot::Mutex;
 
 pub(crate) use error::FetchError;
 pub(crate) use limits::FetchLimits;
@@ -38,6 +41,21 @@ pub(crate) struct Fetcher {
     web: Web,
     budget: ByteBudget,
     limits: FetchLimits,
+    buckets: Mutex<LruCache<String, Arc<SourceBucket>>>,
+}
+
+/// How many buckets are kept open.
+const OPEN_BUCKETS: NonZeroUsize = NonZeroUsize::new(16).expect("not zero");
+
+/// What an error of a bucket means for the image.
+fn bucket_failure(error: StorageError) -> FetchError {
+    match error.kind() {
+        StorageErrorKind::Unavailable => FetchError::retry(error),
+        _ => Reason::Unreadable {
+            detail: format!("{:#}", anyhow::Error::new(error)),
+        }
+        .into(),
+    }
 }
 
 /// What became of fetching an image.
@@ -58,6 +76,7 @@ impl Fetcher {
             web: Web::new(limits, &user_agent, Arc::new(SystemResolver))?,
             budget: ByteBudget::new(limits.room()),
             limits,
+            buckets: Mutex::new(LruCache::new(OPEN_BUCKETS)),
         })
     }
 
@@ -92,7 +111,50 @@ impl Fetcher {
                 problem: "it names no URL that could be fetched".to_owned(),
             }
             .into()),
+            // The expansion hands these over with their bytes.
+            Location::Member { .. } => Err(Reason::Unreadable {
+                detail: "it is inside of an archive: enqueue the archive again".to_owned(),
+            }
+            .into()),
+            Location::S3 { bucket, key } => self.object(bucket, key).await,
         }
+    }
+
+    async fn object(&self, bucket: &str, key: &str) -> Result<FetchedImage, FetchError> {
+        let bucket = self.bucket(bucket).await.map_err(bucket_failure)?;
+        let object = bucket.open_object(key).await.map_err(bucket_failure)?;
+        let (bytes, most) = (object.size(), self.limits.bytes);
+        match bytes {
+            0 => return Err(Reason::Empty.into()),
+            bytes if bytes > most => return Err(Reason::TooManyBytes { bytes, most }.into()),
+            _ => {}
+        }
+        let room = self.budget.room(bytes).await;
+        let bytes = object.read().await.map_err(bucket_failure)?;
+        let image = ImageId::of(&bytes);
+        Ok(FetchedImage::Bytes {
+            body: Body::new(bytes, image, room),
+            fetched: Fetched {
+                at: unix_millis(),
+                etag: None,
+                last_modified: None,
+            },
+        })
+    }
+
+    /// The bucket at an address, `s3://BUCKET/PREFIX`. It is opened once.
+    pub(crate) async fn bucket(&self, address: &str) -> Result<Arc<SourceBucket>, StorageError> {
+        if let Some(bucket) = self.buckets.lock().get(address) {
+            return Ok(bucket.clone());
+        }
+        let bucket = Arc::new(SourceBucket::open(address).await?);
+        self.buckets.lock().put(address.to_owned(), bucket.clone());
+        Ok(bucket)
+    }
+
+    /// The most bytes that one image may have.
+    pub(crate) fn most_bytes(&self) -> u64 {
+        self.limits.bytes
     }
 
     pub(crate) fn web(&self) -> &Web {

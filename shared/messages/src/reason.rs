@@ -130,7 +130,7 @@ pub enum Reason {
     Removed,
 
     // Labelling
-    /// The folder's name is not a label.
+    /// The folder's name, or what an archive or a dataset says of the image, is not a label.
     BadLabel {
         text: String,
     },
@@ -219,7 +219,7 @@ impl std::fmt::Display for Reason {
             Self::Removed => write!(f, "a person removed it from the collection"),
             Self::BadLabel { text } => write!(
                 f,
-                "the folder {text:?} is no label (1 to 64 letters, digits, `_`, `-` or `.`): rename it"
+                "{text:?} is no label (1 to 64 letters, digits, `_`, `-` or `.`): rename the folder or the class"
             ),
             Self::NoLabel => write!(f, "no label: give --label, or --label-from folder"),
             Self::UnknownLabel { label, known } => {

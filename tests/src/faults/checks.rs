@@ -183,7 +183,7 @@ fn candidate_problems(candidates: &[Candidate], expected: &Expected) -> Vec<Stri
         // Entries are recognized by their path. Other candidates are lines of the list.
         let entry = match &candidate.location {
             Location::Url(url) => by_path.get(url.path().trim_start_matches('/')),
-            Location::Path(_) | Location::Line { .. } => None,
+            _ => None,
         };
         let group = entry.map_or("a line of the list".to_owned(), |entry| group_of(entry));
         let end = match (&candidate.state, &candidate.reason) {

@@ -205,10 +205,14 @@ impl Demo {
     }
 
     fn job(&self, name: CollectionName, list: Location, settings: TrainingSettings) -> Job {
+        let source = Source::Urls {
+            list,
+            url_column: None,
+        };
         Job {
             train: self.train.clone(),
             settings,
-            ..Job::new(name, Source::Urls { list }, Some(Labeling::Column))
+            ..Job::new(name, source, Some(Labeling::column()))
         }
     }
 

@@ -22,7 +22,7 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
-    pub(super) fn retry(error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn retry(error: impl Into<anyhow::Error>) -> Self {
         Self::Retry {
             error: error.into(),
             after: None,

@@ -32,6 +32,23 @@ pub(crate) struct FetchLimits {
 }
 
 impl FetchLimits {
+    /// Limits for the tests of this crate: a site on this machine may be asked often.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> Self {
+        Self {
+            bytes: 2 << 20,
+            bytes_in_flight: 32 << 20,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            list_timeout: Duration::from_secs(10),
+            redirects: 5,
+            per_host: 16,
+            per_host_rate: NonZeroU32::new(10_000).expect("not zero"),
+            allow_private_hosts: true,
+            ignore_robots: false,
+        }
+    }
+
     /// The bytes of all downloads together, but at least those of one largest download.
     pub(super) fn room(&self) -> u64 {
         self.bytes_in_flight.max(self.bytes).max(INITIAL_ROOM)

@@ -45,7 +45,7 @@ pub(crate) use api::{ApiAnswer, ApiRequest};
 pub(crate) enum ResourceKind {
     Image,
     Page,
-    /// A list of URLs, which may have many megabytes.
+    /// A list of URLs, an archive or a dataset, which may have many megabytes.
     List,
     /// A robots.txt.
     Robots,

@@ -38,7 +38,7 @@ const MEANINGS: [(&str, &str); 27] = [
         "license",
         "the licence is not one of those that were asked for",
     ),
-    ("bad_label", "the folder's name is no label"),
+    ("bad_label", "what the source gives as label is no label"),
     ("no_label", "there is no label"),
     ("unknown_label", "the label is not a class of the dataset"),
 ];
