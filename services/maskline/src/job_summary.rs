@@ -3,6 +3,7 @@
 use comfy_table::{Cell, Table};
 
 use crate::{
+    evaluation_view,
     job_view::{JobView, RunView},
     output::{number, percent, table},
 };
@@ -24,6 +25,14 @@ pub(crate) fn summary(job: &JobView) -> String {
     }
     if !job.runs.is_empty() {
         text += &format!("{}\n", runs(&job.runs));
+    }
+    let evaluated = job.runs.iter().filter_map(|run| {
+        let evaluation = run.evaluation.as_ref()?;
+        Some((run.network.to_string(), evaluation))
+    });
+    let evaluated: Vec<_> = evaluated.collect();
+    if !evaluated.is_empty() {
+        text += &format!("{}\n", evaluation_view::text(&evaluated));
     }
     if let Some(trace) = &job.trace_id {
         text += &format!("trace {trace}\n");
@@ -74,7 +83,14 @@ fn reasons(job: &JobView) -> Table {
 
 fn runs(runs: &[RunView]) -> Table {
     let mut table = table(&[
-        "run", "network", "state", "epoch", "accuracy", "loss", "device",
+        "run",
+        "network",
+        "state",
+        "epoch",
+        "test accuracy",
+        "accuracy",
+        "loss",
+        "device",
     ]);
     for run in runs {
         let mut state = run.state.to_string();
@@ -86,6 +102,9 @@ fn runs(runs: &[RunView]) -> Table {
             Cell::new(run.network),
             Cell::new(state),
             number(format!("{}/{}", run.epoch, run.epochs)),
+            number(percent(evaluation_view::test_accuracy(
+                run.evaluation.as_ref(),
+            ))),
             number(percent(run.accuracy)),
             number(
                 run.loss
