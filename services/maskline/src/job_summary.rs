@@ -1,5 +1,7 @@
 //! A job as text: its counts, the reasons for rejection and its training runs.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Cell, Table};
 
 use crate::{
@@ -17,8 +19,39 @@ pub(crate) fn summary(job: &JobView) -> String {
     let mut counts = table(&COUNTS);
     counts.add_row(count_cells(job));
     text += &format!("{counts}\n");
-    if !job.counts.rejected_by_reason.is_empty() {
-        text += &format!("{}\n", reasons(job));
+    text += &rest(job, job.counts.rejected_by_reason.clone());
+    text.trim_end().to_owned()
+}
+
+/// Everything that is known about jobs that were enqueued together: their counts, and what has
+/// become of them in the end.
+pub(crate) fn of_several(jobs: &[JobView]) -> String {
+    let mut text = format!("{}\n", overview(jobs));
+    for job in jobs {
+        if let Some(error) = &job.error {
+            text += &format!("error of job {}: {error}\n", job.id);
+        }
+    }
+    if let Some(last) = jobs.last() {
+        text += &rest(last, rejected(jobs));
+    }
+    text.trim_end().to_owned()
+}
+
+/// How many candidates of these jobs were rejected, by the code of the reason.
+pub(crate) fn rejected(jobs: &[JobView]) -> BTreeMap<String, u64> {
+    let mut sum: BTreeMap<String, u64> = BTreeMap::new();
+    for (reason, count) in jobs.iter().flat_map(|job| &job.counts.rejected_by_reason) {
+        *sum.entry(reason.clone()).or_default() += count;
+    }
+    sum
+}
+
+/// What comes after the counts: the reasons for rejection, the version and the runs.
+fn rest(job: &JobView, rejected: BTreeMap<String, u64>) -> String {
+    let mut text = String::new();
+    if !rejected.is_empty() {
+        text += &format!("{}\n", reasons(rejected));
     }
     if let (Some(version), Some(dataset)) = (&job.version, &job.dataset) {
         text += &format!("version {version} · dataset {dataset}\n");
@@ -37,7 +70,7 @@ pub(crate) fn summary(job: &JobView) -> String {
     if let Some(trace) = &job.trace_id {
         text += &format!("trace {trace}\n");
     }
-    text.trim_end().to_owned()
+    text
 }
 
 /// The headings of a job's counts.
@@ -71,9 +104,9 @@ pub(crate) fn overview(jobs: &[JobView]) -> Table {
 }
 
 /// Why images were rejected, the most frequent reason first.
-fn reasons(job: &JobView) -> Table {
-    let mut reasons: Vec<_> = job.counts.rejected_by_reason.iter().collect();
-    reasons.sort_by_key(|(code, count)| (std::cmp::Reverse(**count), *code));
+fn reasons(rejected: BTreeMap<String, u64>) -> Table {
+    let mut reasons: Vec<_> = rejected.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut table = table(&["rejected for", "images"]);
     for (code, count) in reasons {
         table.add_row([Cell::new(code), number(count)]);
