@@ -10,17 +10,18 @@ use std::{
 };
 
 use axum::{
-    Router,
-    extract::{Path, State},
+    Json, Router,
+    extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
 use bytes::Bytes;
 use maskline_messages::ImageId;
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch, task::AbortHandle};
 
-use crate::collection::{Collection, Entry};
+use crate::collection::{Collection, Entry, class};
 
 /// The path of the list.
 pub const LIST: &str = "list.csv";
@@ -30,6 +31,9 @@ const COLUMNS: &str = "url,label\n";
 
 /// The number of lists of a collection's parts.
 pub const PARTS: usize = 3;
+
+/// The path of the page.
+const PAGE: &str = "page.html";
 
 /// A web site that serves until it is dropped.
 pub struct Site {
@@ -59,8 +63,10 @@ struct Content {
 }
 
 impl Site {
-    /// Serves the files of `collection`, a CSV list of it at [`Site::list`], and lists of its
-    /// parts at [`Site::parts`].
+    /// Serves the files of `collection`, a CSV list of it at [`Site::list`], lists of its parts at
+    /// [`Site::parts`], and a page with its pictures at [`Site::page`]. It also plays Openverse,
+    /// which finds the faces with masks if the words have "mask" in them and else those without,
+    /// and a Commons that finds nothing.
     pub async fn serve(collection: &Collection, behaviour: Behaviour) -> Self {
         Self::serve_with(collection, behaviour, |_| vec![]).await
     }
@@ -91,6 +97,15 @@ impl Site {
             files.insert(part(number), list.into());
         }
         files.extend(more(address));
+        let pictures = collection.entries.iter();
+        let pictures = pictures.map(|entry| format!("<img src=\"/{}\">\n", entry.path));
+        files.insert(PAGE.to_owned(), pictures.collect::<String>().into());
+        let found = [true, false].map(|masked| {
+            let of_class = collection.entries.iter();
+            let of_class = of_class.filter(|entry| entry.label == class(masked));
+            let url = |entry: &Entry| format!("http://{address}/{}", entry.path);
+            of_class.map(url).collect::<Vec<_>>()
+        });
         let (release, released) = watch::channel(false);
         let content = Arc::new(Content {
             files,
@@ -102,7 +117,10 @@ impl Site {
         });
         let router = Router::new()
             .route("/{*path}", get(file))
-            .with_state(content.clone());
+            .with_state(content.clone())
+            .route("/v1/images/", get(openverse))
+            .with_state(Arc::new(found))
+            .route("/w/api.php", get(nothing_at_commons));
         let serving = tokio::spawn(async move { axum::serve(listener, router).await });
         Self {
             address,
@@ -126,6 +144,16 @@ impl Site {
     pub fn parts(&self) -> Vec<String> {
         let address = |number| self.file(&part(number));
         (0..PARTS).map(address).collect()
+    }
+
+    /// The address of the page.
+    pub fn page(&self) -> String {
+        self.file(PAGE)
+    }
+
+    /// The address of the site, and of the APIs that it plays.
+    pub fn url(&self) -> String {
+        self.file("")
     }
 
     /// How many pictures it has sent so far. A picture that was asked for with its `ETag` and
@@ -207,4 +235,31 @@ async fn file(
         (header::ETAG, etag),
     ];
     (about, file.clone()).into_response()
+}
+
+/// Answers as Openverse does. The state has the addresses of the faces with masks and of those
+/// without.
+async fn openverse(
+    State(found): State<Arc<[Vec<String>; 2]>>,
+    Query(query): Query<BTreeMap<String, String>>,
+) -> Json<Value> {
+    let number = |name: &str| -> usize { query[name].parse().expect("a number") };
+    let (page, size) = (number("page"), number("page_size"));
+    let works = &found[usize::from(!query["q"].contains("mask"))];
+    let result = |url: &String| {
+        json!({
+            "url": url, "title": "A face", "creator": "Jane", "license": "by",
+            "license_version": "4.0", "foreign_landing_url": "https://example.org/face",
+            "license_url": "https://creativecommons.org/licenses/by/4.0/",
+        })
+    };
+    let results = works.iter().skip((page - 1) * size).take(size).map(result);
+    Json(json!({
+        "result_count": works.len(), "page_count": works.len().div_ceil(size), "page_size": size,
+        "page": page, "results": results.collect::<Vec<_>>(),
+    }))
+}
+
+async fn nothing_at_commons() -> Json<Value> {
+    Json(json!({ "batchcomplete": true }))
 }

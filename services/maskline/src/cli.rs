@@ -74,7 +74,7 @@ enum Command {
     DeadLetters(DeadLetters),
     /// Print the validator's verdict on local files, without a pipeline
     Check(Check),
-    /// Measure how well a model does on a folder with a folder for each class
+    /// Measure how well a model does on a folder with a folder for each class, or on a dataset
     Evaluate(Evaluate),
     /// Print what a model predicts for files
     Predict(Predict),

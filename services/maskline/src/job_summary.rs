@@ -1,10 +1,13 @@
 //! A job as text: its counts, the reasons for rejection and its training runs.
 
+use std::collections::BTreeMap;
+
 use comfy_table::{Cell, Table};
 use maskline_foundation::time::unix_millis;
 use maskline_storage::records::Pause;
 
 use crate::{
+    evaluation_view,
     job_view::{JobView, RunView},
     output::{number, percent, table},
 };
@@ -21,8 +24,39 @@ pub(crate) fn summary(job: &JobView) -> String {
     let mut counts = table(&COUNTS);
     counts.add_row(count_cells(job));
     text += &format!("{counts}\n");
-    if !job.counts.rejected_by_reason.is_empty() {
-        text += &format!("{}\n", reasons(job));
+    text += &rest(job, job.counts.rejected_by_reason.clone());
+    text.trim_end().to_owned()
+}
+
+/// Everything that is known about jobs that were enqueued together: their counts, and what has
+/// become of them in the end.
+pub(crate) fn of_several(jobs: &[JobView]) -> String {
+    let mut text = format!("{}\n", overview(jobs));
+    for job in jobs {
+        if let Some(error) = &job.error {
+            text += &format!("error of job {}: {error}\n", job.id);
+        }
+    }
+    if let Some(last) = jobs.last() {
+        text += &rest(last, rejected(jobs));
+    }
+    text.trim_end().to_owned()
+}
+
+/// How many candidates of these jobs were rejected, by the code of the reason.
+pub(crate) fn rejected(jobs: &[JobView]) -> BTreeMap<String, u64> {
+    let mut sum: BTreeMap<String, u64> = BTreeMap::new();
+    for (reason, count) in jobs.iter().flat_map(|job| &job.counts.rejected_by_reason) {
+        *sum.entry(reason.clone()).or_default() += count;
+    }
+    sum
+}
+
+/// What comes after the counts: the reasons for rejection, the version and the runs.
+fn rest(job: &JobView, rejected: BTreeMap<String, u64>) -> String {
+    let mut text = String::new();
+    if !rejected.is_empty() {
+        text += &format!("{}\n", reasons(rejected));
     }
     if let (Some(version), Some(dataset)) = (&job.version, &job.dataset) {
         text += &format!("version {version} · dataset {dataset}\n");
@@ -30,10 +64,18 @@ pub(crate) fn summary(job: &JobView) -> String {
     if !job.runs.is_empty() {
         text += &format!("{}\n", runs(&job.runs));
     }
+    let evaluated = job.runs.iter().filter_map(|run| {
+        let evaluation = run.evaluation.as_ref()?;
+        Some((run.network.to_string(), evaluation))
+    });
+    let evaluated: Vec<_> = evaluated.collect();
+    if !evaluated.is_empty() {
+        text += &format!("{}\n", evaluation_view::text(&evaluated));
+    }
     if let Some(trace) = &job.trace_id {
         text += &format!("trace {trace}\n");
     }
-    text.trim_end().to_owned()
+    text
 }
 
 /// How long a job waits, and for what.
@@ -81,9 +123,9 @@ pub(crate) fn overview(jobs: &[JobView]) -> Table {
 }
 
 /// Why images were rejected, the most frequent reason first.
-fn reasons(job: &JobView) -> Table {
-    let mut reasons: Vec<_> = job.counts.rejected_by_reason.iter().collect();
-    reasons.sort_by_key(|(code, count)| (std::cmp::Reverse(**count), *code));
+fn reasons(rejected: BTreeMap<String, u64>) -> Table {
+    let mut reasons: Vec<_> = rejected.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut table = table(&["rejected for", "images"]);
     for (code, count) in reasons {
         table.add_row([Cell::new(code), number(count)]);
@@ -93,7 +135,14 @@ fn reasons(job: &JobView) -> Table {
 
 fn runs(runs: &[RunView]) -> Table {
     let mut table = table(&[
-        "run", "network", "state", "epoch", "accuracy", "loss", "device",
+        "run",
+        "network",
+        "state",
+        "epoch",
+        "test accuracy",
+        "accuracy",
+        "loss",
+        "device",
     ]);
     for run in runs {
         let mut state = run.state.to_string();
@@ -105,6 +154,9 @@ fn runs(runs: &[RunView]) -> Table {
             Cell::new(run.network),
             Cell::new(state),
             number(format!("{}/{}", run.epoch, run.epochs)),
+            number(percent(evaluation_view::test_accuracy(
+                run.evaluation.as_ref(),
+            ))),
             number(percent(run.accuracy)),
             number(
                 run.loss

@@ -5,7 +5,7 @@ use maskline_foundation::time::unix_millis;
 use maskline_messages::{CollectionName, DatasetId, JobId, NetworkName, RunId, VersionName};
 use maskline_storage::{
     Catalog,
-    records::{Counts, Job, JobState, Pause, Run, RunState},
+    records::{Counts, Evaluation, Job, JobState, Pause, Run, RunState},
 };
 use serde::Serialize;
 use strum::IntoStaticStr;
@@ -117,6 +117,10 @@ pub(crate) struct RunView {
     pub(crate) accuracy: Option<f32>,
     /// Loss of the best epoch so far on the validation split.
     pub(crate) loss: Option<f32>,
+    /// How good the published network is on the test and the validation split, and for each
+    /// source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) evaluation: Option<Evaluation>,
     pub(crate) device: Option<String>,
 }
 
@@ -131,6 +135,7 @@ impl From<Run> for RunView {
             epochs: run.settings.epochs,
             accuracy: run.accuracy,
             loss: run.loss,
+            evaluation: run.evaluation,
             device: run.device,
         }
     }

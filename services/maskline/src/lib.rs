@@ -6,6 +6,7 @@
 //! * `connection`: the flags that say where broker, objects and catalog are.
 //! * `lookup`: finding a job, a dataset or a model by its name or the beginning of its id.
 //! * `collection_view`: a collection with its sources and versions.
+//! * `evaluation_view`: how good networks are, as text.
 //! * `job_view`: a job with its counts and its runs, as a person asks about it.
 //! * `job_summary`, `job_progress`: a job as text, and as a progress bar.
 //! * `output`: printing lines and tables.
@@ -18,6 +19,7 @@ mod collection_view;
 mod commands;
 mod connection;
 mod demo;
+mod evaluation_view;
 mod jaeger;
 mod job_progress;
 mod job_summary;

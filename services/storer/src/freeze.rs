@@ -178,7 +178,12 @@ impl Freezer {
             );
             return self.fail(&collection, &error, settled).await;
         }
-        let written = self.write(&collection, &jobs, plan, &history, content.sources, settled);
+        let about = About {
+            jobs: &jobs,
+            sources: &content.sources,
+            counts: content.counts,
+        };
+        let written = self.write(&collection, about, plan, &history, settled);
         let Some(version) = written.await? else {
             return Ok(false);
         };
@@ -193,10 +198,9 @@ impl Freezer {
     async fn write(
         &self,
         collection: &Collection,
-        jobs: &[Job],
+        about: About<'_>,
         plan: Plan,
         history: &History,
-        sources: Vec<SourceCount>,
         settled: &Settled,
     ) -> Result<Option<Version>> {
         let parent = collection.parent_of(&plan.content);
@@ -206,7 +210,8 @@ impl Freezer {
             images: &*self.images,
             id: plan.id(parent.as_ref()),
             collection,
-            jobs,
+            jobs: about.jobs,
+            sources: about.sources,
             plan: &plan,
             history,
         };
@@ -221,7 +226,7 @@ impl Freezer {
             content: plan.content,
             collection: collection.name.clone(),
             parent,
-            sources,
+            sources: about.counts,
             classes: plan.classes,
             images,
             near_duplicate_groups: plan.near_duplicate_groups,
@@ -341,7 +346,8 @@ impl Freezer {
         };
         Ok(Content {
             images,
-            sources: jobs.iter().filter_map(count).collect(),
+            counts: jobs.iter().filter_map(count).collect(),
+            sources,
         })
     }
 }
@@ -349,5 +355,16 @@ impl Freezer {
 /// What is in a collection.
 struct Content {
     images: Images,
-    sources: Vec<SourceCount>,
+    sources: Sources,
+    /// How many images each source has brought.
+    counts: Vec<SourceCount>,
+}
+
+/// Where the images of a version come from.
+struct About<'a> {
+    /// All jobs of the collection.
+    jobs: &'a [Job],
+    /// Those of them that count.
+    sources: &'a Sources,
+    counts: Vec<SourceCount>,
 }

@@ -66,18 +66,7 @@ impl Sources {
 
     /// What the sources say of an image. `None` if none of them has it any more.
     pub(crate) fn membership(&self, facts: &ImageFacts) -> Option<Membership> {
-        let is_copy = |sighting: &Sighting| match sighting.state {
-            CandidateState::Stored => true,
-            CandidateState::Rejected => {
-                let reason = sighting.reason.as_deref().unwrap_or_default();
-                Reason::COPIES.contains(&reason)
-            }
-            CandidateState::InFlight | CandidateState::Failed => false,
-        };
-        let counting = facts.sightings.iter().filter(|sighting| is_copy(sighting));
-        let counting: Vec<(Current, &Sighting)> = counting
-            .filter_map(|sighting| Some((*self.current.get(&sighting.job)?, sighting)))
-            .collect();
+        let counting = self.counting(&facts.sightings);
         let (_, first) = counting
             .iter()
             .min_by_key(|(source, sighting)| (source.place, sighting.candidate))?;
@@ -96,6 +85,31 @@ impl Sources {
             },
             first: (first.job, first.candidate),
         })
+    }
+
+    /// The jobs whose sources have an image now, the oldest first.
+    pub(crate) fn jobs_with(&self, sightings: &[Sighting]) -> Vec<JobId> {
+        let counting = self.counting(sightings).into_iter();
+        let by_place: BTreeMap<u32, JobId> = counting
+            .map(|(source, sighting)| (source.place, sighting.job))
+            .collect();
+        by_place.into_values().collect()
+    }
+
+    /// What counts of all that was seen of an image.
+    fn counting<'a>(&self, sightings: &'a [Sighting]) -> Vec<(Current, &'a Sighting)> {
+        let is_copy = |sighting: &Sighting| match sighting.state {
+            CandidateState::Stored => true,
+            CandidateState::Rejected => {
+                let reason = sighting.reason.as_deref().unwrap_or_default();
+                Reason::COPIES.contains(&reason)
+            }
+            CandidateState::InFlight | CandidateState::Failed => false,
+        };
+        let copies = sightings.iter().filter(|sighting| is_copy(sighting));
+        copies
+            .filter_map(|sighting| Some((*self.current.get(&sighting.job)?, sighting)))
+            .collect()
     }
 }
 
@@ -221,6 +235,22 @@ mod tests {
                 .membership(&seen(vec![sighting(&first, "x")]))
                 .is_some()
         );
+    }
+
+    #[test]
+    fn the_jobs_of_an_image_are_those_of_all_sources_that_have_it_now() {
+        let jobs = [job("a"), test_job("b"), job("c"), job("a")];
+        let [before, test, other, again] = &jobs;
+        let sources = Sources::of(&jobs, &BTreeSet::new());
+        let sightings = [
+            copy(again, "x", "unchanged"),
+            copy(other, "x", "too_small"),
+            copy(test, "x", "exact_duplicate"),
+            copy(test, "y", "exact_duplicate"),
+            sighting(before, "x"),
+        ];
+        assert_eq!(sources.jobs_with(&sightings), [test.id, again.id]);
+        assert!(sources.jobs_with(&[]).is_empty());
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let trainer = Trainer::new(
         stores.objects.clone(),
         stores.catalog.clone(),
+        stores.catalog.clone(),
         LeaseWatch::new(stores.catalog.clone()),
         notify,
         compute,

@@ -1,4 +1,4 @@
-//! What a network predicts for the validation images.
+//! What a network predicts for images.
 
 use std::thread;
 
@@ -8,39 +8,51 @@ use maskline_models::{
     Network, input,
     prediction::{Prediction, Tally},
 };
+use rayon::ThreadPool;
 
 use crate::{
     batches::{self, Preparation},
-    examples::{ExampleSet, Examples},
+    examples::ExampleSet,
     interrupt::Interrupt,
 };
 
-/// Returns the network's predictions for all validation images, in their order, or `None`
-/// if `interrupt` is requested meanwhile. `network` is one that infers, `side` the side of
-/// its input in pixels, and `batch` the number of images that are computed at a time.
-pub(crate) fn evaluate(
-    network: &Network,
-    examples: &Examples,
-    side: u32,
-    batch: usize,
-    device: &Device,
-    interrupt: &Interrupt,
-) -> Result<Option<Vec<Prediction>>> {
-    let (threads, set) = (&examples.threads, &examples.validation);
-    let indices: Vec<usize> = (0..set.len()).collect();
-    let batches = indices.chunks(batch).map(<[usize]>::to_vec).collect();
-    thread::scope(|scope| {
-        let prepared = batches::prepare(scope, threads, set, batches, side, Preparation::Plain);
-        let mut predictions = Vec::with_capacity(set.len());
-        for batch in prepared {
-            if interrupt.is_requested() {
-                return Ok(None);
+/// How networks are evaluated.
+pub(crate) struct Evaluator<'a> {
+    /// The threads that prepare images.
+    pub(crate) threads: &'a ThreadPool,
+    /// The side of a network's input, in pixels.
+    pub(crate) side: u32,
+    /// The number of images that are computed at a time.
+    pub(crate) batch: usize,
+    pub(crate) device: &'a Device,
+    pub(crate) interrupt: &'a Interrupt,
+}
+
+impl Evaluator<'_> {
+    /// Returns the predictions of a network that infers for all images of `set`, in their order,
+    /// or `None` if the interrupt is requested meanwhile.
+    pub(crate) fn predict(
+        &self,
+        network: &Network,
+        set: &ExampleSet,
+    ) -> Result<Option<Vec<Prediction>>> {
+        let indices: Vec<usize> = (0..set.len()).collect();
+        let batches = indices.chunks(self.batch).map(<[usize]>::to_vec).collect();
+        let side = self.side;
+        thread::scope(|scope| {
+            let plain = Preparation::Plain;
+            let prepared = batches::prepare(scope, self.threads, set, batches, side, plain);
+            let mut predictions = Vec::with_capacity(set.len());
+            for batch in prepared {
+                if self.interrupt.is_requested() {
+                    return Ok(None);
+                }
+                let images = input::tensor(batch?.planes, side, self.device);
+                predictions.extend(Prediction::of_batch(network.forward(images))?);
             }
-            let images = input::tensor(batch?.planes, side, device);
-            predictions.extend(Prediction::of_batch(network.forward(images))?);
-        }
-        Ok(Some(predictions))
-    })
+            Ok(Some(predictions))
+        })
+    }
 }
 
 /// Adds up `predictions`, one for each image of `set`, in its order.

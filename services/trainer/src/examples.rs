@@ -4,12 +4,15 @@
 //! pixels are kept at the size that training needs. Images that do not fit into the memory
 //! for them stay JPEGs, in a temporary file.
 
-use std::{borrow::Cow, fs::File, io, os::unix::fs::FileExt, sync::Arc, thread};
+use std::{
+    borrow::Cow, collections::HashMap, fs::File, io, os::unix::fs::FileExt, sync::Arc, thread,
+};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use image::RgbImage;
 use maskline_dataset::{Manifest, Row, Shard, Split};
-use maskline_messages::{DatasetId, ImageId};
+use maskline_messages::{DatasetId, ImageId, JobId};
 use maskline_storage::ObjectStore;
 use maskline_vision::{
     decode::{self, Limits},
@@ -39,28 +42,26 @@ impl Examples {
     /// the side of the network's input, and `memory` the bytes that decoded images may take.
     ///
     /// # Errors
-    /// [`PermanentError::DamagedDataset`] if a shard is missing or damaged.
+    /// [`PermanentError::DamagedDataset`] if a shard is missing or damaged. Of the shards of the
+    /// test split, which are read in the end, only the sizes are looked at.
     pub(crate) async fn load(
         objects: &Arc<dyn ObjectStore>,
         manifest: Manifest,
         pixels: u32,
         memory: u64,
     ) -> Result<Self> {
-        let threads = thread::available_parallelism().map_or(1, usize::from);
         let mut loader = Loader {
             memory,
-            threads: ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .thread_name(|index| format!("images-{index}"))
-                .build()?,
+            threads: image_threads()?,
         };
+        check_sizes(objects, &manifest, Split::Test).await?;
         let mut training = ExampleSet::empty(&manifest, training_side(pixels));
         let mut validation = ExampleSet::empty(&manifest, pixels);
         for (split, set) in [
             (Split::Train, &mut training),
             (Split::Validation, &mut validation),
         ] {
-            for shard in manifest.split(split).map_or(&[][..], |split| &split.shards) {
+            for shard in shards(&manifest, split) {
                 let rows = fetch(objects, &manifest, shard).await?;
                 loader.add(set, rows)?;
             }
@@ -72,6 +73,61 @@ impl Examples {
             threads: loader.threads,
         })
     }
+}
+
+/// Threads that prepare images, one for each core.
+pub(crate) fn image_threads() -> Result<ThreadPool> {
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let threads = ThreadPoolBuilder::new().num_threads(threads);
+    Ok(threads
+        .thread_name(|index| format!("images-{index}"))
+        .build()?)
+}
+
+/// The shards of a split.
+pub(crate) fn shards(manifest: &Manifest, split: Split) -> &[Shard] {
+    manifest.split(split).map_or(&[], |split| &split.shards)
+}
+
+/// Fetches the images of one shard, to be used once. They stay JPEGs, and each is decoded at the
+/// side `pixels` when it is needed.
+///
+/// # Errors
+/// [`PermanentError::DamagedDataset`] if the shard is missing or damaged.
+pub(crate) async fn read_shard(
+    objects: &Arc<dyn ObjectStore>,
+    manifest: &Manifest,
+    shard: &Shard,
+    pixels: u32,
+) -> Result<ExampleSet> {
+    let mut set = ExampleSet::empty(manifest, pixels);
+    for row in fetch(objects, manifest, shard).await? {
+        let picture = Picture::Jpeg(row.jpeg.clone());
+        set.push(&row, picture);
+    }
+    Ok(set)
+}
+
+/// Looks whether all shards of a split are there, before much time is spent.
+async fn check_sizes(
+    objects: &Arc<dyn ObjectStore>,
+    manifest: &Manifest,
+    split: Split,
+) -> Result<()> {
+    for shard in shards(manifest, split) {
+        let size = objects.size(&manifest.shard_key(shard)?).await?;
+        if size != Some(shard.bytes) {
+            let found = size.map_or("is missing".to_owned(), |size| {
+                format!("has {size} bytes, not {}", shard.bytes)
+            });
+            return Err(PermanentError::DamagedDataset {
+                dataset: manifest.dataset,
+                problem: format!("{} {found}", shard.file),
+            }
+            .into());
+        }
+    }
+    Ok(())
 }
 
 /// The side at which training images are kept. It is larger than the network's input, so
@@ -114,6 +170,10 @@ pub(crate) struct ExampleSet {
     /// The temporary file with the JPEGs that are decoded whenever they are needed.
     spill: Option<File>,
     spilled_bytes: u64,
+    /// The different lists of jobs that images have. There are few, and an example has the
+    /// number of its list.
+    job_lists: Vec<Vec<JobId>>,
+    numbers: HashMap<Vec<JobId>, u32>,
 }
 
 /// One image and its class.
@@ -121,11 +181,15 @@ pub(crate) struct Example {
     pub(crate) image: ImageId,
     /// An index into the dataset's classes.
     pub(crate) class: usize,
+    /// The number of its list of jobs.
+    jobs: u32,
     picture: Picture,
 }
 
 enum Picture {
     Decoded(RgbImage),
+    /// In memory for a short time.
+    Jpeg(Bytes),
     /// A JPEG in the temporary file.
     Spilled {
         offset: u64,
@@ -141,6 +205,8 @@ impl ExampleSet {
             examples: vec![],
             spill: None,
             spilled_bytes: 0,
+            job_lists: vec![],
+            numbers: HashMap::new(),
         }
     }
 
@@ -157,11 +223,35 @@ impl ExampleSet {
         &self.examples[index]
     }
 
+    /// The jobs whose sources have the example at `index`, as far as they are known.
+    pub(crate) fn jobs(&self, index: usize) -> &[JobId] {
+        &self.job_lists[self.examples[index].jobs as usize]
+    }
+
+    fn push(&mut self, row: &Row, picture: Picture) {
+        let jobs = match self.numbers.get(&row.jobs) {
+            Some(&number) => number,
+            None => {
+                let number = self.job_lists.len() as u32;
+                self.job_lists.push(row.jobs.clone());
+                self.numbers.insert(row.jobs.clone(), number);
+                number
+            }
+        };
+        self.examples.push(Example {
+            image: row.image,
+            class: row.class,
+            jobs,
+            picture,
+        });
+    }
+
     /// The picture of the example at `index`, a square.
     pub(crate) fn picture(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
         let example = &self.examples[index];
         match &example.picture {
             Picture::Decoded(picture) => Ok(Cow::Borrowed(picture)),
+            Picture::Jpeg(jpeg) => Ok(Cow::Owned(self.decode(&example.image, jpeg)?)),
             &Picture::Spilled { offset, bytes } => {
                 let file = self.spill.as_ref();
                 let file = file.context("there is no temporary file with this image")?;
@@ -222,12 +312,9 @@ impl Loader {
                 .context("the images don't fit in memory, and a temporary file can't be written")?;
             pictures.push(picture);
         }
-        let examples = rows.iter().zip(pictures).map(|(row, picture)| Example {
-            image: row.image,
-            class: row.class,
-            picture,
-        });
-        set.examples.extend(examples);
+        for (row, picture) in rows.iter().zip(pictures) {
+            set.push(row, picture);
+        }
         Ok(())
     }
 }

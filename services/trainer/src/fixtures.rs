@@ -7,7 +7,7 @@ use image::{Rgb, RgbImage};
 use maskline_dataset::{
     Example, ExampleProvenance, LAYOUT_VERSION, Manifest, Row, Shard, Split, SplitManifest,
 };
-use maskline_messages::{DatasetId, ImageId, Label, ObjectKey, SplitSettings};
+use maskline_messages::{DatasetId, ImageId, JobId, Label, ObjectKey, SplitSettings};
 use maskline_models::device::{self, Choice, Compute};
 use maskline_storage::ObjectStore;
 use maskline_test_support::messages::label;
@@ -43,6 +43,10 @@ pub(crate) struct Drawing {
     pub(crate) classes: [&'static str; 2],
     pub(crate) training: [usize; 2],
     pub(crate) validation: [usize; 2],
+    pub(crate) test: [usize; 2],
+    /// The jobs of each picture of a split: the first of them have the first list, and so on.
+    /// There are none for the others.
+    pub(crate) jobs: BTreeMap<Split, Vec<Vec<JobId>>>,
     /// The largest change of a pixel's value, to either side.
     pub(crate) noise: u8,
 }
@@ -53,6 +57,8 @@ impl Default for Drawing {
             classes: ["blue", "red"],
             training: [24, 24],
             validation: [8, 8],
+            test: [0, 0],
+            jobs: BTreeMap::new(),
             noise: 60,
         }
     }
@@ -67,11 +73,19 @@ impl Drawing {
     pub(crate) async fn freeze(&self, objects: &Arc<dyn ObjectStore>) -> DatasetId {
         let mut random = StdRng::seed_from_u64(7);
         let mut splits = BTreeMap::new();
-        let id = DatasetId::of(format!("{:?} {:?}", self.training, self.validation).as_bytes());
+        let content = (self.training, self.validation, self.test, &self.jobs);
+        let id = DatasetId::of(format!("{content:?}").as_bytes());
         for (split, counts) in [
             (Split::Train, self.training),
             (Split::Validation, self.validation),
+            (Split::Test, self.test),
         ] {
+            let mut jobs = self
+                .jobs
+                .get(&split)
+                .cloned()
+                .unwrap_or_default()
+                .into_iter();
             let mut rows = vec![];
             for index in 0..counts[0].max(counts[1]) {
                 for (class, _) in counts
@@ -81,7 +95,12 @@ impl Drawing {
                 {
                     let jpeg = Bytes::from(encode::jpeg(&draw(class, self.noise, &mut random), 90));
                     let image = ImageId::of(&jpeg);
-                    rows.push(Row { image, class, jpeg });
+                    rows.push(Row {
+                        image,
+                        class,
+                        jpeg,
+                        jobs: jobs.next().unwrap_or_default(),
+                    });
                 }
             }
             let mut shards = vec![];
@@ -161,7 +180,10 @@ fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
         jpeg: row.jpeg.clone(),
         width: SIDE,
         height: SIDE,
-        provenance: ExampleProvenance::default(),
+        provenance: ExampleProvenance {
+            jobs: row.jobs.clone(),
+            ..ExampleProvenance::default()
+        },
     });
     maskline_dataset::shard(classes, &examples.collect::<Vec<_>>()).unwrap()
 }

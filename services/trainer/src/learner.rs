@@ -23,7 +23,7 @@ use rand::seq::SliceRandom;
 
 use crate::{
     batches::{self, Batch, Preparation},
-    evaluation,
+    evaluation::{self, Evaluator},
     examples::Examples,
     interrupt::Interrupt,
     metrics::{Epoch, TrainingProgress},
@@ -261,11 +261,14 @@ impl Learner {
     /// the best so far, and closes the epoch.
     fn evaluate_epoch(&mut self, examples: &Examples, interrupt: &Interrupt) -> Result<Advance> {
         let network = self.calibrated(examples)?;
-        let (side, batch) = (self.config.settings.pixels, self.config.batch());
-        let device = &self.config.device;
-        let Some(predictions) =
-            evaluation::evaluate(&network, examples, side, batch, device, interrupt)?
-        else {
+        let evaluator = Evaluator {
+            threads: &examples.threads,
+            side: self.config.settings.pixels,
+            batch: self.config.batch(),
+            device: &self.config.device,
+            interrupt,
+        };
+        let Some(predictions) = evaluator.predict(&network, &examples.validation)? else {
             return Ok(Advance::Interrupted);
         };
         let validation = evaluation::tally(&predictions, &examples.validation).score();

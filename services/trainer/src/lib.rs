@@ -3,18 +3,21 @@
 //! Each module knows only those below it:
 //!
 //! ```text
-//! stage      records a run for every requested network
-//! worker     claims one run at a time, and decides what an error means
-//! run        one run, from its dataset to a trained model
-//! publish    publishes the trained model
-//! report     the report, for programs and for people
-//! checkpoint what a run is resumed from
-//! learner    the network in training, without any I/O
-//! evaluation what the network predicts for the validation images
-//! metrics    the scores of every epoch
-//! batches    batches of prepared images
-//! examples   the images of the dataset
-//! manifest   the dataset's manifest
+//! stage       records a run for every requested network
+//! worker      claims one run at a time, and decides what an error means
+//! run         one run, from its dataset to a trained model
+//! publish     publishes the trained model
+//! report      the report, for programs and for people
+//! checkpoint  what a run is resumed from
+//! learner     the network in training, without any I/O
+//! stored_model  measures a published model, for `maskline evaluate`
+//! measurement how good a finished network is, on each split and for each source
+//! sources     the sources of the images, as people know them
+//! evaluation  what the network predicts for images
+//! metrics     the scores of every epoch
+//! batches     batches of prepared images
+//! examples    the images of the dataset
+//! manifest    the dataset's manifest
 //! optimizer, schedule, random, interrupt, permanent_error
 //! ```
 
@@ -28,6 +31,7 @@ mod fixtures;
 mod interrupt;
 mod learner;
 mod manifest;
+mod measurement;
 mod metrics;
 mod optimizer;
 mod permanent_error;
@@ -36,10 +40,13 @@ mod random;
 mod report;
 mod run;
 mod schedule;
+mod sources;
 mod stage;
+mod stored_model;
 mod worker;
 
 pub use args::{Args, TrainerArgs, service};
+pub use stored_model::evaluate;
 
 /// The service's name.
 pub const NAME: &str = "trainer";

@@ -9,11 +9,24 @@ use maskline_storage::ObjectStore;
 
 use crate::permanent_error::PermanentError;
 
-/// Reads the manifest of a dataset.
+/// Reads the manifest of a dataset to train on.
 ///
 /// # Errors
 /// [`PermanentError`] if there is no such dataset, if its manifest is damaged, or if no network
 /// can be trained on it.
+pub(crate) async fn read_trainable(
+    objects: &Arc<dyn ObjectStore>,
+    dataset: &DatasetId,
+) -> Result<Manifest> {
+    let manifest = read(objects, dataset).await?;
+    check_trainable(&manifest)?;
+    Ok(manifest)
+}
+
+/// Reads the manifest of a dataset.
+///
+/// # Errors
+/// [`PermanentError`] if there is no such dataset, or if its manifest is damaged.
 pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) -> Result<Manifest> {
     let key = ObjectKey::manifest(dataset);
     let json = match objects.get(&key).await {
@@ -28,7 +41,6 @@ pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) ->
         dataset: *dataset,
         problem: error.to_string(),
     })?;
-    check_trainable(&manifest)?;
     Ok(manifest)
 }
 

@@ -46,10 +46,16 @@ pub(crate) async fn publish(
     run.error = None;
     run.accuracy = Some(record.accuracy);
     run.loss = Some(record.loss);
+    run.evaluation = record.evaluation.clone();
     library.update_run(run).await?;
     let report = objects.locate(&page);
     let (accuracy, seconds) = (record.accuracy, record.seconds.round());
-    tracing::info!(run = %record.id, network = %record.network, accuracy, seconds, report, "the model is published");
+    let test = record.evaluation.as_ref().and_then(|of| of.test.as_ref());
+    let test_accuracy = test.map(|test| test.accuracy);
+    tracing::info!(
+        run = %record.id, network = %record.network, test_accuracy, accuracy, seconds, report,
+        "the model is published"
+    );
     announce(record, context).await
 }
 

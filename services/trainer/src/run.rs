@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use maskline_dataset::Split;
 use maskline_foundation::telemetry_names::{
     attribute::{
         EPOCH, IMAGES_PER_SECOND, LEARNING_RATE, TRAINING_LOSS, VALIDATION_ACCURACY,
@@ -13,7 +14,7 @@ use maskline_foundation::telemetry_names::{
 use maskline_models::{device::Compute, weights};
 use maskline_storage::{
     ObjectStore,
-    catalog::Library,
+    catalog::{Jobs, Library},
     lease::LeaseProgress,
     records::{Model, Run, now},
 };
@@ -21,21 +22,25 @@ use tokio::runtime::Handle;
 use tracing::{Instrument, Span, field::Empty, info_span};
 
 use crate::{
-    checkpoint, evaluation,
+    checkpoint,
+    evaluation::Evaluator,
     examples::Examples,
     interrupt::Interrupt,
     learner::{Advance, Learner, LearnerConfig},
     manifest,
+    measurement::{Measurement, SplitMeasurement, StoredDataset},
     metrics::Epoch,
     permanent_error::PermanentError,
     publish::TrainedModel,
-    report::{self, Report},
+    report::{self, Measured, Report},
 };
 
 /// A run and what it needs.
 pub(crate) struct TrainingRun {
     pub(crate) objects: Arc<dyn ObjectStore>,
     pub(crate) library: Arc<dyn Library>,
+    /// It knows the sources of the images.
+    pub(crate) jobs: Arc<dyn Jobs>,
     pub(crate) record: Run,
     pub(crate) compute: Compute,
     /// The memory that decoded images may take, in bytes.
@@ -80,12 +85,12 @@ impl TrainingRun {
                 return Ok(None);
             }
         }
-        self.trained_model(&learner, &examples)
+        self.trained_model(&learner, &examples, runtime)
     }
 
     async fn load_examples(&self) -> Result<Examples> {
         let objects = &self.objects;
-        let manifest = manifest::read(objects, &self.record.dataset).await?;
+        let manifest = manifest::read_trainable(objects, &self.record.dataset).await?;
         let pixels = self.record.settings.pixels;
         Examples::load(objects, manifest, pixels, self.image_memory).await
     }
@@ -157,24 +162,56 @@ impl TrainingRun {
         Ok(())
     }
 
-    /// Evaluates the best network, read back from its file as it will be published, and
-    /// writes the report. Returns `None` if an interrupt is requested meanwhile.
+    /// Measures the best network, read back from its file as it will be published, and writes
+    /// the report. The test images are read here for the first time. Returns `None` if an
+    /// interrupt is requested meanwhile.
     fn trained_model(
         &self,
         learner: &Learner,
         examples: &Examples,
+        runtime: &Handle,
     ) -> Result<Option<TrainedModel>> {
         let weights = learner.best_network().context("no epoch was the best")?;
         let device = &self.compute.device;
         let (network, card) = weights::from_safetensors(weights, device)?;
-        let (side, batch) = (card.pixels, self.record.settings.batch as usize);
-        let Some(predictions) =
-            evaluation::evaluate(&network, examples, side, batch, device, &self.interrupt)?
-        else {
+        let evaluator = Evaluator {
+            threads: &examples.threads,
+            side: card.pixels,
+            batch: self.record.settings.batch as usize,
+            device,
+            interrupt: &self.interrupt,
+        };
+        let Some(predictions) = evaluator.predict(&network, &examples.validation)? else {
             return Ok(None);
         };
-        let progress = learner.progress();
-        let report = Report::new(&self.record, progress, &network, examples, &predictions);
+        let mut validation = SplitMeasurement::new(card.classes.len());
+        validation.add(&predictions, &examples.validation);
+        let dataset = StoredDataset {
+            objects: &self.objects,
+            manifest: &examples.manifest,
+            runtime,
+        };
+        let test = match examples.manifest.images(Split::Test) {
+            0 => None,
+            _ => match dataset.measure(Split::Test, &network, &evaluator)? {
+                None => return Ok(None),
+                measured => measured,
+            },
+        };
+        let measurement = Measurement { validation, test };
+        let evaluation = runtime.block_on(measurement.evaluation(&card.classes, &*self.jobs))?;
+        let measured = Measured {
+            predictions: &predictions,
+            measurement: &measurement,
+            evaluation: evaluation.clone(),
+        };
+        let report = Report::new(
+            &self.record,
+            learner.progress(),
+            &network,
+            examples,
+            measured,
+        );
         let thumbnails = report::thumbnails(&report, examples)?;
         let record = Model {
             id: self.record.id,
@@ -185,6 +222,7 @@ impl TrainingRun {
             parameters: report.parameters,
             accuracy: report.accuracy,
             loss: report.loss,
+            evaluation: Some(evaluation),
             seconds: report.seconds,
             created: now(),
         };

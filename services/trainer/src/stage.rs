@@ -75,6 +75,7 @@ impl RequestHandler {
                 epoch: 0,
                 accuracy: None,
                 loss: None,
+                evaluation: None,
                 device: None,
                 traceparent: telemetry::current_traceparent(),
                 created: now(),

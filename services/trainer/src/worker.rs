@@ -10,7 +10,7 @@ use maskline_models::device::Compute;
 use maskline_runtime::{BrokerError, WorkContext, Worker, telemetry};
 use maskline_storage::{
     ObjectStore, StorageError,
-    catalog::Library,
+    catalog::{Jobs, Library},
     lease::{HeldLease, LeaseProgress, LeaseWatch},
     records::{Run, RunState, Work},
 };
@@ -29,6 +29,7 @@ const MAX_FAILURES: u32 = 5;
 pub(crate) struct Trainer {
     objects: Arc<dyn ObjectStore>,
     library: Arc<dyn Library>,
+    jobs: Arc<dyn Jobs>,
     leases: LeaseWatch,
     notify: Arc<Notify>,
     compute: Compute,
@@ -73,6 +74,7 @@ impl Trainer {
     pub(crate) fn new(
         objects: Arc<dyn ObjectStore>,
         library: Arc<dyn Library>,
+        jobs: Arc<dyn Jobs>,
         leases: LeaseWatch,
         notify: Arc<Notify>,
         compute: Compute,
@@ -81,6 +83,7 @@ impl Trainer {
         Self {
             objects,
             library,
+            jobs,
             leases,
             notify,
             compute,
@@ -137,6 +140,7 @@ impl Trainer {
                 let training = TrainingRun {
                     objects: self.objects.clone(),
                     library: self.library.clone(),
+                    jobs: self.jobs.clone(),
                     record: run,
                     compute: self.compute.clone(),
                     image_memory: self.image_memory,

@@ -29,6 +29,8 @@ pub(crate) enum Kind {
     Text(fn(&ExampleProvenance) -> &Option<String>),
     /// The time at which the image was fetched.
     Fetched,
+    /// The ids of the jobs whose sources have the image.
+    Jobs,
 }
 
 const fn column(name: &'static str, kind: Kind) -> Column {
@@ -36,7 +38,7 @@ const fn column(name: &'static str, kind: Kind) -> Column {
 }
 
 /// All columns in their order.
-pub(crate) const COLUMNS: [Column; 15] = [
+pub(crate) const COLUMNS: [Column; 16] = [
     column("image", Kind::Image),
     column("label", Kind::Label),
     column("image_id", Kind::ImageId),
@@ -52,6 +54,7 @@ pub(crate) const COLUMNS: [Column; 15] = [
     column("attribution", Kind::Text(|of| &of.attribution)),
     column("fetched", Kind::Fetched),
     column("etag", Kind::Text(|of| &of.etag)),
+    column("jobs", Kind::Jobs),
 ];
 
 impl Kind {
@@ -62,13 +65,15 @@ impl Kind {
             Self::ImageId | Self::Text(_) => DataType::Utf8,
             Self::Width | Self::Height => DataType::Int32,
             Self::Fetched => DataType::Timestamp(TimeUnit::Millisecond, Some(TIME_ZONE.into())),
+            Self::Jobs => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
         }
     }
 
-    /// The name of the type of plain values in `datasets`. `None` for an image and a label.
+    /// The name of the type of plain values in `datasets`. `None` for an image, a label and a
+    /// list.
     pub(crate) fn value_type(self) -> Option<&'static str> {
         match self {
-            Self::Image | Self::Label => None,
+            Self::Image | Self::Label | Self::Jobs => None,
             Self::ImageId | Self::Text(_) => Some("string"),
             Self::Width | Self::Height => Some("int32"),
             Self::Fetched => Some("timestamp[ms, tz=UTC]"),

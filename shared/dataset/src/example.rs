@@ -1,7 +1,7 @@
 //! One image for a dataset, and where it comes from.
 
 use bytes::Bytes;
-use maskline_messages::ImageId;
+use maskline_messages::{ImageId, JobId};
 
 /// One image for a shard.
 #[derive(Debug, Clone)]
@@ -40,4 +40,6 @@ pub struct ExampleProvenance {
     pub fetched: Option<i64>,
     /// The `ETag` that the server gave with the image.
     pub etag: Option<String>,
+    /// The jobs whose sources have the image. `source` is that of the oldest.
+    pub jobs: Vec<JobId>,
 }

@@ -20,6 +20,7 @@
 //! | `image_id` | the SHA-256 of the bytes as they were fetched |
 //! | `width`, `height` | the size of the normalized image in pixels |
 //! | `source` and others | where the image comes from, see [`ExampleProvenance`]; null where that is not known |
+//! | `jobs` | the ids of the jobs whose sources have the image |
 
 mod attribution;
 mod card;

@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::{
-    array::{Array, AsArray, RecordBatch},
+    array::{Array, AsArray, ListArray, RecordBatch},
     datatypes::Int64Type,
 };
 use bytes::Bytes;
-use maskline_messages::ImageId;
+use maskline_messages::{ImageId, JobId};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::ShardError;
@@ -23,6 +23,8 @@ pub struct Row {
     pub class: usize,
     /// The normalized image.
     pub jpeg: Bytes,
+    /// The jobs whose sources have the image. Datasets of earlier builds do not tell.
+    pub jobs: Vec<JobId>,
 }
 
 /// Reads every row of a shard of a dataset that has `classes` classes.
@@ -67,6 +69,9 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
     if jpegs.null_count() + labels.null_count() + ids.null_count() > 0 {
         return Err(ShardError::Missing);
     }
+    let jobs = batch
+        .column_by_name("jobs")
+        .and_then(|column| column.as_list_opt::<i32>());
     for row in 0..batch.num_rows() {
         let label = labels.value(row);
         let class = usize::try_from(label).ok().filter(|&class| class < classes);
@@ -74,9 +79,22 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
             image: ids.value(row).parse()?,
             class: class.ok_or(ShardError::Label { label, classes })?,
             jpeg: Bytes::copy_from_slice(jpegs.value(row)),
+            jobs: jobs.map_or(Ok(vec![]), |jobs| jobs_of(jobs, row))?,
         });
     }
     Ok(())
+}
+
+fn jobs_of(lists: &ListArray, row: usize) -> Result<Vec<JobId>, ShardError> {
+    if lists.is_null(row) {
+        return Ok(vec![]);
+    }
+    let list = lists.value(row);
+    let ids = list
+        .as_string_opt::<i32>()
+        .ok_or(ShardError::NoColumn("jobs of lists of text"))?;
+    let ids = ids.iter().map(|id| Ok(id.unwrap_or_default().parse()?));
+    ids.collect()
 }
 
 #[cfg(test)]
@@ -84,7 +102,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{ArrayRef, StructArray, new_null_array},
+        array::{ArrayRef, ListBuilder, StringBuilder, StructArray, new_null_array},
         datatypes::Schema,
     };
     use parquet::arrow::ArrowWriter;
@@ -120,14 +138,38 @@ mod tests {
 
     #[test]
     fn rows_are_read_as_they_were_written() {
-        let examples = [example(0, b"one"), example(1, b"two"), example(0, b"three")];
+        let mut examples = [example(0, b"one"), example(1, b"two"), example(0, b"three")];
+        examples[0].provenance.jobs = vec![JobId::draw(), JobId::draw()];
+        examples[2].provenance.jobs = vec![JobId::draw()];
         let rows = examples.iter().map(|example| Row {
             image: example.image,
             class: example.class,
             jpeg: example.jpeg.clone(),
+            jobs: example.provenance.jobs.clone(),
         });
         let rows: Vec<Row> = rows.collect();
         assert_eq!(read(shard(&examples), 2).unwrap(), rows);
+    }
+
+    #[test]
+    fn a_shard_of_an_earlier_build_has_no_jobs() {
+        let mut fields = fields();
+        let mut columns = columns();
+        assert_eq!(fields.pop().unwrap().name(), "jobs");
+        columns.pop();
+        let schema = Arc::new(Schema::new(fields));
+        let rows = read(written_as(schema, columns), 2).unwrap();
+        assert_eq!((rows.len(), &rows[0].jobs), (1, &vec![]));
+    }
+
+    #[test]
+    fn a_job_that_is_no_id_is_refused() {
+        let mut lists = ListBuilder::new(StringBuilder::new());
+        lists.append_value([Some("the newest")]);
+        let mut columns = columns();
+        *columns.last_mut().unwrap() = Arc::new(lists.finish());
+        let refused = read(written(columns), 2).unwrap_err();
+        assert!(refused.to_string().contains("a job id"), "{refused}");
     }
 
     /// The columns of a shard with one row.
@@ -149,7 +191,10 @@ mod tests {
     }
 
     fn written(columns: Vec<ArrayRef>) -> Bytes {
-        let schema = Arc::new(Schema::new(fields()));
+        written_as(Arc::new(Schema::new(fields())), columns)
+    }
+
+    fn written_as(schema: Arc<Schema>, columns: Vec<ArrayRef>) -> Bytes {
         let mut writer = ArrowWriter::try_new(vec![], schema.clone(), None).unwrap();
         let batch = RecordBatch::try_new(schema, columns).unwrap();
         writer.write(&batch).unwrap();
@@ -162,7 +207,7 @@ mod tests {
             let refused = read(shard_without(name), 2);
             assert!(matches!(refused, Err(ShardError::Missing)), "{name}");
         }
-        for name in ["url", "fetched", "etag"] {
+        for name in ["url", "fetched", "etag", "jobs"] {
             assert_eq!(read(shard_without(name), 2).unwrap().len(), 1, "{name}");
         }
     }

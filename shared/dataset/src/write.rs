@@ -4,8 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use arrow::{
     array::{
-        ArrayRef, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray, StructArray,
-        TimestampMillisecondArray,
+        ArrayRef, BinaryArray, Int32Array, Int64Array, ListBuilder, RecordBatch, StringArray,
+        StringBuilder, StructArray, TimestampMillisecondArray,
     },
     datatypes::Schema,
 };
@@ -115,6 +115,13 @@ fn values(kind: Kind, examples: &[Example]) -> ArrayRef {
             let times = rows.map(|row| row.provenance.fetched);
             Arc::new(TimestampMillisecondArray::from_iter(times).with_timezone(TIME_ZONE))
         }
+        Kind::Jobs => {
+            let mut lists = ListBuilder::new(StringBuilder::new());
+            for row in rows {
+                lists.append_value(row.provenance.jobs.iter().map(|job| Some(job.to_string())));
+            }
+            Arc::new(lists.finish())
+        }
     }
 }
 
@@ -127,6 +134,11 @@ fn features(classes: &[Label]) -> String {
             let feature = match (column.kind, column.kind.value_type()) {
                 (_, Some(dtype)) => json!({ "dtype": dtype, "_type": "Value" }),
                 (Kind::Label, _) => json!({ "names": classes, "_type": "ClassLabel" }),
+                (Kind::Jobs, _) => {
+                    let text = json!({ "dtype": "string", "_type": "Value" });
+                    // Older versions know no other name for it, and newer ones know this one.
+                    json!({ "feature": text, "_type": "Sequence" })
+                }
                 _ => json!({ "_type": "Image" }),
             };
             (column.name.to_owned(), feature)

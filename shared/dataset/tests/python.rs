@@ -8,7 +8,7 @@ use maskline_dataset::{
     CardFacts, Example, ExampleProvenance, GROUP_ROWS, LAYOUT_VERSION, Manifest, Shard,
     ShardWriter, Split, SplitManifest, Tally, attribution_header, attribution_rows, card,
 };
-use maskline_messages::{DatasetId, ImageId, Label, SplitSettings};
+use maskline_messages::{DatasetId, ImageId, JobId, Label, SplitSettings};
 use maskline_test_support::{
     messages::label,
     python::{PythonRow, read_dataset},
@@ -49,6 +49,7 @@ fn example(number: u32) -> Example {
         attribution: Some("A. Painter, CC BY-SA 4.0".to_owned()),
         fetched: Some(1_800_000_000_123 + i64::from(number)),
         etag: Some("\"tag\"".to_owned()),
+        jobs: vec![JobId::draw(); (number % 3) as usize],
     };
     Example {
         image: ImageId::of(&number.to_le_bytes()),
@@ -138,6 +139,7 @@ fn datasets_pandas_and_duckdb_read_every_row_of_every_split() {
     assert_eq!(view.features["image"], "Image(mode=None, decode=True)");
     assert_eq!(view.features["label"], "ClassLabel(names=['no', 'münze'])");
     assert_eq!(view.features["url"], "Value('string')");
+    assert_eq!(view.features["jobs"], "List(Value('string'))");
     assert_eq!(view.features["fetched"], "Value('timestamp[ms, tz=UTC]')");
 
     let rows = |split: &Vec<Example>| -> Vec<PythonRow> {

@@ -4,10 +4,12 @@
 
 mod collections;
 mod counts;
+mod demo;
 mod jaeger;
 mod killed_validator;
 mod observability;
 mod poison;
+mod predecessors;
 mod python;
 mod real_halves;
 mod redelivery;
@@ -46,6 +48,7 @@ everywhere! {
     counts::a_list_of_urls_becomes_a_dataset_and_a_model_and_the_counts_are_right,
     counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
     counts::an_archive_of_classes_becomes_the_same_dataset_as_its_folder,
+    predecessors::searches_a_page_a_folder_and_a_list_become_one_version_and_a_model,
     killed_validator::a_killed_validator_loses_nothing,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     real_halves::two_halves_of_real_photographs_become_one_collection,

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use clap::Args;
 use comfy_table::Cell;
 use indicatif::ProgressIterator;
@@ -19,7 +20,7 @@ use walkdir::WalkDir;
 
 use crate::{
     connection::ConnectionArgs,
-    lookup,
+    evaluation_view, lookup,
     output::{self, number, percent},
 };
 
@@ -37,20 +38,24 @@ struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Loads the model from its file, or from the stores where it was published.
+    /// Reads the model's file, or what was published in the stores.
+    async fn weights(&self, connection: &ConnectionArgs) -> Result<Bytes> {
+        if Path::new(&self.model).is_file() {
+            let weights = std::fs::read(&self.model);
+            let weights = weights.with_context(|| format!("{} can't be read", self.model))?;
+            return Ok(weights.into());
+        }
+        let stores = connection.stores().await?;
+        let models = stores.catalog.models(lookup::ALL).await?;
+        let ids = models.into_iter().map(|model| model.id);
+        let id = lookup::by_prefix(&self.model, "model", "maskline models", ids)
+            .context("neither a safetensors file nor a published model")?;
+        Ok(stores.objects.get(&ObjectKey::model_weights(id)).await?)
+    }
+
+    /// Loads the model.
     async fn load(&self, connection: &ConnectionArgs) -> Result<Classifier> {
-        let weights = if Path::new(&self.model).is_file() {
-            std::fs::read(&self.model)
-                .with_context(|| format!("{} can't be read", self.model))?
-                .into()
-        } else {
-            let stores = connection.stores().await?;
-            let models = stores.catalog.models(lookup::ALL).await?;
-            let ids = models.into_iter().map(|model| model.id);
-            let id = lookup::by_prefix(&self.model, "model", "maskline models", ids)
-                .context("neither a safetensors file nor a published model")?;
-            stores.objects.get(&ObjectKey::model_weights(id)).await?
-        };
+        let weights = self.weights(connection).await?;
         let compute = device::choose(self.device)?;
         let classifier = Classifier::load(&weights, &compute.device);
         classifier.with_context(|| format!("{} can't be used as a model", self.model))
@@ -59,13 +64,16 @@ impl ModelArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example:\n  maskline evaluate 0195 photos/    (photos/with_mask/…, photos/without_mask/…)"
+    after_help = "Examples:\n  maskline evaluate 0195 photos/    (photos/with_mask/…, photos/without_mask/…)\n  \
+                  maskline evaluate 0195 masks@3    (its test and validation images, by source)"
 )]
 pub(crate) struct Evaluate {
     #[command(flatten)]
     model: ModelArgs,
-    /// A folder with one folder of images for each class
-    dir: PathBuf,
+    /// A folder with one folder of images for each class; or a collection (its newest version), a
+    /// version such as masks@3, or the id of a dataset or its beginning
+    #[arg(value_name = "FOLDER|DATASET")]
+    images: PathBuf,
     /// Print the result as JSON
     #[arg(long)]
     json: bool,
@@ -97,8 +105,11 @@ struct Skipped {
 
 impl Evaluate {
     pub(crate) async fn run(self) -> Result<()> {
+        if !self.images.exists() {
+            return self.run_on_dataset().await;
+        }
         let classifier = self.model.load(&self.connection).await?;
-        let files = files_by_class(&self.dir, &classifier.card().classes)?;
+        let files = files_by_class(&self.images, &classifier.card().classes)?;
         let evaluation =
             tokio::task::spawn_blocking(move || evaluate(&classifier, &files)).await??;
         if self.json {
@@ -115,6 +126,24 @@ impl Evaluate {
             evaluation.loss
         ))?;
         output::print(confusion_table(&evaluation))
+    }
+
+    /// Measures the model on the images of a frozen dataset that no network is trained on.
+    async fn run_on_dataset(self) -> Result<()> {
+        let name = self.images.to_string_lossy();
+        let stores = self.connection.stores().await?;
+        let (objects, catalog) = (&stores.objects, stores.catalog.as_ref());
+        let dataset = lookup::dataset(catalog, &name).await;
+        let dataset = dataset.context("neither a folder nor a dataset")?;
+        let weights = self.model.weights(&self.connection).await?;
+        let compute = device::choose(self.model.device)?;
+        let evaluation =
+            maskline_trainer::evaluate(objects, catalog, &dataset, weights, compute).await?;
+        if self.json {
+            return output::print_json(&evaluation);
+        }
+        let heading = "accuracy".to_owned();
+        output::print(evaluation_view::text(&[(heading, &evaluation)]))
     }
 }
 

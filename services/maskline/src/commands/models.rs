@@ -8,7 +8,7 @@ use maskline_storage::records::Model;
 
 use crate::{
     connection::ConnectionArgs,
-    lookup,
+    evaluation_view, lookup,
     output::{self, number, percent},
 };
 
@@ -47,6 +47,7 @@ pub(crate) fn table(models: &[Model]) -> Table {
         "model",
         "network",
         "parameters",
+        "test accuracy",
         "best val. loss",
         "best val. accuracy",
         "training time",
@@ -56,6 +57,9 @@ pub(crate) fn table(models: &[Model]) -> Table {
             Cell::new(model.id),
             Cell::new(model.network),
             number(model.parameters),
+            number(percent(evaluation_view::test_accuracy(
+                model.evaluation.as_ref(),
+            ))),
             number(format!("{:.4}", model.loss)),
             number(percent(Some(model.accuracy))),
             number(format!("{:.0} s", model.seconds)),

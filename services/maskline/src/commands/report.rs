@@ -7,7 +7,7 @@ use clap::Args;
 use maskline_messages::ObjectKey;
 
 use super::models;
-use crate::{connection::ConnectionArgs, lookup, output};
+use crate::{connection::ConnectionArgs, evaluation_view, lookup, output};
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
@@ -43,6 +43,12 @@ impl Report {
         }
         let model: Vec<_> = models.into_iter().filter(|model| model.id == id).collect();
         output::print(models::table(&model))?;
+        for model in &model {
+            if let Some(evaluation) = &model.evaluation {
+                let name = model.network.to_string();
+                output::print(evaluation_view::text(&[(name, evaluation)]))?;
+            }
+        }
         output::print(stores.objects.locate(&page))
     }
 }

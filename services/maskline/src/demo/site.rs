@@ -1,5 +1,5 @@
-//! A small web site of drawn faces, mixed with bad files as on the real web, and a CSV
-//! list of its URLs to enqueue.
+//! A small web site of drawn faces, mixed with bad files as on the real web. Some are found by
+//! image searches, some are on a page, and the others in lists of their URLs.
 
 use std::{collections::BTreeMap, io::Cursor, net::SocketAddr, sync::Arc};
 
@@ -12,14 +12,17 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use image::{DynamicImage, RgbImage};
-use maskline_messages::Label;
+use image::{DynamicImage, Pixel, RgbImage};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use rayon::prelude::*;
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::draw;
+use super::{
+    draw,
+    openverse::{self, Found},
+    sources::QUERIES,
+};
 
 /// The names of the two classes, by the index of the class.
 pub(crate) const CLASSES: [&str; 2] = ["with_mask", "without_mask"];
@@ -45,16 +48,56 @@ impl Default for Recipe {
     }
 }
 
-/// The site's files and its list.
+/// The most faces of each class that a search finds. Openverse gives 200 pages of 20 results a day
+/// without a key, and the demo can be run several times a day.
+const SEARCHED: u32 = 80;
+
+/// The most results of a search.
+const MOST_RESULTS: usize = 100;
+
+/// Where a source names a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// In the results of the search for its class.
+    Search,
+    /// On the page, all of whose pictures are of the second class.
+    Page,
+    /// In the list.
+    List,
+    /// In the list of photographs from elsewhere, which are only to test with.
+    Elsewhere,
+}
+
+/// One picture that a source promises.
+struct Entry {
+    path: String,
+    class: usize,
+    place: Place,
+}
+
+/// The site's files, and where they are named.
 pub(crate) struct Site {
     files: BTreeMap<String, Bytes>,
-    /// The rows of the list: path and label.
-    rows: Vec<(String, Label)>,
+    entries: Vec<Entry>,
+    /// How many results the search for each class has.
+    results: [usize; 2],
     /// The number of images that the pipeline must reject, by
     /// [`Reason::code`](maskline_messages::Reason::code).
     pub(crate) rejected: BTreeMap<&'static str, u64>,
     /// The number of images that the pipeline must store.
     pub(crate) stored: u64,
+}
+
+/// Where the site's sources are served.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    /// The site itself. It is also that of the API that finds pictures.
+    pub(crate) base: Url,
+    pub(crate) page: Url,
+    pub(crate) list: Url,
+    pub(crate) elsewhere: Url,
+    /// The most results that a search finds.
+    pub(crate) results: u64,
 }
 
 /// The kinds of bad files, each with the code of the reason it must be rejected for.
@@ -75,17 +118,29 @@ impl Site {
     pub(crate) fn draw(recipe: Recipe) -> Self {
         let mut site = Self {
             files: BTreeMap::new(),
-            rows: vec![],
+            entries: vec![],
+            results: [0; 2],
             rejected: BTreeMap::new(),
             stored: 0,
         };
+        let searched = (recipe.faces * 2 / 5).min(SEARCHED);
+        let on_page = recipe.faces / 5;
         for (class, pictures) in faces(recipe).into_iter().enumerate() {
+            for (n, jpeg) in (0..).zip(pictures) {
+                let place = match n {
+                    _ if n < searched => Place::Search,
+                    _ if class == 1 && n < searched + on_page => Place::Page,
+                    _ => Place::List,
+                };
+                let path = format!("{}/face-{n:04}.jpg", CLASSES[class]);
+                site.add(path, class, place, Some(jpeg));
+                site.stored += 1;
+            }
+        }
+        for (class, pictures) in faces_elsewhere(recipe).into_iter().enumerate() {
             for (n, jpeg) in pictures.into_iter().enumerate() {
-                site.add(
-                    format!("{}/face-{n:04}.jpg", CLASSES[class]),
-                    class,
-                    Some(jpeg),
-                );
+                let path = format!("elsewhere/{}-{n:04}.jpg", CLASSES[class]);
+                site.add(path, class, Place::Elsewhere, Some(jpeg));
                 site.stored += 1;
             }
         }
@@ -94,11 +149,9 @@ impl Site {
         for (kind, code) in DIRT {
             for n in 0..recipe.dirt {
                 let class = (n % 2) as usize;
-                site.add(
-                    format!("{}/{kind}-{n}.jpg", CLASSES[class]),
-                    class,
-                    dirt(kind, class, &mut random),
-                );
+                let path = format!("{}/{kind}-{n}.jpg", CLASSES[class]);
+                let file = dirt(kind, class, &mut random);
+                site.add(path, class, dirty_place(n), file);
                 *site.rejected.entry(code).or_default() += 1;
             }
         }
@@ -115,54 +168,105 @@ impl Site {
                 .expect("the picture was just encoded")
                 .to_rgb8();
             let mirrored = jpeg(&image::imageops::flip_horizontal(&picture), 85);
-            self.add(
-                format!("{}/copy-{n}.jpg", CLASSES[class]),
-                class,
-                Some(original),
-            );
+            let copy = format!("{}/copy-{n}.jpg", CLASSES[class]);
+            self.add(copy, class, dirty_place(n), Some(original));
             *self.rejected.entry("exact_duplicate").or_default() += 1;
-            self.add(
-                format!("{}/mirror-{n}.jpg", CLASSES[class]),
-                class,
-                Some(mirrored),
-            );
+            let mirror = format!("{}/mirror-{n}.jpg", CLASSES[class]);
+            self.add(mirror, class, dirty_place(n + 1), Some(mirrored));
             self.stored += 1;
         }
     }
 
-    /// Adds a path to the list, and its file to the site. A path without a file answers
-    /// with the status 404.
-    fn add(&mut self, path: String, class: usize, file: Option<Bytes>) {
-        self.rows
-            .push((path.clone(), CLASSES[class].parse().expect("a plain name")));
-        self.files.extend(file.map(|file| (path, file)));
+    /// Adds a picture that a source promises, and its file to the site. A path without a file
+    /// answers with the status 404.
+    fn add(&mut self, path: String, class: usize, place: Place, file: Option<Bytes>) {
+        let place = match place {
+            Place::Page if class != 1 => Place::List,
+            Place::Search if self.results[class] == MOST_RESULTS => Place::List,
+            place => place,
+        };
+        self.results[class] += usize::from(place == Place::Search);
+        self.files.extend(file.map(|file| (path.clone(), file)));
+        self.entries.push(Entry { path, class, place });
     }
 
-    /// The number of rows of the list.
+    /// The number of pictures that the sources promise.
     pub(crate) fn candidates(&self) -> u64 {
-        self.rows.len() as u64
+        self.entries.len() as u64
     }
 
-    /// Serves the site on a free loopback port until the program ends. It returns the
-    /// URL of the list.
-    pub(crate) async fn serve(self) -> Result<Url> {
+    fn at(&self, place: Place) -> impl Iterator<Item = &Entry> {
+        let entries = self.entries.iter();
+        entries.filter(move |entry| entry.place == place)
+    }
+
+    /// Serves the site on a free loopback port until the program ends.
+    pub(crate) async fn serve(self) -> Result<Addresses> {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await;
         let listener = listener.context("no free port on 127.0.0.1 for the demo's web site")?;
         let base = Url::parse(&format!("http://{}/", listener.local_addr()?))?;
-        let mut list = csv::Writer::from_writer(vec![]);
-        list.write_record(["url", "label"])?;
-        for (path, label) in &self.rows {
-            list.write_record([base.join(path)?.as_str(), label.as_str()])?;
+        let mut found = Found::new();
+        for entry in self.at(Place::Search) {
+            let results = found.entry(QUERIES[entry.class]).or_default();
+            results.push(base.join(&entry.path)?);
         }
+        let results = self.results.into_iter().max().unwrap_or_default() as u64;
+        let addresses = Addresses {
+            page: base.join(PAGE)?,
+            list: base.join(LIST)?,
+            elsewhere: base.join(ELSEWHERE)?,
+            results,
+            base,
+        };
+        let base = &addresses.base;
+        let named = [
+            (PAGE, self.page()),
+            (LIST, self.list(Place::List, base)?),
+            (ELSEWHERE, self.list(Place::Elsewhere, base)?),
+        ];
         let mut files = self.files;
-        files.insert("faces.csv".to_owned(), list.into_inner()?.into());
+        files.extend(named.map(|(name, file)| (name.to_owned(), file)));
         let router = Router::new()
             .route("/{*path}", get(file))
-            .with_state(Arc::new(files));
+            .with_state(Arc::new(files))
+            .merge(openverse::router(found));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Ok(base.join("faces.csv")?)
+        Ok(addresses)
+    }
+
+    /// A page with its pictures.
+    fn page(&self) -> Bytes {
+        let pictures = self.at(Place::Page);
+        let pictures = pictures.map(|entry| format!("<img src=\"/{}\">\n", entry.path));
+        let pictures: String = pictures.collect();
+        format!("<!DOCTYPE html>\n<title>Faces</title>\n{pictures}").into()
+    }
+
+    /// A CSV list with the pictures and their classes.
+    fn list(&self, place: Place, base: &Url) -> Result<Bytes> {
+        let mut list = csv::Writer::from_writer(vec![]);
+        list.write_record(["url", "label"])?;
+        for entry in self.at(place) {
+            let url = base.join(&entry.path)?;
+            list.write_record([url.as_str(), CLASSES[entry.class]])?;
+        }
+        Ok(list.into_inner()?.into())
     }
 }
+
+/// Where the n-th file of a kind of dirt is named, so that each source has some.
+fn dirty_place(n: u32) -> Place {
+    match n % 6 {
+        0 | 1 => Place::Search,
+        3 | 5 => Place::Page,
+        _ => Place::List,
+    }
+}
+
+/// The names of what the site serves beside the pictures.
+const PAGE: &str = "gallery.html";
+const LIST: &str = "faces.csv";
+const ELSEWHERE: &str = "elsewhere.csv";
 
 async fn file(
     Path(path): Path<String>,
@@ -171,10 +275,10 @@ async fn file(
     let Some(file) = files.get(&path) else {
         return (StatusCode::NOT_FOUND, "no such picture").into_response();
     };
-    let kind = if path.ends_with(".csv") {
-        "text/csv"
-    } else {
-        "image/jpeg"
+    let kind = match path.rsplit_once('.') {
+        Some((_, "csv")) => "text/csv",
+        Some((_, "html")) => "text/html",
+        _ => "image/jpeg",
     };
     ([(header::CONTENT_TYPE, kind)], file.clone()).into_response()
 }
@@ -187,6 +291,29 @@ fn faces(recipe: Recipe) -> [Vec<Bytes>; 2] {
             .map(|n| face(recipe.seed, n, class))
             .collect()
     })
+}
+
+/// Faces as photographs from elsewhere are: without colours, from another camera. There is a tenth
+/// as many.
+fn faces_elsewhere(recipe: Recipe) -> [Vec<Bytes>; 2] {
+    [0, 1].map(|class| {
+        (0..recipe.faces / 10)
+            .into_par_iter()
+            .map(|n| face_elsewhere(recipe.seed, n, class))
+            .collect()
+    })
+}
+
+fn face_elsewhere(seed: u64, n: u32, class: usize) -> Bytes {
+    let number = u64::from(n * 2 + class as u32);
+    let mut random = StdRng::seed_from_u64(seed.wrapping_mul(1_000_003) ^ number ^ 0xE15E_0000);
+    let side = random.random_range(240..320);
+    let mut picture = draw::face(class == 0, side, &mut random);
+    for pixel in picture.pixels_mut() {
+        let [grey] = pixel.to_luma().0;
+        *pixel = image::Rgb([grey; 3]);
+    }
+    jpeg(&picture, random.random_range(45..65))
 }
 
 /// The n-th face of a class. It depends on nothing but these arguments.
@@ -244,17 +371,40 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_has_a_row_for_every_image_stored_or_rejected() {
+    fn the_sources_name_every_image_stored_or_rejected() {
         let recipe = Recipe {
-            faces: 8,
-            dirt: 2,
+            faces: 10,
+            dirt: 6,
             seed: 1,
         };
         let site = Site::draw(recipe);
-        assert_eq!(site.stored, 2 * 8 + 2);
+        assert_eq!(site.stored, 2 * 10 + 2 + 6);
         assert_eq!(
             site.candidates(),
             site.stored + site.rejected.values().sum::<u64>()
         );
+    }
+
+    #[test]
+    fn each_source_has_faces_and_dirt_and_no_search_finds_too_many() {
+        let recipe = Recipe {
+            faces: 10,
+            dirt: 600,
+            seed: 1,
+        };
+        let site = Site::draw(recipe);
+        for place in [Place::Search, Place::Page, Place::List] {
+            let paths: Vec<&str> = site.at(place).map(|entry| entry.path.as_str()).collect();
+            for part in ["/face-", "/gone-", "/blurred-"] {
+                assert!(
+                    paths.iter().any(|path| path.contains(part)),
+                    "{place:?} {part}"
+                );
+            }
+        }
+        assert_eq!(site.at(Place::Search).count(), 2 * MOST_RESULTS);
+        assert!(site.at(Place::Page).all(|entry| entry.class == 1));
+        let elsewhere = site.at(Place::Elsewhere);
+        assert!(elsewhere.map(|entry| entry.class).eq([0, 1]));
     }
 }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     history::History,
+    membership::Sources,
     plan::{Plan, Row},
 };
 
@@ -34,6 +35,8 @@ pub(super) struct DatasetWriter<'a> {
     pub(super) collection: &'a Collection,
     /// The jobs of the collection.
     pub(super) jobs: &'a [Job],
+    /// Those of them that count.
+    pub(super) sources: &'a Sources,
     pub(super) plan: &'a Plan,
     pub(super) history: &'a History,
 }
@@ -149,8 +152,10 @@ impl DatasetWriter<'_> {
         let name = &self.collection.name;
         let jpegs = self.images.image_bytes(name, &images).await?;
         let candidates = self.images.image_candidates(name, &images).await?;
-        let examples = rows.into_iter().zip(jpegs).zip(candidates);
-        let examples = examples.map(|((row, jpeg), candidate)| {
+        let sightings = self.images.image_sightings(name, &images).await?;
+        let found = jpegs.into_iter().zip(candidates).zip(sightings);
+        let examples = rows.into_iter().zip(found);
+        let examples = examples.map(|(row, ((jpeg, candidate), sightings))| {
             let job = self.jobs.iter().find(|job| job.id == candidate.job);
             Example {
                 image: row.image,
@@ -158,7 +163,7 @@ impl DatasetWriter<'_> {
                 jpeg,
                 width: row.width,
                 height: row.height,
-                provenance: provenance(candidate, job),
+                provenance: provenance(candidate, job, self.sources.jobs_with(&sightings)),
             }
         });
         Ok(examples.collect())

@@ -1,13 +1,18 @@
 //! Where an image comes from, as others may know it.
 
 use maskline_dataset::ExampleProvenance;
-use maskline_messages::without_secrets;
+use maskline_messages::{JobId, without_secrets};
 use maskline_storage::records::{Candidate, Job};
 use url::Url;
 
-/// What is known of the image of a candidate. `job` is the candidate's, if it is still known. A
-/// path says something about this machine only, so that it is not given to others.
-pub(super) fn provenance(candidate: Candidate, job: Option<&Job>) -> ExampleProvenance {
+/// What is known of the image of a candidate. `job` is the candidate's, if it is still known, and
+/// `jobs` are all whose sources have the image. A path says something about this machine only, so
+/// that it is not given to others.
+pub(super) fn provenance(
+    candidate: Candidate,
+    job: Option<&Job>,
+    jobs: Vec<JobId>,
+) -> ExampleProvenance {
     let address = |url: Url| without_secrets(&url).into();
     let url = candidate.location.public_address();
     let about = candidate.provenance;
@@ -25,6 +30,7 @@ pub(super) fn provenance(candidate: Candidate, job: Option<&Job>) -> ExampleProv
             .as_ref()
             .and_then(|fetched| i64::try_from(fetched.at).ok()),
         etag: fetched.and_then(|fetched| fetched.etag),
+        jobs,
     }
 }
 
@@ -76,7 +82,7 @@ mod tests {
             },
             ..records::job()
         };
-        let found = provenance(candidate(Location::Url(url)), Some(&job));
+        let found = provenance(candidate(Location::Url(url)), Some(&job), vec![job.id]);
         assert_eq!(found.url.as_deref(), Some("https://h/1.jpg?token=REDACTED"));
         let landing_page = found.landing_page.as_deref();
         assert_eq!(landing_page, Some("https://h/page?sig=REDACTED"));
@@ -85,9 +91,10 @@ mod tests {
             (found.fetched, found.etag.as_deref()),
             (Some(7), Some("\"5\""))
         );
+        assert_eq!(found.jobs, [job.id]);
 
         let path = candidate(Location::Path("/home/me/1.jpg".into()));
-        let found = provenance(path, Some(&records::job()));
+        let found = provenance(path, Some(&records::job()), vec![]);
         assert_eq!((found.url, found.source), (None, None));
         assert_eq!(found.creator.as_deref(), Some("A. Painter"));
 
@@ -101,7 +108,7 @@ mod tests {
             source: Source::Archive { archive },
             ..records::job()
         };
-        let found = provenance(member, Some(&job));
+        let found = provenance(member, Some(&job), vec![]);
         let address = "https://h/a.zip?sig=REDACTED";
         assert_eq!(found.url, Some(format!("{address}#2:a.jpg")));
         assert_eq!(found.source.as_deref(), Some(address));
@@ -115,7 +122,7 @@ mod tests {
             },
             ..records::job()
         };
-        let found = provenance(object, Some(&job));
+        let found = provenance(object, Some(&job), vec![]);
         assert_eq!(found.url.as_deref(), Some("s3://faces/a/1.jpg"));
         assert_eq!(found.source.as_deref(), Some("s3://faces/a"));
     }

@@ -8,12 +8,12 @@ use maskline_models::{
     LayerRow, Network,
     prediction::{Confusion, Prediction},
 };
-use maskline_storage::records::Run;
+use maskline_storage::records::{Evaluation, Run};
 use serde::Serialize;
 
 use crate::{
-    evaluation,
     examples::{ExampleSet, Examples},
+    measurement::Measurement,
     metrics::{Epoch, TrainingProgress},
 };
 
@@ -39,6 +39,8 @@ pub(crate) struct Report {
     pub(crate) accuracy: f32,
     /// Its mean cross-entropy there, in nats.
     pub(crate) loss: f32,
+    /// How good it is on the validation and the test split, and for each source.
+    pub(crate) evaluation: Evaluation,
     /// The epoch whose network is published, counted from 1.
     pub(crate) best_epoch: usize,
     /// The time that the run took, evaluation and all attempts included.
@@ -53,6 +55,8 @@ pub(crate) struct Report {
     pub(crate) classes: Vec<ClassFacts>,
     /// The validation images of each class (row) by the predicted class (column).
     pub(crate) confusion: Confusion,
+    /// The same for the test images, if there are some.
+    pub(crate) test_confusion: Option<Confusion>,
     /// The validation images with a wrong prediction and the largest loss, the worst first.
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) summary: Vec<LayerRow>,
@@ -94,23 +98,31 @@ pub(crate) struct Mistake {
     pub(crate) index: usize,
 }
 
+/// How good the published network is.
+pub(crate) struct Measured<'a> {
+    /// Its predictions for the validation images, in their order.
+    pub(crate) predictions: &'a [Prediction],
+    pub(crate) measurement: &'a Measurement,
+    pub(crate) evaluation: Evaluation,
+}
+
 impl Report {
-    /// `predictions` are those of the published network for the validation images, in their
-    /// order.
     pub(crate) fn new(
         run: &Run,
         progress: &TrainingProgress,
         network: &Network,
         examples: &Examples,
-        predictions: &[Prediction],
+        measured: Measured<'_>,
     ) -> Self {
+        let Measured {
+            predictions,
+            measurement,
+            evaluation,
+        } = measured;
         let manifest = &examples.manifest;
         let validation = &examples.validation;
-        let score = evaluation::tally(predictions, validation).score();
-        let mut confusion = Confusion::new(manifest.classes.len());
-        for (prediction, class) in predictions.iter().zip(validation.classes()) {
-            confusion.add(prediction, class);
-        }
+        let confusion = measurement.validation.confusion.clone();
+        let test = measurement.test.as_ref();
         Self {
             version: VERSION,
             run: run.id,
@@ -118,8 +130,9 @@ impl Report {
             network: run.network,
             layers: network.layers(),
             parameters: network.parameters(),
-            accuracy: score.accuracy,
-            loss: score.loss,
+            accuracy: evaluation.validation.accuracy,
+            loss: evaluation.validation.loss,
+            evaluation,
             best_epoch: progress.best().map_or(0, |epoch| epoch.epoch),
             seconds: progress.seconds,
             images_per_second: median(progress.epochs.iter().map(|epoch| epoch.images_per_second)),
@@ -129,6 +142,7 @@ impl Report {
             epochs: progress.epochs.clone(),
             classes: class_facts(&manifest.classes, &confusion),
             confusion,
+            test_confusion: test.map(|test| test.confusion.clone()),
             mistakes: mistakes(predictions, validation, &manifest.classes),
             summary: network.summary(),
         }

@@ -4,12 +4,15 @@
 use std::ops::Range;
 
 use maskline_dataset::Split;
+use maskline_models::prediction::Confusion;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
 
 use super::{
+    by_source::{by_source, lead},
     contents::Report,
     curves::{self, Curve},
+    text::{beginning, duration, grouped, percent, share},
     thumbnails::Thumbnail,
 };
 use crate::metrics::Epoch;
@@ -23,7 +26,8 @@ const VALIDATION_COLOR: RGBColor = RGBColor(0x3b, 0x7d, 0xd8);
 
 /// Returns the whole page. `thumbnails` are those of the report's mistakes, in their order.
 pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
-    let accuracy = percent(report.accuracy.into());
+    let test = report.evaluation.test.as_ref();
+    let accuracy = percent(test.map_or(report.accuracy, |test| test.accuracy).into());
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -37,15 +41,14 @@ pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
             body {
                 header {
                     h1 { (report.network) }
-                    p.lead {
-                        strong { (accuracy) } " of the validation images are classified correctly."
-                    }
+                    (lead(report))
                     p.quiet { "Run " code { (report.run) } }
                 }
                 main {
                     (result(report))
+                    (by_source(report))
                     (learning(report))
-                    (confusion(report))
+                    (confusions(report))
                     (mistakes(report, thumbnails))
                     (dataset(report))
                     (training(report))
@@ -58,6 +61,7 @@ pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
 }
 
 fn result(report: &Report) -> Markup {
+    let test = report.evaluation.test.as_ref();
     html! {
         section {
             h2 { "Result" }
@@ -65,6 +69,7 @@ fn result(report: &Report) -> Markup {
                 table {
                     thead { tr {
                         th { "Network" } th.number { "Layers" } th.number { "Parameters" }
+                        @if test.is_some() { th.number { "Test accuracy" } }
                         th.number { "Best validation loss" } th.number { "Best validation accuracy" }
                         th.number { "Training time" }
                     } }
@@ -72,6 +77,7 @@ fn result(report: &Report) -> Markup {
                         td { (report.network) }
                         td.number { (report.layers) }
                         td.number { (grouped(report.parameters)) }
+                        @if let Some(test) = test { td.number { (percent(test.accuracy.into())) } }
                         td.number { (format!("{:.4}", report.loss)) }
                         td.number { (percent(report.accuracy.into())) }
                         td.number { (duration(report.seconds)) }
@@ -150,35 +156,52 @@ fn accuracy_range(accuracies: &[Vec<f64>; 2]) -> Range<f64> {
     ((lowest * 10.0).floor() / 10.0).max(0.0)..1.0
 }
 
-fn confusion(report: &Report) -> Markup {
-    let total = |row: &[u64]| row.iter().sum::<u64>();
+fn confusions(report: &Report) -> Markup {
     html! {
         section {
             h2 { "Confusion" }
-            p.quiet { "The validation images of each class, by row, and the classes that were predicted for them, by column." }
-            div.wide {
-                table.confusion {
-                    thead { tr {
-                        th {}
-                        @for class in &report.classes { th.number { (class.label) } }
-                        th.number { "recall" }
-                    } }
-                    tbody {
-                        @for (row, class) in report.classes.iter().enumerate() {
-                            tr {
-                                th { (class.label) }
-                                @for (column, count) in report.confusion.rows()[row].iter().enumerate() {
-                                    td.number.right[row == column].wrong[row != column && *count > 0]
-                                        style=(shade(*count, total(&report.confusion.rows()[row]))) { (count) }
-                                }
-                                td.number { (share(class.recall)) }
-                            }
-                        }
+            @if let Some(test) = &report.test_confusion {
+                p.quiet { "The test images of each class, by row, and the classes that were predicted for them, by column." }
+                (confusion(report, test))
+                p.quiet { "The same for the validation images." }
+            } @else {
+                p.quiet { "The validation images of each class, by row, and the classes that were predicted for them, by column." }
+            }
+            (confusion(report, &report.confusion))
+        }
+    }
+}
+
+fn confusion(report: &Report, confusion: &Confusion) -> Markup {
+    let total = |row: &[u64]| row.iter().sum::<u64>();
+    let rows = confusion.rows();
+    let right: u64 = rows.iter().enumerate().map(|(class, row)| row[class]).sum();
+    let images: u64 = rows.iter().map(|row| total(row)).sum();
+    html! {
+        div.wide {
+            table.confusion {
+                thead { tr {
+                    th {}
+                    @for class in &report.classes { th.number { (class.label) } }
+                    th.number { "recall" }
+                } }
+                tbody {
+                    @for (row, class) in report.classes.iter().enumerate() {
                         tr {
-                            th { "precision" }
-                            @for class in &report.classes { td.number { (share(class.precision)) } }
-                            td.number { (percent(report.accuracy.into())) }
+                            th { (class.label) }
+                            @for (column, count) in rows[row].iter().enumerate() {
+                                td.number.right[row == column].wrong[row != column && *count > 0]
+                                    style=(shade(*count, total(&rows[row]))) { (count) }
+                            }
+                            td.number { (share(confusion.recall(row))) }
                         }
+                    }
+                    tr {
+                        th { "precision" }
+                        @for column in 0..report.classes.len() {
+                            td.number { (share(confusion.precision(column))) }
+                        }
+                        td.number { (percent(right as f64 / images.max(1) as f64)) }
                     }
                 }
             }
@@ -237,19 +260,23 @@ fn dataset(report: &Report) -> Markup {
             p.quiet { "Dataset " code { (dataset.id) } }
             div.wide {
                 table {
-                    thead { tr { th { "Images" } th.number { "training" } th.number { "validation" } } }
+                    thead { tr {
+                        th { "Images" } th.number { "training" } th.number { "validation" } th.number { "test" }
+                    } }
                     tbody {
                         @for class in &report.classes {
                             tr {
                                 td { (class.label) }
                                 td.number { (grouped(images(Split::Train, &class.label))) }
                                 td.number { (grouped(images(Split::Validation, &class.label))) }
+                                td.number { (grouped(images(Split::Test, &class.label))) }
                             }
                         }
                         tr.sum {
                             td { "all" }
                             td.number { (grouped(all(Split::Train))) }
                             td.number { (grouped(all(Split::Validation))) }
+                            td.number { (grouped(all(Split::Test))) }
                         }
                     }
                 }
@@ -321,58 +348,9 @@ fn layers(report: &Report) -> Markup {
     }
 }
 
-/// A percentage. No line breaks at the space before its sign.
-fn percent(share: f64) -> String {
-    format!("{:.1}\u{a0}%", share * 100.0)
-}
-
-fn share(share: Option<f64>) -> String {
-    share.map_or("–".to_owned(), percent)
-}
-
-fn beginning(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
-/// A number with commas between the thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
-fn duration(seconds: f64) -> String {
-    if seconds < 10.0 {
-        return format!("{seconds:.1} s");
-    }
-    let seconds = seconds.round() as u64;
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_written_for_people() {
-        assert_eq!(grouped(2_226_434), "2,226,434");
-        assert_eq!(grouped(100), "100");
-        assert_eq!(grouped(1000), "1,000");
-        assert_eq!(duration(3.06), "3.1 s");
-        assert_eq!(duration(59.6), "1 min 0 s");
-        assert_eq!(duration(7384.0), "2 h 3 min");
-        assert_eq!(percent(0.967), "96.7\u{a0}%");
-    }
 
     #[test]
     fn an_axis_shows_all_of_its_curve() {

@@ -1,3 +1,5 @@
+mod test_split;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +14,16 @@ use crate::fixtures::{Drawing, alone, compute};
 fn trainer(store: &Embedded) -> Trainer {
     let leases = LeaseWatch::lasting(store.catalog.clone(), Duration::from_secs(5));
     let (objects, library) = (store.objects.clone(), store.catalog.clone());
-    Trainer::new(objects, library, leases, Arc::default(), compute(), 1 << 30)
+    let jobs = store.catalog.clone();
+    Trainer::new(
+        objects,
+        library,
+        jobs,
+        leases,
+        Arc::default(),
+        compute(),
+        1 << 30,
+    )
 }
 
 /// Records a run as the stage does.
@@ -30,6 +41,7 @@ async fn request(store: &Embedded, dataset: DatasetId, settings: TrainingSetting
         epoch: 0,
         accuracy: None,
         loss: None,
+        evaluation: None,
         device: None,
         traceparent: None,
         created: now(),
@@ -198,6 +210,7 @@ async fn a_trainer_that_lost_its_lease_writes_nothing() {
     let training = TrainingRun {
         objects: store.objects.clone(),
         library: store.catalog.clone(),
+        jobs: store.catalog.clone(),
         record: run(&store, id).await,
         compute: compute(),
         image_memory: 1 << 30,
@@ -291,6 +304,7 @@ async fn a_message_that_a_dead_trainer_did_not_send_is_sent_by_the_next() {
         parameters: 1,
         accuracy: 0.5,
         loss: 0.7,
+        evaluation: None,
         seconds: 1.0,
         created: now(),
     };

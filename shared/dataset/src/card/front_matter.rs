@@ -63,9 +63,15 @@ fn features(classes: &[Label]) -> Vec<Feature<'_>> {
                 let class_label = Names { names };
                 Dtype::ClassLabel(ClassLabel { class_label })
             }
+            (Kind::Jobs, _) => {
+                return Feature::List {
+                    name: column.name,
+                    sequence: "string",
+                };
+            }
             _ => Dtype::Name("image"),
         };
-        Feature {
+        Feature::Plain {
             name: column.name,
             dtype,
         }
@@ -130,9 +136,17 @@ struct DatasetInfo<'a> {
 }
 
 #[derive(Serialize)]
-struct Feature<'a> {
-    name: &'static str,
-    dtype: Dtype<'a>,
+#[serde(untagged)]
+enum Feature<'a> {
+    Plain {
+        name: &'static str,
+        dtype: Dtype<'a>,
+    },
+    /// A list of values of a type.
+    List {
+        name: &'static str,
+        sequence: &'static str,
+    },
 }
 
 #[derive(Serialize)]

@@ -118,6 +118,8 @@ dataset_info:
     dtype: timestamp[ms, tz=UTC]
   - name: etag
     dtype: string
+  - name: jobs
+    sequence: string
   splits:
   - name: train
     num_bytes: 1000

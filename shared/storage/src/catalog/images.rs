@@ -6,7 +6,7 @@ use maskline_messages::{CandidateId, CollectionName, ImageId};
 
 use crate::{
     error::StorageError,
-    records::{Candidate, Claim, ImageDocument, ImageFacts},
+    records::{Candidate, Claim, ImageDocument, ImageFacts, Sighting},
 };
 
 /// The images of all collections.
@@ -56,4 +56,12 @@ pub trait Images: Send + Sync + 'static {
         collection: &CollectionName,
         images: &[ImageId],
     ) -> Result<Vec<Candidate>, StorageError>;
+
+    /// Reads all candidates of the collection that turned out to be some of its images, in the
+    /// order of `images`; see [`ImageFacts::sightings`]. An image that nobody has seen has none.
+    async fn image_sightings(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Vec<Sighting>>, StorageError>;
 }

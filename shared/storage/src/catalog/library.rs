@@ -28,7 +28,7 @@ pub trait Library: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Run>, StorageError>;
 
-    /// Writes the state, error, epoch, accuracy, loss and device of a run.
+    /// Writes the state, error, epoch, accuracy, loss, evaluation and device of a run.
     /// Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if no such run was recorded.
     async fn update_run(&self, run: &Run) -> Result<(), StorageError>;
 

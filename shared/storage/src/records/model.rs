@@ -3,6 +3,8 @@
 use maskline_messages::{DatasetId, Label, NetworkName, RunId};
 use serde::{Deserialize, Serialize};
 
+use super::evaluation::Evaluation;
+
 /// A published model. Its weights and its report lie under `models/<id>/`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Model {
@@ -18,6 +20,9 @@ pub struct Model {
     pub accuracy: f32,
     /// The loss of the best epoch on the validation split.
     pub loss: f32,
+    /// `None` for the models of earlier builds.
+    #[serde(default)]
+    pub evaluation: Option<Evaluation>,
     /// How many seconds the training took, in all attempts.
     pub seconds: f64,
     pub created: u64,

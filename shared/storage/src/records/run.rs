@@ -4,6 +4,8 @@ use maskline_messages::{DatasetId, JobId, NetworkName, RunId, TrainingSettings};
 use serde::{Deserialize, Serialize};
 use strum::Display;
 
+use super::evaluation::Evaluation;
+
 /// A training run: a network on a dataset. One trainer at a time works on it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -21,6 +23,10 @@ pub struct Run {
     pub accuracy: Option<f32>,
     /// The loss of the best epoch so far, on the validation split.
     pub loss: Option<f32>,
+    /// How good the network is that the run has published. `None` before that, and for the runs
+    /// of earlier builds.
+    #[serde(default)]
+    pub evaluation: Option<Evaluation>,
     /// The device that it is trained on, such as `cpu (flex, 2 threads)`.
     pub device: Option<String>,
     /// The W3C traceparent of the trace in which it was asked for.
@@ -37,6 +43,7 @@ impl Run {
             epoch: 0,
             accuracy: None,
             loss: None,
+            evaluation: None,
             device: None,
             ..self.clone()
         }

@@ -1,9 +1,9 @@
 //! Training runs and models.
 
-use maskline_messages::NetworkName;
+use maskline_messages::{NetworkName, SourceRole};
 use maskline_storage::{
     StorageError,
-    records::{Model, Run, RunState, Work},
+    records::{Evaluation, Model, Run, RunState, SourceScore, SplitScore, Work},
 };
 
 use crate::{
@@ -15,6 +15,27 @@ contract! {
     runs_are_recorded_once_and_updated,
     a_reopened_run_is_as_if_nobody_had_begun_it,
     models_are_published,
+}
+
+/// With every field, and a name that has quotes and dots.
+fn evaluation() -> Evaluation {
+    let score = |role| SplitScore {
+        images: 40,
+        accuracy: 0.75,
+        loss: 0.5,
+        recall: [(label("with_mask"), 0.5)].into(),
+        sources: vec![SourceScore {
+            source: "search \"a.b\" at openverse".to_owned(),
+            role,
+            images: 7,
+            accuracy: 1.0,
+        }],
+        more_sources: 3,
+    };
+    Evaluation {
+        validation: score(SourceRole::Train),
+        test: Some(score(SourceRole::Test)),
+    }
 }
 
 async fn runs_are_recorded_once_and_updated(environment: &Environment) {
@@ -29,6 +50,7 @@ async fn runs_are_recorded_once_and_updated(environment: &Environment) {
         epoch: 3,
         accuracy: Some(0.937_5),
         loss: Some(0.123_456_78),
+        evaluation: Some(evaluation()),
         device: Some("cpu (flex, 2 threads)".to_owned()),
         ..one.clone()
     };
@@ -73,6 +95,7 @@ async fn a_reopened_run_is_as_if_nobody_had_begun_it(environment: &Environment) 
         epoch: 3,
         accuracy: Some(0.5),
         loss: Some(0.7),
+        evaluation: Some(evaluation()),
         device: Some("cpu".to_owned()),
         ..asked.clone()
     };
@@ -120,6 +143,7 @@ async fn models_are_published(environment: &Environment) {
             parameters: 1_519_906,
             accuracy: 0.96,
             loss: 0.1,
+            evaluation: (number == 1).then(evaluation),
             seconds: 61.25,
             created: number,
         }

@@ -319,6 +319,7 @@ pub fn run(number: u64) -> Run {
         epoch: 0,
         accuracy: None,
         loss: None,
+        evaluation: None,
         device: None,
         traceparent: None,
         created: number,

@@ -163,6 +163,23 @@ impl Images for MongodbCatalog {
         in_order.collect()
     }
 
+    async fn image_sightings(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Vec<Sighting>>, StorageError> {
+        let mut found = HashMap::new();
+        for batch in images.chunks(BATCH) {
+            let ids: Vec<_> = batch.iter().map(ImageId::to_string).collect();
+            let among = doc! { "$in": ids };
+            found.extend(sightings_of(&self.database, collection, among).await?);
+        }
+        let in_order = images.iter();
+        Ok(in_order
+            .map(|image| found.get(image).cloned().unwrap_or_default())
+            .collect())
+    }
+
     async fn image(
         &self,
         collection: &CollectionName,
@@ -209,12 +226,12 @@ async fn removed_between(
     images.collect::<Result<_, _>>().map_err(damaged)
 }
 
-/// The candidates of the collection's images from `first` to `last`, by image.
-async fn sightings_between(
+/// The candidates of those of the collection's images whose ids are as this condition says, by
+/// image.
+async fn sightings_of(
     database: &Database,
     collection: &CollectionName,
-    first: &ImageId,
-    last: &ImageId,
+    images: Document,
 ) -> Result<HashMap<ImageId, Vec<Sighting>>, StorageError> {
     #[derive(Deserialize)]
     struct Found {
@@ -229,8 +246,7 @@ async fn sightings_between(
     struct Coded {
         code: String,
     }
-    let between = doc! { "$gte": first.to_string(), "$lte": last.to_string() };
-    let filter = doc! { "collection": collection.as_str(), "image": between };
+    let filter = doc! { "collection": collection.as_str(), "image": images };
     // Sorted by id, so that the first of those that are alike is the one with the lowest.
     let query = Query::sorted(doc! { "_id": 1 })
         .only(doc! { "job": 1, "image": 1, "label": 1, "state": 1, "reason.code": 1 });
@@ -272,10 +288,11 @@ async fn facts_among(
         return Ok(vec![]);
     };
     let candidates = images.iter().map(|i| i.candidate.to_string()).collect();
+    let between = doc! { "$gte": first.image.to_string(), "$lte": last.image.to_string() };
     let (stored, removed, mut sightings) = try_join3(
         stored_among(database, candidates),
         removed_between(database, collection, &first.image, &last.image),
-        sightings_between(database, collection, &first.image, &last.image),
+        sightings_of(database, collection, between),
     )
     .await?;
     let kept = images.into_iter().filter(|image| {

@@ -48,8 +48,16 @@ impl Library for MongodbCatalog {
 
     async fn update_run(&self, run: &Run) -> Result<(), StorageError> {
         let mut fields = document(run)?;
-        let progress = ["state", "error", "epoch", "accuracy", "loss", "device"]
-            .map(|name| (name, fields.remove(name)));
+        let progress = [
+            "state",
+            "error",
+            "epoch",
+            "accuracy",
+            "loss",
+            "evaluation",
+            "device",
+        ]
+        .map(|name| (name, fields.remove(name)));
         let filter = doc! { "_id": run.id.to_string() };
         if self
             .database

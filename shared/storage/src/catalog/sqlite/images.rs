@@ -17,6 +17,11 @@ use crate::{
     records::{Candidate, Claim, ImageDocument, ImageFacts, Sighting},
 };
 
+/// The sightings of an image (`?1`) in a collection (`?2`).
+const SIGHTINGS: &str = "SELECT min(id), job, label, state, reason_code FROM candidates
+     WHERE image = ?1 AND collection = ?2
+     GROUP BY job, label, state, reason_code ORDER BY 1";
+
 #[async_trait]
 impl Images for SqliteCatalog {
     async fn claim_image(
@@ -102,11 +107,7 @@ impl Images for SqliteCatalog {
             )?;
             let page = params![collection, after, row_limit(limit)];
             let facts = select.query_and_then(page, facts_of)?;
-            let mut sightings = connection.prepare_cached(
-                "SELECT min(id), job, label, state, reason_code FROM candidates
-                 WHERE image = ?1 AND collection = ?2
-                 GROUP BY job, label, state, reason_code ORDER BY 1",
-            )?;
+            let mut sightings = connection.prepare_cached(SIGHTINGS)?;
             let mut with_sightings = |facts: Result<ImageFacts, Failure>| {
                 let mut facts = facts?;
                 let image = facts.image.to_string();
@@ -159,6 +160,24 @@ impl Images for SqliteCatalog {
                 candidate.ok_or_else(|| missing::image(&collection, image).into())
             };
             images.iter().map(&mut candidate_of_image).collect()
+        })
+        .await
+    }
+
+    async fn image_sightings(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Vec<Sighting>>, StorageError> {
+        let (collection, images) = (collection.to_string(), images.to_vec());
+        self.read("select", "candidates", move |connection| {
+            let mut sightings = connection.prepare_cached(SIGHTINGS)?;
+            let mut of_image = |image: &ImageId| {
+                let key = [&image.to_string(), &collection];
+                let found = sightings.query_and_then(key, sighting_of)?;
+                found.collect::<Result<_, Failure>>()
+            };
+            images.iter().map(&mut of_image).collect()
         })
         .await
     }

@@ -88,6 +88,7 @@ impl Library for SqliteCatalog {
                 stored.epoch = run.epoch;
                 stored.accuracy = run.accuracy;
                 stored.loss = run.loss;
+                stored.evaluation = run.evaluation.clone();
                 stored.device = run.device.clone();
             })?
             .ok_or_else(|| missing::run(id).into())

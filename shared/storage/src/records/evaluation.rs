@@ -1,0 +1,46 @@
+//! How good a finished network is: on each split, and on the images of each source.
+
+use std::collections::BTreeMap;
+
+use maskline_messages::{Label, SourceRole};
+use serde::{Deserialize, Serialize};
+
+/// How good a finished network is on a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// On images of the same sources as those that it has learned from. The best epoch was chosen
+    /// by them.
+    pub validation: SplitScore,
+    /// On the images of test sources, which decided nothing. `None` if the dataset has none.
+    pub test: Option<SplitScore>,
+}
+
+/// How good a network is on the images of a split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SplitScore {
+    pub images: u64,
+    /// The share of the images whose class is predicted, 0 to 1.
+    pub accuracy: f32,
+    /// The mean cross-entropy, in nats.
+    pub loss: f32,
+    /// The share of the images of each class that are predicted to be of it, 0 to 1. A class
+    /// without images has none.
+    pub recall: BTreeMap<Label, f32>,
+    /// The sources that have images in the split, those with the most images first. An image
+    /// that several sources have counts for each of them. It is empty for a dataset that was
+    /// frozen by an earlier build.
+    pub sources: Vec<SourceScore>,
+    /// The number of sources that are left out of `sources`, because there are too many.
+    pub more_sources: u64,
+}
+
+/// How good a network is on those images of a split that a source has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceScore {
+    /// The source as `maskline status` shows it.
+    pub source: String,
+    pub role: SourceRole,
+    pub images: u64,
+    /// The share of the images whose class is predicted, 0 to 1.
+    pub accuracy: f32,
+}
