@@ -4,6 +4,7 @@
 //! * [`soak`]: a long job through five processes.
 //! * [`slow_storer`]: a storer that can't keep up.
 //! * [`expand`]: a list that is too large for memory.
+//! * [`neighbours`]: a good job beside jobs of bad hosts.
 //! * [`status`]: the time of `maskline status` for a large job.
 //! * [`generated_site`]: a web site of any size; [`memory`]: the memory of a process;
 //!   [`report`]: what is printed.
@@ -11,6 +12,7 @@
 pub mod expand;
 pub mod generated_site;
 pub mod memory;
+pub mod neighbours;
 pub mod report;
 pub mod slow_storer;
 pub mod soak;

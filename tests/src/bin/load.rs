@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use maskline_tests::load::{expand, report::Report, slow_storer, soak, status};
+use maskline_tests::load::{expand, neighbours, report::Report, slow_storer, soak, status};
 
 /// Puts the pipeline under load, and prints what it needed
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Load {
         #[arg(default_value_t = 1_000_000)]
         count: u64,
     },
+    /// Measures how much of its speed a job keeps beside jobs of bad hosts
+    Neighbours,
     /// Measures how long `maskline status` takes, on SQLite and on MongoDB
     Status {
         /// The number of candidates
@@ -48,6 +50,7 @@ async fn main() -> ExitCode {
         Load::Soak { count } => soak::run(&mut report, count).await,
         Load::SlowStorer { count } => slow_storer::run(&mut report, count).await,
         Load::Expand { count } => expand::run(&mut report, count).await,
+        Load::Neighbours => neighbours::run(&mut report).await,
         Load::Status { count } => status::run(&mut report, count).await,
     }
     match report.is_good() {

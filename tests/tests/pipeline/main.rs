@@ -6,6 +6,7 @@ mod collections;
 mod counts;
 mod jaeger;
 mod killed_validator;
+mod manners;
 mod observability;
 mod poison;
 mod python;
@@ -44,6 +45,7 @@ everywhere! {
     counts::a_list_of_urls_becomes_a_dataset_and_a_model_and_the_counts_are_right,
     counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
     killed_validator::a_killed_validator_loses_nothing,
+    manners::four_scrapers_together_keep_the_limits_of_a_host,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     traces::every_image_is_one_trace_through_all_stages,
     redelivery::redelivered_and_shuffled_messages_and_two_replicas_give_the_same_dataset,

@@ -21,7 +21,7 @@ use super::{
     candidate::{ExpansionStep, SourceCandidate},
     error::ExpandError,
 };
-use crate::fetch::{FetchError, Fetcher, ResourceKind};
+use crate::fetch::{FetchError, Fetcher, ResourceKind, check_page};
 
 /// How many bytes a page may have.
 const MAX_BYTES: u64 = 10 << 20;
@@ -50,7 +50,12 @@ pub(super) async fn expand(
     let base = response.url().clone();
     let body = response.body(MAX_BYTES, fetcher.budget()).await;
     let images = match body {
-        Ok(body) => images(&body.bytes, &base),
+        Ok(body) => {
+            if fetcher.obeys_opt_outs() {
+                check_page(&body.bytes).map_err(|reason| failed(reason.into()))?;
+            }
+            images(&body.bytes, &base)
+        }
         Err(FetchError::Rejected(Reason::Empty)) => vec![],
         Err(error) => return Err(failed(error)),
     };

@@ -29,10 +29,6 @@ const MAX_SITES: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 /// How long rules are used before they are asked for again. Section 2.4 allows a day.
 const VALID_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How long a site that does not answer is left alone. Meanwhile its URLs fail at once,
-/// and not after a connection time-out each.
-const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
-
 /// What a site's robots.txt says.
 pub enum Rules {
     /// There is no robots.txt ("unavailable", section 2.3.1.3), or it can't be understood.
@@ -79,11 +75,9 @@ struct Site {
 impl Site {
     fn is_stale(&self) -> bool {
         self.rules.get().is_some_and(|(rules, since)| {
-            let valid_for = match rules {
-                Rules::Unreachable(_) => UNREACHABLE_FOR,
-                _ => VALID_FOR,
-            };
-            since.elapsed() > valid_for
+            // A site that does not answer is left alone by `hosts`. When it is asked again, it
+            // is asked for its rules first.
+            matches!(rules, Rules::Unreachable(_)) || since.elapsed() > VALID_FOR
         })
     }
 }

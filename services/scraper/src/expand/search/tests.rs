@@ -7,17 +7,18 @@ mod providers;
 mod quotas;
 mod server;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
 use maskline_messages::{Labeling, License, Location, Search, SearchProvider};
-use maskline_storage::{Catalog, catalog::Quotas};
+use maskline_runtime::RetryPolicy;
+use maskline_storage::{Catalog, catalog::Quotas, records::ShareLimit};
 use maskline_test_support::environment::Environment;
 
 use super::{ApiKeys, SearchArgs, SearchSettings, Searches};
 use crate::{
     expand::{ExpandError, ExpansionStep, SourceCandidate},
-    fetch::{FetchLimits, Fetcher},
+    fetch::{FetchLimits, Fetcher, SiteLimits},
 };
 use server::Server;
 
@@ -32,12 +33,22 @@ fn limits() -> FetchLimits {
         connect_timeout: Duration::from_secs(10),
         timeout: Duration::from_secs(60),
         list_timeout: Duration::from_secs(60),
+        answer_timeout: Duration::from_secs(20),
+        min_rate: 1024,
         redirects: 5,
-        per_host: 16,
-        per_host_rate: NonZeroU32::new(10_000).unwrap(),
+        sites: SiteLimits::new(
+            ShareLimit {
+                at_a_time: 16,
+                interval: Duration::from_micros(100),
+            },
+            true,
+        ),
+        in_hand: 64,
+        retry: RetryPolicy::DEFAULT,
         // The server is on this machine, and it may be asked because the flags name it.
         allow_private_hosts: false,
         ignore_robots: false,
+        ignore_opt_outs: false,
     }
 }
 
@@ -74,7 +85,7 @@ fn scraper(server: &Server, quotas: Arc<dyn Quotas>, keys: ApiKeys) -> Searches 
         keys,
         has_contact: true,
     };
-    let fetcher = Fetcher::new(limits(), None).expect("the client starts");
+    let fetcher = Fetcher::new(limits(), None, quotas.clone()).expect("the client starts");
     Searches::new(Arc::new(fetcher), quotas, &settings)
 }
 
