@@ -478,3 +478,6 @@ impl Site {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -108,6 +108,12 @@ impl Health {
         if self.proven && self.trials == 0 && self.failures < MAX_FAILURES && asked.is_none() {
             return;
         }
+        if self.not_before.is_some_and(|time| time > now) {
+            // It was asked before it was left alone, so that this was no trial.
+            let until = asked.map(|pause| now + pause);
+            self.not_before = self.not_before.max(until);
+            return;
+        }
         // Half of a message's own pause, so that a message that failed itself finds the server
         // due when it comes again.
         let pause = policy.delay(self.trials, None) / 2;
@@ -222,5 +228,18 @@ mod tests {
         let asked = Duration::from_secs(90);
         health.failed("429", MOMENT, Some(asked), &POLICY, now);
         assert_eq!(health.not_before.unwrap(), now + asked);
+    }
+
+    #[test]
+    fn requests_that_fail_together_are_one_trial() {
+        let (mut health, now) = (Health::default(), Instant::now());
+        health.succeeded(MOMENT);
+        for _ in 0..60 {
+            health.failed("no answer", MOMENT, None, &POLICY, now);
+        }
+        assert!(matches!(
+            health.verdict(4, &POLICY, now),
+            Verdict::LeftAlone(_)
+        ));
     }
 }
