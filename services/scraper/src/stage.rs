@@ -25,9 +25,10 @@ use crate::{
     fetch::{FetchedImage, Fetcher},
 };
 
-/// How many candidates are fetched at a time, unless `--concurrency` says otherwise. Most
-/// of the time they wait for the network.
-const DEFAULT_CONCURRENCY: usize = 16;
+/// How many candidates are in hand at a time, unless `--concurrency` says otherwise. Most of the
+/// time they wait for the network, and some of them for slow servers, so that there must be
+/// enough for others.
+pub(crate) const DEFAULT_CONCURRENCY: usize = 64;
 
 /// How many objects an expansion puts at the same time.
 const PUTS: usize = 8;
@@ -221,7 +222,11 @@ impl Handler for CandidateHandler {
         _context: &Context,
     ) -> Result<Outcome, Failure> {
         let before = candidate.known.as_ref().map(|known| &known.fetched);
-        let (body, fetched) = match self.fetcher.image(&candidate.location, before).await {
+        let fetched = self
+            .fetcher
+            .image(candidate.job, &candidate.location, before)
+            .await;
+        let (body, fetched) = match fetched {
             Ok(FetchedImage::Bytes { body, fetched }) => (body, fetched),
             Ok(FetchedImage::Unchanged) => {
                 return Ok(Outcome::send(unchanged(candidate)));

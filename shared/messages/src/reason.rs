@@ -35,6 +35,11 @@ pub enum Reason {
     RobotsDisallowed {
         url: String,
     },
+    /// The site has said that the image is not to be indexed, or not to be used for machine
+    /// learning. `said` is how, such as `X-Robots-Tag: noai`.
+    OptedOut {
+        said: String,
+    },
     /// The local file vanished, may not be read, or is not a plain file.
     Unreadable {
         detail: String,
@@ -166,6 +171,7 @@ impl std::fmt::Display for Reason {
             Self::RobotsDisallowed { url } => {
                 write!(f, "the site's robots.txt disallows {url}")
             }
+            Self::OptedOut { said } => write!(f, "the site has opted out ({said})"),
             Self::Unreadable { detail } => write!(f, "can't be read: {detail}"),
             Self::Empty => write!(f, "no bytes"),
             Self::BadSourceLine {

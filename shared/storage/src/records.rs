@@ -14,6 +14,7 @@ mod lease;
 mod model;
 mod quota;
 mod run;
+mod share;
 
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
 pub use collection::{Collection, Settled, TrainingWish, Version};
@@ -29,3 +30,4 @@ pub use model::Model;
 pub(crate) use quota::{KEPT_IDLE, QuotaState};
 pub use quota::{LONGEST_WAIT, Quota, Turn};
 pub use run::{Run, RunState};
+pub use share::{PLACES_LAST, Share, ShareLimit, ShareRequest};

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use maskline_tests::load::{expand, report::Report, search, slow_storer, soak, status};
+use maskline_tests::load::{expand, neighbours, report::Report, search, slow_storer, soak, status};
 
 /// Puts the pipeline under load, and prints what it needed
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Load {
         #[arg(default_value_t = 1_000_000)]
         count: u64,
     },
+    /// Measures how much of its speed a job keeps beside jobs of bad hosts
+    Neighbours,
     /// Searches with four scrapers: they must keep the provider's quota together
     Search {
         /// How long they search
@@ -54,6 +56,7 @@ async fn main() -> ExitCode {
         Load::Soak { count } => soak::run(&mut report, count).await,
         Load::SlowStorer { count } => slow_storer::run(&mut report, count).await,
         Load::Expand { count } => expand::run(&mut report, count).await,
+        Load::Neighbours => neighbours::run(&mut report).await,
         Load::Search { minutes } => search::run(&mut report, minutes).await,
         Load::Status { count } => status::run(&mut report, count).await,
     }

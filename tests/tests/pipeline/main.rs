@@ -7,6 +7,7 @@ mod counts;
 mod demo;
 mod jaeger;
 mod killed_validator;
+mod manners;
 mod observability;
 mod poison;
 mod predecessors;
@@ -50,6 +51,7 @@ everywhere! {
     counts::an_archive_of_classes_becomes_the_same_dataset_as_its_folder,
     predecessors::searches_a_page_a_folder_and_a_list_become_one_version_and_a_model,
     killed_validator::a_killed_validator_loses_nothing,
+    manners::four_scrapers_together_keep_the_limits_of_a_host,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     real_halves::two_halves_of_real_photographs_become_one_collection,
     traces::every_image_is_one_trace_through_all_stages,

@@ -1,7 +1,8 @@
-use std::{io::Write, path::Path, sync::Arc};
+use std::{io::Write, path::Path};
 
 use flate2::{Compression as Level, write::DeflateEncoder, write::GzEncoder};
 use maskline_messages::{Label, Reason};
+use maskline_test_support::environment::Environment;
 use rawzip::{CompressionMethod, ZipArchiveWriter};
 
 use super::*;
@@ -77,10 +78,6 @@ fn all_formats(files: &Files) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-fn fetcher() -> Arc<Fetcher> {
-    Arc::new(Fetcher::new(FetchLimits::for_tests(), None).unwrap())
-}
-
 /// All candidates, with the steps' sizes. With `keep`, one process takes all steps; without, each
 /// is taken by a process that knows nothing of the last one.
 async fn expand(
@@ -100,7 +97,8 @@ async fn expand_file(
     keep: bool,
 ) -> Result<(Vec<SourceCandidate>, Vec<usize>), String> {
     let location = Location::Path(path.to_owned());
-    let fetcher = fetcher();
+    let environment = Environment::embedded();
+    let fetcher = Fetcher::for_tests(&environment, FetchLimits::for_tests()).await;
     let (mut found, mut sizes, mut cursor, mut kept) = (vec![], vec![], None::<String>, None);
     loop {
         let (step, open) = step(&fetcher, &location, labeling, cursor.as_deref(), kept)
@@ -395,7 +393,8 @@ async fn what_lies_before_a_damage_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("faces.bin");
     let location = Location::Path(path.clone());
-    let fetcher = fetcher();
+    let environment = Environment::embedded();
+    let fetcher = Fetcher::for_tests(&environment, FetchLimits::for_tests()).await;
     for half in [&good[..good.len() / 2], &packed[..packed.len() / 2]] {
         std::fs::write(&path, half).unwrap();
         let begun = step(&fetcher, &location, None, None, None).await;
@@ -422,7 +421,9 @@ async fn an_archive_that_changes_between_steps_is_not_mixed_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.tar");
     std::fs::write(&path, tar(&files)).unwrap();
-    let (fetcher, location) = (fetcher(), Location::Path(path.clone()));
+    let environment = Environment::embedded();
+    let fetcher = Fetcher::for_tests(&environment, FetchLimits::for_tests()).await;
+    let location = Location::Path(path.clone());
     let (first, kept) = step(&fetcher, &location, None, None, None).await.unwrap();
     std::fs::write(&path, tar(&files[1..])).unwrap();
     let cursor = first.next_cursor.as_deref();

@@ -5,6 +5,7 @@ use arrow::{
     datatypes::{DataType, Field, Fields, Schema},
 };
 use maskline_messages::Label;
+use maskline_test_support::environment::Environment;
 use parquet::{
     arrow::ArrowWriter,
     file::{metadata::KeyValue, properties::WriterProperties},
@@ -21,7 +22,8 @@ async fn expand(
     labeling: Option<&Labeling>,
     keep: bool,
 ) -> Result<(Vec<SourceCandidate>, Vec<usize>), String> {
-    let fetcher = Fetcher::new(FetchLimits::for_tests(), None).unwrap();
+    let environment = Environment::embedded();
+    let fetcher = Fetcher::for_tests(&environment, FetchLimits::for_tests()).await;
     let location = Location::Path(dataset.to_owned());
     let (mut found, mut sizes, mut cursor, mut kept) = (vec![], vec![], None::<String>, None);
     loop {

@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, io::Write, sync::Mutex};
 use flate2::{Compression as Level, write::GzEncoder};
 use maskline_messages::MAX_URL;
 use maskline_storage::objects;
+use maskline_test_support::environment::Environment;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
@@ -189,7 +190,8 @@ async fn crawl(
     depth: u32,
     keep: bool,
 ) -> Result<(Vec<SourceCandidate>, usize), String> {
-    let fetcher = Fetcher::new(FetchLimits::for_tests(), None).unwrap();
+    let environment = Environment::embedded();
+    let fetcher = Fetcher::for_tests(&environment, FetchLimits::for_tests()).await;
     let folder = tempfile::tempdir().unwrap();
     let address = format!("file:{}", folder.path().display());
     let objects = objects::open(&address).await.unwrap();

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     expand::{compression::Compression, image_names::is_image, text},
-    fetch::{FetchError, Fetcher, ResourceKind},
+    fetch::{FetchError, Fetcher, ResourceKind, check_page},
 };
 
 /// How many bytes a page may have.
@@ -56,6 +56,9 @@ pub(super) async fn visit(
         Err(FetchError::Rejected(Reason::Empty)) => return Ok(nothing(url)),
         Err(error) => return Err(error),
     };
+    if fetcher.obeys_opt_outs() {
+        check_page(&body.bytes)?;
+    }
     let read = tokio::task::spawn_blocking(move || {
         let bytes = body.bytes.len() as u64;
         let unpacked = unpacked(&body.bytes, most)?;
