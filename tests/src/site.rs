@@ -97,6 +97,11 @@ impl Site {
         format!("http://{}/{LIST}", self.address)
     }
 
+    /// The address of the file with this path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
     /// How many pictures it has sent so far. A picture that was asked for with its `ETag` and
     /// has not changed is not sent.
     pub fn pictures_sent(&self) -> u64 {

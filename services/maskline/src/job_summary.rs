@@ -3,7 +3,7 @@
 use comfy_table::{Cell, Table};
 
 use crate::{
-    job_view::{JobView, RunView},
+    job_view::{JobPhase, JobView, RunView},
     output::{number, percent, table},
 };
 
@@ -16,6 +16,16 @@ pub(crate) fn summary(job: &JobView) -> String {
     let mut counts = table(&COUNTS);
     counts.add_row(count_cells(job));
     text += &format!("{counts}\n");
+    if job.state == JobPhase::Expanding && job.counts.found == 0 {
+        text += &format!(
+            "It has found nothing yet, and {collection} is not frozen before it has ended. If \
+             services run\nand it stays like this, whoever enqueued it was stopped before the \
+             services were told:\n`maskline remove {collection} --source {id}`, and enqueue it \
+             again.\n",
+            collection = job.collection,
+            id = job.id
+        );
+    }
     if !job.counts.rejected_by_reason.is_empty() {
         text += &format!("{}\n", reasons(job));
     }

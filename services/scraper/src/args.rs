@@ -108,7 +108,13 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         has_contact: contact.is_some(),
     };
     let searches = Searches::new(fetcher.clone(), catalog.clone(), &settings);
-    let sources = SourceHandler::new(catalog.clone(), catalog.clone(), fetcher.clone(), searches);
+    let sources = SourceHandler::new(
+        catalog.clone(),
+        catalog.clone(),
+        catalog.clone(),
+        fetcher.clone(),
+        searches,
+    );
     let candidates = CandidateHandler::new(objects.clone(), fetcher);
     Ok(Service::new(NAME)
         .handler(sources)

@@ -1,18 +1,19 @@
 //! The stage. It expands sources into candidates, and fetches the candidates' raw bytes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    CandidateFound, CandidateId, Fetched, Hop, ImageFetched, ImageHeader, ImageRejected, JobFailed,
-    Labeling, Message, ObjectKey, Reason, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, CollectionName, Fetched, Hop, ImageFetched, ImageHeader,
+    ImageRejected, JobFailed, JobId, Labeling, Location, LocationId, Message, ObjectKey, Reason,
+    SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     ObjectStore,
-    catalog::{Candidates, Jobs},
+    catalog::{Candidates, Jobs, Removals},
     job_of_message,
     records::{Job, JobState, NewCandidate},
 };
@@ -31,6 +32,7 @@ const DEFAULT_CONCURRENCY: usize = 16;
 pub(crate) struct SourceHandler {
     jobs: Arc<dyn Jobs>,
     candidates: Arc<dyn Candidates>,
+    removals: Arc<dyn Removals>,
     expander: Expander,
 }
 
@@ -38,14 +40,43 @@ impl SourceHandler {
     pub(crate) fn new(
         jobs: Arc<dyn Jobs>,
         candidates: Arc<dyn Candidates>,
+        removals: Arc<dyn Removals>,
         fetcher: Arc<Fetcher>,
         searches: Searches,
     ) -> Self {
         Self {
             jobs,
             candidates,
+            removals,
             expander: Expander::new(fetcher, searches),
         }
+    }
+
+    /// Rejects what a person removed from the collection: the source itself, an image's location,
+    /// or the page that shows it. The candidates are recorded before this looks: whoever removes
+    /// the source after that finds them.
+    async fn reject_removed(
+        &self,
+        collection: &CollectionName,
+        job: JobId,
+        found: &mut [SourceCandidate],
+    ) -> Result<(), Failure> {
+        let is_gone = job_of_message(&*self.jobs, job).await?.is_removed();
+        let places_of = |found: &SourceCandidate| {
+            let page = found.provenance.landing_page.clone().map(Location::Url);
+            let page = page.as_ref().map(LocationId::of);
+            [Some(LocationId::of(&found.location)), page]
+        };
+        let places: BTreeSet<LocationId> = found.iter().flat_map(places_of).flatten().collect();
+        let places: Vec<LocationId> = places.into_iter().collect();
+        let removed = self.removals.removed_places(collection, &places).await?;
+        for found in found {
+            let mut places = places_of(found).into_iter().flatten();
+            if is_gone || places.any(|place| removed.contains(&place)) {
+                found.rejected = Some(Reason::Removed);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -68,10 +99,12 @@ impl Handler for SourceHandler {
             id: job,
             collection,
             state,
+            removed,
             ..
         } = job_of_message(&*self.jobs, request.job).await?;
-        if state != JobState::Expanding {
-            // The step was delivered again after the end of the expansion.
+        if state != JobState::Expanding || removed.is_some() {
+            // The step was delivered again after the end of the expansion, or nobody wants the
+            // source any more.
             return Ok(Outcome::done());
         }
         let step = match self.expander.step(&request).await {
@@ -93,7 +126,7 @@ impl Handler for SourceHandler {
             }
         };
         let ExpansionStep {
-            candidates: found,
+            candidates: mut found,
             next_cursor,
         } = step;
         let by_column = matches!(request.labeling, Some(Labeling::Column));
@@ -113,6 +146,7 @@ impl Handler for SourceHandler {
             })
             .collect();
         self.candidates.add_candidates(&candidates).await?;
+        self.reject_removed(&collection, job, &mut found).await?;
         let locations: Vec<_> = found.iter().map(|found| found.location.clone()).collect();
         let known = self
             .candidates

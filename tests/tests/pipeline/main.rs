@@ -10,6 +10,7 @@ mod observability;
 mod poison;
 mod python;
 mod redelivery;
+mod removal;
 mod secrets;
 mod traces;
 
@@ -43,6 +44,8 @@ everywhere! {
     collections::a_collection_grows_and_its_versions_can_be_compared,
     counts::a_list_of_urls_becomes_a_dataset_and_a_model_and_the_counts_are_right,
     counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
+    removal::a_source_leaves_the_collection_and_the_versions_say_so,
+    removal::a_purged_image_leaves_no_byte_and_does_not_come_back,
     killed_validator::a_killed_validator_loses_nothing,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     traces::every_image_is_one_trace_through_all_stages,

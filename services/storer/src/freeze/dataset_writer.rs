@@ -12,7 +12,8 @@ use maskline_messages::{DatasetId, ImageId, ObjectKey};
 use maskline_storage::{
     ObjectStore,
     catalog::{Candidates, Images},
-    records::{Collection, Job},
+    membership::Sources,
+    records::{Candidate, Collection, Job},
 };
 
 use super::{
@@ -34,6 +35,8 @@ pub(super) struct DatasetWriter<'a> {
     pub(super) collection: &'a Collection,
     /// The jobs of the collection.
     pub(super) jobs: &'a [Job],
+    /// Those of them that count.
+    pub(super) sources: &'a Sources,
     pub(super) plan: &'a Plan,
     pub(super) history: &'a History,
 }
@@ -143,12 +146,41 @@ impl DatasetWriter<'_> {
         Ok(rejected)
     }
 
+    /// The candidates that stand for images, each of a source that was removed replaced by the first
+    /// of those that count.
+    async fn without_removed(
+        &self,
+        images: &[ImageId],
+        mut candidates: Vec<Candidate>,
+    ) -> Result<Vec<Candidate>> {
+        let is_removed = |candidate: &Candidate| {
+            let mut jobs = self.jobs.iter().filter(|job| job.is_removed());
+            jobs.any(|job| job.id == candidate.job)
+        };
+        let places = (0..images.len()).filter(|&place| is_removed(&candidates[place]));
+        let places: Vec<usize> = places.collect();
+        let of_removed: Vec<ImageId> = places.iter().map(|&place| images[place]).collect();
+        let name = &self.collection.name;
+        let sightings = self.images.sightings(name, &of_removed).await?;
+        for (place, sightings) in places.into_iter().zip(sightings) {
+            let Some(member) = self.sources.membership(&sightings) else {
+                continue;
+            };
+            let (_, first) = member.first;
+            if let Some(first) = self.candidates.candidate(first).await? {
+                candidates[place] = first;
+            }
+        }
+        Ok(candidates)
+    }
+
     /// The rows with their images' bytes and provenance.
     async fn examples(&self, rows: Vec<Row>) -> Result<Vec<Example>> {
         let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
         let name = &self.collection.name;
         let jpegs = self.images.image_bytes(name, &images).await?;
         let candidates = self.images.image_candidates(name, &images).await?;
+        let candidates = self.without_removed(&images, candidates).await?;
         let examples = rows.into_iter().zip(jpegs).zip(candidates);
         let examples = examples.map(|((row, jpeg), candidate)| {
             let job = self.jobs.iter().find(|job| job.id == candidate.job);

@@ -44,6 +44,7 @@ mod library;
 mod mongodb_servers;
 mod processes;
 mod quotas;
+mod removals;
 mod sqlite_files;
 mod versions;
 
