@@ -36,6 +36,7 @@ macro_rules! contract {
 }
 
 mod candidates;
+mod claims;
 mod collections;
 mod images;
 mod jobs;
