@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
 use maskline_messages::{DatasetId, ImageId, ObjectKey};
@@ -24,6 +24,8 @@ pub struct Row {
     /// `train`, `validation` or `test`.
     pub split: String,
     pub label: String,
+    /// The address that it was fetched from.
+    pub url: Option<String>,
     /// The file of the normalized image.
     pub jpeg: Bytes,
 }
@@ -88,12 +90,14 @@ fn batch_rows(batch: &RecordBatch, split: &str, classes: &Value) -> Vec<(ImageId
     let pictures = pictures.expect("an image has bytes").as_binary::<i32>();
     let labels = column("label").as_primitive::<Int64Type>();
     let ids = column("image_id").as_string::<i32>();
+    let urls = column("url").as_string::<i32>();
     (0..batch.num_rows())
         .map(|n| {
             let image = ids.value(n).parse().expect("an image id");
             let row = Row {
                 split: split.to_owned(),
                 label: text(&classes[labels.value(n) as usize]).to_owned(),
+                url: urls.is_valid(n).then(|| urls.value(n).to_owned()),
                 jpeg: Bytes::copy_from_slice(pictures.value(n)),
             };
             (image, row)

@@ -17,6 +17,7 @@ use crate::{
         model::{Evaluate, Predict},
         models::Models,
         rejects::Rejects,
+        remove::Remove,
         report::Report,
         run::Run,
         status::Status,
@@ -56,6 +57,8 @@ enum Command {
     Collections(Collections),
     /// Make a version of a collection as it is now
     Freeze(Freeze),
+    /// Take a source or an image out of a collection
+    Remove(Remove),
     /// Show how far the jobs are, and their counts
     Status(Status),
     /// List the candidates of a job that were rejected or have failed, and why
@@ -99,6 +102,7 @@ impl Cli {
                 Command::Enqueue(enqueue) => enqueue.run().await,
                 Command::Collections(collections) => collections.run().await,
                 Command::Freeze(freeze) => freeze.run().await,
+                Command::Remove(remove) => remove.run().await,
                 Command::Status(status) => status.run().await,
                 Command::Rejects(rejects) => rejects.run().await,
                 Command::Trace(trace) => trace.run().await,

@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use maskline_messages::{CollectionName, DatasetId, Label, RunId, VersionName};
+use maskline_messages::{CollectionName, DatasetId, JobId, Label, RunId, VersionName};
 use maskline_storage::{
     Catalog,
-    records::{Collection, Dataset},
+    records::{Collection, Dataset, JobState},
 };
 use serde::Serialize;
 
@@ -24,8 +24,12 @@ pub(crate) struct CollectionView {
     pub(crate) images: u64,
     /// The number of candidates that are still on their way.
     pub(crate) in_flight: u64,
+    /// The number of its versions that are not deleted.
     pub(crate) versions: u64,
     pub(crate) latest: Option<VersionView>,
+    /// The jobs that must end before it can be frozen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waits_for: Vec<JobId>,
     /// Why it could not be frozen, if it could not.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -66,16 +70,21 @@ impl CollectionView {
 pub(crate) async fn view(catalog: &dyn Catalog, collection: Collection) -> Result<CollectionView> {
     let jobs = catalog.jobs_of(&collection.name).await?;
     let (mut sources, mut images, mut in_flight) = (0, 0, 0);
+    let mut waits_for = vec![];
     for job in jobs.iter().filter(|job| !job.is_removed()) {
         let counts = catalog.counts(job.id).await?;
         sources += 1;
         // An image that several sources have is stored for the first of them alone.
         images += counts.stored;
         in_flight += counts.in_flight;
+        if job.state == JobState::Expanding || counts.in_flight > 0 {
+            waits_for.push(job.id);
+        }
     }
     Ok(CollectionView {
         latest: latest(catalog, &collection).await?,
-        versions: collection.versions.len() as u64,
+        versions: collection.versions.iter().filter(|v| !v.deleted).count() as u64,
+        waits_for,
         name: collection.name,
         classes: collection.classes,
         sources,
@@ -96,7 +105,7 @@ pub(crate) async fn views(catalog: &dyn Catalog) -> Result<Vec<CollectionView>> 
 }
 
 async fn latest(catalog: &dyn Catalog, collection: &Collection) -> Result<Option<VersionView>> {
-    let Some(version) = collection.latest() else {
+    let Some(version) = collection.latest_kept() else {
         return Ok(None);
     };
     let dataset = catalog.dataset(&version.dataset).await?;
@@ -123,6 +132,20 @@ fn by_class(dataset: &Dataset) -> BTreeMap<Label, u64> {
         *images.entry(class.clone()).or_default() += count;
     }
     images
+}
+
+/// What each collection waits for, in sentences.
+pub(crate) fn waiting(views: &[CollectionView]) -> Vec<String> {
+    let waiting = views.iter().filter(|view| !view.waits_for.is_empty());
+    let sentence = |view: &CollectionView| {
+        let jobs: Vec<_> = view.waits_for.iter().map(ToString::to_string).collect();
+        format!(
+            "{} is not frozen before these jobs have ended: {}.",
+            view.name,
+            jobs.join(", ")
+        )
+    };
+    waiting.map(sentence).collect()
 }
 
 /// A table with a line for each collection.

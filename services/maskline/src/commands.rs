@@ -10,6 +10,7 @@ pub(crate) mod freeze;
 pub(crate) mod model;
 pub(crate) mod models;
 pub(crate) mod rejects;
+pub(crate) mod remove;
 pub(crate) mod report;
 pub(crate) mod run;
 mod search_args;

@@ -8,7 +8,7 @@ use maskline_storage::records::Pause;
 
 use crate::{
     evaluation_view,
-    job_view::{JobView, RunView},
+    job_view::{JobPhase, JobView, RunView},
     output::{number, percent, table},
 };
 
@@ -24,6 +24,16 @@ pub(crate) fn summary(job: &JobView) -> String {
     let mut counts = table(&COUNTS);
     counts.add_row(count_cells(job));
     text += &format!("{counts}\n");
+    if job.state == JobPhase::Expanding && job.counts.found == 0 && job.pause.is_none() {
+        text += &format!(
+            "It has found nothing yet, and {collection} is not frozen before it has ended. If \
+             services run\nand it stays like this, whoever enqueued it was stopped before the \
+             services were told:\n`maskline remove {collection} --source {id}`, and enqueue it \
+             again.\n",
+            collection = job.collection,
+            id = job.id
+        );
+    }
     text += &rest(job, job.counts.rejected_by_reason.clone());
     text.trim_end().to_owned()
 }

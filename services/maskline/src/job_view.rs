@@ -36,6 +36,9 @@ pub(crate) struct JobView {
 impl JobView {
     /// Returns an error if the job or one of its runs has failed.
     pub(crate) fn succeeded(&self) -> Result<()> {
+        if self.state == JobPhase::Removed {
+            bail!("job {} was removed from {}", self.id, self.collection);
+        }
         if self.state == JobPhase::Failed {
             let error = self.error.as_deref().unwrap_or("no reason is recorded");
             bail!("job {} failed: {error}", self.id);
@@ -67,11 +70,14 @@ pub(crate) enum JobPhase {
     /// The dataset exists, and every run on it has ended.
     Done,
     Failed,
+    /// A person removed its source from the collection.
+    Removed,
 }
 
 impl JobPhase {
     fn of(job: &Job, counts: &Counts, runs: &[Run]) -> Self {
         match job.state {
+            _ if job.is_removed() => Self::Removed,
             JobState::Expanding => Self::Expanding,
             JobState::Running if !job.freeze && counts.in_flight == 0 => Self::Complete,
             JobState::Running => Self::Running,
@@ -91,7 +97,7 @@ impl JobPhase {
     pub(crate) fn is_final(self) -> bool {
         matches!(
             self,
-            Self::Complete | Self::Frozen | Self::Done | Self::Failed
+            Self::Complete | Self::Frozen | Self::Done | Self::Failed | Self::Removed
         )
     }
 

@@ -11,6 +11,7 @@
 //! * `job_summary`, `job_progress`: a job as text, and as a progress bar.
 //! * `output`: printing lines and tables.
 //! * `jaeger`, `span`, `trace_tree`: a trace is fetched, decoded and drawn.
+//! * `removal`: a source or an image leaves a collection.
 //! * `reopen`: what a replayed dead letter opens again.
 //! * `demo`: the drawn faces, and the small web site that serves them.
 
@@ -26,6 +27,7 @@ mod job_summary;
 mod job_view;
 mod lookup;
 mod output;
+mod removal;
 mod reopen;
 mod span;
 mod trace_tree;

@@ -55,16 +55,30 @@ pub(crate) async fn dataset(catalog: &dyn Catalog, text: &str) -> Result<Dataset
     if let Ok(name) = text.parse::<CollectionName>()
         && let Some(collection) = catalog.collection(&name).await?
     {
-        return match collection.latest() {
-            Some(latest) => Ok(latest.dataset),
-            None => {
+        return match (collection.latest_kept(), collection.latest()) {
+            (Some(latest), _) => Ok(latest.dataset),
+            (None, Some(_)) => bail!(
+                "every version of {name} was deleted: `maskline freeze {name}` makes another one"
+            ),
+            (None, None) => {
                 bail!("the collection {name} was never frozen: `maskline freeze {name}` does that")
             }
         };
     }
     let datasets = catalog.datasets(ALL).await?;
     let ids = datasets.iter().map(|dataset| dataset.id);
-    by_prefix(text, "dataset", "maskline datasets", ids)
+    let found = by_prefix(text, "dataset", "maskline datasets", ids)?;
+    for collection in catalog.collections(ALL).await? {
+        let mut versions = collection.versions.iter();
+        if let Some(version) = versions.find(|version| version.dataset == found && version.deleted)
+        {
+            bail!(
+                "dataset {found} was deleted: it was {}",
+                collection.version_name(version.number)
+            );
+        }
+    }
+    Ok(found)
 }
 
 /// Finds the job whose id begins with `prefix`.

@@ -155,6 +155,7 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let sources = SourceHandler::new(
         catalog.clone(),
         catalog.clone(),
+        catalog.clone(),
         objects.clone(),
         fetcher.clone(),
         searches,

@@ -1,6 +1,6 @@
 //! The stage. It expands sources into candidates, and fetches the candidates' raw bytes.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::anyhow;
 use async_trait::async_trait;
@@ -8,13 +8,14 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    CandidateFound, CandidateId, Fetched, Hop, ImageFetched, ImageHeader, ImageId, ImageRejected,
-    JobFailed, Labeling, ObjectKey, Reason, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, CollectionName, Fetched, Hop, ImageFetched, ImageHeader, ImageId,
+    ImageRejected, JobFailed, JobId, Labeling, Location, LocationId, ObjectKey, Reason,
+    SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     ObjectStore,
-    catalog::{Candidates, Jobs},
+    catalog::{Candidates, Jobs, Removals},
     job_of_message,
     records::{Job, JobState, NewCandidate, Pause},
 };
@@ -37,6 +38,7 @@ const PUTS: usize = 8;
 pub(crate) struct SourceHandler {
     jobs: Arc<dyn Jobs>,
     candidates: Arc<dyn Candidates>,
+    removals: Arc<dyn Removals>,
     objects: Arc<dyn ObjectStore>,
     expander: Expander,
 }
@@ -45,6 +47,7 @@ impl SourceHandler {
     pub(crate) fn new(
         jobs: Arc<dyn Jobs>,
         candidates: Arc<dyn Candidates>,
+        removals: Arc<dyn Removals>,
         objects: Arc<dyn ObjectStore>,
         fetcher: Arc<Fetcher>,
         searches: Searches,
@@ -52,9 +55,37 @@ impl SourceHandler {
         Self {
             jobs,
             candidates,
+            removals,
             expander: Expander::new(fetcher, objects.clone(), searches),
             objects,
         }
+    }
+
+    /// Rejects what a person removed from the collection: the source itself, an image's location,
+    /// or the page that shows it. The candidates are recorded before this looks: whoever removes
+    /// the source after that finds them.
+    async fn reject_removed(
+        &self,
+        collection: &CollectionName,
+        job: JobId,
+        found: &mut [SourceCandidate],
+    ) -> Result<(), Failure> {
+        let is_gone = job_of_message(&*self.jobs, job).await?.is_removed();
+        let places_of = |found: &SourceCandidate| {
+            let page = found.provenance.landing_page.clone().map(Location::Url);
+            let page = page.as_ref().map(LocationId::of);
+            [Some(LocationId::of(&found.location)), page]
+        };
+        let places: BTreeSet<LocationId> = found.iter().flat_map(places_of).flatten().collect();
+        let places: Vec<LocationId> = places.into_iter().collect();
+        let removed = self.removals.removed_places(collection, &places).await?;
+        for found in found {
+            let mut places = places_of(found).into_iter().flatten();
+            if is_gone || places.any(|place| removed.contains(&place)) {
+                found.rejected = Some(Reason::Removed);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -77,10 +108,12 @@ impl Handler for SourceHandler {
             id: job,
             collection,
             state,
+            removed,
             ..
         } = job_of_message(&*self.jobs, request.job).await?;
-        if state != JobState::Expanding {
-            // The step was delivered again after the end of the expansion.
+        if state != JobState::Expanding || removed.is_some() {
+            // The step was delivered again after the end of the expansion, or nobody wants the
+            // source any more.
             return Ok(Outcome::done());
         }
         let step = match self.expander.step(&request, context.attempts).await {
@@ -107,7 +140,7 @@ impl Handler for SourceHandler {
             }
         };
         let ExpansionStep {
-            candidates: found,
+            candidates: mut found,
             next_cursor,
         } = step;
         let by_column = matches!(request.labeling, Some(Labeling::Column { .. }));
@@ -127,6 +160,7 @@ impl Handler for SourceHandler {
             })
             .collect();
         self.candidates.add_candidates(&candidates).await?;
+        self.reject_removed(&collection, job, &mut found).await?;
         let images = self.put_contents(&found).await?;
         let locations: Vec<_> = found.iter().map(|found| found.location.clone()).collect();
         let known = self
@@ -173,8 +207,8 @@ struct Stored {
 }
 
 impl SourceHandler {
-    /// Puts the bytes that the source itself holds into the object store, some at a time. Returns
-    /// what each candidate has there, in their order.
+    /// Puts the bytes that the source itself holds into the object store, some at a time, except
+    /// those of rejected candidates. Returns what each candidate has there, in their order.
     async fn put_contents(
         &self,
         found: &[SourceCandidate],
@@ -187,7 +221,9 @@ impl SourceHandler {
             self.objects.put(&ObjectKey::raw(&image), content).await?;
             Ok(Some(Stored { image, bytes }))
         };
-        let contents: Vec<_> = found.iter().map(|found| found.content.clone()).collect();
+        let is_wanted = |found: &&SourceCandidate| found.rejected.is_none();
+        let content = |found| Some(found).filter(is_wanted)?.content.clone();
+        let contents: Vec<_> = found.iter().map(content).collect();
         stream::iter(contents)
             .map(put)
             .buffered(PUTS)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maskline_runtime::{RuntimeArgs, Service};
-use maskline_storage::{StorageArgs, catalog_answers, lease::LeaseWatch, objects_answer};
+use maskline_storage::{StorageArgs, Stores, catalog_answers, lease::LeaseWatch, objects_answer};
 use tokio::sync::Notify;
 
 use crate::{
@@ -39,6 +39,10 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         objects: objects.clone(),
         candidates: catalog.clone(),
         images: catalog.clone(),
+        stores: Stores {
+            objects: objects.clone(),
+            catalog: catalog.clone(),
+        },
         progress: progress.clone(),
     };
     let jobs = JobHandler {
@@ -52,6 +56,7 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         jobs: catalog.clone(),
         candidates: catalog.clone(),
         images: catalog.clone(),
+        removals: catalog.clone(),
         leases: LeaseWatch::new(catalog.clone()),
         progress,
     };

@@ -13,29 +13,26 @@ mod existing;
 mod measured_upload;
 mod provenance;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use maskline_dataset::Split;
 use maskline_foundation::telemetry_names::{attribute, span};
-use maskline_messages::{CollectionName, DatasetReady, JobId, Label};
+use maskline_messages::{CollectionName, DatasetReady, ImageId, JobId, Label};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
     ObjectStore,
-    catalog::{self, Candidates, Collections, Jobs},
+    catalog::{self, Candidates, Collections, Jobs, Removals},
     lease::{HeldLease, LeaseWatch},
+    membership::Sources,
+    purge,
     records::{Collection, Dataset, Job, Lease, Settled, SourceCount, Version, Work, now},
 };
 use tokio::sync::Notify;
 
 use crate::{
     history::History,
-    membership::Sources,
     plan::{self, Images, Plan},
 };
 use dataset_writer::DatasetWriter;
@@ -55,6 +52,7 @@ pub struct Freezer {
     /// It counts what was rejected and what was given up.
     pub candidates: Arc<dyn Candidates>,
     pub images: Arc<dyn catalog::Images>,
+    pub removals: Arc<dyn Removals>,
     /// What this worker knows of other workers' leases.
     pub leases: LeaseWatch,
     /// Notified by the stage when a collection may have become complete.
@@ -158,7 +156,9 @@ impl Freezer {
         let collection = collection
             .with_context(|| format!("collection {name} is to be frozen but not in the catalog"))?;
         let parent = collection.latest().map(|latest| latest.dataset);
+        let removed = self.removed(name).await?;
         let history = History::read(&*self.objects, parent.as_ref()).await?;
+        let history = history.without(&removed);
         let jobs = self.collections.jobs_of(name).await?;
         let content = self.content(name, &jobs, &history).await?;
         if content.images.is_empty() {
@@ -227,7 +227,7 @@ impl Freezer {
             collection: collection.name.clone(),
             parent,
             sources: about.counts,
-            classes: plan.classes,
+            classes: plan.classes.clone(),
             images,
             near_duplicate_groups: plan.near_duplicate_groups,
             set_aside: plan.set_aside,
@@ -236,6 +236,9 @@ impl Freezer {
             created: now(),
         };
         let version = self.collections.add_version(&dataset, settled).await?;
+        if version.is_none() {
+            self.drop_removed(&collection.name, &plan, &dataset).await?;
+        }
         if let Some(version) = &version {
             tracing::info!(
                 version = %collection.version_name(version.number), dataset = %dataset.id,
@@ -245,6 +248,41 @@ impl Freezer {
             );
         }
         Ok(version)
+    }
+
+    /// Deletes the files of a dataset that became no version, if an image in it was removed
+    /// meanwhile. No later dataset has its id, because no other has that image.
+    async fn drop_removed(
+        &self,
+        name: &CollectionName,
+        plan: &Plan,
+        dataset: &Dataset,
+    ) -> Result<()> {
+        let removed = self.removed(name).await?;
+        let is_removed = |image: &ImageId| removed.binary_search(image).is_ok();
+        if !plan.members().any(|(image, ..)| is_removed(&image)) {
+            return Ok(());
+        }
+        let collection = self.collections.collection(name).await?;
+        let mut versions = collection.iter().flat_map(|found| &found.versions);
+        if versions.all(|version| version.dataset != dataset.id) {
+            purge::delete_dataset(&*self.objects, &dataset.id, false).await?;
+        }
+        Ok(())
+    }
+
+    /// The images that were removed from the collection, sorted.
+    async fn removed(&self, name: &CollectionName) -> Result<Vec<ImageId>> {
+        let mut removed: Vec<ImageId> = vec![];
+        loop {
+            let page = self.removals.removed_images(name, removed.last(), PAGE);
+            let page = page.await?;
+            let is_last = page.len() < PAGE;
+            removed.extend(page);
+            if is_last {
+                return Ok(removed);
+            }
+        }
     }
 
     /// Announces the version to the trainers, and records that the jobs are frozen in it. The
@@ -311,13 +349,7 @@ impl Freezer {
         jobs: &[Job],
         history: &History,
     ) -> Result<Content> {
-        let mut has_failures = BTreeSet::new();
-        for again in Sources::enqueued_again(jobs) {
-            if self.candidates.counts(again).await?.failed > 0 {
-                has_failures.insert(again);
-            }
-        }
-        let sources = Sources::of(jobs, &has_failures);
+        let sources = Sources::among(jobs, &*self.candidates).await?;
         let mut images = Images::default();
         let mut counts: BTreeMap<JobId, u64> = BTreeMap::new();
         let mut after = None;
@@ -326,7 +358,7 @@ impl Freezer {
             let is_last = page.len() < PAGE;
             after = page.last().map(|fact| fact.image);
             for facts in &page {
-                let Some(member) = sources.membership(facts) else {
+                let Some(member) = sources.membership(&facts.sightings) else {
                     continue;
                 };
                 *counts.entry(member.first.0).or_default() += 1;

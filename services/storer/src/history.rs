@@ -54,6 +54,13 @@ impl History {
         reading.await?.with_context(unreadable)
     }
 
+    /// The history without these images, which are sorted. They were removed, and never come back.
+    pub(crate) fn without(mut self, removed: &[ImageId]) -> Self {
+        self.images
+            .retain(|before| removed.binary_search(&before.image).is_err());
+        self
+    }
+
     /// The split that the earlier versions ask for. An image that was ever trained on is
     /// never validated on. One that was only tested on is like a new one.
     pub(crate) fn split(&self, image: &ImageId) -> Option<Split> {

@@ -3,14 +3,12 @@
 //!
 //! * [`stage`]: records how each candidate ended.
 //! * [`freeze`]: the worker that makes a version of a collection.
-//! * `membership`: which images are in the collection, and with which label.
 //! * `history`: the splits that they were in, in earlier versions.
 //! * `plan` and `near_duplicates`: which image goes to which split, as pure functions.
 
 mod args;
 pub mod freeze;
 mod history;
-mod membership;
 mod near_duplicates;
 mod plan;
 pub mod stage;

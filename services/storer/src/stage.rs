@@ -5,15 +5,17 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use async_trait::async_trait;
 use maskline_messages::{
-    Hop, ImageFailed, ImageLabeled, ImageRejected, JobFailed, JobId, SourceExpanded, StorerImages,
-    StorerJobs,
+    Hop, ImageFailed, ImageLabeled, ImageRejected, JobFailed, JobId, Reason, SourceExpanded,
+    StorerImages, StorerJobs,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
-    ObjectStore, StorageError,
+    ObjectStore, StorageError, Stores,
     catalog::{Candidates, Images, Jobs, Leases},
-    job_of_message,
-    records::{CandidateOutcome, CandidateState, ImageDocument, JobState, OutcomeKind, Work},
+    job_of_message, purge,
+    records::{
+        CandidateOutcome, CandidateState, Claim, ImageDocument, JobState, OutcomeKind, Work,
+    },
     reopen,
 };
 use tokio::sync::Notify;
@@ -29,6 +31,8 @@ pub struct ImageHandler {
     pub objects: Arc<dyn ObjectStore>,
     pub candidates: Arc<dyn Candidates>,
     pub images: Arc<dyn Images>,
+    /// For what comes of images that a person removed meanwhile.
+    pub stores: Stores,
     /// Notified when a job may have become complete.
     pub progress: Arc<Notify>,
 }
@@ -62,6 +66,7 @@ impl ImageHandler {
             .await
             .map_err(StorageError::behind)?;
         let header = labeled.header;
+        let (candidate, image) = (header.candidate, header.image);
         let document = ImageDocument {
             collection: header.collection,
             job: header.job,
@@ -76,19 +81,38 @@ impl ImageHandler {
             prediction: labeled.prediction,
             measurements: labeled.measurements,
         };
-        self.images.put_image(&document).await?;
+        let refused = match self.images.put_image(&document).await? {
+            Claim::Held(holder) if holder == candidate => None,
+            Claim::Held(holder) => Some(Reason::ExactDuplicate { of: holder }),
+            Claim::Removed => Some(Reason::Removed),
+        };
         let outcome = CandidateOutcome {
             candidate: header.candidate,
             image: Some(header.image),
             fetched: header.fetched,
             history: with_hop(header.history),
             trace_id: context.trace_id.clone(),
-            kind: OutcomeKind::Stored,
+            kind: match refused {
+                None => OutcomeKind::Stored,
+                Some(reason) => OutcomeKind::Rejected {
+                    stage: NAME.to_owned(),
+                    reason,
+                },
+            },
         };
-        self.finish(header.job, &outcome).await
+        match self.finish(header.job, &outcome).await? {
+            // It may have been removed while it was on its way.
+            CandidateState::Rejected => {
+                Ok(purge::purge_latecomer(&self.stores, candidate, &image).await?)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn reject(&self, rejected: ImageRejected, context: &Context) -> Result<(), Failure> {
+        // What is unchanged was not fetched, and so has left nothing behind.
+        let is_unchanged = matches!(rejected.reason, Reason::Unchanged { .. });
+        let (candidate, fetched) = (rejected.candidate, rejected.image);
         let outcome = CandidateOutcome {
             candidate: rejected.candidate,
             image: rejected.image,
@@ -100,7 +124,11 @@ impl ImageHandler {
                 reason: rejected.reason,
             },
         };
-        self.finish(rejected.job, &outcome).await
+        self.finish(rejected.job, &outcome).await?;
+        match fetched.filter(|_| !is_unchanged) {
+            Some(image) => Ok(purge::purge_latecomer(&self.stores, candidate, &image).await?),
+            None => Ok(()),
+        }
     }
 
     async fn fail(&self, failed: ImageFailed, context: &Context) -> Result<(), Failure> {
@@ -119,14 +147,19 @@ impl ImageHandler {
         Ok(())
     }
 
-    /// Records how the candidate ended, even if it was given up before.
-    async fn finish(&self, job: JobId, outcome: &CandidateOutcome) -> Result<(), Failure> {
+    /// Records how the candidate ended, even if it was given up before. Returns the state that it
+    /// is in then.
+    async fn finish(
+        &self,
+        job: JobId,
+        outcome: &CandidateOutcome,
+    ) -> Result<CandidateState, Failure> {
         let candidate = outcome.candidate;
         match reopen::finish_candidate(&*self.candidates, job, outcome).await? {
             CandidateState::Failed => Err(Failure::retry(anyhow!(
                 "candidate {candidate} of job {job} stays given up"
             ))),
-            _ => Ok(()),
+            state => Ok(state),
         }
     }
 }

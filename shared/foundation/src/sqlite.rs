@@ -39,6 +39,17 @@ pub struct Format {
     pub version: i32,
     /// The statements that make the tables in a new file.
     pub schema: &'static str,
+    /// The steps from older versions to this one, the oldest first.
+    pub migrations: &'static [Migration],
+}
+
+/// A step from one version of a format to the next.
+#[derive(Debug, Clone, Copy)]
+pub struct Migration {
+    /// The version before the step. After it, it is one more.
+    pub from: i32,
+    /// The statements that change the tables and what is in them.
+    pub statements: &'static str,
 }
 
 /// Why a file can't be used.
@@ -56,7 +67,10 @@ pub enum OpenError {
     /// The file is a database, but not one of this format.
     #[error("the file is a database of another program")]
     Foreign,
-    /// The file is of this format, but of another version.
+    /// A step from an older version failed. The file is as it was.
+    #[error("the step from version {from} failed: {source}")]
+    Migration { from: i32, source: rusqlite::Error },
+    /// The file is of this format, but of another version, and there are no steps from it.
     #[error("the file's format has the version {found}")]
     OtherVersion { found: i32 },
 }
@@ -76,7 +90,8 @@ pub fn open(path: &Path, format: &Format) -> Result<Connection, OpenError> {
     // With FULL each commit is flushed to the disk. With a write-ahead log that is one flush.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-    // It is immediate, so that of several processes that start at once one makes the tables.
+    // It is immediate, so that of several processes that start at once one makes the tables, or
+    // brings them to this version. If it dies, the file is as it was.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     make_or_check_tables(&transaction, format)?;
     transaction.commit()?;
@@ -131,8 +146,30 @@ fn make_or_check_tables(connection: &Connection, format: &Format) -> Result<(), 
             Ok(())
         }
         (id, _) if id != format.application_id => Err(OpenError::Foreign),
-        (_, found) if found != format.version => Err(OpenError::OtherVersion { found }),
+        (_, found) if found != format.version => migrate(connection, format, found),
         _ => Ok(()),
+    }
+}
+
+/// Takes the steps from the version that was found to the format's. If one is missing, nothing is
+/// changed.
+fn migrate(connection: &Connection, format: &Format, found: i32) -> Result<(), OpenError> {
+    let mut version = found;
+    let first = format.migrations.iter().position(|step| step.from == found);
+    let steps = first.map_or(&[][..], |first| &format.migrations[first..]);
+    for step in steps {
+        let taken = connection
+            .execute_batch(step.statements)
+            .and_then(|()| connection.pragma_update(None, "user_version", step.from + 1));
+        taken.map_err(|source| OpenError::Migration {
+            from: step.from,
+            source,
+        })?;
+        version = step.from + 1;
+    }
+    match version == format.version {
+        true => Ok(()),
+        false => Err(OpenError::OtherVersion { found }),
     }
 }
 
@@ -144,6 +181,7 @@ mod tests {
         application_id: 0x7465_7374,
         version: 2,
         schema: "CREATE TABLE things (id INTEGER PRIMARY KEY)",
+        migrations: &[],
     };
 
     #[test]
@@ -177,6 +215,60 @@ mod tests {
         };
         drop(open(&path, &old).unwrap());
         let refused = open(&path, &FORMAT);
+        assert!(matches!(refused, Err(OpenError::OtherVersion { found: 1 })));
+    }
+
+    #[test]
+    fn an_older_file_goes_through_all_steps_or_stays_as_it_is() {
+        const FOURTH: Format = Format {
+            version: 4,
+            schema: "CREATE TABLE things (id INTEGER PRIMARY KEY, name TEXT, size INTEGER)",
+            migrations: &[
+                Migration {
+                    from: 2,
+                    statements: "ALTER TABLE things ADD COLUMN name TEXT",
+                },
+                Migration {
+                    from: 3,
+                    statements: "ALTER TABLE things ADD COLUMN size INTEGER;
+                                 UPDATE things SET size = 1",
+                },
+            ],
+            ..FORMAT
+        };
+        const BROKEN: Format = Format {
+            migrations: &[
+                FOURTH.migrations[0],
+                Migration {
+                    from: 3,
+                    statements: "UPDATE nothing SET size = 1",
+                },
+            ],
+            ..FOURTH
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.db");
+        let old = open(&path, &FORMAT).unwrap();
+        old.execute("INSERT INTO things VALUES (7)", []).unwrap();
+        drop(old);
+        let refused = open(&path, &BROKEN);
+        assert!(matches!(refused, Err(OpenError::Migration { from: 3, .. })));
+        drop(open(&path, &FORMAT).expect("it is as it was"));
+        for _ in 0..2 {
+            let migrated = open(&path, &FOURTH).unwrap();
+            let size = migrated.query_row("SELECT id + size FROM things", [], |row| row.get(0));
+            assert_eq!(size, Ok(8));
+        }
+        let refused = open(&path, &FORMAT);
+        assert!(matches!(refused, Err(OpenError::OtherVersion { found: 4 })));
+
+        let path = folder.path().join("older.db");
+        let older = Format {
+            version: 1,
+            ..FORMAT
+        };
+        drop(open(&path, &older).unwrap());
+        let refused = open(&path, &FOURTH);
         assert!(matches!(refused, Err(OpenError::OtherVersion { found: 1 })));
     }
 

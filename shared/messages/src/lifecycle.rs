@@ -2,8 +2,8 @@
 //! another, and what ends when a message is given up.
 //!
 //! A **candidate** is in flight from when it is found until one message says what became
-//! of it. Stored and rejected are for good. A failed one is in flight again when its dead
-//! letter is replayed.
+//! of it. Stored and rejected are for good, unless a person removes the image. A failed one is in
+//! flight again when its dead letter is replayed.
 //!
 //! ```text
 //!                               ImageLabeled
@@ -15,6 +15,9 @@
 //!                        │                        │
 //!                        └────────────────────────┘
 //!                          the dead letter is replayed
+//!
+//!   any state ────────────────────────────────► rejected
+//!              a person removes it: reason `removed`
 //! ```
 //!
 //! A **job** is expanding until all of its candidates are recorded, and running until its
@@ -80,6 +83,12 @@ impl CandidateState {
     pub const REOPEN: Change<Self> = Change {
         from: &[Self::Failed, Self::InFlight],
         to: Self::InFlight,
+    };
+
+    /// A person removes the candidate's image, or its source.
+    pub const REMOVE: Change<Self> = Change {
+        from: &Self::ALL,
+        to: Self::Rejected,
     };
 
     /// A candidate in flight is finished in the state `to`.
@@ -239,12 +248,15 @@ mod tests {
     fn a_candidate_moves_along_the_lines_of_the_diagram_and_no_others() {
         use CandidateState::{Failed, InFlight, Rejected, Stored};
         let finish = CandidateState::FINISHED.map(CandidateState::finish);
-        let allowed = pairs(&[finish.as_slice(), &[CandidateState::REOPEN]].concat());
+        let others = [CandidateState::REOPEN, CandidateState::REMOVE];
+        let allowed = pairs(&[finish.as_slice(), &others].concat());
         let drawn = [
             (InFlight, Stored),
             (InFlight, Rejected),
             (InFlight, Failed),
             (Failed, InFlight),
+            (Stored, Rejected),
+            (Failed, Rejected),
         ];
         assert_eq!(allowed, BTreeSet::from(drawn));
     }

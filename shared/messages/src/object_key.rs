@@ -61,6 +61,11 @@ impl ObjectKey {
         Self::by_content("normalized", image, ".jpg")
     }
 
+    /// The folder of a dataset, to list what is below it.
+    pub fn dataset(dataset: &DatasetId) -> String {
+        format!("datasets/{dataset}")
+    }
+
     /// The manifest of a dataset.
     pub fn manifest(dataset: &DatasetId) -> Self {
         Self(format!("datasets/{dataset}/manifest.json"))

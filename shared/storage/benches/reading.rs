@@ -249,7 +249,7 @@ async fn put_documents(catalog: &dyn Catalog, pictures: &[Picture]) -> Result<()
                 sharpness: 100.0,
             },
         };
-        async move { catalog.put_image(&document).await }
+        async move { catalog.put_image(&document).await.map(drop) }
     });
     let puts = stream::iter(puts).buffer_unordered(OBJECTS_AT_ONCE);
     Ok(puts.try_collect().await?)

@@ -1,7 +1,7 @@
 //! Everything that is known about collections, jobs and images, by role.
 //!
-//! * [`Collections`], [`Jobs`], [`Candidates`], [`Images`], [`Leases`], [`Library`], [`Quotas`]:
-//!   what each service uses.
+//! * [`Collections`], [`Jobs`], [`Candidates`], [`Images`], [`Removals`], [`Leases`],
+//!   [`Library`], [`Quotas`]: what each service uses.
 //! * [`Catalog`]: all of them. [`open`] opens one in SQLite or in MongoDB.
 
 mod candidates;
@@ -14,6 +14,7 @@ mod missing;
 mod mongodb;
 mod open;
 mod quotas;
+mod removals;
 mod roles;
 mod span;
 mod sqlite;
@@ -26,4 +27,5 @@ pub use leases::Leases;
 pub use library::Library;
 pub use open::open;
 pub use quotas::Quotas;
+pub use removals::Removals;
 pub use roles::Catalog;

@@ -17,11 +17,12 @@ mod run;
 mod share;
 
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
+pub(crate) use candidate::{REMOVED_BY, erased_location};
 pub use collection::{Collection, Settled, TrainingWish, Version};
 pub use counts::Counts;
 pub use dataset::{Dataset, SourceCount};
 pub use evaluation::{Evaluation, SourceScore, SplitScore};
-pub use image::{Claim, ImageDocument, ImageFacts, Sighting};
+pub use image::{Claim, ImageDocument, ImageFacts, Removal, Sighting};
 pub use job::{Job, Pause};
 pub use lease::{Lease, Work};
 pub use maskline_foundation::time::unix_millis as now;

@@ -14,6 +14,7 @@ mod predecessors;
 mod python;
 mod real_halves;
 mod redelivery;
+mod removal;
 mod secrets;
 mod sources;
 mod traces;
@@ -50,6 +51,8 @@ everywhere! {
     counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
     counts::an_archive_of_classes_becomes_the_same_dataset_as_its_folder,
     predecessors::searches_a_page_a_folder_and_a_list_become_one_version_and_a_model,
+    removal::a_source_leaves_the_collection_and_the_versions_say_so,
+    removal::a_purged_image_leaves_no_byte_and_does_not_come_back,
     killed_validator::a_killed_validator_loses_nothing,
     manners::four_scrapers_together_keep_the_limits_of_a_host,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,

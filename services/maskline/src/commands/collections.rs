@@ -26,6 +26,10 @@ impl Collections {
                 "No collections yet: `maskline enqueue … --collection NAME` makes one.",
             );
         }
-        output::print(collection_view::table(&views))
+        output::print(collection_view::table(&views))?;
+        for sentence in collection_view::waiting(&views) {
+            output::print(sentence)?;
+        }
+        Ok(())
     }
 }

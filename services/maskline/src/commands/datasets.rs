@@ -81,15 +81,19 @@ impl Datasets {
         for dataset in &datasets {
             let classes: Vec<_> = dataset.classes.iter().map(|class| class.as_str()).collect();
             let version = versions.get(&dataset.id);
+            let place = match version {
+                Some((_, true)) => "deleted".to_owned(),
+                _ => location(&dataset.id),
+            };
             table.add_row([
-                Cell::new(version.map_or_else(|| "-".to_owned(), VersionName::to_string)),
+                Cell::new(version.map_or_else(|| "-".to_owned(), |(name, _)| name.to_string())),
                 Cell::new(dataset.id),
                 number(images(dataset, Split::Train)),
                 number(images(dataset, Split::Validation)),
                 number(images(dataset, Split::Test)),
                 number(dataset.set_aside),
                 Cell::new(classes.join(", ")),
-                Cell::new(location(&dataset.id)),
+                Cell::new(place),
             ]);
         }
         output::print(table)
@@ -106,13 +110,13 @@ fn images(dataset: &Dataset, split: Split) -> u64 {
         .sum()
 }
 
-/// The version that each dataset is.
-async fn versions(catalog: &dyn Catalog) -> Result<BTreeMap<DatasetId, VersionName>> {
+/// The version that each dataset is, and whether it was deleted.
+async fn versions(catalog: &dyn Catalog) -> Result<BTreeMap<DatasetId, (VersionName, bool)>> {
     let mut versions = BTreeMap::new();
     for collection in catalog.collections(lookup::ALL).await? {
         for version in &collection.versions {
             let name = collection.version_name(version.number);
-            versions.insert(version.dataset, name);
+            versions.insert(version.dataset, (name, version.deleted));
         }
     }
     Ok(versions)

@@ -12,7 +12,8 @@ use maskline_messages::{DatasetId, ImageId, ObjectKey};
 use maskline_storage::{
     ObjectStore,
     catalog::{Candidates, Images},
-    records::{Collection, Job},
+    membership::Sources,
+    records::{Candidate, Collection, Job, Sighting},
 };
 
 use super::{
@@ -21,7 +22,6 @@ use super::{
 };
 use crate::{
     history::History,
-    membership::Sources,
     plan::{Plan, Row},
 };
 
@@ -146,13 +146,40 @@ impl DatasetWriter<'_> {
         Ok(rejected)
     }
 
+    /// The candidates that stand for images, each of a source that was removed replaced by the first
+    /// of those that count. `sightings` are all candidates of each image.
+    async fn without_removed(
+        &self,
+        mut candidates: Vec<Candidate>,
+        sightings: &[Vec<Sighting>],
+    ) -> Result<Vec<Candidate>> {
+        let is_removed = |candidate: &Candidate| {
+            let mut jobs = self.jobs.iter().filter(|job| job.is_removed());
+            jobs.any(|job| job.id == candidate.job)
+        };
+        for (candidate, sightings) in candidates.iter_mut().zip(sightings) {
+            if !is_removed(candidate) {
+                continue;
+            }
+            let Some(member) = self.sources.membership(sightings) else {
+                continue;
+            };
+            let (_, first) = member.first;
+            if let Some(first) = self.candidates.candidate(first).await? {
+                *candidate = first;
+            }
+        }
+        Ok(candidates)
+    }
+
     /// The rows with their images' bytes and provenance.
     async fn examples(&self, rows: Vec<Row>) -> Result<Vec<Example>> {
         let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
         let name = &self.collection.name;
         let jpegs = self.images.image_bytes(name, &images).await?;
         let candidates = self.images.image_candidates(name, &images).await?;
-        let sightings = self.images.image_sightings(name, &images).await?;
+        let sightings = self.images.sightings(name, &images).await?;
+        let candidates = self.without_removed(candidates, &sightings).await?;
         let found = jpegs.into_iter().zip(candidates).zip(sightings);
         let examples = rows.into_iter().zip(found);
         let examples = examples.map(|(row, ((jpeg, candidate), sightings))| {

@@ -4,9 +4,9 @@ use std::{cmp::Ordering, collections::BTreeMap};
 
 use maskline_dataset::Split;
 use maskline_messages::{ImageId, Label, SourceRole};
-use maskline_storage::records::ImageFacts;
+use maskline_storage::{membership::Membership, records::ImageFacts};
 
-use crate::{membership::Membership, near_duplicates::PerceptualHashes};
+use crate::near_duplicates::PerceptualHashes;
 
 /// The label of an image about which its sources contradict each other, of a group whose
 /// images have several labels, and of an image that is in no split.

@@ -6,7 +6,7 @@ use maskline_test_support::messages::{JOB, location};
 use proptest::prelude::*;
 
 use super::*;
-use crate::membership::Membership;
+use maskline_storage::membership::Membership;
 
 /// An image of a collection.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use maskline_test_support::records;
 use crate::environment::Environment;
 
 /// A job whose source is a folder of this name.
-fn folder(name: &str) -> Job {
+pub fn folder(name: &str) -> Job {
     Job {
         source: Source::Folder { path: name.into() },
         ..records::job()
@@ -19,7 +19,7 @@ fn folder(name: &str) -> Job {
 
 impl Environment {
     /// Enqueues a source of which everything is stored, and freezes the collection.
-    async fn grow(&self, job: &Job, numbers: std::ops::Range<u64>) -> DatasetId {
+    pub async fn grow(&self, job: &Job, numbers: std::ops::Range<u64>) -> DatasetId {
         self.fill(job, numbers).await;
         assert!(self.freeze().await);
         let frozen = self.state(job.id).await;
@@ -28,7 +28,7 @@ impl Environment {
     }
 
     /// Enqueues a source of which everything is stored.
-    async fn fill(&self, job: &Job, numbers: std::ops::Range<u64>) {
+    pub async fn fill(&self, job: &Job, numbers: std::ops::Range<u64>) {
         let (_, candidates) = self.enqueue(job, numbers.clone()).await;
         for (number, candidate) in numbers.zip(candidates) {
             self.store(job.id, candidate, number).await;
@@ -36,7 +36,7 @@ impl Environment {
         self.expanded(job.id).await;
     }
 
-    async fn members(&self, dataset: &DatasetId) -> BTreeMap<ImageId, Member> {
+    pub async fn members(&self, dataset: &DatasetId) -> BTreeMap<ImageId, Member> {
         let key = ObjectKey::dataset_members(dataset);
         let file = self.stores.objects.get(&key).await.unwrap();
         let mut members = BTreeMap::new();
@@ -49,7 +49,7 @@ impl Environment {
 }
 
 /// The images of a version that are in a split.
-fn in_split(members: &BTreeMap<ImageId, Member>, split: Split) -> BTreeSet<ImageId> {
+pub fn in_split(members: &BTreeMap<ImageId, Member>, split: Split) -> BTreeSet<ImageId> {
     let present = members.values().filter(|member| member.label.is_some());
     let members = present.filter(|member| member.split == split);
     members.map(|member| member.image).collect()

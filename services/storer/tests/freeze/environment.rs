@@ -43,6 +43,7 @@ impl Environment {
                 jobs: stores.catalog.clone(),
                 candidates: stores.catalog.clone(),
                 images: stores.catalog.clone(),
+                removals: stores.catalog.clone(),
                 leases: LeaseWatch::new(stores.catalog.clone()),
                 progress: Arc::default(),
             },
@@ -50,6 +51,7 @@ impl Environment {
                 objects: stores.objects.clone(),
                 candidates: stores.catalog.clone(),
                 images: stores.catalog.clone(),
+                stores: stores.clone(),
                 progress: Arc::default(),
             },
             jobs: JobHandler {
@@ -186,7 +188,7 @@ impl Environment {
 }
 
 /// What the stage gets instead of a normalized image. It does not look at the pixels.
-const PIXELS: Bytes = Bytes::from_static(b"a picture");
+pub const PIXELS: Bytes = Bytes::from_static(b"a picture");
 
 /// The label of the image with this number.
 fn label_of(number: u64) -> Label {
@@ -194,7 +196,7 @@ fn label_of(number: u64) -> Label {
 }
 
 /// The labeler's message about the image with this number.
-fn labeled(job: JobId, candidate: CandidateId, number: u64) -> ImageLabeled {
+pub fn labeled(job: JobId, candidate: CandidateId, number: u64) -> ImageLabeled {
     let location = Location::Path("f".into());
     let mut labeled = messages::labeled(job, location, &number.to_le_bytes());
     labeled.header.candidate = candidate;

@@ -3,6 +3,7 @@
 mod collections;
 mod complete;
 mod environment;
+mod removed;
 mod replayed;
 mod stopped;
 mod written_once;

@@ -4,7 +4,7 @@ use maskline_runtime::Failure;
 use maskline_storage::records::JobState;
 use maskline_test_support::records::dead_lettered;
 
-use crate::environment::Environment;
+use crate::{collections::folder, environment::Environment};
 
 #[tokio::test]
 async fn a_replayed_candidate_makes_a_new_version_of_the_dataset() {
@@ -43,6 +43,52 @@ async fn a_failed_candidate_that_is_labelled_after_all_makes_a_new_version_too()
     assert_eq!(waiting, 0);
     let counts = environment.stores.catalog.counts(job).await.unwrap();
     assert_eq!((counts.stored, counts.failed, counts.in_flight), (20, 0, 0));
+}
+
+#[tokio::test]
+async fn a_failure_that_is_reported_after_its_dead_letter_was_replayed_is_made_good() {
+    let environment = Environment::new().await;
+    let (first, job, candidate) = environment.frozen_without_one().await;
+    let catalog = &environment.stores.catalog;
+    let reopened = [candidate];
+    catalog.reopen_candidates(job, &reopened).await.unwrap();
+    // The report comes once more, because the storer died before it acknowledged it. Nobody can
+    // tell it from a report of a new failure.
+    environment.finish(candidate, None, dead_lettered()).await;
+    assert!(environment.freeze().await);
+    let (again, _) = environment.announced().await;
+    assert_eq!(again.dataset, first.dataset);
+    // The replayed message gets through.
+    environment.label(job, candidate, 0).await;
+    assert!(environment.freeze().await);
+    let (second, _) = environment.announced().await;
+    assert_ne!(second.dataset, first.dataset);
+    let counts = catalog.counts(job).await.unwrap();
+    assert_eq!((counts.stored, counts.failed, counts.in_flight), (20, 0, 0));
+}
+
+#[tokio::test]
+async fn a_candidate_of_a_source_that_failed_makes_a_new_version_when_it_is_replayed() {
+    let environment = Environment::new().await;
+    let catalog = &environment.stores.catalog;
+    let (broken, candidates) = environment.enqueue(&folder("broken"), 100..102).await;
+    environment.store(broken, candidates[0], 100).await;
+    environment
+        .finish(candidates[1], None, dead_lettered())
+        .await;
+    catalog.fail_job(broken, "the list was gone").await.unwrap();
+    let first = environment.grow(&folder("whole"), 0..20).await;
+    assert_eq!(environment.members(&first).await.len(), 21);
+    assert!(!environment.freeze().await);
+
+    let reopened = [candidates[1]];
+    catalog.reopen_candidates(broken, &reopened).await.unwrap();
+    assert!(!environment.freeze().await, "one is in flight");
+    environment.label(broken, candidates[1], 101).await;
+    assert!(environment.freeze().await);
+    let datasets = catalog.datasets(10).await.unwrap();
+    assert_eq!(datasets.len(), 2);
+    assert_eq!(environment.members(&datasets[0].id).await.len(), 22);
 }
 
 #[tokio::test]

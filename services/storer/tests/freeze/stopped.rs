@@ -28,6 +28,7 @@ async fn a_stopped_freezer_gives_the_job_back_and_another_freezes_it() {
         jobs: environment.stores.catalog.clone(),
         candidates: environment.stores.catalog.clone(),
         images: environment.stores.catalog.clone(),
+        removals: environment.stores.catalog.clone(),
         leases: LeaseWatch::new(environment.stores.catalog.clone()),
         progress: Arc::default(),
     };

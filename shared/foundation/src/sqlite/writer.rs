@@ -248,6 +248,7 @@ mod tests {
         application_id: 0x7465_7374,
         version: 1,
         schema: "CREATE TABLE things (id INTEGER PRIMARY KEY, bytes BLOB)",
+        migrations: &[],
     };
 
     fn writer(path: &Path) -> Writer {

@@ -27,7 +27,7 @@ pub trait Collections: Send + Sync + 'static {
     async fn jobs_of(&self, name: &CollectionName) -> Result<Vec<Job>, StorageError>;
 
     /// Returns a proof if no source of the collection is being expanded and no candidate of it
-    /// is in flight. The cost grows with the sources that are not frozen, and not with the
+    /// is in flight. Sources that were removed do not matter. The cost grows with the sources that are not frozen, and not with the
     /// images.
     async fn settled(&self, name: &CollectionName) -> Result<Option<Settled>, StorageError>;
 

@@ -13,7 +13,8 @@ use crate::{
 #[async_trait]
 pub trait Images: Send + Sync + 'static {
     /// Claims an image of a collection for a candidate, and returns who has it: the candidate
-    /// that claimed it first. Every later call returns the same, until the image is removed.
+    /// that claimed it first. Every later call returns the same, until the image is removed, or
+    /// its candidate is rejected or given up: then it belongs to the next one that claims it.
     async fn claim_image(
         &self,
         collection: &CollectionName,
@@ -22,8 +23,9 @@ pub trait Images: Send + Sync + 'static {
     ) -> Result<Claim, StorageError>;
 
     /// Writes the document of an image, over one of the same collection and bytes. The caller
-    /// writes it before it finishes the candidate as stored.
-    async fn put_image(&self, image: &ImageDocument) -> Result<(), StorageError>;
+    /// writes it before it finishes the candidate as stored. Returns who has the image: unless
+    /// that is the document's candidate, there is no document by this call.
+    async fn put_image(&self, image: &ImageDocument) -> Result<Claim, StorageError>;
 
     async fn image(
         &self,
@@ -32,13 +34,23 @@ pub trait Images: Send + Sync + 'static {
     ) -> Result<Option<ImageDocument>, StorageError>;
 
     /// Lists facts about at most `limit` of the collection's images, without those that were
-    /// removed and those whose candidates are not stored, sorted by image id, beginning after the id `after`.
+    /// removed and those whose candidates are not stored, sorted by image id, beginning after the
+    /// id `after`. An image whose candidate was removed with its source is among them, because
+    /// another source may have it.
     async fn image_facts(
         &self,
         collection: &CollectionName,
         after: Option<&ImageId>,
         limit: usize,
     ) -> Result<Vec<ImageFacts>, StorageError>;
+
+    /// Lists the candidates of the collection that turned out to be these images, in the order of
+    /// `images`.
+    async fn sightings(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Vec<Sighting>>, StorageError>;
 
     /// Reads the pixels ([`ImageDocument::binary`]) of some of a collection's images, in the
     /// order of `images`. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if one
@@ -56,12 +68,4 @@ pub trait Images: Send + Sync + 'static {
         collection: &CollectionName,
         images: &[ImageId],
     ) -> Result<Vec<Candidate>, StorageError>;
-
-    /// Reads all candidates of the collection that turned out to be some of its images, in the
-    /// order of `images`; see [`ImageFacts::sightings`]. An image that nobody has seen has none.
-    async fn image_sightings(
-        &self,
-        collection: &CollectionName,
-        images: &[ImageId],
-    ) -> Result<Vec<Vec<Sighting>>, StorageError>;
 }

@@ -5,7 +5,8 @@
 //! an update that says in which state it may find the document.
 //!
 //! Each role has a file of its own here. They share `connection` (the server), `database`
-//! (reading and writing documents) and `documents` (records as documents).
+//! (reading and writing documents) and `documents` (records as documents). `schema` says what the
+//! documents are, and `migrations` brings older ones to that.
 
 mod candidates;
 mod collections;
@@ -18,7 +19,9 @@ mod jobs;
 mod leases;
 mod ledger;
 mod library;
+mod migrations;
 mod quotas;
+mod removals;
 mod schema;
 
 use async_trait::async_trait;

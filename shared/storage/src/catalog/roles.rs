@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     candidates::Candidates, collections::Collections, images::Images, jobs::Jobs, leases::Leases,
-    library::Library, quotas::Quotas,
+    library::Library, quotas::Quotas, removals::Removals,
 };
 use crate::error::StorageError;
 
@@ -16,7 +16,9 @@ use crate::error::StorageError;
 /// are still right. The counts follow from the documents: a count that is stored is of
 /// documents that can no longer change, or it changes with them.
 #[async_trait]
-pub trait Catalog: Collections + Jobs + Candidates + Images + Leases + Library + Quotas {
+pub trait Catalog:
+    Collections + Jobs + Candidates + Images + Removals + Leases + Library + Quotas
+{
     /// Succeeds if the catalog answers now.
     async fn ping(&self) -> Result<(), StorageError>;
 }

@@ -10,7 +10,9 @@ mod images;
 mod jobs;
 mod leases;
 mod library;
+mod migrations;
 mod quotas;
+mod removals;
 mod rows;
 
 use std::path::Path;

@@ -65,6 +65,14 @@ pub enum OutcomeKind {
     Failed { stage: String, error: String },
 }
 
+/// The stage that a removed candidate's rejection comes from.
+pub(crate) const REMOVED_BY: &str = "remove";
+
+/// What stands in place of the location of a candidate of which nothing may be left.
+pub(crate) fn erased_location() -> Location {
+    Location::Path("removed".into())
+}
+
 impl OutcomeKind {
     /// The change of state that it makes.
     pub(crate) fn change(&self) -> Change<CandidateState> {

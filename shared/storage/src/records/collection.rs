@@ -53,19 +53,21 @@ impl Collection {
         }
     }
 
-    /// The newest version.
+    /// The newest version of which the objects are there.
+    pub fn latest_kept(&self) -> Option<&Version> {
+        self.versions.iter().rev().find(|version| !version.deleted)
+    }
+
+    /// The newest version, deleted or not.
     pub fn latest(&self) -> Option<&Version> {
         self.versions.last()
     }
 
     /// The dataset of the version before the one that has this content: before the newest version
-    /// if that has it, or else the newest version.
+    /// if that has it and is not deleted, or else the newest version.
     pub fn parent_of(&self, content: &DatasetId) -> Option<DatasetId> {
         let mut newest_first = self.versions.iter().rev();
-        if self
-            .latest()
-            .is_some_and(|latest| latest.content == *content)
-        {
+        if self.latest().is_some_and(|latest| latest.has(content)) {
             newest_first.next();
         }
         newest_first.next().map(|version| version.dataset)
@@ -76,7 +78,7 @@ impl Collection {
     pub(crate) fn add_version(&mut self, dataset: &Dataset) -> Version {
         self.error = None;
         match self.latest() {
-            Some(latest) if latest.content == dataset.content => latest.clone(),
+            Some(latest) if latest.has(&dataset.content) => latest.clone(),
             _ => {
                 let version = Version {
                     number: self.next_number(),
@@ -111,6 +113,13 @@ pub struct Version {
     #[serde(default)]
     pub deleted: bool,
     pub created: u64,
+}
+
+impl Version {
+    /// Says whether it is there and has this content.
+    fn has(&self, content: &DatasetId) -> bool {
+        self.content == *content && !self.deleted
+    }
 }
 
 /// What a person asked to be trained when a collection is frozen by hand.

@@ -28,10 +28,18 @@ pub struct ImageDocument {
     pub measurements: Measurements,
 }
 
+/// What is remembered of an image that a person removed from a collection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    /// Whether nothing but this may be left of it.
+    pub purged: bool,
+}
+
 /// Who may store an image of a collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Claim {
-    /// The candidate that claimed it first. It stands for the image from then on.
+    /// The candidate that claimed it first. It stands for the image from then on, unless it is
+    /// rejected or given up: then the next one that claims the image does.
     Held(CandidateId),
     /// Nobody: a person removed the image from the collection.
     Removed,

@@ -37,6 +37,8 @@ pub struct Job {
     /// When a person removed the source from its collection.
     #[serde(default)]
     pub removed: Option<u64>,
+    /// Whether nothing may be left of what only this source had.
+    pub purged: bool,
     /// The id of the dead letter that was replayed last to go on with the expansion.
     #[serde(default)]
     pub replayed: Option<String>,
@@ -74,10 +76,16 @@ impl Job {
             dataset: None,
             version: None,
             removed: None,
+            purged: false,
             replayed: None,
             traceparent: None,
             created: unix_millis(),
         }
+    }
+
+    /// Says whether both are about the same source. Its role may differ.
+    pub fn has_same_source(&self, other: &Self) -> bool {
+        self.source == other.source && self.labeling == other.labeling
     }
 
     /// Says whether a person removed the source from its collection.

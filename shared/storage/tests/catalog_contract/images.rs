@@ -194,7 +194,7 @@ async fn the_candidates_that_stand_for_images_come_in_the_order_asked_for(
     let found = catalog.image_candidates(&usual(), &ids).await;
     assert_eq!(found, Ok(expected));
     assert_eq!(catalog.image_candidates(&usual(), &[]).await, Ok(vec![]));
-    let sightings = catalog.image_sightings(&usual(), &ids).await.unwrap();
+    let sightings = catalog.sightings(&usual(), &ids).await.unwrap();
     let facts = facts(&*catalog, &usual()).await;
     let of_facts = |id| facts.iter().find(|facts| facts.image == id);
     let expected = ids.iter().map(|&id| &of_facts(id).unwrap().sightings);
@@ -206,7 +206,7 @@ async fn the_candidates_that_stand_for_images_come_in_the_order_asked_for(
     let not_found = StorageError::not_found(format!("image {absent} of collection default"));
     assert_eq!(missing, Err(not_found));
     let unseen = [ids[0], absent];
-    let sightings = catalog.image_sightings(&named("masks"), &unseen).await;
+    let sightings = catalog.sightings(&named("masks"), &unseen).await;
     assert_eq!(sightings, Ok(vec![vec![]; 2]), "of other collections");
     let elsewhere = catalog.image_candidates(&named("masks"), &ids[..1]).await;
     let not_found = StorageError::not_found(format!("image {} of collection masks", ids[0]));

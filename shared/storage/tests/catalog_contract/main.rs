@@ -36,6 +36,7 @@ macro_rules! contract {
 }
 
 mod candidates;
+mod claims;
 mod collections;
 mod images;
 mod jobs;
@@ -44,6 +45,7 @@ mod library;
 mod mongodb_servers;
 mod processes;
 mod quotas;
+mod removals;
 mod sqlite_files;
 mod versions;
 

@@ -4,7 +4,10 @@ use futures::future::join_all;
 use maskline_storage::{StorageErrorKind, catalog};
 use mongodb::bson::{Document, doc};
 
-use crate::{environment::Environment, samples::recorded_job};
+use crate::{
+    environment::Environment,
+    samples::{found_job, recorded_job},
+};
 
 #[tokio::test]
 async fn a_server_that_does_not_answer_is_unavailable() {
@@ -22,16 +25,54 @@ async fn a_server_that_does_not_answer_is_unavailable() {
 
 #[tokio::test]
 async fn a_database_of_another_version_is_refused() {
-    let environment = Environment::embedded().on_mongodb();
-    environment.catalog().await;
+    for found in [4, 7] {
+        is_refused(found).await;
+    }
+}
+
+/// The database's version as another build would have written it.
+async fn set_version(environment: &Environment, version: i32) -> mongodb::Database {
     let client = mongodb::Client::with_uri_str(environment.catalog_address())
         .await
         .unwrap();
     let database = client.default_database().expect("it names a database");
     let versions = database.collection::<Document>("versions");
-    let newer = doc! { "$set": { "version": 7 } };
-    let updated = versions.update_one(doc! { "_id": "catalog" }, newer).await;
+    let other = doc! { "$set": { "version": version } };
+    let updated = versions.update_one(doc! { "_id": "catalog" }, other).await;
     assert_eq!(updated.unwrap().modified_count, 1);
+    database
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_of_version_5_is_brought_to_this_one() {
+    let environment = Environment::embedded().on_mongodb();
+    environment.run_test(is_brought_to_this_version).await;
+}
+
+async fn is_brought_to_this_version(environment: &Environment) {
+    let catalog = environment.catalog().await;
+    let id = recorded_job(&*catalog).await;
+    let job = found_job(&*catalog, id).await;
+    let database = set_version(environment, 5).await;
+    let jobs = database.collection::<Document>("jobs");
+    let older = doc! { "$unset": { "purged": "" } };
+    jobs.update_many(doc! {}, older).await.unwrap();
+    assert!(catalog.job(id).await.is_err(), "it can't be read");
+
+    let openings = (0..4).map(|_| catalog::open(environment.catalog_address()));
+    for opened in join_all(openings).await {
+        let catalog = opened.expect("it is migrated");
+        assert_eq!(found_job(&*catalog, id).await, job);
+    }
+    let versions = database.collection::<Document>("versions");
+    let version = versions.find_one(doc! {}).await.unwrap().unwrap();
+    assert_eq!(version.get_i32("version").unwrap(), 6);
+}
+
+async fn is_refused(found: i32) {
+    let environment = Environment::embedded().on_mongodb();
+    environment.catalog().await;
+    set_version(&environment, found).await;
     let error = catalog::open(environment.catalog_address()).await.err();
     environment.remove().await;
     let Some(error) = error.filter(|e| e.kind() == StorageErrorKind::Misconfigured) else {
@@ -39,7 +80,8 @@ async fn a_database_of_another_version_is_refused() {
     };
     let text = error.to_string();
     assert!(text.contains("written by another version of maskline"));
-    assert!(text.contains("found 7, this build reads 5"), "{text}");
+    let expected = format!("found {found}, this build reads 6");
+    assert!(text.contains(&expected), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -11,8 +11,8 @@ use maskline_messages::{
 use maskline_storage::{
     Catalog,
     records::{
-        CandidateOutcome, CandidateState, Collection, Dataset, ImageDocument, Job, JobState, Lease,
-        NewCandidate, OutcomeKind, Run, RunState, Settled, SourceCount, SplitSettings,
+        CandidateOutcome, CandidateState, Claim, Collection, Dataset, ImageDocument, Job, JobState,
+        Lease, NewCandidate, OutcomeKind, Run, RunState, Settled, SourceCount, SplitSettings,
         TrainingWish, Version, Work,
     },
 };
@@ -234,6 +234,15 @@ pub async fn store(
     image
 }
 
+/// A stored image with its claim.
+pub async fn claimed(catalog: &dyn Catalog, found: &NewCandidate, bytes: &[u8]) -> ImageId {
+    let id = ImageId::of(bytes);
+    add(catalog, found).await;
+    let claim = catalog.claim_image(&found.collection, &id, found.id).await;
+    assert_eq!(claim, Ok(Claim::Held(found.id)));
+    store(catalog, found, bytes, "with_mask").await.image
+}
+
 pub async fn finish(catalog: &dyn Catalog, candidate: CandidateId, kind: OutcomeKind) {
     catalog
         .finish_candidate(&outcome_of(candidate, kind))
@@ -253,6 +262,11 @@ pub fn rejected(reason: Reason) -> OutcomeKind {
         stage: "validator".to_owned(),
         reason,
     }
+}
+
+/// A candidate was rejected because the other one has the same bytes.
+pub fn copy_of(found: &NewCandidate) -> OutcomeKind {
+    rejected(Reason::ExactDuplicate { of: found.id })
 }
 
 pub fn failed() -> OutcomeKind {

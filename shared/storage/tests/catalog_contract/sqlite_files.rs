@@ -1,11 +1,17 @@
 //! Tests that concern SQLite's files alone.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use futures::future::join_all;
-use maskline_storage::{StorageErrorKind, catalog};
+use maskline_storage::{StorageErrorKind, catalog, records::Removal};
 
-use crate::{environment::Environment, samples::recorded_job};
+use crate::{
+    environment::Environment,
+    samples::{add, candidate, found_job, recorded_job, store, usual},
+};
 
 fn file_of(environment: &Environment) -> PathBuf {
     environment
@@ -31,11 +37,82 @@ async fn a_file_of_another_version_is_refused() {
     raw.pragma_update(None, "user_version", 7).unwrap();
     let text = refused(&environment).await;
     assert!(text.contains("written by another version of maskline"));
-    assert!(text.contains("found 7, this build reads 5"), "{text}");
+    assert!(text.contains("found 7, this build reads 6"), "{text}");
     let tables: i64 = raw
         .query_row("SELECT count(*) FROM jobs", [], |row| row.get(0))
         .unwrap();
     assert_eq!(tables, 1, "nothing was changed");
+}
+
+#[tokio::test]
+async fn a_file_of_a_version_before_the_first_step_is_refused() {
+    let environment = Environment::embedded();
+    environment.catalog().await;
+    let raw = rusqlite::Connection::open(file_of(&environment)).unwrap();
+    raw.pragma_update(None, "user_version", 4).unwrap();
+    let text = refused(&environment).await;
+    assert!(text.contains("found 4, this build reads 6"), "{text}");
+}
+
+/// What a file of version 5 does not have.
+const BACK_TO_5: &str = "
+    DROP TABLE removed_places;
+    DROP INDEX candidates_by_landing_page;
+    ALTER TABLE claims DROP COLUMN purged;
+    UPDATE jobs SET record = json_remove(record, '$.purged');
+    PRAGMA user_version = 5;
+";
+
+#[tokio::test]
+async fn a_file_of_version_5_is_brought_to_this_one() {
+    let environment = Environment::embedded();
+    let file = file_of(&environment);
+    let (job, image, columns) = {
+        let catalog = environment.catalog().await;
+        let job = recorded_job(&*catalog).await;
+        let found = candidate(job, 0);
+        add(&*catalog, &found).await;
+        let image = store(&*catalog, &found, b"a", "with_mask").await;
+        let collection = usual();
+        let claiming = catalog.claim_image(&collection, &image.image, found.id);
+        claiming.await.unwrap();
+        (found_job(&*catalog, job).await, image, columns(&file))
+    };
+    let old = rusqlite::Connection::open(&file).unwrap();
+    old.execute_batch(BACK_TO_5).unwrap();
+    assert_ne!(self::columns(&file), columns);
+    drop(old);
+
+    let openings = (0..4).map(|_| catalog::open(environment.catalog_address()));
+    for opened in join_all(openings).await {
+        let catalog = opened.expect("it is migrated once");
+        assert_eq!(found_job(&*catalog, job.id).await, job);
+        let found = catalog.image(&usual(), &image.image).await;
+        assert_eq!(found, Ok(Some(image.clone())));
+    }
+    assert_eq!(self::columns(&file), columns, "as a new file has them");
+    let catalog = environment.catalog().await;
+    let images = [image.image];
+    catalog
+        .remove_images(&usual(), &images, true)
+        .await
+        .unwrap();
+    let removal = catalog.removal(&usual(), &image.image).await;
+    assert_eq!(removal, Ok(Some(Removal { purged: true })));
+}
+
+/// The columns of all tables and the names of all indexes.
+fn columns(file: &Path) -> Vec<String> {
+    let raw = rusqlite::Connection::open(file).unwrap();
+    let mut select = raw
+        .prepare(
+            "SELECT t.name || '.' || c.name || ' ' || c.type || ' ' || c.\"notnull\"
+             FROM sqlite_schema t JOIN pragma_table_info(t.name) c WHERE t.type = 'table'
+             UNION SELECT name FROM sqlite_schema WHERE type = 'index' ORDER BY 1",
+        )
+        .unwrap();
+    let names = select.query_map([], |row| row.get(0)).unwrap();
+    names.collect::<Result<_, _>>().unwrap()
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ const FORMAT: Format = Format {
     application_id: 0x6d73_6b71,
     version: VERSION,
     schema: include_str!("schema.sql"),
+    migrations: &[],
 };
 
 /// The version of schema.sql, kept in the file's `user_version`.
@@ -94,6 +95,10 @@ fn unusable(error: OpenError, path: &Path) -> BrokerError {
             "{file} can't be a queue: put it on a local disk, or give another folder with --data"
         ))
         .caused_by(error),
+        OpenError::Migration { from, source } => {
+            BrokerError::misconfigured(format!("{file} of version {from} can't be migrated"))
+                .caused_by(source)
+        }
         OpenError::OtherVersion { found } => BrokerError::misconfigured(format!(
             "{file} was written by another version of maskline (queue format {found}, this one \
              reads {VERSION}): run that version, or give another folder with --data"

@@ -16,6 +16,7 @@ use super::{
     database::{BATCH, Query},
     documents::{bson, document, record, records, replace_fields, unrecordable},
     failure::are_only_duplicates,
+    images::kept_among,
     jobs::reopen_freezing,
     ledger::Ledger,
     schema::CANDIDATES,
@@ -106,6 +107,9 @@ impl Candidates for MongodbCatalog {
                 known.insert(found.place, image);
             }
         }
+        let images: Vec<ImageId> = known.values().map(|known| known.image).collect();
+        let there = kept_among(&self.database, collection, &images).await?;
+        known.retain(|_, known| there.contains(&known.image));
         let known = places.iter().map(|place| known.get(place).cloned());
         Ok(known
             .map(|known| known.filter(|known| known.fetched.has_validator()))

@@ -57,6 +57,9 @@ impl Collections for MongodbCatalog {
             for found in self.database.find(JOBS, open, query).await? {
                 let reopened = found.get_i64("reopened").map_err(damaged)?;
                 let job: Job = record(found)?;
+                if job.is_removed() {
+                    continue;
+                }
                 // The job comes before its candidates: once it is running, none is added any
                 // more.
                 let is_open =
@@ -171,7 +174,7 @@ pub(super) async fn open_collection(
     }
 }
 
-fn key(name: &CollectionName) -> Document {
+pub(super) fn key(name: &CollectionName) -> Document {
     doc! { "_id": name.as_str() }
 }
 

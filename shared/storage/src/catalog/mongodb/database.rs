@@ -3,13 +3,13 @@
 use futures::TryStreamExt;
 use mongodb::{
     Collection,
-    bson::{Bson, Document, doc},
+    bson::{Bson, Document, deserialize_from_document, doc},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     connection::Connection,
-    documents::{document, record, records},
+    documents::{damaged, document, record, records},
 };
 use crate::error::StorageError;
 
@@ -147,6 +147,22 @@ impl Database {
         };
         let replacing = self.connection.upsert("update", collection, attempt);
         replacing.await.map(drop)
+    }
+
+    /// Groups the documents that match the filter, and reads the groups.
+    pub async fn groups<T: DeserializeOwned>(
+        &self,
+        collection: &'static str,
+        filter: Document,
+        group: Document,
+    ) -> Result<Vec<T>, StorageError> {
+        let documents = self.collection(collection);
+        let pipeline = [doc! { "$match": filter }, doc! { "$group": group }];
+        let grouping = async { documents.aggregate(pipeline).await?.try_collect().await };
+        let grouped = self.connection.run("aggregate", collection, grouping);
+        let groups: Vec<Document> = grouped.await?;
+        let groups = groups.into_iter().map(deserialize_from_document);
+        groups.collect::<Result<_, _>>().map_err(damaged)
     }
 
     /// Removes all documents that match the filter.

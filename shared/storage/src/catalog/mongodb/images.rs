@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::future::try_join3;
 use maskline_messages::{
     CandidateId, CollectionName, ImageId, JobId, Label, LabelOrigin, Location, Measurements,
-    Prediction,
+    Prediction, Reason,
 };
 use mongodb::{
     bson::{Binary, Bson, Document, doc, spec::BinarySubtype},
@@ -45,25 +45,53 @@ impl Images for MongodbCatalog {
             "image": image.to_string(),
             "candidate": candidate.to_string(),
         };
-        let attempt = || {
-            claims
-                .find_one_and_update(doc! { "_id": &key }, doc! { "$setOnInsert": &claim })
-                .upsert(true)
-                .return_document(ReturnDocument::After)
-        };
-        let claiming = self
-            .database
-            .connection
-            .upsert("findAndModify", CLAIMS, attempt);
-        let found = claiming.await?.ok_or_else(|| damaged("a lost claim"))?;
-        match found.get_str("candidate") {
-            Ok(holder) => Ok(Claim::Held(holder.parse().map_err(damaged)?)),
-            Err(_) => Ok(Claim::Removed),
+        loop {
+            let attempt = || {
+                claims
+                    .find_one_and_update(doc! { "_id": &key }, doc! { "$setOnInsert": &claim })
+                    .upsert(true)
+                    .return_document(ReturnDocument::After)
+            };
+            let claiming = self
+                .database
+                .connection
+                .upsert("findAndModify", CLAIMS, attempt);
+            let found = claiming.await?.ok_or_else(|| damaged("a lost claim"))?;
+            let claim = claim_of(&found)?;
+            let Claim::Held(holder) = claim else {
+                return Ok(claim);
+            };
+            if holder == candidate || !has_ended_without(&self.database, holder).await? {
+                return Ok(claim);
+            }
+            // Whoever takes it over at the same time makes this find nothing.
+            let as_seen = doc! { "_id": &key, "candidate": holder.to_string() };
+            let update = doc! { "$set": { "candidate": candidate.to_string() } };
+            self.database.update(CLAIMS, as_seen, update).await?;
         }
     }
 
-    async fn put_image(&self, image: &ImageDocument) -> Result<(), StorageError> {
-        self.database.replace(IMAGES, image_document(image)?).await
+    /// The claim is read before the document is written, and again after that: whoever removes the
+    /// image in between either finds the document, or this finds out that it was removed.
+    async fn put_image(&self, image: &ImageDocument) -> Result<Claim, StorageError> {
+        let own = Claim::Held(image.candidate);
+        let claim = self.claim(&image.collection, &image.image);
+        match claim.await? {
+            Some(claim) if claim != own => return Ok(claim),
+            _ => {}
+        }
+        self.database
+            .replace(IMAGES, image_document(image)?)
+            .await?;
+        let claim = self.claim(&image.collection, &image.image);
+        match claim.await? {
+            Some(Claim::Removed) => {
+                let key = image_key(&image.collection, &image.image);
+                self.database.delete(IMAGES, doc! { "_id": key }).await?;
+                Ok(Claim::Removed)
+            }
+            _ => Ok(own),
+        }
     }
 
     async fn image_facts(
@@ -92,6 +120,21 @@ impl Images for MongodbCatalog {
             }
         }
         Ok(facts)
+    }
+
+    async fn sightings(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Vec<Sighting>>, StorageError> {
+        let mut found = HashMap::new();
+        for batch in images.chunks(FACTS) {
+            found.extend(sightings_of(&self.database, collection, batch).await?);
+        }
+        let in_order = images
+            .iter()
+            .map(|image| found.get(image).cloned().unwrap_or_default());
+        Ok(in_order.collect())
     }
 
     async fn image_bytes(
@@ -136,48 +179,28 @@ impl Images for MongodbCatalog {
         collection: &CollectionName,
         images: &[ImageId],
     ) -> Result<Vec<Candidate>, StorageError> {
-        let mut found: HashMap<ImageId, Candidate> = HashMap::new();
+        let mut found: HashMap<String, Candidate> = HashMap::new();
         for batch in images.chunks(BATCH) {
-            let keys: Vec<_> = batch
-                .iter()
-                .map(|image| image_key(collection, image))
-                .collect();
-            let of_images = doc! { "_id": { "$in": keys } };
-            let query = Query::sorted(doc! {}).only(doc! { "candidate": 1 });
-            let holders = self.database.find(IMAGES, of_images, query).await?;
-            let holders = holders
-                .iter()
-                .map(|image| image.get_str("candidate").map_err(damaged));
-            let holders: Vec<&str> = holders.collect::<Result<_, _>>()?;
-            let filter = doc! { "_id": { "$in": holders } };
+            let holders = holders_of(&self.database, collection, batch).await?;
+            let ids: Vec<&str> = holders.values().map(String::as_str).collect();
+            let filter = doc! { "_id": { "$in": ids } };
             let query = Query::sorted(doc! {});
             let candidates = self.database.find(CANDIDATES, filter, query).await?;
-            for candidate in records::<Candidate>(candidates)? {
-                found.extend(candidate.image.map(|image| (image, candidate)));
-            }
+            let candidates = records::<Candidate>(candidates)?.into_iter();
+            let candidates: HashMap<String, Candidate> = candidates
+                .map(|candidate| (candidate.id.to_string(), candidate))
+                .collect();
+            let of_images = holders.into_iter().filter_map(|(image, holder)| {
+                let candidate = candidates.get(&holder)?;
+                Some((image, candidate.clone()))
+            });
+            found.extend(of_images);
         }
         let in_order = images.iter().map(|image| {
-            let candidate = found.get(image).cloned();
+            let candidate = found.get(&image.to_string()).cloned();
             candidate.ok_or_else(|| missing::image(collection, image))
         });
         in_order.collect()
-    }
-
-    async fn image_sightings(
-        &self,
-        collection: &CollectionName,
-        images: &[ImageId],
-    ) -> Result<Vec<Vec<Sighting>>, StorageError> {
-        let mut found = HashMap::new();
-        for batch in images.chunks(BATCH) {
-            let ids: Vec<_> = batch.iter().map(ImageId::to_string).collect();
-            let among = doc! { "$in": ids };
-            found.extend(sightings_of(&self.database, collection, among).await?);
-        }
-        let in_order = images.iter();
-        Ok(in_order
-            .map(|image| found.get(image).cloned().unwrap_or_default())
-            .collect())
     }
 
     async fn image(
@@ -191,13 +214,89 @@ impl Images for MongodbCatalog {
     }
 }
 
-/// Selects those of the candidates that are stored.
+impl MongodbCatalog {
+    /// Who has an image. `None` if nobody has claimed it.
+    async fn claim(
+        &self,
+        collection: &CollectionName,
+        image: &ImageId,
+    ) -> Result<Option<Claim>, StorageError> {
+        let key = doc! { "_id": image_key(collection, image) };
+        let found = self.database.find_one(CLAIMS, key).await?;
+        found.as_ref().map(claim_of).transpose()
+    }
+}
+
+fn claim_of(claim: &Document) -> Result<Claim, StorageError> {
+    match claim.get_str("candidate") {
+        Ok(holder) => Ok(Claim::Held(holder.parse().map_err(damaged)?)),
+        Err(_) => Ok(Claim::Removed),
+    }
+}
+
+/// Says whether a candidate was rejected or given up.
+async fn has_ended_without(
+    database: &Database,
+    candidate: CandidateId,
+) -> Result<bool, StorageError> {
+    let ended = [CandidateState::Rejected, CandidateState::Failed].map(CandidateState::as_str);
+    let filter = doc! { "_id": candidate.to_string(), "state": { "$in": ended.to_vec() } };
+    Ok(database.find_one(CANDIDATES, filter).await?.is_some())
+}
+
+/// The candidates that stand for images, by image.
+async fn holders_of(
+    database: &Database,
+    collection: &CollectionName,
+    images: &[ImageId],
+) -> Result<HashMap<String, String>, StorageError> {
+    let keys: Vec<_> = images
+        .iter()
+        .map(|image| image_key(collection, image))
+        .collect();
+    let of_images = doc! { "_id": { "$in": keys } };
+    let query = Query::sorted(doc! {}).only(doc! { "image": 1, "candidate": 1 });
+    let found = database.find(IMAGES, of_images, query).await?;
+    let holders = found.iter().map(|image| {
+        let text = |name| image.get_str(name).map(str::to_owned).map_err(damaged);
+        Ok((text("image")?, text("candidate")?))
+    });
+    holders.collect()
+}
+
+/// Selects those of the images of which the collection has a document that counts: see
+/// [`stored_among`].
+pub(super) async fn kept_among(
+    database: &Database,
+    collection: &CollectionName,
+    images: &[ImageId],
+) -> Result<BTreeSet<ImageId>, StorageError> {
+    let mut kept = BTreeSet::new();
+    for batch in images.chunks(BATCH) {
+        let holders = holders_of(database, collection, batch).await?;
+        let stored = stored_among(database, holders.values().cloned().collect()).await?;
+        let stored: BTreeSet<String> = stored.iter().map(ToString::to_string).collect();
+        kept.extend(batch.iter().filter(|image| {
+            let holder = holders.get(&image.to_string());
+            holder.is_some_and(|holder| stored.contains(holder))
+        }));
+    }
+    Ok(kept)
+}
+
+/// Selects those of the candidates that are stored, or were removed with their source: another
+/// source may have the image.
 async fn stored_among(
     database: &Database,
     candidates: Vec<String>,
 ) -> Result<BTreeSet<CandidateId>, StorageError> {
-    let stored = CandidateState::Stored.as_str();
-    let filter = doc! { "_id": { "$in": candidates }, "state": stored };
+    let filter = doc! {
+        "_id": { "$in": candidates },
+        "$or": [
+            { "state": CandidateState::Stored.as_str() },
+            { "reason.code": Reason::Removed.code() },
+        ],
+    };
     let query = Query::sorted(doc! {}).only(doc! { "_id": 1 });
     let found = database.find(CANDIDATES, filter, query).await?;
     let ids = found.iter().map(|candidate| {
@@ -226,53 +325,52 @@ async fn removed_between(
     images.collect::<Result<_, _>>().map_err(damaged)
 }
 
-/// The candidates of those of the collection's images whose ids are as this condition says, by
-/// image.
+/// The candidates of the collection that turned out to be these images, by image. The server
+/// groups those that are alike, of which there may be any number.
 async fn sightings_of(
     database: &Database,
     collection: &CollectionName,
-    images: Document,
+    images: &[ImageId],
 ) -> Result<HashMap<ImageId, Vec<Sighting>>, StorageError> {
     #[derive(Deserialize)]
-    struct Found {
-        id: CandidateId,
-        job: JobId,
-        image: ImageId,
-        label: Option<Label>,
-        state: CandidateState,
-        reason: Option<Coded>,
+    struct Group {
+        #[serde(rename = "_id")]
+        alike: Alike,
+        lowest: CandidateId,
     }
     #[derive(Deserialize)]
-    struct Coded {
-        code: String,
+    struct Alike {
+        image: ImageId,
+        job: JobId,
+        label: Option<Label>,
+        state: CandidateState,
+        reason: Option<String>,
     }
-    let filter = doc! { "collection": collection.as_str(), "image": images };
-    // Sorted by id, so that the first of those that are alike is the one with the lowest.
-    let query = Query::sorted(doc! { "_id": 1 })
-        .only(doc! { "job": 1, "image": 1, "label": 1, "state": 1, "reason.code": 1 });
+    let ids: Vec<_> = images.iter().map(ToString::to_string).collect();
+    let filter = doc! { "collection": collection.as_str(), "image": { "$in": ids } };
+    let group = doc! {
+        "_id": {
+            "image": "$image",
+            "job": "$job",
+            "label": "$label",
+            "state": "$state",
+            "reason": "$reason.code",
+        },
+        "lowest": { "$min": "$_id" },
+    };
     let mut sightings: HashMap<_, Vec<Sighting>> = HashMap::new();
-    for found in database.find(CANDIDATES, filter, query).await? {
-        let found: Found = record(found)?;
-        let sighting = Sighting {
-            candidate: found.id,
-            job: found.job,
-            label: found.label,
-            state: found.state,
-            reason: found.reason.map(|reason| reason.code),
-        };
-        let of_image = sightings.entry(found.image).or_default();
-        let is_like = |other: &Sighting| {
-            let candidate = sighting.candidate;
-            *other
-                == Sighting {
-                    candidate: other.candidate,
-                    ..sighting.clone()
-                }
-                && other.candidate <= candidate
-        };
-        if !of_image.iter().any(is_like) {
-            of_image.push(sighting);
-        }
+    let groups: Vec<Group> = database.groups(CANDIDATES, filter, group).await?;
+    for Group { alike, lowest } in groups {
+        sightings.entry(alike.image).or_default().push(Sighting {
+            candidate: lowest,
+            job: alike.job,
+            label: alike.label,
+            state: alike.state,
+            reason: alike.reason,
+        });
+    }
+    for of_image in sightings.values_mut() {
+        of_image.sort_by_key(|sighting| sighting.candidate);
     }
     Ok(sightings)
 }
@@ -288,11 +386,11 @@ async fn facts_among(
         return Ok(vec![]);
     };
     let candidates = images.iter().map(|i| i.candidate.to_string()).collect();
-    let between = doc! { "$gte": first.image.to_string(), "$lte": last.image.to_string() };
+    let ids: Vec<ImageId> = images.iter().map(|image| image.image).collect();
     let (stored, removed, mut sightings) = try_join3(
         stored_among(database, candidates),
         removed_between(database, collection, &first.image, &last.image),
-        sightings_of(database, collection, between),
+        sightings_of(database, collection, &ids),
     )
     .await?;
     let kept = images.into_iter().filter(|image| {
@@ -306,12 +404,12 @@ async fn facts_among(
 }
 
 /// The `_id` of a collection's image, and of its claim.
-fn image_key(collection: &CollectionName, image: &ImageId) -> String {
+pub(super) fn image_key(collection: &CollectionName, image: &ImageId) -> String {
     format!("{collection}/{image}")
 }
 
 /// A condition on the `_id`s of a collection's images: those after `after`.
-fn image_keys(collection: &CollectionName, after: Option<&ImageId>) -> Document {
+pub(super) fn image_keys(collection: &CollectionName, after: Option<&ImageId>) -> Document {
     let from = match after {
         Some(image) => image_key(collection, image),
         None => format!("{collection}/"),

@@ -9,7 +9,7 @@ use super::{
     collections::open_collection,
     database::Database,
     documents::{bson, document},
-    leases::offer_work_again,
+    leases::{offer_again_if_offered, offer_work_again},
     schema::{COLLECTIONS, JOBS},
 };
 use crate::{
@@ -145,6 +145,10 @@ pub(super) async fn reopen_freezing(database: &Database, id: JobId) -> Result<()
     };
     open_collection(database, &job.collection).await?;
     if !job.expanded {
+        // A job that failed while it was expanded is in no version, but its images are.
+        if job.state == JobState::Failed && job.is_frozen_by_itself() {
+            offer_again_if_offered(database, &Work::Freeze(job.collection)).await?;
+        }
         return Ok(());
     }
     let mut update = change_to(JobState::REOPEN_FREEZING, doc! {});

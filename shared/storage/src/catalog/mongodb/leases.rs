@@ -78,6 +78,14 @@ pub(super) async fn offer_work_again(database: &Database, work: &Work) -> Result
     database.upsert(LEASES, work_key(work), update).await
 }
 
+/// Frees work, done or not, if it was ever offered. Its holder loses the lease.
+pub(super) async fn offer_again_if_offered(
+    database: &Database,
+    work: &Work,
+) -> Result<(), StorageError> {
+    free(database, doc! { "_id": work_key(work) }).await
+}
+
 pub(super) async fn free(database: &Database, lease: Document) -> Result<(), StorageError> {
     let update = doc! { "$set": freed(), "$inc": { "beat": 1_i64 } };
     database.update(LEASES, lease, update).await.map(drop)

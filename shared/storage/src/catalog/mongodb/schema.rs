@@ -9,7 +9,8 @@
 //! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` and the id of its location (`place`) |
 //! | `ledger` | a candidate's id, the first of its page | what a page of a job's candidates counts, see [`super::ledger`] |
 //! | `images` | `COLLECTION/IMAGE` | the pixels (`binary`), the label, the measurements |
-//! | `claims` | `COLLECTION/IMAGE` | which candidate stands for the bytes; none if the image was removed |
+//! | `claims` | `COLLECTION/IMAGE` | which candidate stands for the bytes; none if the image was removed, and then whether it was `purged` |
+//! | `removed_places` | `COLLECTION/LOCATION` | nothing else: what is found at this location is rejected |
 //! | `leases` | `KIND/ID` | who holds the work, its beat, its failures, whether it is done |
 //! | `quotas` | the quota's key | how often something was done by all processes, the `revision` of that, and from when on it says nothing (`idle_from`) |
 //! | `versions` | `catalog` | the version of these documents |
@@ -18,10 +19,10 @@ use futures::future::try_join_all;
 use mongodb::{
     IndexModel,
     bson::{Document, doc},
-    options::{IndexOptions, ReturnDocument},
+    options::IndexOptions,
 };
 
-use super::{connection::Connection, documents};
+use super::{connection::Connection, migrations::migrate};
 use crate::error::StorageError;
 
 pub(super) const COLLECTIONS: &str = "collections";
@@ -30,52 +31,22 @@ pub(super) const CANDIDATES: &str = "candidates";
 pub(super) const LEDGER: &str = "ledger";
 pub(super) const CLAIMS: &str = "claims";
 pub(super) const IMAGES: &str = "images";
+pub(super) const REMOVED_PLACES: &str = "removed_places";
 pub(super) const LEASES: &str = "leases";
 pub(super) const QUOTAS: &str = "quotas";
 pub(super) const DATASETS: &str = "datasets";
 pub(super) const RUNS: &str = "runs";
 pub(super) const MODELS: &str = "models";
-const VERSIONS: &str = "versions";
 
-/// The version of the documents' shape. A change of the shape is a new version.
-const VERSION: i32 = 5;
-
-/// Checks that the documents are of this version, and makes the indexes if they are missing.
+/// Brings the documents to this version, and makes the indexes if they are missing.
 pub(super) async fn prepare(connection: &Connection) -> Result<(), StorageError> {
-    check_version(connection).await?;
+    migrate(connection).await?;
     let making = indexes().into_iter().map(|(name, indexes)| async move {
         let collection = connection.collection(name);
         let making = collection.create_indexes(indexes);
         connection.run("createIndexes", name, making).await
     });
     try_join_all(making).await.map(drop)
-}
-
-async fn check_version(connection: &Connection) -> Result<(), StorageError> {
-    let versions = connection.collection(VERSIONS);
-    let written = connection
-        .upsert("findAndModify", VERSIONS, || {
-            versions
-                .find_one_and_update(
-                    doc! { "_id": "catalog" },
-                    doc! { "$setOnInsert": { "version": VERSION } },
-                )
-                .upsert(true)
-                .return_document(ReturnDocument::After)
-        })
-        .await?
-        .ok_or_else(|| documents::damaged("its version is missing"))?;
-    match written.get_i32("version") {
-        Ok(VERSION) => Ok(()),
-        found => {
-            let found = found.map_or("something else".to_owned(), |version| version.to_string());
-            let display_name = connection.display_name();
-            Err(StorageError::misconfigured(format!(
-                "the catalog was written by another version of maskline ({display_name}: found \
-                 {found}, this build reads {VERSION}): use that version, or name another database"
-            )))
-        }
-    }
 }
 
 fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
@@ -108,6 +79,10 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
                 ),
                 of_fetched("by_image", doc! { "image": 1 }),
                 of_fetched("by_place", doc! { "collection": 1, "place": 1 }),
+                of_fetched(
+                    "by_landing_page",
+                    doc! { "collection": 1, "provenance.landing_page": 1 },
+                ),
             ],
         ),
         (

@@ -82,6 +82,10 @@ impl Candidates for SqliteCatalog {
                  WHERE collection = ?1 AND place = ?2 AND fetched IS NOT NULL AND job <> ?3
                        AND image IS NOT NULL
                        AND (state = 'stored' OR reason_code IN ('{copy}', '{unchanged}'))
+                       AND EXISTS (SELECT 1
+                                   FROM images i JOIN candidates c ON c.id = i.candidate
+                                   WHERE i.collection = ?1 AND i.image = candidates.image
+                                         AND (c.state = 'stored' OR c.reason_code = 'removed'))
                  ORDER BY json_extract(fetched, '$.at') DESC, id LIMIT 1"
             ))?;
             let mut known = |place: &LocationId| {

@@ -81,6 +81,9 @@ impl Collections for SqliteCatalog {
             let mut jobs = BTreeMap::new();
             for job in open {
                 let job: Job = job?;
+                if job.is_removed() {
+                    continue;
+                }
                 let id = job.id.to_string();
                 let is_open = job.state == JobState::Expanding
                     || in_flight.exists([&id, CandidateState::InFlight.as_str()])?;
@@ -199,7 +202,7 @@ fn generation(connection: &Connection, name: &CollectionName) -> Result<Option<i
         .optional()?)
 }
 
-fn change_collection(
+pub(super) fn change_collection(
     connection: &Connection,
     name: &CollectionName,
     change: impl FnOnce(&mut Collection),

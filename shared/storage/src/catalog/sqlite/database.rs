@@ -11,6 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use thiserror::Error;
 use tokio::sync::Semaphore;
 
+use super::migrations::{MIGRATIONS, VERSION};
 use crate::error::StorageError;
 
 /// Identifies a catalog of maskline among other databases. The application id is "mask" in
@@ -19,10 +20,8 @@ const FORMAT: Format = Format {
     application_id: 0x6d61_736b,
     version: VERSION,
     schema: include_str!("schema.sql"),
+    migrations: &MIGRATIONS,
 };
-
-/// The version of schema.sql, kept in the file's `user_version`.
-pub(super) const VERSION: i32 = 5;
 
 /// The number of connections that read at the same time.
 const READERS: usize = 4;
@@ -47,6 +46,8 @@ impl Database {
     /// Opens the file, or makes it. This blocks the thread. The drop waits for the last commit.
     pub fn open(path: &Path) -> Result<Self, StorageError> {
         let writer = sqlite::open(path, &FORMAT).and_then(|connection| {
+            // What is deleted is overwritten: a person may have asked for that.
+            connection.pragma_update(None, "secure_delete", true)?;
             Writer::start(connection, "catalog-writer").map_err(OpenError::Thread)
         });
         Ok(Self {
@@ -69,6 +70,24 @@ impl Database {
             WriteError::Transaction(error) => explained(error, &self.path),
             WriteError::Closed => StorageError::internal("the catalog's writer has ended"),
         })
+    }
+
+    /// Moves the write-ahead log into the file and empties it, as far as no reader is in the way.
+    /// Returns `false` if one was. This blocks the thread.
+    pub fn empty_log(path: &Path) -> Result<bool, StorageError> {
+        let emptied = || -> rusqlite::Result<bool> {
+            let mut connection = Connection::open(path)?;
+            sqlite::configure(&mut connection)?;
+            let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, i64>(0)
+            })?;
+            Ok(busy == 0)
+        };
+        emptied().map_err(|error| explained(Arc::new(error), path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Does `work` on one consistent state of the file.
@@ -128,6 +147,11 @@ fn unusable(error: OpenError, path: &Path) -> StorageError {
         OpenError::Foreign => StorageError::misconfigured(format!(
             "{file} is a database, but not of maskline: choose another file for the catalog"
         )),
+        OpenError::Migration { from, source } => StorageError::internal(format!(
+            "{file} can't be brought from version {from} to version {VERSION}: nothing in it was \
+             changed"
+        ))
+        .caused_by(source),
         OpenError::OtherVersion { found } => StorageError::misconfigured(format!(
             "the data folder was written by another version of maskline \
              ({file}: found {found}, this build reads {VERSION}): use that version, \

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use maskline_messages::{CandidateId, CollectionName, ImageId, Measurements};
-use rusqlite::{OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{
     SqliteCatalog,
@@ -16,11 +16,6 @@ use crate::{
     error::StorageError,
     records::{Candidate, Claim, ImageDocument, ImageFacts, Sighting},
 };
-
-/// The sightings of an image (`?1`) in a collection (`?2`).
-const SIGHTINGS: &str = "SELECT min(id), job, label, state, reason_code FROM candidates
-     WHERE image = ?1 AND collection = ?2
-     GROUP BY job, label, state, reason_code ORDER BY 1";
 
 #[async_trait]
 impl Images for SqliteCatalog {
@@ -35,25 +30,27 @@ impl Images for SqliteCatalog {
             connection
                 .prepare_cached(
                     "INSERT INTO claims (collection, image, candidate) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (collection, image) DO NOTHING",
+                     ON CONFLICT (collection, image) DO UPDATE SET candidate = excluded.candidate
+                     WHERE EXISTS (SELECT 1 FROM candidates c
+                                   WHERE c.id = claims.candidate
+                                         AND c.state IN ('rejected', 'failed'))",
                 )?
                 .execute(params![key[0], key[1], candidate.to_string()])?;
-            let holder: Option<String> = connection
-                .prepare_cached(
-                    "SELECT candidate FROM claims WHERE collection = ?1 AND image = ?2",
-                )?
-                .query_row([&key[0], &key[1]], |row| row.get(0))?;
-            Ok(match holder {
-                Some(holder) => Claim::Held(holder.parse().map_err(damaged)?),
-                None => Claim::Removed,
-            })
+            let claim = claim_of(connection, &key)?;
+            claim.ok_or_else(|| damaged("a lost claim"))
         })
         .await
     }
 
-    async fn put_image(&self, image: &ImageDocument) -> Result<(), StorageError> {
+    async fn put_image(&self, image: &ImageDocument) -> Result<Claim, StorageError> {
         let image = image.clone();
         self.write("insert", "images", move |connection| {
+            let key = [image.collection.to_string(), image.image.to_string()];
+            let own = Claim::Held(image.candidate);
+            match claim_of(connection, &key)? {
+                Some(claim) if claim != own => return Ok(claim),
+                _ => {}
+            }
             let prediction = image.prediction.as_ref().map(json).transpose()?;
             connection
                 .prepare_cached(
@@ -82,7 +79,7 @@ impl Images for SqliteCatalog {
                     ":measurements": json(&image.measurements)?,
                     ":binary": &image.binary[..],
                 })?;
-            Ok(())
+            Ok(own)
         })
         .await
     }
@@ -99,7 +96,8 @@ impl Images for SqliteCatalog {
             let mut select = connection.prepare_cached(
                 "SELECT i.image, i.width, i.height, i.measurements
                  FROM images i CROSS JOIN candidates c ON c.id = i.candidate
-                 WHERE i.collection = ?1 AND i.image > ?2 AND c.state = 'stored'
+                 WHERE i.collection = ?1 AND i.image > ?2
+                       AND (c.state = 'stored' OR c.reason_code = 'removed')
                        AND NOT EXISTS (SELECT 1 FROM claims k
                                        WHERE k.collection = i.collection AND k.image = i.image
                                              AND k.candidate IS NULL)
@@ -107,15 +105,25 @@ impl Images for SqliteCatalog {
             )?;
             let page = params![collection, after, row_limit(limit)];
             let facts = select.query_and_then(page, facts_of)?;
-            let mut sightings = connection.prepare_cached(SIGHTINGS)?;
-            let mut with_sightings = |facts: Result<ImageFacts, Failure>| {
+            let with_sightings = |facts: Result<ImageFacts, Failure>| {
                 let mut facts = facts?;
-                let image = facts.image.to_string();
-                let found = sightings.query_and_then([&image, &collection], sighting_of)?;
-                facts.sightings = found.collect::<Result<_, Failure>>()?;
+                facts.sightings = sightings_of(connection, &collection, &facts.image)?;
                 Ok(facts)
             };
-            facts.map(&mut with_sightings).collect()
+            facts.map(with_sightings).collect()
+        })
+        .await
+    }
+
+    async fn sightings(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Vec<Sighting>>, StorageError> {
+        let (collection, images) = (collection.to_string(), images.to_vec());
+        self.read("select", "candidates", move |connection| {
+            let of = |image: &ImageId| sightings_of(connection, &collection, image);
+            images.iter().map(of).collect()
         })
         .await
     }
@@ -164,24 +172,6 @@ impl Images for SqliteCatalog {
         .await
     }
 
-    async fn image_sightings(
-        &self,
-        collection: &CollectionName,
-        images: &[ImageId],
-    ) -> Result<Vec<Vec<Sighting>>, StorageError> {
-        let (collection, images) = (collection.to_string(), images.to_vec());
-        self.read("select", "candidates", move |connection| {
-            let mut sightings = connection.prepare_cached(SIGHTINGS)?;
-            let mut of_image = |image: &ImageId| {
-                let key = [&image.to_string(), &collection];
-                let found = sightings.query_and_then(key, sighting_of)?;
-                found.collect::<Result<_, Failure>>()
-            };
-            images.iter().map(&mut of_image).collect()
-        })
-        .await
-    }
-
     async fn image(
         &self,
         collection: &CollectionName,
@@ -201,6 +191,33 @@ impl Images for SqliteCatalog {
         })
         .await
     }
+}
+
+/// Who has an image. `None` if nobody has claimed it.
+fn claim_of(connection: &Connection, key: &[String; 2]) -> Result<Option<Claim>, Failure> {
+    let mut select = connection
+        .prepare_cached("SELECT candidate FROM claims WHERE collection = ?1 AND image = ?2")?;
+    let claim = |row: &Row| match row.get::<_, Option<String>>(0)? {
+        Some(holder) => Ok(Claim::Held(holder.parse().map_err(damaged)?)),
+        None => Ok(Claim::Removed),
+    };
+    let mut rows = select.query_and_then([&key[0], &key[1]], claim)?;
+    rows.next().transpose()
+}
+
+fn sightings_of(
+    connection: &Connection,
+    collection: &str,
+    image: &ImageId,
+) -> Result<Vec<Sighting>, Failure> {
+    let mut select = connection.prepare_cached(
+        "SELECT min(id), job, label, state, reason_code FROM candidates
+         WHERE image = ?1 AND collection = ?2
+         GROUP BY job, label, state, reason_code ORDER BY 1",
+    )?;
+    select
+        .query_and_then([&image.to_string(), collection], sighting_of)?
+        .collect()
 }
 
 /// The facts of a row, without sightings.

@@ -8,7 +8,7 @@ use super::{
     SqliteCatalog,
     collections::open_collection,
     database::Failure,
-    leases::offer_work_again,
+    leases::{offer_again_if_offered, offer_work_again},
     rows::{change_record, json, newest, record},
 };
 use crate::{
@@ -143,6 +143,10 @@ pub(super) fn reopen_freezing(connection: &Connection, id: JobId) -> Result<(), 
     };
     open_collection(connection, &job.collection)?;
     if !job.expanded {
+        // A job that failed while it was expanded is in no version, but its images are.
+        if job.state == JobState::Failed && job.is_frozen_by_itself() {
+            offer_again_if_offered(connection, &Work::Freeze(job.collection))?;
+        }
         return Ok(());
     }
     connection

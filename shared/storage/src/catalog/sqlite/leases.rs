@@ -125,6 +125,17 @@ fn exchange(connection: &Connection, seen: &Lease, now: Lease) -> Result<Option<
     Ok((changed == 1).then_some(now))
 }
 
+/// Frees work, done or not, if it was ever offered. Its holder loses the lease.
+pub(super) fn offer_again_if_offered(connection: &Connection, work: &Work) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "UPDATE leases SET owner = NULL, beat = beat + 1, failures = 0, done = 0
+             WHERE kind = ?1 AND id = ?2",
+        )?
+        .execute(params![work.kind(), work.id()])?;
+    Ok(())
+}
+
 /// Frees work, done or not, and offers it if it never was. Its holder loses the lease.
 pub(super) fn offer_work_again(connection: &Connection, work: &Work) -> Result<(), Failure> {
     connection

@@ -1,6 +1,6 @@
 -- The catalog's tables. Ids are text (UUIDs with hyphens, SHA-256 in hexadecimal),
 -- so that their order is that of the ids and a person can read them; nested
--- things are JSON. A change here is a new VERSION in database.rs.
+-- things are JSON. A change here is a new version and a step in migrations.rs.
 
 CREATE TABLE collections (
     id         TEXT PRIMARY KEY,
@@ -46,6 +46,9 @@ CREATE TABLE candidates (
 CREATE INDEX candidates_by_state ON candidates (job, state, id);
 CREATE INDEX candidates_by_place ON candidates (collection, place) WHERE fetched IS NOT NULL;
 CREATE INDEX candidates_by_image ON candidates (image, collection) WHERE image IS NOT NULL;
+CREATE INDEX candidates_by_landing_page
+    ON candidates (collection, json_extract(provenance, '$.landing_page'))
+    WHERE json_extract(provenance, '$.landing_page') IS NOT NULL;
 
 -- How many candidates of a job are in each state, and why those were rejected. Written
 -- with each change of a candidate and by nothing else, so that both always agree.
@@ -75,7 +78,17 @@ CREATE TABLE claims (
     image      TEXT NOT NULL,
     -- NULL for an image that was removed.
     candidate  TEXT,
+    -- Whether nothing but this may be left of an image that was removed.
+    purged     INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (collection, image)
+) STRICT, WITHOUT ROWID;
+
+-- Locations that were removed: what is found there is rejected.
+CREATE TABLE removed_places (
+    collection TEXT NOT NULL,
+    -- The id of the location.
+    place      TEXT NOT NULL,
+    PRIMARY KEY (collection, place)
 ) STRICT, WITHOUT ROWID;
 
 -- The pixels come last, so that reading the other columns does not touch them.
