@@ -45,7 +45,7 @@ pub const HORIZON: Duration = Duration::from_secs(1);
 
 /// How long places stay a process's own when it is not heard from. So those of a process that
 /// was killed are free again after this time.
-pub const PLACES_LAST: Duration = Duration::from_secs(30);
+pub const PLACES_LAST: Duration = Duration::from_secs(10);
 
 /// How long a process counts as wanting a part after it asked in vain.
 const WANTING_LASTS: u64 = 3_000;
