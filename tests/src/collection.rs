@@ -229,6 +229,28 @@ impl Collection {
     }
 }
 
+/// The sums of the counts of several jobs, in the form of [`Collection::counts`].
+pub fn counts_of_all(jobs: &[Value]) -> Value {
+    fn add(sum: &mut Value, one: &Value) {
+        match one {
+            Value::Object(fields) => {
+                if sum.is_null() {
+                    *sum = json!({});
+                }
+                for (name, one) in fields {
+                    add(&mut sum[name], one);
+                }
+            }
+            one => *sum = json!(sum.as_u64().unwrap_or(0) + one.as_u64().unwrap_or(0)),
+        }
+    }
+    let mut sum = Value::Null;
+    for job in jobs {
+        add(&mut sum, &counts_of(job));
+    }
+    sum
+}
+
 /// The counts of a job as `maskline status --json` shows it, in the form of
 /// [`Collection::counts`].
 pub fn counts_of(job: &Value) -> Value {

@@ -26,6 +26,12 @@ use crate::collection::{Collection, Entry, class};
 /// The path of the list.
 pub const LIST: &str = "list.csv";
 
+/// The first line of a list.
+const COLUMNS: &str = "url,label\n";
+
+/// The number of lists of a collection's parts.
+pub const PARTS: usize = 3;
+
 /// The path of the page.
 const PAGE: &str = "page.html";
 
@@ -57,26 +63,40 @@ struct Content {
 }
 
 impl Site {
-    /// Serves the files of `collection`, a CSV list of it at [`Site::list`], and a page with its
-    /// pictures at [`Site::page`]. It also plays Openverse, which finds the faces with masks if the
-    /// words have "mask" in them and else those without, and a Commons that finds nothing.
+    /// Serves the files of `collection`, a CSV list of it at [`Site::list`], lists of its parts at
+    /// [`Site::parts`], and a page with its pictures at [`Site::page`]. It also plays Openverse,
+    /// which finds the faces with masks if the words have "mask" in them and else those without,
+    /// and a Commons that finds nothing.
     pub async fn serve(collection: &Collection, behaviour: Behaviour) -> Self {
+        Self::serve_with(collection, behaviour, |_| vec![]).await
+    }
+
+    /// Serves `more` files, too, each by its path. They may hold the address of the site.
+    pub async fn serve_with(
+        collection: &Collection,
+        behaviour: Behaviour,
+        more: impl FnOnce(SocketAddr) -> Vec<(String, Bytes)>,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("the port is bound");
         let with_file = |entry: &Entry| Some((entry.path.clone(), entry.file.clone()?));
         let mut files: BTreeMap<_, _> = collection.entries.iter().filter_map(with_file).collect();
-        let mut list = "url,label\n".to_owned();
-        for entry in &collection.entries {
-            list += &format!("http://{address}/{},{}\n", entry.path, entry.label);
-        }
-        list.extend(
-            collection
-                .bad_lines
-                .iter()
-                .map(|(line, _)| format!("{line}\n")),
-        );
+        let entries = collection.entries.iter();
+        let entries =
+            entries.map(|entry| format!("http://{address}/{},{}\n", entry.path, entry.label));
+        let bad_lines = collection.bad_lines.iter();
+        let lines: Vec<String> = entries
+            .chain(bad_lines.map(|(line, _)| format!("{line}\n")))
+            .collect();
+        let list = COLUMNS.to_owned() + &lines.concat();
         files.insert(LIST.to_owned(), list.into());
+        for number in 0..PARTS {
+            let lines = lines.iter().skip(number).step_by(PARTS);
+            let list = COLUMNS.to_owned() + &lines.map(String::as_str).collect::<String>();
+            files.insert(part(number), list.into());
+        }
+        files.extend(more(address));
         let pictures = collection.entries.iter();
         let pictures = pictures.map(|entry| format!("<img src=\"/{}\">\n", entry.path));
         files.insert(PAGE.to_owned(), pictures.collect::<String>().into());
@@ -112,17 +132,28 @@ impl Site {
 
     /// The address of the list.
     pub fn list(&self) -> String {
-        format!("http://{}/{LIST}", self.address)
+        self.file(LIST)
+    }
+
+    /// The address of a file.
+    pub fn file(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address)
+    }
+
+    /// The addresses of [`PARTS`] lists, which together name what the whole list names.
+    pub fn parts(&self) -> Vec<String> {
+        let address = |number| self.file(&part(number));
+        (0..PARTS).map(address).collect()
     }
 
     /// The address of the page.
     pub fn page(&self) -> String {
-        format!("http://{}/{PAGE}", self.address)
+        self.file(PAGE)
     }
 
     /// The address of the site, and of the APIs that it plays.
     pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        self.file("")
     }
 
     /// How many pictures it has sent so far. A picture that was asked for with its `ETag` and
@@ -152,6 +183,11 @@ impl Drop for Site {
     }
 }
 
+/// The path of a part's list.
+pub fn part(number: usize) -> String {
+    format!("part-{number}.csv")
+}
+
 async fn file(
     Path(path): Path<String>,
     State(content): State<Arc<Content>>,
@@ -179,13 +215,14 @@ async fn file(
     let Some(file) = content.files.get(&path) else {
         return (StatusCode::NOT_FOUND, "no such picture").into_response();
     };
-    let text = match path.as_str() {
-        LIST => Some("text/csv"),
-        PAGE => Some("text/html"),
+    let other = match path.rsplit_once('.') {
+        Some((_, "csv")) => Some("text/csv"),
+        Some((_, "html")) => Some("text/html"),
+        Some((_, "gz" | "zip" | "parquet")) => Some("application/octet-stream"),
         _ => None,
     };
-    if let Some(kind) = text {
-        return ([(header::CONTENT_TYPE, kind)], file.clone()).into_response();
+    if let Some(other) = other {
+        return ([(header::CONTENT_TYPE, other)], file.clone()).into_response();
     }
     let etag = format!("\"{}\"", ImageId::of(file));
     let known = headers.get(header::IF_NONE_MATCH);

@@ -82,8 +82,12 @@ impl Activity {
                 total: run.epochs.into(),
             };
         }
+        let state = match &job.pause {
+            Some(pause) => pause.reason.clone(),
+            None => job.state.name().to_owned(),
+        };
         Self {
-            name: format!("candidates ended, {}", job.state.name()),
+            name: format!("candidates ended, {state}"),
             done: job.counts.found - job.counts.in_flight,
             total: job.counts.found,
         }

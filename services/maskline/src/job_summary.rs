@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{Cell, Table};
+use maskline_foundation::time::unix_millis;
+use maskline_storage::records::Pause;
 
 use crate::{
     evaluation_view,
@@ -15,6 +17,9 @@ pub(crate) fn summary(job: &JobView) -> String {
     let mut text = format!("job {} · {} · {}\n", job.id, job.source, job.state.name());
     if let Some(error) = &job.error {
         text += &format!("error: {error}\n");
+    }
+    if let Some(pause) = &job.pause {
+        text += &format!("{}\n", paused(pause));
     }
     let mut counts = table(&COUNTS);
     counts.add_row(count_cells(job));
@@ -73,6 +78,17 @@ fn rest(job: &JobView, rejected: BTreeMap<String, u64>) -> String {
     text
 }
 
+/// How long a job waits, and for what.
+pub(crate) fn paused(pause: &Pause) -> String {
+    let seconds = pause.until.saturating_sub(unix_millis()).div_ceil(1_000);
+    let time = match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds.div_ceil(60)),
+        _ => format!("{} h", seconds.div_ceil(3_600)),
+    };
+    format!("goes on in {time}: {}", pause.reason)
+}
+
 /// The headings of a job's counts.
 const COUNTS: [&str; 5] = ["found", "stored", "rejected", "failed", "in flight"];
 
@@ -96,7 +112,10 @@ pub(crate) fn overview(jobs: &[JobView]) -> Table {
         let about = [
             job.id.to_string(),
             job.source.clone(),
-            job.state.name().to_owned(),
+            match &job.pause {
+                Some(pause) => format!("{}, {}", job.state.name(), paused(pause)),
+                None => job.state.name().to_owned(),
+            },
         ];
         table.add_row(about.map(Cell::new).into_iter().chain(count_cells(job)));
     }

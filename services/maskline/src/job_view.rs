@@ -1,10 +1,11 @@
 //! A job as a person asks about it: its counts, its dataset and its training runs.
 
 use anyhow::{Context, Result, bail};
+use maskline_foundation::time::unix_millis;
 use maskline_messages::{CollectionName, DatasetId, JobId, NetworkName, RunId, VersionName};
 use maskline_storage::{
     Catalog,
-    records::{Counts, Evaluation, Job, JobState, Run, RunState},
+    records::{Counts, Evaluation, Job, JobState, Pause, Run, RunState},
 };
 use serde::Serialize;
 use strum::IntoStaticStr;
@@ -18,6 +19,9 @@ pub(crate) struct JobView {
     pub(crate) state: JobPhase,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    /// What the job waits for before it finds more candidates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pause: Option<Pause>,
     #[serde(flatten)]
     pub(crate) counts: Counts,
     /// The version of the collection that the job was frozen in.
@@ -158,6 +162,8 @@ pub(crate) async fn jobs(catalog: &dyn Catalog, limit: usize) -> Result<Vec<JobV
 async fn view(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
     let counts = catalog.counts(job.id).await?;
     let runs = runs(catalog, &job).await?;
+    let is_on = |pause: &Pause| job.state == JobState::Expanding && pause.until > unix_millis();
+    let pause = job.pause.clone().filter(is_on);
     Ok(JobView {
         id: job.id,
         source: job.source.to_string(),
@@ -168,6 +174,7 @@ async fn view(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
         }),
         collection: job.collection,
         error: job.error,
+        pause,
         counts,
         dataset: job.dataset,
         runs: runs.into_iter().map(RunView::from).collect(),

@@ -4,17 +4,19 @@ use std::sync::Arc;
 
 use anyhow::anyhow;
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    CandidateFound, CandidateId, Fetched, Hop, ImageFetched, ImageHeader, ImageRejected, JobFailed,
-    Labeling, Message, ObjectKey, Reason, SourceExpanded, SourceRequested,
+    CandidateFound, CandidateId, Fetched, Hop, ImageFetched, ImageHeader, ImageId, ImageRejected,
+    JobFailed, Labeling, ObjectKey, Reason, SourceExpanded, SourceRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{
     ObjectStore,
     catalog::{Candidates, Jobs},
     job_of_message,
-    records::{Job, JobState, NewCandidate},
+    records::{Job, JobState, NewCandidate, Pause},
 };
 
 use crate::{
@@ -23,14 +25,19 @@ use crate::{
     fetch::{FetchedImage, Fetcher},
 };
 
-/// How many candidates are fetched at a time, unless `--concurrency` says otherwise. Most
-/// of the time they wait for the network.
-const DEFAULT_CONCURRENCY: usize = 16;
+/// How many candidates are in hand at a time, unless `--concurrency` says otherwise. Most of the
+/// time they wait for the network, and some of them for slow servers, so that there must be
+/// enough for others.
+pub(crate) const DEFAULT_CONCURRENCY: usize = 64;
+
+/// How many objects an expansion puts at the same time.
+const PUTS: usize = 8;
 
 /// Expands sources: records their candidates and sends a message about each.
 pub(crate) struct SourceHandler {
     jobs: Arc<dyn Jobs>,
     candidates: Arc<dyn Candidates>,
+    objects: Arc<dyn ObjectStore>,
     expander: Expander,
 }
 
@@ -38,13 +45,15 @@ impl SourceHandler {
     pub(crate) fn new(
         jobs: Arc<dyn Jobs>,
         candidates: Arc<dyn Candidates>,
+        objects: Arc<dyn ObjectStore>,
         fetcher: Arc<Fetcher>,
         searches: Searches,
     ) -> Self {
         Self {
             jobs,
             candidates,
-            expander: Expander::new(fetcher, searches),
+            expander: Expander::new(fetcher, objects.clone(), searches),
+            objects,
         }
     }
 }
@@ -62,7 +71,7 @@ impl Handler for SourceHandler {
     async fn handle(
         &self,
         request: SourceRequested,
-        _context: &Context,
+        context: &Context,
     ) -> Result<Outcome, Failure> {
         let Job {
             id: job,
@@ -74,7 +83,7 @@ impl Handler for SourceHandler {
             // The step was delivered again after the end of the expansion.
             return Ok(Outcome::done());
         }
-        let step = match self.expander.step(&request).await {
+        let step = match self.expander.step(&request, context.attempts).await {
             Ok(step) => step,
             Err(ExpandError::Source(error)) => {
                 return Ok(Outcome::send(JobFailed {
@@ -85,6 +94,11 @@ impl Handler for SourceHandler {
             }
             Err(ExpandError::Blocked(problem)) => return Err(Failure::poison(anyhow!(problem))),
             Err(ExpandError::Postponed { error, after }) => {
+                let pause = Pause {
+                    until: unix_millis().saturating_add(after.as_millis() as u64),
+                    reason: format!("{error:#}"),
+                };
+                self.jobs.pause_expansion(job, &pause).await?;
                 return Err(Failure::Postponed { error, after });
             }
             Err(ExpandError::Store(error)) => return Err(error.into()),
@@ -96,7 +110,7 @@ impl Handler for SourceHandler {
             candidates: found,
             next_cursor,
         } = step;
-        let by_column = matches!(request.labeling, Some(Labeling::Column));
+        let by_column = matches!(request.labeling, Some(Labeling::Column { .. }));
         let id = |found: &SourceCandidate| match &found.label {
             Some(label) if by_column => CandidateId::of_labelled(job, &found.location, label),
             _ => CandidateId::of(job, &found.location),
@@ -113,6 +127,7 @@ impl Handler for SourceHandler {
             })
             .collect();
         self.candidates.add_candidates(&candidates).await?;
+        let images = self.put_contents(&found).await?;
         let locations: Vec<_> = found.iter().map(|found| found.location.clone()).collect();
         let known = self
             .candidates
@@ -120,17 +135,25 @@ impl Handler for SourceHandler {
             .await?;
         let so_far = request.found + found.len() as u64;
         tracing::info!(%job, source = %request.source, found = so_far, more = next_cursor.is_some(), "expanded");
-        let messages = found.into_iter().zip(known).map(|(found, known)| {
-            let candidate = CandidateFound {
-                collection: collection.clone(),
-                job,
-                candidate: id(&found),
-                location: found.location,
-                label: found.label,
-                known,
-            };
-            message(candidate, found.rejected)
-        });
+        let messages = found
+            .into_iter()
+            .zip(known)
+            .zip(images)
+            .map(|((found, known), image)| {
+                let candidate = CandidateFound {
+                    collection: collection.clone(),
+                    job,
+                    candidate: id(&found),
+                    location: found.location,
+                    label: found.label,
+                    known,
+                };
+                match (found.rejected, image) {
+                    (Some(reason), _) => candidate.reject(NAME, reason).into(),
+                    (None, Some(stored)) => fetched(candidate, stored).into(),
+                    (None, None) => candidate.into(),
+                }
+            });
         let outcome = Outcome::send_all(messages.collect());
         Ok(match next_cursor {
             Some(cursor) => outcome.then(SourceRequested {
@@ -140,6 +163,36 @@ impl Handler for SourceHandler {
             }),
             None => outcome.then(SourceExpanded { job, found: so_far }),
         })
+    }
+}
+
+/// An image whose bytes the source itself held, in the object store.
+struct Stored {
+    image: ImageId,
+    bytes: u64,
+}
+
+impl SourceHandler {
+    /// Puts the bytes that the source itself holds into the object store, some at a time. Returns
+    /// what each candidate has there, in their order.
+    async fn put_contents(
+        &self,
+        found: &[SourceCandidate],
+    ) -> Result<Vec<Option<Stored>>, Failure> {
+        let put = |content: Option<Bytes>| async move {
+            let Some(content) = content else {
+                return Ok(None);
+            };
+            let (image, bytes) = (ImageId::of(&content), content.len() as u64);
+            self.objects.put(&ObjectKey::raw(&image), content).await?;
+            Ok(Some(Stored { image, bytes }))
+        };
+        let contents: Vec<_> = found.iter().map(|found| found.content.clone()).collect();
+        stream::iter(contents)
+            .map(put)
+            .buffered(PUTS)
+            .try_collect()
+            .await
     }
 }
 
@@ -169,7 +222,11 @@ impl Handler for CandidateHandler {
         _context: &Context,
     ) -> Result<Outcome, Failure> {
         let before = candidate.known.as_ref().map(|known| &known.fetched);
-        let (body, fetched) = match self.fetcher.image(&candidate.location, before).await {
+        let fetched = self
+            .fetcher
+            .image(candidate.job, &candidate.location, before)
+            .await;
+        let (body, fetched) = match fetched {
             Ok(FetchedImage::Bytes { body, fetched }) => (body, fetched),
             Ok(FetchedImage::Unchanged) => {
                 return Ok(Outcome::send(unchanged(candidate)));
@@ -200,11 +257,25 @@ impl Handler for CandidateHandler {
     }
 }
 
-/// The message about a candidate: fetch it, or why that is of no use.
-fn message(candidate: CandidateFound, rejected: Option<Reason>) -> Message {
-    match rejected {
-        Some(reason) => candidate.reject(NAME, reason).into(),
-        None => candidate.into(),
+/// The message that a candidate is fetched, because its source held its bytes.
+fn fetched(candidate: CandidateFound, stored: Stored) -> ImageFetched {
+    ImageFetched {
+        header: ImageHeader {
+            collection: candidate.collection,
+            job: candidate.job,
+            candidate: candidate.candidate,
+            image: stored.image,
+            fetched: Some(Fetched {
+                at: unix_millis(),
+                etag: None,
+                last_modified: None,
+            }),
+            history: vec![Hop::now(NAME)],
+        },
+        location: candidate.location,
+        label: candidate.label,
+        object: ObjectKey::raw(&stored.image),
+        bytes: stored.bytes,
     }
 }
 

@@ -1,19 +1,10 @@
 //! Validates the files with known truth in `../shared/data`, a folder beside the
 //! repository. Without that folder the tests pass without checking anything.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
+use maskline_test_support::real_images;
 use maskline_validator::{LimitArgs, validate};
-
-/// The folder of real images, if there is one.
-fn data() -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2)?;
-    let data = root.parent()?.join("shared/data");
-    data.is_dir().then_some(data)
-}
 
 /// How many files of a kind were validated rightly, and for which reasons files were
 /// rejected.
@@ -95,7 +86,9 @@ const KEPT: &[&str] = &[
 
 #[test]
 fn files_with_known_truth_are_validated_rightly() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_images::folder() else {
+        return;
+    };
     let outcomes = outcomes(&data.join("dirty"));
     for (kind, outcome) in &outcomes {
         println!(
@@ -117,7 +110,9 @@ fn files_with_known_truth_are_validated_rightly() {
 
 #[test]
 fn at_most_one_face_photograph_in_500_is_rejected() {
-    let Some(data) = data() else { return };
+    let Some(data) = real_images::folder() else {
+        return;
+    };
     let (mut files, mut rejected) = (0, vec![]);
     for class in ["with_mask", "without_mask"] {
         for entry in std::fs::read_dir(data.join("face-masks").join(class)).unwrap() {

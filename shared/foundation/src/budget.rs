@@ -65,8 +65,18 @@ impl ByteRoom {
                     self.bytes += more;
                 }
                 Err(_) => {
-                    let lane = self.budget.lane.clone().acquire_owned().await;
-                    self.lane = Some(lane.expect("never closed"));
+                    let (shared, lane) = (&self.budget.shared, &self.budget.lane);
+                    // Whatever comes first, so that a slow piece in the lane holds up no others
+                    // while there is room besides.
+                    tokio::select! {
+                        lane = lane.clone().acquire_owned() => {
+                            self.lane = Some(lane.expect("never closed"));
+                        }
+                        permit = shared.clone().acquire_many_owned(kib(more)) => {
+                            self.permits.push(permit.expect("never closed"));
+                            self.bytes += more;
+                        }
+                    }
                 }
             }
         }

@@ -126,6 +126,12 @@ impl JobState {
         to: Self::Failed,
     };
 
+    /// The expansion waits for its turn at a server.
+    pub const PAUSE_EXPANSION: Change<Self> = Change {
+        from: &[Self::Expanding],
+        to: Self::Expanding,
+    };
+
     /// A step of the expansion is replayed. Only for a job that failed while expanding.
     pub const REOPEN_EXPANSION: Change<Self> = Change {
         from: &[Self::Failed],

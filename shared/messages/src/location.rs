@@ -18,6 +18,22 @@ pub enum Location {
         list: String,
         line: u64,
     },
+    /// A member of an archive, or a row of a Parquet file.
+    Member {
+        /// The archive or the file.
+        archive: Box<Location>,
+        /// The number of the member or row, counted from 0. Names need not be unique, so it
+        /// is this that distinguishes the members.
+        index: u64,
+        /// The name that the member has in the archive. It may be empty.
+        name: String,
+    },
+    /// An object in S3.
+    S3 {
+        /// The bucket's address, `s3://BUCKET` with the options that it was enqueued with.
+        bucket: String,
+        key: String,
+    },
 }
 
 impl Location {
@@ -26,9 +42,60 @@ impl Location {
     pub fn shown(&self) -> String {
         match self {
             Self::Url(url) => shown(url),
+            Self::Member {
+                archive,
+                index,
+                name,
+            } => member(&archive.shown(), *index, name),
+            Self::S3 { bucket, key } => object(without_options(bucket), key),
             Self::Path(_) | Self::Line { .. } => self.to_string(),
         }
     }
+
+    /// The whole address as people anywhere may know it, without secrets. `None` for what is on
+    /// a machine.
+    pub fn public_address(&self) -> Option<String> {
+        match self {
+            Self::Url(url) => Some(without_secrets(url).into()),
+            Self::Member {
+                archive,
+                index,
+                name,
+            } => Some(member(&archive.public_address()?, *index, name)),
+            Self::S3 { bucket, key } => Some(object(without_options(bucket), key)),
+            Self::Path(_) | Self::Line { .. } => None,
+        }
+    }
+}
+
+/// The address of a bucket without its endpoint and region, which may be somebody's own.
+pub(crate) fn without_options(bucket: &str) -> &str {
+    bucket.split('?').next().unwrap_or_default()
+}
+
+fn object(bucket: &str, key: &str) -> String {
+    format!("{bucket}/{}", printable(key))
+}
+
+fn member(archive: &str, index: u64, name: &str) -> String {
+    match name {
+        "" => format!("{archive}#{index}"),
+        _ => format!("{archive}#{index}:{}", printable(name)),
+    }
+}
+
+/// The text without control characters, each of which is written as an escape: no location
+/// contains a line break.
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\\' => printable.push_str("\\\\"),
+            c if c.is_control() => printable.extend(c.escape_default()),
+            c => printable.push(c),
+        }
+    }
+    printable
 }
 
 impl fmt::Display for Location {
@@ -37,6 +104,12 @@ impl fmt::Display for Location {
             Self::Url(url) => url.fmt(f),
             Self::Path(path) => path.display().fmt(f),
             Self::Line { list, line } => write!(f, "{list}:{line}"),
+            Self::Member {
+                archive,
+                index,
+                name,
+            } => f.write_str(&member(&archive.to_string(), *index, name)),
+            Self::S3 { bucket, key } => f.write_str(&object(bucket, key)),
         }
     }
 }
@@ -134,5 +207,37 @@ mod tests {
         let url = url.parse().unwrap();
         assert_eq!(shown(&url).chars().count(), MAX_SHOWN + 1);
         assert_eq!(without_secrets(&url), url, "others get the whole of it");
+    }
+
+    #[test]
+    fn a_member_is_named_by_its_number_and_printable_and_hides_the_archives_secrets() {
+        let archive: Url = "https://me:hunter2@h/a.zip".parse().unwrap();
+        let member = |name: &str| Location::Member {
+            archive: Box::new(Location::Url(archive.clone())),
+            index: 7,
+            name: name.to_owned(),
+        };
+        assert_eq!(member("a/b.jpg").shown(), "https://h/a.zip#7:a/b.jpg");
+        assert_eq!(member("").shown(), "https://h/a.zip#7");
+        let public = member("a/b.jpg").public_address();
+        assert_eq!(public.as_deref(), Some("https://h/a.zip#7:a/b.jpg"));
+        assert_eq!(
+            member("a\n\\n\u{1b}").shown(),
+            "https://h/a.zip#7:a\\n\\\\n\\u{1b}"
+        );
+        assert!(member("a").to_string().contains("hunter2"), "ids need all");
+        let object = Location::S3 {
+            bucket: "s3://faces?endpoint=http://h:1".to_owned(),
+            key: "a\tb.jpg".to_owned(),
+        };
+        assert_eq!(object.shown(), "s3://faces/a\\tb.jpg");
+        assert_eq!(object.public_address(), Some(object.shown()));
+        assert!(object.to_string().contains("endpoint"), "ids need all");
+        let local = Location::Member {
+            archive: Box::new(Location::Path("/home/me/a.zip".into())),
+            index: 7,
+            name: "a.jpg".to_owned(),
+        };
+        assert_eq!(local.public_address(), None);
     }
 }

@@ -12,6 +12,7 @@
 //! | `runs/<run>/…` | the checkpoints of a training run |
 //! | `models/<run>/model.safetensors` | the weights of a published model |
 //! | `models/<run>/report.json`, `report.html` | its report, for programs and for people |
+//! | `crawls/<job>/<step>.json` | what a step of a crawl added to the pages to visit; deleted after the last |
 
 use std::{fmt, str::FromStr};
 
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ids::{DatasetId, ImageId, RunId},
+    ids::{DatasetId, ImageId, JobId, RunId},
     invalid::InvalidId,
 };
 
@@ -127,6 +128,16 @@ impl ObjectKey {
     pub fn is_checkpoint_index(&self) -> bool {
         let name = self.0.rsplit('/').next();
         self.0.starts_with("runs/") && name.is_some_and(|name| name.starts_with(CHECKPOINT_INDEX))
+    }
+
+    /// What one step of a crawl added to the pages that are to be visited.
+    pub fn crawl(job: JobId, step: u64) -> Self {
+        Self(format!("{}/{step:09}.json", Self::crawls(job)))
+    }
+
+    /// The folder of all steps of a job's crawl, to list what is below it.
+    pub fn crawls(job: JobId) -> String {
+        format!("crawls/{job}")
     }
 
     /// The folder of all checkpoints of a run, to list what is below it.
@@ -248,6 +259,11 @@ mod tests {
                 format!("runs/{run}/checkpoint-000003-000000017-{digest}.json"),
             ),
         ];
+        let job = JobId(uuid::Uuid::nil());
+        let cases = cases.into_iter().chain([(
+            ObjectKey::crawl(job, 12),
+            format!("crawls/{job}/000000012.json"),
+        )]);
         for (key, expected) in cases {
             assert_eq!(key.as_str(), expected);
             assert_eq!(expected.parse(), Ok(key), "the key is a plain path");

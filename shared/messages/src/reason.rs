@@ -35,6 +35,11 @@ pub enum Reason {
     RobotsDisallowed {
         url: String,
     },
+    /// The site has said that the image is not to be indexed, or not to be used for machine
+    /// learning. `said` is how, such as `X-Robots-Tag: noai`.
+    OptedOut {
+        said: String,
+    },
     /// The local file vanished, may not be read, or is not a plain file.
     Unreadable {
         detail: String,
@@ -130,7 +135,7 @@ pub enum Reason {
     Removed,
 
     // Labelling
-    /// The folder's name is not a label.
+    /// The folder's name, or what an archive or a dataset says of the image, is not a label.
     BadLabel {
         text: String,
     },
@@ -166,6 +171,7 @@ impl std::fmt::Display for Reason {
             Self::RobotsDisallowed { url } => {
                 write!(f, "the site's robots.txt disallows {url}")
             }
+            Self::OptedOut { said } => write!(f, "the site has opted out ({said})"),
             Self::Unreadable { detail } => write!(f, "can't be read: {detail}"),
             Self::Empty => write!(f, "no bytes"),
             Self::BadSourceLine {
@@ -219,7 +225,7 @@ impl std::fmt::Display for Reason {
             Self::Removed => write!(f, "a person removed it from the collection"),
             Self::BadLabel { text } => write!(
                 f,
-                "the folder {text:?} is no label (1 to 64 letters, digits, `_`, `-` or `.`): rename it"
+                "{text:?} is no label (1 to 64 letters, digits, `_`, `-` or `.`): rename the folder or the class"
             ),
             Self::NoLabel => write!(f, "no label: give --label, or --label-from folder"),
             Self::UnknownLabel { label, known } => {

@@ -296,7 +296,7 @@ impl Handling {
                 settle.retry(after, &error).await
             }
             AttemptOutcome::Postponed { error, after } => {
-                info!(queue, ?after, error, "waits for its turn");
+                debug!(queue, ?after, error, "waits for its turn");
                 processing.postponed(&error, after);
                 self.metrics.postponed.increment(1);
                 settle.postpone(after, &error).await

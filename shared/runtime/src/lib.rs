@@ -35,6 +35,7 @@ pub use broker::{
 pub use config::{BrokerArgs, HttpAddress, RuntimeArgs};
 pub use context::{Context, WorkContext};
 pub use entry::{entry, launch, stop_on_signals};
+pub use instance::instance;
 pub use maskline_foundation::{Address, RetryPolicy};
 pub use runner::{Runner, run};
 pub use sender::Sender;

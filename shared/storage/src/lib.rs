@@ -15,5 +15,5 @@ pub use args::{StorageArgs, Stores};
 pub use catalog::Catalog;
 pub use error::{StorageError, StorageErrorKind};
 pub use failure::{collection_of_message, job_of_message};
-pub use objects::{ObjectStore, Upload};
+pub use objects::{ObjectStore, OpenObject, SourceBucket, SourceObject, Upload};
 pub use readiness::{catalog_answers, objects_answer};

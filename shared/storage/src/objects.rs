@@ -8,4 +8,5 @@ mod s3;
 mod store;
 
 pub use open::open;
+pub use s3::{OpenObject, SourceBucket, SourceObject};
 pub use store::{ObjectStore, Upload};

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use maskline_messages::{ImageId, JobId, Label, Labeling, Location, Message, ObjectKey};
 use maskline_scraper::{
     expand::{
-        list::{self, LocalList},
+        list::{self, ListOptions, LocalList},
         page,
     },
     fetch::robots::Rules,
@@ -124,7 +124,7 @@ fn url_list(bytes: &[u8]) {
     let labeling = match kind >> 1 & 3 {
         0 => None,
         1 => Some(Labeling::Folder),
-        _ => Some(Labeling::Column),
+        _ => Some(Labeling::column()),
     };
     let suffix = if kind & 1 == 1 { ".csv" } else { ".txt" };
     let mut file = tempfile::Builder::new().suffix(suffix).tempfile();
@@ -132,16 +132,19 @@ fn url_list(bytes: &[u8]) {
     file.write_all(content).expect("it takes bytes");
     let plain = kind & 1 == 0 && is_plain(content);
     let lines = plain.then(|| lines_with_urls(content));
-    let Ok(local) = LocalList::from_file(file.path()) else {
+    let options = ListOptions {
+        labeling,
+        ..ListOptions::default()
+    };
+    let Ok(local) = LocalList::from_file(file.path(), options) else {
         return;
     };
     let local = Arc::new(local);
-    let list = Location::Path(file.path().to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime").block_on(async {
         let (mut cursor, mut found) = (None, 0);
         for _ in 0..=content.len() {
-            let step = list::step(local.clone(), &list, labeling.as_ref(), cursor.as_deref());
+            let step = list::step(local.clone(), cursor.as_deref());
             let Ok(step) = step.await else {
                 // A list without a line is refused.
                 assert!(lines.is_none_or(|lines| lines == 0), "of {lines:?} lines");
@@ -165,19 +168,26 @@ fn url_list(bytes: &[u8]) {
     });
 }
 
-/// Returns whether the list is certainly plain, and each of its lines is read whole. A CSV has
-/// a column `url` in its first line.
+/// Returns whether the list is certainly plain, in UTF-8, and each of its lines is read whole. A
+/// CSV has a column of URLs in its first line, and JSON Lines an object.
 fn is_plain(list: &[u8]) -> bool {
     /// The expansion reads only the beginning of a longer line.
     const READ_WHOLE: usize = 8 << 10;
-    let first = list.split(|byte| *byte == b'\n').next();
+    let Ok(text) = std::str::from_utf8(list) else {
+        return false;
+    };
+    let text = text.trim_start_matches('\u{feff}');
+    let first = text.split(['\n', '\r']).next();
     let first = first.unwrap_or_default().to_ascii_lowercase();
-    list.len() <= READ_WHOLE && !first.windows(3).any(|word| word == b"url")
+    let has_column = first.contains("url") || first.contains("uri");
+    list.len() <= READ_WHOLE && !has_column && !text.trim_start().starts_with('{')
 }
 
 /// The lines of a plain list that are neither blank nor a comment.
 fn lines_with_urls(list: &[u8]) -> usize {
-    let lines = list.split(|byte| *byte == b'\n');
+    // Where no line ends as on Unix, lines end as on the first Macintosh.
+    let end = if list.contains(&b'\n') { b'\n' } else { b'\r' };
+    let lines = list.split(|byte| *byte == end);
     let with_urls = lines.filter(|line| {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_start_matches('\u{feff}').trim();

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use maskline_tests::load::{expand, report::Report, slow_storer, soak, status};
+use maskline_tests::load::{expand, neighbours, report::Report, search, slow_storer, soak, status};
 
 /// Puts the pipeline under load, and prints what it needed
 #[derive(Debug, Parser)]
@@ -15,7 +15,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Load {
-    /// Runs a long job through five processes: memory and throughput must stay as they are
+    /// Runs long jobs of one collection through five processes: memory and throughput must stay as they are
     Soak {
         /// The number of candidates
         #[arg(default_value_t = 200_000)]
@@ -27,13 +27,21 @@ enum Load {
         #[arg(default_value_t = 3_000)]
         count: u64,
     },
-    /// Expands a list too large for memory, and stops and kills the scraper in the middle
+    /// Expands lists too large for memory, and stops and kills the scraper in the middle
     Expand {
-        /// The number of URLs in the list
+        /// The number of URLs in all lists
         #[arg(default_value_t = 1_000_000)]
         count: u64,
     },
-    /// Measures how long `maskline status` takes, on SQLite and on MongoDB
+    /// Measures how much of its speed a job keeps beside jobs of bad hosts
+    Neighbours,
+    /// Searches with four scrapers: they must keep the provider's quota together
+    Search {
+        /// How long they search
+        #[arg(default_value_t = 3)]
+        minutes: u64,
+    },
+    /// Measures how long `maskline status` and `maskline collections` take, on SQLite and on MongoDB
     Status {
         /// The number of candidates
         #[arg(default_value_t = 1_000_000)]
@@ -48,6 +56,8 @@ async fn main() -> ExitCode {
         Load::Soak { count } => soak::run(&mut report, count).await,
         Load::SlowStorer { count } => slow_storer::run(&mut report, count).await,
         Load::Expand { count } => expand::run(&mut report, count).await,
+        Load::Neighbours => neighbours::run(&mut report).await,
+        Load::Search { minutes } => search::run(&mut report, minutes).await,
         Load::Status { count } => status::run(&mut report, count).await,
     }
     match report.is_good() {

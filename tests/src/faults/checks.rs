@@ -1,4 +1,4 @@
-//! Checks whether a job ended as if it had never been disturbed. The checks look from
+//! Checks whether the jobs ended as if they had never been disturbed. The checks look from
 //! outside, at the catalog, the object store and the broker.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use super::{
     trial::Trial,
 };
 use crate::{
-    collection::{EndState, Entry, counts_of},
+    collection::{EndState, Entry, counts_of_all},
     dataset::FrozenDataset,
 };
 
@@ -109,12 +109,20 @@ pub async fn broker_problems(broker: &dyn Broker) -> Vec<String> {
 
 /// The counts and states that `maskline status` shows must be right.
 async fn count_problems(job: &JobUnderTest, expected: &Expected) -> Vec<String> {
-    let args = ["status", &job.id.to_string()];
-    let status = job.environment.json(&args).await.remove(0);
-    let mut problems = vec![];
-    let (found, expected) = (counts_of(&status), expected.collection.counts());
+    let (mut problems, mut sources) = (vec![], vec![]);
+    for source in &job.sources {
+        let args = ["status", &source.to_string()];
+        sources.push(job.environment.json(&args).await.remove(0));
+    }
+    let (found, expected) = (counts_of_all(&sources), expected.collection.counts());
     if found != expected {
         problems.push(format!("the counts are {found}, not {expected}"));
+    }
+    let status = sources.pop().expect("there is a last source");
+    for source in sources {
+        if source["state"] != "frozen" {
+            problems.push(format!("an earlier source is not frozen: {source}"));
+        }
     }
     let (state, error) = (&status["state"], &status["error"]);
     if state != "frozen" && state != "done" {
@@ -131,16 +139,18 @@ async fn count_problems(job: &JobUnderTest, expected: &Expected) -> Vec<String> 
 /// would be there twice.
 async fn candidates(job: &JobUnderTest) -> Vec<Candidate> {
     let mut all: Vec<Candidate> = vec![];
-    for state in [
+    let states = [
         CandidateState::InFlight,
         CandidateState::Stored,
         CandidateState::Rejected,
         CandidateState::Failed,
-    ] {
+    ];
+    let sources = job.sources.iter();
+    for (source, state) in sources.flat_map(|source| states.map(|state| (source, state))) {
         let mut after = None;
         loop {
             let catalog = &job.stores.catalog;
-            let page = catalog.candidates_in(job.id, state, after, PAGE).await;
+            let page = catalog.candidates_in(*source, state, after, PAGE).await;
             let page = page.expect("the catalog answers");
             let Some(last) = page.last() else { break };
             after = Some(last.id);
@@ -173,7 +183,7 @@ fn candidate_problems(candidates: &[Candidate], expected: &Expected) -> Vec<Stri
         // Entries are recognized by their path. Other candidates are lines of the list.
         let entry = match &candidate.location {
             Location::Url(url) => by_path.get(url.path().trim_start_matches('/')),
-            Location::Path(_) | Location::Line { .. } => None,
+            _ => None,
         };
         let group = entry.map_or("a line of the list".to_owned(), |entry| group_of(entry));
         let end = match (&candidate.state, &candidate.reason) {
@@ -256,16 +266,14 @@ async fn document_problems(job: &JobUnderTest, candidates: &[Candidate]) -> Vec<
     };
     let is_stored = |candidate: &&Candidate| candidate.state == CandidateState::Stored;
     let stored = candidates.iter().filter(is_stored).count();
-    let of_job = doc! { "job": job.id.to_string() };
-    let all = doc! {};
     let mut problems = vec![];
-    for (name, filter, expected) in [
-        ("candidates", of_job, candidates.len()),
-        ("images", all.clone(), stored),
-        ("claims", all, stored),
+    for (name, expected) in [
+        ("candidates", candidates.len()),
+        ("images", stored),
+        ("claims", stored),
     ] {
         let collection = database.collection::<Document>(name);
-        let found = collection.count_documents(filter).await;
+        let found = collection.count_documents(doc! {}).await;
         let found = found.expect("the catalog answers");
         if found != expected as u64 {
             problems.push(format!(

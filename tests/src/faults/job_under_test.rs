@@ -1,4 +1,4 @@
-//! One job with everything that works on it.
+//! The jobs of one collection with everything that works on them.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -37,13 +37,17 @@ const HANGS: Duration = Duration::from_secs(10 * 60);
 /// The pause of [`until`].
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A job in progress, and everything that has to do with it.
+/// Sources of one collection in progress, and everything that has to do with them. Each source is a
+/// job. The last of them has the collection frozen.
 pub struct JobUnderTest {
     pub environment: Environment,
     pub replicas: Replicas,
     pub stores: Stores,
     pub broker: Arc<dyn Broker>,
+    /// The last source.
     pub id: JobId,
+    /// All sources, in the order in which they were enqueued.
+    pub sources: Vec<JobId>,
     pub site: Site,
     pub expected: Arc<Expected>,
 }
@@ -70,8 +74,8 @@ impl JobUnderTest {
         Self::enqueue_site(expected, site, environment, replicas, args).await
     }
 
-    /// Enqueues the collection that `site` serves, with further arguments of `maskline
-    /// enqueue`.
+    /// Enqueues the collection that `site` serves as several sources, the last of them with
+    /// further arguments of `maskline enqueue`.
     pub async fn enqueue_site(
         expected: Arc<Expected>,
         site: Site,
@@ -79,20 +83,22 @@ impl JobUnderTest {
         replicas: Replicas,
         args: &[&str],
     ) -> Self {
-        let id = enqueue(&environment, &site, args).await;
+        let sources = enqueue(&environment, &site, args).await;
+        let id = sources[sources.len() - 1];
         Self {
             stores: environment.stores().await,
             broker: environment.broker().await,
             environment,
             replicas,
             id,
+            sources,
             site,
             expected,
         }
     }
 
-    /// Returns whether the job has ended: it has failed, or its dataset is frozen and all training
-    /// runs that it asked for have ended.
+    /// Returns whether the jobs have ended: the last has failed, or the dataset is frozen and all
+    /// training runs that it asked for have ended.
     pub async fn is_over(&self) -> bool {
         let catalog = &self.stores.catalog;
         let job = catalog.job(self.id).await.expect("the catalog answers");
@@ -111,8 +117,12 @@ impl JobUnderTest {
 
     /// How many candidates are in flight.
     pub async fn in_flight(&self) -> u64 {
-        let counts = self.stores.catalog.counts(self.id).await;
-        counts.expect("the catalog answers").in_flight
+        let mut in_flight = 0;
+        for source in &self.sources {
+            let counts = self.stores.catalog.counts(*source).await;
+            in_flight += counts.expect("the catalog answers").in_flight;
+        }
+        in_flight
     }
 
     /// Returns whether no message waits, no message is being handled and no work is open. The
@@ -137,10 +147,15 @@ impl JobUnderTest {
     }
 }
 
-async fn enqueue(environment: &Environment, site: &Site, further: &[&str]) -> JobId {
-    let list = site.list();
-    let args = ["urls", &list, "--label-from", "column"];
-    environment.enqueue(&[&args, further].concat()).await
+async fn enqueue(environment: &Environment, site: &Site, further: &[&str]) -> Vec<JobId> {
+    let (lists, mut sources) = (site.parts(), vec![]);
+    for (number, list) in lists.iter().enumerate() {
+        let is_last = number + 1 == lists.len();
+        let further = if is_last { further } else { &["--no-freeze"] };
+        let args = ["urls", list, "--label-from", "column"];
+        sources.push(environment.enqueue(&[&args, further].concat()).await);
+    }
+    sources
 }
 
 /// The messages in each queue. Each number is the larger of two answers, because RabbitMQ

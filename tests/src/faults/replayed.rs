@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     collection::EndState,
-    site::{Behaviour, LIST, Site},
+    site::{Behaviour, PARTS, Site, part},
 };
 
 /// How many images of each stage have something wrong with them.
@@ -30,21 +30,21 @@ fn impatient() -> Vec<(String, String)> {
 
 pub async fn replayed(trial: &mut Trial) {
     for _ in 0..trial.amount.faults {
-        list_not_served(trial).await;
+        lists_not_served(trial).await;
         one_stage_after_another(trial).await;
     }
 }
 
-/// The list of the job is not served. The job must fail, and must go on after the replay.
-async fn list_not_served(trial: &mut Trial) {
+/// The lists of the jobs are not served. The jobs must fail, and must go on after the replay.
+async fn lists_not_served(trial: &mut Trial) {
     let environment = Environment::servers().await;
     let mut replicas = Replicas::start(&environment, &TWO_OF_EACH[1..5]).await;
     replicas.add(&environment, "scraper", impatient()).await;
     let expected = Expected::for_trial(trial).await;
     let site = Site::serve(&expected.collection, Behaviour::default()).await;
-    site.set_busy([LIST.to_owned()]);
+    site.set_busy((0..PARTS).map(part));
     let job = JobUnderTest::enqueue_site(expected, site, environment, replicas, &[]).await;
-    check_dead_lettered(trial, &job, Queue::ScraperSources, 1).await;
+    check_dead_lettered(trial, &job, Queue::ScraperSources, PARTS).await;
     let failed = until(async || job.is_over().await).await;
     if !failed {
         trial.record_problem("a job whose source was dead-lettered has not failed");
@@ -55,8 +55,8 @@ async fn list_not_served(trial: &mut Trial) {
     check_and_remove(job, trial).await;
 }
 
-/// Starts each service when the one before it has done everything that it could. The message
-/// that ends the expansion is replayed last: a job is frozen when nothing is in flight, and
+/// Starts each service when the one before it has done everything that it could. The messages
+/// that end the expansions are replayed last: a job is frozen when nothing is in flight, and
 /// what was dead-lettered is not in flight.
 async fn one_stage_after_another(trial: &mut Trial) {
     let environment = Environment::servers().await;
@@ -95,7 +95,7 @@ async fn one_stage_after_another(trial: &mut Trial) {
     let normalized = remove(&job, normalized).await;
     start(&mut job, "storer").await;
     check_dead_lettered(trial, &job, Queue::StorerImages, SPOILT).await;
-    check_dead_lettered(trial, &job, Queue::StorerJobs, 1).await;
+    check_dead_lettered(trial, &job, Queue::StorerJobs, PARTS).await;
     restore_records(&job, records).await;
     put_back(&job, normalized).await;
     replay(&job, &dead_letters_of(&job, Queue::StorerImages).await).await;
@@ -205,18 +205,20 @@ async fn put_back(job: &JobUnderTest, objects: Objects) {
 /// of.
 type Records = Vec<(&'static str, Document)>;
 
-/// Removes the job and its collection from the catalog and returns them. To the services it is
+/// Removes the jobs and their collection from the catalog and returns them. To the services it is
 /// as if they had the address of another catalog.
 async fn hide_records(job: &JobUnderTest) -> Records {
     let record = job.stores.catalog.job(job.id).await;
     let record = record
         .expect("the catalog answers")
         .expect("the job was enqueued");
+    let jobs = job
+        .sources
+        .iter()
+        .map(|source| ("jobs", source.to_string()));
+    let collection = ("collections", record.collection.to_string());
     let mut hidden = vec![];
-    for (name, id) in [
-        ("jobs", job.id.to_string()),
-        ("collections", record.collection.to_string()),
-    ] {
+    for (name, id) in jobs.chain([collection]) {
         let documents = documents(job, name).await;
         let removed = documents.find_one_and_delete(doc! { "_id": id }).await;
         let removed = removed.expect("the catalog answers");

@@ -1,5 +1,5 @@
-//! A list of URLs that is larger than the memory that a scraper may use. The scraper is
-//! stopped and killed in the middle.
+//! Lists of URLs that are larger than the memory that a scraper may use, as several sources of one
+//! collection. The scraper is stopped and killed in the middle.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -13,6 +13,7 @@ use super::{
     generated_site::{GeneratedSite, Pictures},
     memory::memory,
     report::Report,
+    sources,
 };
 use crate::process::Process;
 
@@ -31,7 +32,7 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 /// When no message comes for this long, none will come any more.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Expands a list of `count` URLs with no image behind them, so that each is found, fetched
+/// Expands lists of `count` URLs with no image behind them, so that each is found, fetched
 /// and rejected. The scraper is stopped after one third, and killed after two thirds.
 pub async fn run(report: &mut Report, count: u64) {
     let mut environment = Environment::servers().await;
@@ -41,9 +42,7 @@ pub async fn run(report: &mut Report, count: u64) {
     let site = GeneratedSite::serve(Pictures::Missing).await;
     let (stores, broker) = (environment.stores().await, environment.broker().await);
     let mut scraper = Process::start(&environment, "scraper").await;
-    let job = environment
-        .enqueue(&["urls", &site.list(count), "--label-from", "column"])
-        .await;
+    let jobs = sources::enqueue(&environment, &site, count).await;
     let mut rejections = Taken::from(broker.consume(Queue::StorerImages, PREFETCH).await);
     let mut peaks = vec![];
     let (mut most_waiting, mut polled, mut logged) = (0, Instant::now(), Instant::now());
@@ -78,8 +77,10 @@ pub async fn run(report: &mut Report, count: u64) {
     }
     peaks.push(memory(&scraper).peak);
     let mut ended = Taken::from(broker.consume(Queue::StorerJobs, 1).await);
-    report.check(ended.take().await, "the end of the expansion was announced");
-    let counts = stores.catalog.counts(job).await.expect("the counts");
+    for _ in &jobs {
+        report.check(ended.take().await, "the end of an expansion was announced");
+    }
+    let counts = sources::counts(&*stores.catalog, &jobs).await;
     let taken = rejections.candidates.len() as u64;
     report.check(
         counts.found == count && taken == count,

@@ -1,6 +1,9 @@
 //! A web site on loopback with any number of pictures, each drawn when it is asked for.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    ops::Range,
+};
 
 use axum::{
     Router,
@@ -45,8 +48,8 @@ impl GeneratedSite {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.expect("a free port");
         let address = listener.local_addr().expect("the port is bound");
-        let list = move |Path(count): Path<u64>| async move { list(address, count) };
-        let router = Router::new().route("/lists/{count}", get(list));
+        let list = move |Path((first, end))| async move { list(address, first..end) };
+        let router = Router::new().route("/lists/{first}/{end}", get(list));
         let router = match pictures {
             Pictures::Drawn => router.route("/{class}/{number}", get(picture)),
             Pictures::Missing => router,
@@ -58,9 +61,10 @@ impl GeneratedSite {
         }
     }
 
-    /// The address of a CSV list with `count` lines, half of them of each class.
-    pub fn list(&self, count: u64) -> String {
-        format!("http://{}/lists/{count}", self.address)
+    /// The address of a CSV list of the pictures with these numbers, half of them of each class.
+    pub fn list(&self, numbers: Range<u64>) -> String {
+        let Range { start, end } = numbers;
+        format!("http://{}/lists/{start}/{end}", self.address)
     }
 }
 
@@ -70,10 +74,11 @@ impl Drop for GeneratedSite {
     }
 }
 
-fn list(address: SocketAddr, count: u64) -> Response {
+fn list(address: SocketAddr, numbers: Range<u64>) -> Response {
     let header = std::iter::once("url,label\n".to_owned());
-    let lines = (0..count).step_by(LINES as usize).map(move |first| {
-        let numbers = first..count.min(first + LINES);
+    let end = numbers.end;
+    let lines = numbers.step_by(LINES as usize).map(move |first| {
+        let numbers = first..end.min(first + LINES);
         let line = |number: u64| {
             let class = class(number.is_multiple_of(2));
             format!("http://{address}/{class}/{number},{class}\n")

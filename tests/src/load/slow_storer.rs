@@ -41,7 +41,7 @@ pub async fn run(report: &mut Report, count: u64) {
     let site = GeneratedSite::serve(Pictures::Drawn).await;
     let (stores, broker) = (environment.stores().await, environment.broker().await);
     let job = environment
-        .enqueue(&["urls", &site.list(count), "--label-from", "column"])
+        .enqueue(&["urls", &site.list(0..count), "--label-from", "column"])
         .await;
     let mut deepest: BTreeMap<String, u64> = BTreeMap::new();
     // How many candidates were found when a queue was full for the first time.

@@ -11,6 +11,7 @@ use super::{
     generated_site::{GeneratedSite, Pictures},
     memory::memory,
     report::Report,
+    sources,
 };
 use crate::process::{Process, SERVICES};
 
@@ -27,7 +28,7 @@ const POLL_INTERVAL: Duration = Duration::from_secs(2);
 /// The progress is logged after this many polls.
 const LOG_EVERY: u32 = 30;
 
-/// Runs a job of `count` drawn pictures, from a list of URLs.
+/// Runs `count` drawn pictures, from several lists of URLs, into one collection.
 pub async fn run(report: &mut Report, count: u64) {
     let environment = Environment::servers().await;
     let services = join_all(
@@ -39,17 +40,15 @@ pub async fn run(report: &mut Report, count: u64) {
     let site = GeneratedSite::serve(Pictures::Drawn).await;
     let (stores, broker) = (environment.stores().await, environment.broker().await);
     let began = Instant::now();
-    let job = environment
-        .enqueue(&["urls", &site.list(count), "--label-from", "column"])
-        .await;
-    report.log(format_args!("job {job} of {count} candidates"));
+    let jobs = sources::enqueue(&environment, &site, count).await;
+    report.log(format_args!("{count} candidates, jobs {jobs:?}"));
 
     let warm = WARM.min(count / 10);
     let tenth = |n: u64| n * count / 10;
     let (mut warm_peaks, mut marks, mut deepest) = (None, vec![(0, 0.0)], 0);
     for poll in 0_u32.. {
         sleep(POLL_INTERVAL).await;
-        let counts = stores.catalog.counts(job).await.expect("the counts");
+        let counts = sources::counts(&*stores.catalog, &jobs).await;
         let ended = counts.found - counts.in_flight;
         let waiting = broker.depths().await.expect("the depths");
         let waiting = waiting.values().map(|Depth { ready, .. }| *ready).max();
@@ -88,8 +87,8 @@ pub async fn run(report: &mut Report, count: u64) {
         ),
     );
     report.log(format_args!("{deepest} messages in the deepest queue"));
-    let ended = environment.ended(job).await;
-    let counts = stores.catalog.counts(job).await.expect("the counts");
+    let ended = environment.ended(jobs[jobs.len() - 1]).await;
+    let counts = sources::counts(&*stores.catalog, &jobs).await;
     report.check(
         ended["state"] == "frozen" && counts.stored == count,
         format_args!("state {}, {counts:?}", ended["state"]),

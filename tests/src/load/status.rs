@@ -1,6 +1,7 @@
-//! How long `maskline status` takes for a job with many candidates.
+//! How long `maskline status` and `maskline collections` take for many candidates of several jobs.
 
 use std::{
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,7 +15,7 @@ use maskline_storage::{
 use maskline_test_support::environment::Environment;
 use mongodb::bson::doc;
 
-use super::report::Report;
+use super::{report::Report, sources};
 use crate::collection::class;
 
 /// How many candidates of a job are in flight. A queue of RabbitMQ holds as many messages.
@@ -32,24 +33,33 @@ pub async fn run(report: &mut Report, count: u64) {
     for environment in [Environment::embedded(), Environment::servers().await] {
         let catalog = environment.stores().await.catalog;
         let list = "http://127.0.0.1:9/list.csv";
-        let job = environment
-            .enqueue(&["urls", list, "--label-from", "column"])
-            .await;
+        let mut jobs = vec![];
+        for numbers in sources::parts(count) {
+            let job = ["urls", list, "--label-from", "column", "--no-freeze"];
+            jobs.push((environment.enqueue(&job).await, numbers));
+        }
         let kind = match environment.database().await {
             Some(_) => "MongoDB",
             None => "SQLite",
         };
         let in_flight = IN_FLIGHT.min(count / 10);
-        fill(report, kind, &catalog, job, count, count - in_flight).await;
-        measure(
-            report,
-            &format!("{kind}, {in_flight} in flight"),
-            &environment,
-            job,
-        )
-        .await;
-        finish(&catalog, job, count - in_flight..count).await;
-        measure(report, &format!("{kind}, all ended"), &environment, job).await;
+        let ended = count - in_flight;
+        for (job, numbers) in &jobs {
+            fill(report, kind, &catalog, *job, numbers.clone(), ended).await;
+        }
+        let job = jobs[jobs.len() - 1].0.to_string();
+        let commands = [&["status", &job], &["status"][..], &["collections"]];
+        let state = format!("{kind}, {in_flight} in flight");
+        for command in commands {
+            measure(report, &state, &environment, command).await;
+        }
+        for (job, numbers) in &jobs {
+            finish(&catalog, *job, numbers.start.max(ended)..numbers.end).await;
+        }
+        let state = format!("{kind}, all ended");
+        for command in commands {
+            measure(report, &state, &environment, command).await;
+        }
         if let Some(database) = environment.database().await {
             let pages = database.collection::<mongodb::bson::Document>("ledger");
             let all = pages.count_documents(doc! {}).await.expect("it counts");
@@ -58,7 +68,7 @@ pub async fn run(report: &mut Report, count: u64) {
                 "{kind}: {all} pages in the ledger, {} open",
                 open.expect("it counts")
             ));
-            let find = doc! { "find": "ledger", "filter": { "job": job.to_string() } };
+            let find = doc! { "find": "ledger", "filter": { "job": job } };
             match database.run_command(doc! { "explain": find }).await {
                 Ok(plan) => report.log(format_args!("{kind}: {plan}")),
                 Err(error) => report.log(format_args!("{kind} explains no plan: {}", error.kind)),
@@ -68,33 +78,30 @@ pub async fn run(report: &mut Report, count: u64) {
     }
 }
 
-/// Records `count` candidates, and ends the first `ended` of them.
+/// Records the candidates of a job, and ends those before `ended`.
 async fn fill(
     report: &Report,
     kind: &str,
     catalog: &Arc<dyn Catalog>,
     job: JobId,
-    count: u64,
+    numbers: Range<u64>,
     ended: u64,
 ) {
     let began = Instant::now();
-    for first in (0..count).step_by(BATCH as usize) {
-        let numbers = first..count.min(first + BATCH);
-        let candidates: Vec<_> = numbers.map(|number| candidate(job, number)).collect();
+    for first in numbers.clone().step_by(BATCH as usize) {
+        let batch = first..numbers.end.min(first + BATCH);
+        let candidates: Vec<_> = batch.clone().map(|number| candidate(job, number)).collect();
         let added = catalog.add_candidates(&candidates).await;
         added.expect("they are recorded");
-        finish(catalog, job, first..ended.min(first + BATCH)).await;
-        if first.is_multiple_of(100 * BATCH) {
-            report.log(format_args!("{kind}: {first} of {count} recorded"));
-        }
+        finish(catalog, job, first..ended.min(batch.end)).await;
     }
     report.log(format_args!(
-        "{kind}: {count} candidates recorded in {:.0} s",
+        "{kind}: candidates {numbers:?} recorded in {:.0} s",
         began.elapsed().as_secs_f64()
     ));
 }
 
-async fn finish(catalog: &Arc<dyn Catalog>, job: JobId, numbers: std::ops::Range<u64>) {
+async fn finish(catalog: &Arc<dyn Catalog>, job: JobId, numbers: Range<u64>) {
     let finishing = stream::iter(numbers).for_each_concurrent(CONCURRENCY, async |number| {
         let outcome = outcome(candidate(job, number).id, number);
         let finished = catalog.finish_candidate(&outcome).await;
@@ -103,22 +110,24 @@ async fn finish(catalog: &Arc<dyn Catalog>, job: JobId, numbers: std::ops::Range
     finishing.await;
 }
 
-/// Runs `maskline status` again and again, and checks the median time.
-async fn measure(report: &mut Report, kind: &str, environment: &Environment, job: JobId) {
-    let id = job.to_string();
+/// Runs the command again and again, and checks the median time.
+async fn measure(report: &mut Report, state: &str, environment: &Environment, command: &[&str]) {
     let mut took = vec![];
     let mut last = None;
     for _ in 0..RUNS {
         let began = Instant::now();
-        last = environment.json(&["status", &id]).await.pop();
+        last = environment.json(command).await.pop();
         took.push(began.elapsed());
     }
     took.sort();
     let (median, slowest) = (took[RUNS / 2], took[RUNS - 1]);
-    report.log(format_args!("{kind}: {}", last.unwrap_or_default()));
+    let command = command.join(" ");
+    report.log(format_args!("{state}: {}", last.unwrap_or_default()));
     report.check(
         median <= TIME_LIMIT,
-        format_args!("{kind}: `maskline status` answers in {median:.0?}, at most {slowest:.0?}"),
+        format_args!(
+            "{state}: `maskline {command}` answers in {median:.0?}, at most {slowest:.0?}"
+        ),
     );
 }
 

@@ -10,6 +10,7 @@
 //! * [`python`]: a frozen dataset as Python's libraries read it.
 //! * [`messages`]: sample messages; [`records`]: sample records of a catalog; [`publish`]:
 //!   messages as raw bytes.
+//! * [`real_images`]: photographs beside the repository, if there are any.
 //! * [`wait`]: waiting with a limit.
 
 pub mod collector;
@@ -23,6 +24,7 @@ pub mod proxy;
 pub mod publish;
 pub mod python;
 pub mod rabbitmq;
+pub mod real_images;
 pub mod records;
 pub mod span;
 pub mod wait;

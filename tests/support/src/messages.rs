@@ -132,8 +132,9 @@ pub fn one_of_each() -> Vec<Message> {
             job: JOB,
             source: Source::Urls {
                 list: url("http://site/list.csv"),
+                url_column: None,
             },
-            labeling: Some(Labeling::Column),
+            labeling: Some(Labeling::column()),
             cursor: Some("17:2".to_owned()),
             found: 1,
         }

@@ -71,6 +71,34 @@ pub async fn a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right(
     pipeline.stop().await;
 }
 
+pub async fn an_archive_of_classes_becomes_the_same_dataset_as_its_folder(
+    environment: &mut Environment,
+) {
+    let collection = Collection::faces(8_000, 10).with_rejects(9_000);
+    let photos = environment.folder().join("photos");
+    collection.write(&photos);
+    let archive = environment.folder().join("photos.tar.gz");
+    let packed = std::process::Command::new("tar")
+        .arg("-czf")
+        .arg(&archive)
+        .arg("-C")
+        .arg(&photos)
+        .arg(".")
+        .status();
+    assert!(packed.expect("tar runs").success());
+    let pipeline = Pipeline::start(environment, &Pipeline::STAGES).await;
+
+    let archive = archive.to_str().expect("a plain path");
+    let args = ["enqueue", "archive", archive];
+    let labels = ["--label-from", "folder", "--wait"];
+    let job = environment.json(&[&args[..], &labels].concat()).await;
+
+    assert_eq!(job[0]["state"], "frozen", "{job:#?}");
+    assert_eq!(counts_of(&job[0]), collection.counts());
+    assert_as_expected(&frozen(environment, &job[0]).await, &collection);
+    pipeline.stop().await;
+}
+
 async fn frozen(environment: &Environment, job: &Value) -> FrozenDataset {
     let dataset = job["dataset"].as_str().expect("the job has a dataset");
     FrozenDataset::read(environment, dataset.parse().expect("a dataset id")).await

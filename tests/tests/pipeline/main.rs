@@ -7,12 +7,15 @@ mod counts;
 mod demo;
 mod jaeger;
 mod killed_validator;
+mod manners;
 mod observability;
 mod poison;
 mod predecessors;
 mod python;
+mod real_halves;
 mod redelivery;
 mod secrets;
+mod sources;
 mod traces;
 
 macro_rules! everywhere {
@@ -45,9 +48,14 @@ everywhere! {
     collections::a_collection_grows_and_its_versions_can_be_compared,
     counts::a_list_of_urls_becomes_a_dataset_and_a_model_and_the_counts_are_right,
     counts::a_folder_of_classes_becomes_a_dataset_and_the_counts_are_right,
+    counts::an_archive_of_classes_becomes_the_same_dataset_as_its_folder,
     predecessors::searches_a_page_a_folder_and_a_list_become_one_version_and_a_model,
     killed_validator::a_killed_validator_loses_nothing,
+    manners::four_scrapers_together_keep_the_limits_of_a_host,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
+    real_halves::two_halves_of_real_photographs_become_one_collection,
     traces::every_image_is_one_trace_through_all_stages,
+    sources::an_archive_a_compressed_list_and_a_crawl_become_one_version,
+    sources::a_source_that_can_not_be_read_says_so_and_takes_nothing_away,
     redelivery::redelivered_and_shuffled_messages_and_two_replicas_give_the_same_dataset,
 }

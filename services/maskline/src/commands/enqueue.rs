@@ -1,19 +1,18 @@
 //! `maskline enqueue`: a source of images becomes a job.
 
-use std::{
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+mod label_args;
+mod source_command;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::{
-    Args, Subcommand,
+    Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
 use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::{
-    CollectionName, JobId, Label, Labeling, Location, NetworkName, Source, SourceRequested,
-    SourceRole, SplitSettings,
+    CollectionName, JobId, Label, NetworkName, Source, SourceRequested, SourceRole, SplitSettings,
 };
 use maskline_runtime::{Sender, telemetry};
 use maskline_storage::{
@@ -22,12 +21,9 @@ use maskline_storage::{
 };
 use strum::VariantNames;
 use tracing::Instrument;
-use url::Url;
 
-use super::{
-    search_args::SearchArgs,
-    training_args::{TrainingArgs, network_names},
-};
+use self::{label_args::LabelArgs, source_command::SourceCommand};
+use super::training_args::{TrainingArgs, network_names};
 use crate::{
     collection_view,
     connection::ConnectionArgs,
@@ -47,56 +43,24 @@ const NO_SERVICE_HINT_AFTER: Duration = Duration::from_secs(10);
 #[command(after_help = "Examples:
   maskline enqueue folder photos/ --label-from folder --train mobilenet_v3_small --wait
   maskline enqueue urls faces.csv --label-from column
-  maskline enqueue page https://example.org/gallery --label with_mask
+  maskline enqueue urls laion.parquet --label-column class \\
+    --label-map 1=with_mask,0=without_mask
+  maskline enqueue page https://example.org/gallery --label with_mask \\
+    --depth 2 --same-site
+  maskline enqueue archive faces.tar.gz --label-from folder
+  maskline enqueue s3 s3://bucket/faces --label-from folder
+  maskline enqueue dataset face-masks/ --label-from column
   maskline enqueue search \"person wearing a face mask\" --provider openverse,commons \\
     --label with_mask --limit 2000")]
 pub(crate) struct Enqueue {
     #[command(subcommand)]
-    source: SourceCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum SourceCommand {
-    /// A folder of images and all folders in it; the scraper must be able to read it
-    Folder {
-        /// The folder's path
-        path: PathBuf,
-        #[command(flatten)]
-        job: JobArgs,
-    },
-    /// A list of URLs: text with one URL in each line, or CSV with a column `url` and
-    /// perhaps a column `label`
-    Urls {
-        /// A file that the scraper can read, or an http(s) address
-        #[arg(value_name = "FILE|URL")]
-        list: String,
-        #[command(flatten)]
-        job: JobArgs,
-    },
-    /// A web page with images in it
-    Page {
-        /// The page's http(s) address
-        url: String,
-        #[command(flatten)]
-        job: JobArgs,
-    },
-    /// A search for images at services that search for them
-    Search {
-        #[command(flatten)]
-        search: SearchArgs,
-        #[command(flatten)]
-        job: JobArgs,
-    },
+    source: SourceCommand<JobArgs>,
 }
 
 #[derive(Debug, Args)]
 struct JobArgs {
-    /// The class of every image in the source
-    #[arg(long, conflicts_with = "label_from")]
-    label: Option<Label>,
-    /// Take each image's class from its folder's name, or from the list's column `label`
-    #[arg(long, value_enum)]
-    label_from: Option<LabelFrom>,
+    #[command(flatten)]
+    labels: LabelArgs,
     /// The collection that the images go into; it is made if there is none of that name
     #[arg(
         long,
@@ -134,28 +98,9 @@ struct JobArgs {
     connection: ConnectionArgs,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum LabelFrom {
-    /// The name of the folder that the image is in
-    Folder,
-    /// The column `label` of the list
-    Column,
-}
-
 impl Enqueue {
     pub(crate) async fn run(self) -> Result<()> {
-        let (source, args) = match self.source {
-            SourceCommand::Folder { path, job } => (folder(path)?, job),
-            SourceCommand::Urls { list, job } => {
-                let list = list_location(&list)?;
-                (Source::Urls { list }, job)
-            }
-            SourceCommand::Page { url, job } => {
-                let url = web_address(&url)?;
-                (Source::Page { url }, job)
-            }
-            SourceCommand::Search { search, job } => (search.source()?, job),
-        };
+        let (source, args) = self.source.into_parts()?;
         let job = args.job(source)?;
         let collection = args.collection(job.settings.seed)?;
         let connections = args.connection.connect().await?;
@@ -189,43 +134,13 @@ impl Enqueue {
 impl JobArgs {
     /// The job that the flags describe.
     fn job(&self, source: Source) -> Result<Job> {
-        if let Some(label) = self
-            .label
-            .as_ref()
-            .filter(|label| !self.classes.contains(label))
-        {
-            let classes: Vec<_> = self.classes.iter().map(Label::as_str).collect();
-            bail!(
-                "{label} is not one of the classes ({}): correct it, or name your classes with --classes",
-                classes.join(", ")
-            );
-        }
-        let labeling = match (&self.label, self.label_from) {
-            (Some(label), _) => Some(Labeling::Declared {
-                label: label.clone(),
-            }),
-            (None, Some(_)) if matches!(source, Source::Search(_)) => {
-                bail!(
-                    "the results of a search have neither folders nor columns: give --label CLASS"
-                )
-            }
-            (None, Some(LabelFrom::Folder)) => Some(Labeling::Folder),
-            (None, Some(LabelFrom::Column)) if matches!(source, Source::Urls { .. }) => {
-                Some(Labeling::Column)
-            }
-            (None, Some(LabelFrom::Column)) => {
-                bail!("only a list of URLs has a column: give --label CLASS or --label-from folder")
-            }
-            (None, None) => {
-                bail!("every image needs a class: give --label CLASS or --label-from folder|column")
-            }
-        };
+        let labeling = self.labels.labeling(&source, &self.classes)?;
         Ok(Job {
             role: self.role,
             freeze: !self.no_freeze,
             train: self.train.clone(),
             settings: self.training.settings()?,
-            ..Job::new(self.collection.clone(), source, labeling)
+            ..Job::new(self.collection.clone(), source, Some(labeling))
         })
     }
 
@@ -339,7 +254,8 @@ pub(crate) async fn wait_for_end(catalog: &dyn Catalog, id: JobId) -> Result<Job
             progress.finish();
             return Ok(job);
         }
-        if !hinted && job.counts.found == 0 && began.elapsed() >= NO_SERVICE_HINT_AFTER {
+        let waits = job.counts.found == 0 && job.pause.is_none();
+        if !hinted && waits && began.elapsed() >= NO_SERVICE_HINT_AFTER {
             progress.note(
                 "no service has begun the job: does `maskline run` run with the same --data or \
                  --broker?",
@@ -348,46 +264,4 @@ pub(crate) async fn wait_for_end(catalog: &dyn Catalog, id: JobId) -> Result<Job
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-}
-
-/// The source for a folder. Its path is absolute, because the services may run in another
-/// folder.
-fn folder(path: PathBuf) -> Result<Source> {
-    if path.is_file() {
-        bail!(
-            "{} is a file: give its folder, or enqueue a list of URLs with `maskline enqueue urls`",
-            path.display()
-        );
-    }
-    Ok(Source::Folder {
-        path: std::path::absolute(path)?,
-    })
-}
-
-/// The location of a list of URLs: an address if the text has a scheme, or else a file.
-fn list_location(list: &str) -> Result<Location> {
-    if list.contains("://") {
-        return Ok(Location::Url(web_address(list)?));
-    }
-    if Path::new(list).is_dir() {
-        bail!(
-            "{list} is a folder: give a list, or enqueue its images with `maskline enqueue folder`"
-        );
-    }
-    Ok(Location::Path(std::path::absolute(list)?))
-}
-
-/// An address that the scraper can fetch. No error repeats it, because it may hold a password.
-fn web_address(text: &str) -> Result<Url> {
-    let url = Url::parse(text).ok();
-    let url = url
-        .filter(|url| matches!(url.scheme(), "http" | "https"))
-        .context("this is no http(s) address: write https://… or http://…")?;
-    if url.password().is_some() {
-        bail!(
-            "an address with a password is seen in the list of processes: download the files \
-             yourself, and enqueue the file or the folder"
-        );
-    }
-    Ok(url)
 }

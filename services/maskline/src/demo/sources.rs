@@ -30,16 +30,19 @@ pub(crate) fn offline(site: &Addresses) -> Vec<DemoSource> {
     let mut sources = searches(&[SearchProvider::Openverse], limit, &[]);
     let page = Source::Page {
         url: site.page.clone(),
+        depth: 0,
+        same_site: false,
     };
     sources.push(train(page, declared(CLASSES[1])));
     let list = |url: &url::Url| Source::Urls {
         list: Location::Url(url.clone()),
+        url_column: None,
     };
     sources.push(DemoSource {
         role: SourceRole::Test,
-        ..train(list(&site.elsewhere), Labeling::Column)
+        ..train(list(&site.elsewhere), Labeling::column())
     });
-    sources.push(train(list(&site.list), Labeling::Column));
+    sources.push(train(list(&site.list), Labeling::column()));
     sources
 }
 

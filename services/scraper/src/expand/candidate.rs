@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use maskline_messages::{Label, Labeling, Location, Provenance, Reason};
 use url::Url;
 
@@ -9,6 +10,14 @@ use super::label::{label_of, last_folder, parent_folder};
 
 /// A step ends when it has found about this many candidates.
 pub(crate) const STEP_SIZE: usize = 1000;
+
+/// A step ends when it has read about this many bytes, with whatever it has found: a list can
+/// be all blank lines.
+pub(super) const STEP_BYTES: u64 = 16 << 20;
+
+/// A step ends when the images that it hands over have about this many bytes together. They are
+/// all in memory.
+pub(super) const STEP_CONTENT: u64 = 16 << 20;
 
 /// One candidate of a source.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +27,8 @@ pub struct SourceCandidate {
     /// Its class, where the source names one.
     pub label: Option<Label>,
     pub provenance: Provenance,
+    /// The image's bytes, where the source itself holds them. Otherwise they are fetched.
+    pub content: Option<Bytes>,
     /// The reason, where the source alone shows that no image will come of it.
     pub rejected: Option<Reason>,
 }
@@ -35,12 +46,33 @@ impl SourceCandidate {
         Self::new(Location::Path(path), label)
     }
 
-    fn new(location: Location, label: Result<Option<Label>, Reason>) -> Self {
+    /// The candidate whose bytes the source holds, or of which it shows that they are of no use.
+    pub(super) fn with_content(
+        location: Location,
+        label: Result<Option<Label>, Reason>,
+        content: Result<Bytes, Reason>,
+    ) -> Self {
+        match content {
+            Ok(content) => {
+                let candidate = Self::new(location, label);
+                let content = candidate.rejected.is_none().then_some(content);
+                Self {
+                    content,
+                    ..candidate
+                }
+            }
+            Err(reason) => Self::rejected(location, reason),
+        }
+    }
+
+    /// The candidate at `location`, or the rejected one for a label that is none.
+    pub(super) fn new(location: Location, label: Result<Option<Label>, Reason>) -> Self {
         match label {
             Ok(label) => Self {
                 location,
                 label,
                 provenance: Provenance::default(),
+                content: None,
                 rejected: None,
             },
             Err(reason) => Self::rejected(location, reason),
@@ -53,6 +85,7 @@ impl SourceCandidate {
             location,
             label: None,
             provenance: Provenance::default(),
+            content: None,
             rejected: Some(reason),
         }
     }
@@ -65,6 +98,16 @@ pub struct ExpansionStep {
     pub candidates: Vec<SourceCandidate>,
     /// The cursor of the next step. After the last step it is `None`.
     pub next_cursor: Option<String>,
+}
+
+impl ExpansionStep {
+    /// A step that found nothing, before the one of this cursor.
+    pub(super) fn ending(cursor: &str) -> Self {
+        Self {
+            candidates: vec![],
+            next_cursor: Some(cursor.to_owned()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -55,6 +55,11 @@ impl ExpandError {
                 error: error.context(format!("fetching {what}")),
                 after,
             },
+            FetchError::Postponed { why, after } => Self::Postponed {
+                error: anyhow::Error::msg(why).context(format!("fetching {what}")),
+                after,
+            },
+            FetchError::Store(error) => Self::Store(error),
         }
     }
 }

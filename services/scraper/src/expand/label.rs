@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use maskline_foundation::text::shortened;
-use maskline_messages::{Label, Labeling, Reason};
+use maskline_messages::{InvalidId, Label, Labeling, Reason};
 use url::Url;
 
 /// The label that `labeling` asks for. `folder` gives the name of the folder that the
 /// candidate lies in; it is called only where the label comes from there.
 ///
-/// A label column is not this function's concern: under [`Labeling::Column`] it gives no
+/// A label column is not this function's concern: under `Labeling::Column` it gives no
 /// label, and whoever reads the list adds the column's.
 pub(super) fn label_of(
     labeling: Option<&Labeling>,
@@ -18,7 +18,7 @@ pub(super) fn label_of(
     match labeling {
         Some(Labeling::Declared { label }) => Ok(Some(label.clone())),
         Some(Labeling::Folder) => folder().map(|name| parse(&name)).transpose(),
-        Some(Labeling::Column) | None => Ok(None),
+        Some(Labeling::Column { .. }) | None => Ok(None),
     }
 }
 
@@ -26,6 +26,27 @@ fn parse(name: &str) -> Result<Label, Reason> {
     name.parse().map_err(|_| Reason::BadLabel {
         text: shortened(name, 100),
     })
+}
+
+/// The label that the text of a column means. An empty text is no label. The error says what
+/// is wrong with the text.
+pub(super) fn label_of_text(
+    text: &str,
+    labeling: Option<&Labeling>,
+) -> Result<Option<Label>, String> {
+    let text = text.trim();
+    if let Some(Labeling::Column { map, .. }) = labeling
+        && let Some(label) = map.get(text)
+    {
+        return Ok(Some(label.clone()));
+    }
+    match text {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|error: InvalidId| error.to_string()),
+    }
 }
 
 /// The name of the folder that the file lies in.

@@ -1,70 +1,74 @@
-//! A list of URLs: a plain text with one URL a line, or a CSV with a column `url` and
-//! perhaps a column `label`.
+//! A list of URLs: a plain text with one URL a line, or a CSV, JSON Lines or Parquet file with a
+//! column of URLs and perhaps one of labels. It may be compressed, and in any encoding of the web.
 //!
 //! A list is read from a local file, a step at a time. A line that names no URL becomes
 //! a candidate, too. It is rejected with its number and what is wrong with it, so that
 //! whoever wrote the list finds it in the report and the job's counts add up.
 //!
-//! * `local`: the list as a local file, fetched where it is on the web.
-//! * `text_format`, `csv_format`: the lines of the two formats.
-//! * `line`: one line becomes a candidate.
+//! * `local`: the list as a local file in UTF-8, fetched where it is on the web.
+//! * `format`: which format it has.
+//! * `text_format`, `csv_format`, `json_format`, `parquet_format`: the rows of the formats.
+//! * `quotes`: what is wrong with the quotes of a CSV.
+//! * `row`: one row becomes a candidate.
 //! * `position`: the position at which a step ends and the next one begins.
 
 mod csv_format;
-mod line;
+mod format;
+mod json_format;
 mod local;
+pub(super) mod parquet_format;
 mod position;
+mod quotes;
+mod row;
 #[cfg(test)]
 mod tests;
 mod text_format;
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
-use anyhow::Context as _;
-use maskline_messages::{Labeling, Location};
-
-use super::{candidate::ExpansionStep, error::ExpandError};
-use line::ListContext;
+use super::{blocking, candidate::ExpansionStep, error::ExpandError};
+use format::ListFormat;
 use position::ListPosition;
 
-pub use local::LocalList;
+pub use local::{ListOptions, LocalList};
+pub(super) use row::file_in;
 
 /// Finds the candidates of the next lines after `cursor`, or of the list's first lines
-/// where that is `None`. `name` is what the list is called in messages.
+/// where that is `None`.
 pub async fn step(
     list: Arc<LocalList>,
-    name: &Location,
-    labeling: Option<&Labeling>,
     cursor: Option<&str>,
 ) -> Result<ExpansionStep, ExpandError> {
-    let context = ListContext {
-        name: name.shown(),
-        labeling: labeling.cloned(),
-    };
     let begin = cursor
-        .map(|cursor| ListPosition::parse(cursor, list.version(), &context.name))
+        .map(|cursor| ListPosition::parse(cursor, list.version(), &list.context().name))
         .transpose()?;
-    tokio::task::spawn_blocking(move || {
-        let name = &context.name;
-        let file = File::open(list.path())
-            .with_context(|| format!("reading {name}"))
-            .map_err(ExpandError::retry)?;
-        let lines = if list.is_csv() {
-            csv_format::read(file, begin, &context)?
-        } else {
-            text_format::read(file, begin, &context).map_err(ExpandError::retry)?
+    let name = list.context().name.clone();
+    blocking(&name, move || {
+        let context = list.context();
+        let rows = match list.format() {
+            ListFormat::Text => {
+                text_format::read(list.read()?, begin, context).map_err(ExpandError::retry)?
+            }
+            ListFormat::Csv { delimiter } => {
+                csv_format::read(list.read()?, delimiter, begin, context)?
+            }
+            ListFormat::JsonLines => json_format::read(list.read()?, begin, context)?,
+            ListFormat::Parquet => parquet_format::read(&list, begin, context)?,
         };
-        if lines.candidates.is_empty() && lines.next.is_none() && begin.is_none() {
-            return Err(ExpandError::Source(format!(
-                "no URLs in the list {name}: write one a line, or a CSV with a column `url`"
-            )));
+        if rows.candidates.is_empty() && rows.next.is_none() && begin.is_none() {
+            return Err(ExpandError::Source(match &context.folder {
+                None => format!(
+                    "no URLs in the list {}: write one a line, or a CSV, JSON Lines or Parquet \
+                     file with a column `url`",
+                    context.name
+                ),
+                Some(_) => format!("no files in the list {}", context.name),
+            }));
         }
         Ok(ExpansionStep {
-            candidates: lines.candidates,
-            next_cursor: lines.next.map(|next| next.cursor(list.version())),
+            candidates: rows.candidates,
+            next_cursor: rows.next.map(|next| next.cursor(list.version())),
         })
     })
     .await
-    .context("reading a list")
-    .map_err(ExpandError::retry)?
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use maskline_messages::Reason;
 use maskline_runtime::Failure;
+use maskline_storage::StorageError;
 use thiserror::Error;
 
 /// Why there are no bytes.
@@ -19,10 +20,16 @@ pub(crate) enum FetchError {
         /// The pause that the server asked for (`Retry-After`), with a bound.
         after: Option<Duration>,
     },
+    /// It is not the turn of this fetch. That is no attempt.
+    #[error("{why}")]
+    Postponed { why: String, after: Duration },
+    /// The catalog, where the turns are, can't be asked.
+    #[error("{0:#}")]
+    Store(StorageError),
 }
 
 impl FetchError {
-    pub(super) fn retry(error: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn retry(error: impl Into<anyhow::Error>) -> Self {
         Self::Retry {
             error: error.into(),
             after: None,
@@ -35,6 +42,11 @@ impl FetchError {
         match self {
             Self::Rejected(reason) => Ok(reason),
             Self::Retry { error, after } => Err(Failure::Retry { error, after }),
+            Self::Postponed { why, after } => Err(Failure::Postponed {
+                error: anyhow::Error::msg(why),
+                after,
+            }),
+            Self::Store(error) => Err(error.into()),
         }
     }
 }

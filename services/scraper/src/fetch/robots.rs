@@ -20,6 +20,9 @@ use super::user_agent::PRODUCT;
 /// How much of a robots.txt is read. It is the least that section 2.5 allows.
 pub(super) const MAX_BYTES: usize = 500 << 10;
 
+/// How many rules of a site may have an end (`$`, section 2.2.3). Most sites have none.
+const MAX_ENDS: usize = 100;
+
 /// How many redirects to a robots.txt are followed at least (section 2.3.1.2).
 pub(super) const REDIRECTS: u32 = 5;
 
@@ -28,10 +31,6 @@ const MAX_SITES: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 
 /// How long rules are used before they are asked for again. Section 2.4 allows a day.
 const VALID_FOR: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// How long a site that does not answer is left alone. Meanwhile its URLs fail at once,
-/// and not after a connection time-out each.
-const UNREACHABLE_FOR: Duration = Duration::from_secs(10);
 
 /// What a site's robots.txt says.
 pub enum Rules {
@@ -47,7 +46,8 @@ pub enum Rules {
 impl Rules {
     /// Parses as much of a robots.txt as is read at all (section 2.5).
     pub fn parse(text: &[u8]) -> Self {
-        match Robot::new(PRODUCT, &text[..text.len().min(MAX_BYTES)]) {
+        let text = with_few_ends(&text[..text.len().min(MAX_BYTES)]);
+        match Robot::new(PRODUCT, &text) {
             Ok(robot) => Self::Robot(robot),
             Err(error) => {
                 tracing::debug!(%error, "robots.txt can't be understood, so it forbids nothing");
@@ -55,6 +55,40 @@ impl Rules {
             }
         }
     }
+}
+
+/// The text with at most [`MAX_ENDS`] rules that have a `$`, since the parser compiles a regular
+/// expression for each, with memory of its own. Further rules become stricter: a `Disallow` forbids
+/// what begins as it says, whatever follows, and an `Allow` is left out.
+fn with_few_ends(text: &[u8]) -> Vec<u8> {
+    let mut kept = Vec::with_capacity(text.len());
+    let mut ends = 0;
+    for line in text.split_inclusive(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
+        let Some(end) = line.iter().position(|byte| *byte == b'$') else {
+            kept.extend_from_slice(line);
+            continue;
+        };
+        ends += 1;
+        if ends <= MAX_ENDS {
+            kept.extend_from_slice(line);
+            continue;
+        }
+        let begin = &line[..end];
+        let is_allow = begin
+            .trim_ascii_start()
+            .get(..5)
+            .is_some_and(|name| name.eq_ignore_ascii_case(b"allow"));
+        // A pattern that is only a `$` forbids nothing that there is, but without it everything.
+        let has_pattern = begin
+            .trim_ascii_end()
+            .last()
+            .is_some_and(|last| *last != b':');
+        if !is_allow && has_pattern {
+            kept.extend_from_slice(begin);
+        }
+        kept.push(b'\n');
+    }
+    kept
 }
 
 /// The answer to the question whether a URL may be fetched.
@@ -79,11 +113,9 @@ struct Site {
 impl Site {
     fn is_stale(&self) -> bool {
         self.rules.get().is_some_and(|(rules, since)| {
-            let valid_for = match rules {
-                Rules::Unreachable(_) => UNREACHABLE_FOR,
-                _ => VALID_FOR,
-            };
-            since.elapsed() > valid_for
+            // A site that does not answer is left alone by `hosts`. When it is asked again, it
+            // is asked for its rules first.
+            matches!(rules, Rules::Unreachable(_)) || since.elapsed() > VALID_FOR
         })
     }
 }
@@ -182,6 +214,28 @@ mod tests {
         ];
         for (text, url, expected) in cases {
             assert_eq!(permission(text, url).await, expected, "{text:?} {url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_very_many_rules_with_an_end_the_last_are_stricter_and_none_costs_much() {
+        use Permission::{Allowed, Disallowed};
+        let mut text = "User-agent: *\nDisallow: /first$\n".to_owned();
+        for number in 0..MAX_ENDS {
+            text += &format!("Disallow: /many/{number}$\n");
+        }
+        text += "Disallow: /last$\nAllow: /last/but/allowed$\nDisallow: $\nDisallow: /plain/\n";
+        let cases = [
+            ("http://a/first", Disallowed),
+            ("http://a/first/2", Allowed),
+            ("http://a/last", Disallowed),
+            ("http://a/last/2", Disallowed),
+            ("http://a/last/but/allowed", Disallowed),
+            ("http://a/plain/1", Disallowed),
+            ("http://a/other", Allowed),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(permission(&text, url).await, expected, "{url}");
         }
     }
 

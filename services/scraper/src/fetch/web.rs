@@ -10,16 +10,23 @@ mod failure;
 mod response;
 mod status;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, anyhow};
 use maskline_foundation::telemetry_names::{
     attribute::{OTEL_NAME, OTEL_STATUS_CODE},
     span::GET,
 };
-use maskline_messages::{Fetched, Reason, shown};
+use maskline_messages::{Fetched, JobId, Reason, shown};
+use maskline_storage::catalog::Quotas;
 use reqwest::{
-    Client, Method, Response, StatusCode,
+    Client, Method, RequestBuilder, StatusCode,
     dns::Resolve,
     header::{ACCEPT, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH},
     redirect::Policy,
@@ -30,8 +37,9 @@ use url::Url;
 use super::{
     address,
     error::FetchError,
-    host_limits::{HostLimits, HostPermit},
+    hosts::{Hosts, Purpose, Visit},
     limits::FetchLimits,
+    opt_out,
     resolver::PublicOnlyResolver,
     robots::{self, Permission, Robots, Rules},
 };
@@ -45,7 +53,7 @@ pub(crate) use api::{ApiAnswer, ApiRequest};
 pub(crate) enum ResourceKind {
     Image,
     Page,
-    /// A list of URLs, which may have many megabytes.
+    /// A list of URLs, an archive or a dataset, which may have many megabytes.
     List,
     /// A robots.txt.
     Robots,
@@ -68,7 +76,7 @@ pub(crate) struct Web {
     client: Client,
     /// The client for addresses that the operator has named. It also connects to private ones.
     unrestricted: Client,
-    hosts: HostLimits,
+    hosts: Hosts,
     /// `None` where robots.txt is not asked for.
     robots: Option<Robots>,
     limits: FetchLimits,
@@ -81,6 +89,7 @@ impl Web {
         limits: FetchLimits,
         user_agent: &str,
         resolver: Arc<dyn Resolve>,
+        quotas: Arc<dyn Quotas>,
     ) -> anyhow::Result<Self> {
         let client = |allow_private: bool| {
             let resolver = PublicOnlyResolver::new(resolver.clone(), allow_private);
@@ -89,7 +98,7 @@ impl Web {
         Ok(Self {
             client: client(limits.allow_private_hosts)?,
             unrestricted: client(true)?,
-            hosts: HostLimits::new(limits.per_host, limits.per_host_rate),
+            hosts: Hosts::new(limits.in_hand, limits.retry, limits.sites.clone(), quotas),
             robots: (!limits.ignore_robots).then(Robots::default),
             limits,
         })
@@ -101,8 +110,12 @@ impl Web {
         url: &Url,
         kind: ResourceKind,
     ) -> Result<WebResponse, FetchError> {
-        let response = self.get_with(url, kind, &HeaderMap::new()).await?;
+        let none = HeaderMap::new();
+        let response = self.get_with(url, kind, Purpose::Other, &none).await?;
         status::check(response.head())?;
+        if kind == ResourceKind::Page {
+            self.check_opt_outs(&response)?;
+        }
         Ok(response)
     }
 
@@ -110,17 +123,30 @@ impl Web {
     /// that it has not changed since it was fetched `before` (RFC 9110, section 13).
     pub(crate) async fn get_if_changed(
         &self,
+        job: JobId,
         url: &Url,
         before: Option<&Fetched>,
     ) -> Result<Option<WebResponse>, FetchError> {
         let conditions = before.map(conditions).unwrap_or_default();
-        let response = self.get_with(url, ResourceKind::Image, &conditions).await?;
+        let purpose = Purpose::Image(job);
+        let response = self
+            .get_with(url, ResourceKind::Image, purpose, &conditions)
+            .await?;
         let status = response.head().status();
-        if status == StatusCode::NOT_MODIFIED && !conditions.is_empty() {
-            return Ok(None);
+        let is_unchanged = status == StatusCode::NOT_MODIFIED && !conditions.is_empty();
+        if !is_unchanged {
+            status::check(response.head())?;
         }
-        status::check(response.head())?;
-        Ok(Some(response))
+        self.check_opt_outs(&response)?;
+        Ok((!is_unchanged).then_some(response))
+    }
+
+    /// Refuses what its site does not want to be used. The body is not read.
+    fn check_opt_outs(&self, response: &WebResponse) -> Result<(), FetchError> {
+        if self.limits.ignore_opt_outs {
+            return Ok(());
+        }
+        Ok(opt_out::check_headers(response.head().headers())?)
     }
 
     /// Asks for `url` with these headers and follows redirects. The response may have any
@@ -129,21 +155,26 @@ impl Web {
         &self,
         url: &Url,
         kind: ResourceKind,
+        purpose: Purpose,
         headers: &HeaderMap,
     ) -> Result<WebResponse, FetchError> {
-        let redirects = match kind {
-            ResourceKind::Robots => robots::REDIRECTS.max(self.limits.redirects),
-            _ => self.limits.redirects,
-        };
+        let redirects = self.limits.redirects;
         let mut url = url.clone();
         // A fragment is not part of a request (RFC 9110, section 7.1).
         url.set_fragment(None);
+        let mut earlier: Option<Visit> = None;
         for hop in 0..=redirects {
             address::check(&url, self.limits.allow_private_hosts)?;
-            if kind != ResourceKind::Robots {
-                self.check_robots(&url).await?;
-            }
-            let response = self.request(&url, kind, headers, hop).await?;
+            let visit = match earlier.take().filter(|visit| visit.is_at(&url)) {
+                Some(visit) => {
+                    visit.another_turn().await?;
+                    visit
+                }
+                None => self.hosts.enter(&url, purpose, hop).await?,
+            };
+            earlier = Some(visit.clone());
+            self.check_robots(&url, &visit).await?;
+            let response = self.request(&url, kind, headers, hop, visit).await?;
             match status::next_hop(response.head(), &url)? {
                 Some(next) => url = next,
                 None => return Ok(response),
@@ -152,12 +183,19 @@ impl Web {
         Err(Reason::TooManyRedirects { most: redirects }.into())
     }
 
-    async fn check_robots(&self, url: &Url) -> Result<(), FetchError> {
+    /// Asks for the site's robots.txt within the visit, if it is not known. What is asked for
+    /// after it needs another turn.
+    async fn check_robots(&self, url: &Url, visit: &Visit) -> Result<(), FetchError> {
         let Some(robots) = &self.robots else {
             return Ok(());
         };
-        let fetch_rules = |robots_url| async move { self.fetch_rules(&robots_url).await };
+        let asked = AtomicBool::new(false);
+        let fetch_rules = |robots_url| {
+            asked.store(true, Ordering::Relaxed);
+            async move { self.fetch_rules(robots_url, visit).await }
+        };
         match robots.permission(url, fetch_rules).await {
+            Permission::Allowed if asked.into_inner() => visit.another_turn().await,
             Permission::Allowed => Ok(()),
             Permission::Disallowed => Err(Reason::RobotsDisallowed { url: shown(url) }.into()),
             Permission::Unknown(reason) => Err(FetchError::retry(anyhow!(
@@ -167,9 +205,8 @@ impl Web {
         }
     }
 
-    async fn fetch_rules(&self, robots_url: &Url) -> Rules {
-        // The future is boxed, because `get` calls this function, too.
-        let got = Box::pin(self.get(robots_url, ResourceKind::Robots)).await;
+    async fn fetch_rules(&self, robots_url: Url, visit: &Visit) -> Rules {
+        let got = self.get_robots(robots_url, visit).await;
         let text = match got {
             Ok(response) => response.first_bytes(robots::MAX_BYTES).await,
             Err(error) => Err(error),
@@ -183,34 +220,102 @@ impl Web {
         }
     }
 
-    /// Makes one request, when the host's limits allow it.
+    /// Asks for a robots.txt, whose server is visited already, and follows redirects.
+    async fn get_robots(&self, mut url: Url, visit: &Visit) -> Result<WebResponse, FetchError> {
+        let (kind, none) = (ResourceKind::Robots, HeaderMap::new());
+        let redirects = robots::REDIRECTS.max(self.limits.redirects);
+        let mut visit = visit.clone();
+        for hop in 0..=redirects {
+            address::check(&url, self.limits.allow_private_hosts)?;
+            let response = self.request(&url, kind, &none, hop, visit.clone()).await?;
+            let Some(next) = status::next_hop(response.head(), &url)? else {
+                status::check(response.head())?;
+                return Ok(response);
+            };
+            drop(response);
+            // A redirect mostly leads to the same server, which is visited already.
+            match visit.is_at(&next) {
+                true => visit.another_turn().await?,
+                false => visit = self.hosts.enter(&next, Purpose::Other, hop).await?,
+            }
+            url = next;
+        }
+        Err(Reason::TooManyRedirects { most: redirects }.into())
+    }
+
+    /// Makes one request.
     async fn request(
         &self,
         url: &Url,
         kind: ResourceKind,
         headers: &HeaderMap,
         hop: u32,
+        visit: Visit,
     ) -> Result<WebResponse, FetchError> {
-        // The check of the address let only URLs with a host through.
-        let host = url.host_str().unwrap_or_default();
-        let permit = self.hosts.acquire(host).await;
         let span = client_span(&Method::GET, url, hop);
         let timeout = match kind {
             ResourceKind::List => self.limits.list_timeout,
             _ => self.limits.timeout,
         };
-        let sent = self
+        let request = self
             .client
             .get(url.clone())
             .headers(headers.clone())
             .header(ACCEPT, kind.accept())
-            .timeout(timeout)
-            .send()
-            .instrument(span.clone())
-            .await;
-        received(sent, span, permit)
+            .timeout(timeout);
+        self.send(request, span, visit, kind != ResourceKind::Robots)
+            .await
+    }
+
+    /// Sends a request, waits for the headers of the answer and records what came of it.
+    /// `is_proof` says whether a whole answer shows that the server does what it is for.
+    async fn send(
+        &self,
+        request: RequestBuilder,
+        span: Span,
+        visit: Visit,
+        is_proof: bool,
+    ) -> Result<WebResponse, FetchError> {
+        let sending = request.send().instrument(span.clone());
+        let answer = tokio::time::timeout(self.limits.answer_timeout, sending).await;
+        let response = match answer {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) => {
+                let error = failure::record(error, &span);
+                if let FetchError::Retry { error, .. } = &error {
+                    visit.failed(&format!("{error:#}"), None);
+                }
+                return Err(error);
+            }
+            Err(_) => {
+                let said = format!(
+                    "there was no answer within {} s",
+                    self.limits.answer_timeout.as_secs()
+                );
+                failure::record_too_slow(&span);
+                visit.failed(&said, None);
+                return Err(FetchError::retry(anyhow!(said)));
+            }
+        };
+        let status = response.status();
+        span.record("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_client_error() || status.is_server_error() {
+            span.record("error.type", status.as_str());
+            span.record(OTEL_STATUS_CODE, "ERROR");
+        }
+        if status::may_pass(status) {
+            let pause = status::retry_after(response.headers(), SystemTime::now());
+            visit.failed(&format!("it answered {status}"), pause);
+        } else if is_proof && (status.is_client_error() || status == StatusCode::NOT_MODIFIED) {
+            visit.succeeded();
+        }
+        let min_rate = self.limits.min_rate;
+        Ok(WebResponse::new(response, span, visit, is_proof, min_rate))
     }
 }
+
+/// How many open connections to a host are kept for later.
+const MAX_IDLE: usize = 8;
 
 fn client(
     limits: &FetchLimits,
@@ -222,7 +327,7 @@ fn client(
             .user_agent(user_agent)
             .connect_timeout(limits.connect_timeout)
             .read_timeout(limits.timeout)
-            .pool_max_idle_per_host(limits.per_host)
+            .pool_max_idle_per_host(MAX_IDLE)
             .pool_idle_timeout(Duration::from_secs(30))
             // `get` checks each hop, so the client must follow none by itself.
             .redirect(Policy::none())
@@ -239,26 +344,6 @@ fn client(
         builder().tls_certs_only([]).build()
     });
     client.context("starting the HTTP client")
-}
-
-/// Records in the request's span what came of it.
-fn received(
-    sent: reqwest::Result<Response>,
-    span: Span,
-    permit: HostPermit,
-) -> Result<WebResponse, FetchError> {
-    match sent {
-        Ok(response) => {
-            let status = response.status();
-            span.record("http.response.status_code", i64::from(status.as_u16()));
-            if status.is_client_error() || status.is_server_error() {
-                span.record("error.type", status.as_str());
-                span.record(OTEL_STATUS_CODE, "ERROR");
-            }
-            Ok(WebResponse::new(response, span, permit))
-        }
-        Err(error) => Err(failure::record(error, &span)),
-    }
 }
 
 /// The headers that ask whether something has changed since it was fetched `before`. What a

@@ -1,7 +1,7 @@
 //! Where an image comes from, as others may know it.
 
 use maskline_dataset::ExampleProvenance;
-use maskline_messages::{JobId, Location, without_secrets};
+use maskline_messages::{JobId, without_secrets};
 use maskline_storage::records::{Candidate, Job};
 use url::Url;
 
@@ -14,10 +14,7 @@ pub(super) fn provenance(
     jobs: Vec<JobId>,
 ) -> ExampleProvenance {
     let address = |url: Url| without_secrets(&url).into();
-    let url = match candidate.location {
-        Location::Url(url) => Some(address(url)),
-        Location::Path(_) | Location::Line { .. } => None,
-    };
+    let url = candidate.location.public_address();
     let about = candidate.provenance;
     let fetched = candidate.fetched;
     ExampleProvenance {
@@ -39,7 +36,9 @@ pub(super) fn provenance(
 
 #[cfg(test)]
 mod tests {
-    use maskline_messages::{CandidateState, CollectionName, Fetched, Provenance, Source};
+    use maskline_messages::{
+        CandidateState, CollectionName, Fetched, Location, Provenance, Source,
+    };
     use maskline_test_support::{messages, records};
 
     use super::*;
@@ -79,6 +78,7 @@ mod tests {
         let job = Job {
             source: Source::Urls {
                 list: Location::Url(list),
+                url_column: None,
             },
             ..records::job()
         };
@@ -97,5 +97,33 @@ mod tests {
         let found = provenance(path, Some(&records::job()), vec![]);
         assert_eq!((found.url, found.source), (None, None));
         assert_eq!(found.creator.as_deref(), Some("A. Painter"));
+
+        let archive = Location::Url("https://h/a.zip?sig=hunter2".parse().unwrap());
+        let member = candidate(Location::Member {
+            archive: Box::new(archive.clone()),
+            index: 2,
+            name: "a.jpg".to_owned(),
+        });
+        let job = Job {
+            source: Source::Archive { archive },
+            ..records::job()
+        };
+        let found = provenance(member, Some(&job), vec![]);
+        let address = "https://h/a.zip?sig=REDACTED";
+        assert_eq!(found.url, Some(format!("{address}#2:a.jpg")));
+        assert_eq!(found.source.as_deref(), Some(address));
+
+        let bucket = "s3://faces?endpoint=http://h:1".to_owned();
+        let key = "a/1.jpg".to_owned();
+        let object = candidate(Location::S3 { bucket, key });
+        let job = Job {
+            source: Source::S3 {
+                address: "s3://faces/a?endpoint=http://h:1".to_owned(),
+            },
+            ..records::job()
+        };
+        let found = provenance(object, Some(&job), vec![]);
+        assert_eq!(found.url.as_deref(), Some("s3://faces/a/1.jpg"));
+        assert_eq!(found.source.as_deref(), Some("s3://faces/a"));
     }
 }

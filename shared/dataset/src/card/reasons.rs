@@ -1,7 +1,7 @@
 //! The reasons for a rejection, in words.
 
 /// Each reason's code, see [`Reason::code`](maskline_messages::Reason::code), with its meaning.
-const MEANINGS: [(&str, &str); 27] = [
+const MEANINGS: [(&str, &str); 28] = [
     ("http_status", "the server answered that there is no image"),
     (
         "refused_address",
@@ -12,6 +12,10 @@ const MEANINGS: [(&str, &str); 27] = [
     (
         "robots_disallowed",
         "the site's robots.txt asks programs to stay away",
+    ),
+    (
+        "opted_out",
+        "the site does not want it to be indexed or learned from",
     ),
     ("unreadable", "the local file can't be read"),
     ("empty", "the file has no bytes"),
@@ -38,7 +42,7 @@ const MEANINGS: [(&str, &str); 27] = [
         "license",
         "the licence is not one of those that were asked for",
     ),
-    ("bad_label", "the folder's name is no label"),
+    ("bad_label", "what the source gives as label is no label"),
     ("no_label", "there is no label"),
     ("unknown_label", "the label is not a class of the dataset"),
 ];

@@ -5,7 +5,7 @@ use maskline_messages::JobId;
 
 use crate::{
     error::StorageError,
-    records::{Job, Settled, Version},
+    records::{Job, Pause, Settled, Version},
 };
 
 /// The jobs, and every change of a job's state.
@@ -29,6 +29,9 @@ pub trait Jobs: Send + Sync + 'static {
 
     /// `expanding` → `failed`.
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError>;
+
+    /// Records until when the expansion of an `expanding` job waits, and for what.
+    async fn pause_expansion(&self, job: JobId, pause: &Pause) -> Result<(), StorageError>;
 
     /// `failed` → `expanding`, for a job whose expansion never came to its end. One step
     /// of the expansion is about to be replayed: the dead letter with the id `dead_letter`.

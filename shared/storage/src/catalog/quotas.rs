@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{
     error::StorageError,
-    records::{Quota, Turn},
+    records::{Quota, Share, ShareLimit, ShareRequest, Turn},
 };
 
 /// The quotas: how often something may be done by all processes together, such as asking a
@@ -22,6 +22,20 @@ pub trait Quotas: Send + Sync + 'static {
     /// used or not. Several processes should give the same quota for a key. If they do not,
     /// each of them keeps its own, and all turns count for all.
     async fn take_turn(&self, key: &str, quota: &Quota, now: u64) -> Result<Turn, StorageError>;
+
+    /// Gives a process its part of something that all share, such as asking one site: places,
+    /// and a few turns at once. So a process need not ask before everything that it does. All
+    /// processes together have no more places than the limit allows, and no two turns closer to
+    /// each other. The places of a process that is killed are free again after a while.
+    ///
+    /// Several processes should give the same limit for a key.
+    async fn share(
+        &self,
+        key: &str,
+        limit: &ShareLimit,
+        request: &ShareRequest,
+        now: u64,
+    ) -> Result<Share, StorageError>;
 
     /// Grants no turn under the key for `pause` from now on, for example because a server asks
     /// for that with Retry-After. If the key is held off for longer already, that stays.

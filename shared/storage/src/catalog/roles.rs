@@ -11,7 +11,7 @@ use crate::error::StorageError;
 /// A catalog: MongoDB, or SQLite. A service is given the roles that it uses and nothing
 /// else; the whole is for the command and the tests.
 ///
-/// Every method but [`Quotas::take_turn`] is idempotent, every one is durable when it returns, and none needs a transaction
+/// Every method but [`Quotas::take_turn`] and [`Quotas::share`] is idempotent, every one is durable when it returns, and none needs a transaction
 /// over several documents: a process may be killed between any two calls and the counts
 /// are still right. The counts follow from the documents: a count that is stored is of
 /// documents that can no longer change, or it changes with them.

@@ -3,6 +3,7 @@
 mod address;
 mod bucket;
 mod failure;
+mod source;
 mod trust;
 mod upload;
 
@@ -16,6 +17,8 @@ use maskline_messages::ObjectKey;
 use self::{bucket::Bucket, failure::no_bucket, upload::Multipart};
 use super::store::{ObjectStore, Upload, is_prefix};
 use crate::error::StorageError;
+
+pub use source::{OpenObject, SourceBucket, SourceObject};
 
 /// How long a probe waits.
 const PING: Duration = Duration::from_secs(5);

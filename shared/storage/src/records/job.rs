@@ -24,6 +24,9 @@ pub struct Job {
     /// Whether every candidate of it is recorded.
     #[serde(default)]
     pub expanded: bool,
+    /// What the expansion waited for last. It is of no interest when its time has passed.
+    #[serde(default)]
+    pub pause: Option<Pause>,
     /// Why the job failed, if it did.
     pub error: Option<String>,
     /// The dataset that it was frozen in.
@@ -42,6 +45,15 @@ pub struct Job {
     pub created: u64,
 }
 
+/// A wait for the next turn at a server, such as for a provider's quota.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Milliseconds since the Unix epoch.
+    pub until: u64,
+    /// What is waited for.
+    pub reason: String,
+}
+
 impl Job {
     /// A job that begins now. Its images are to be trained on and its collection is to be
     /// frozen, but no network is to be trained.
@@ -57,6 +69,7 @@ impl Job {
             settings: TrainingSettings::default(),
             state: JobState::Expanding,
             expanded: false,
+            pause: None,
             error: None,
             dataset: None,
             version: None,

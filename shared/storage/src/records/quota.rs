@@ -5,6 +5,8 @@ use std::{num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::share::{Share, ShareLimit, ShareRequest, ShareState};
+
 /// How often something may be done. All of its conditions hold at the same time. One without
 /// any condition grants every turn, unless the key is held off.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -69,6 +71,9 @@ pub(crate) struct QuotaState {
     /// No turn is granted before this time.
     not_before: u64,
     windows: Vec<WindowState>,
+    /// What each process has of what they share.
+    #[serde(default)]
+    share: ShareState,
 }
 
 /// The turns of one window that have not left it yet, oldest first.
@@ -100,6 +105,13 @@ impl QuotaState {
         Turn::Granted
     }
 
+    /// Gives a process its part of what all share.
+    pub(crate) fn share(&mut self, limit: &ShareLimit, request: &ShareRequest, now: u64) -> Share {
+        let now = self.mended(now);
+        self.latest = now;
+        self.share.give(limit, request, now, self.not_before)
+    }
+
     /// Grants nothing for `pause`.
     pub(crate) fn hold_off(&mut self, pause: Duration, now: u64) {
         let now = self.mended(now);
@@ -114,7 +126,8 @@ impl QuotaState {
             let last = window.groups.last()?.last;
             Some(last.saturating_add(window.length))
         });
-        left.fold(self.not_before.max(self.latest), u64::max)
+        let shared = self.share.idle_from();
+        left.fold(self.not_before.max(self.latest).max(shared), u64::max)
     }
 
     /// The time that counts as now. Time never goes back: a caller whose clock is a little
@@ -132,6 +145,7 @@ impl QuotaState {
         set_back(&mut self.latest);
         set_back(&mut self.not_before);
         self.granted.iter_mut().for_each(set_back);
+        self.share.set_back(ahead);
         for group in self.windows.iter_mut().flat_map(|w| &mut w.groups) {
             set_back(&mut group.last);
         }

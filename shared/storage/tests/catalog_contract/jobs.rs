@@ -4,7 +4,7 @@ use maskline_messages::{JobId, Reason};
 use maskline_storage::{
     StorageError,
     lease::LeaseWatch,
-    records::{CandidateState, Job, JobState, Version, Work},
+    records::{CandidateState, Job, JobState, Pause, Version, Work},
 };
 use maskline_test_support::records;
 
@@ -22,6 +22,7 @@ contract! {
     a_job_needs_its_collection,
     jobs_come_newest_first,
     a_job_only_moves_forwards,
+    a_job_says_what_its_expansion_waits_for,
     a_failed_job_stays_failed,
     a_failed_expansion_goes_on_when_it_is_reopened,
     a_frozen_job_waits_for_a_reopened_candidate,
@@ -106,6 +107,35 @@ async fn a_job_only_moves_forwards(environment: &Environment) {
         (Some(version.dataset), Some(version.number))
     );
     assert_eq!(found.error, None);
+}
+
+async fn a_job_says_what_its_expansion_waits_for(environment: &Environment) {
+    let catalog = environment.catalog().await;
+    let job = recorded_job(&*catalog).await;
+    let pause = |until| Pause {
+        until,
+        reason: "the day's requests are used up".to_owned(),
+    };
+    for until in [1_000, 2_000] {
+        catalog.pause_expansion(job, &pause(until)).await.unwrap();
+        let found = found_job(&*catalog, job).await;
+        assert_eq!(
+            (found.pause, found.state),
+            (Some(pause(until)), JobState::Expanding)
+        );
+    }
+    catalog.finish_expansion(job).await.unwrap();
+    catalog.pause_expansion(job, &pause(3_000)).await.unwrap();
+    let found = found_job(&*catalog, job).await;
+    assert_eq!(
+        (found.pause, found.state),
+        (Some(pause(2_000)), JobState::Running)
+    );
+
+    let unknown = JobId::draw();
+    let not_found = Err(StorageError::not_found(format!("job {unknown}")));
+    let pausing = catalog.pause_expansion(unknown, &pause(1_000)).await;
+    assert_eq!(pausing, not_found);
 }
 
 async fn a_failed_job_stays_failed(environment: &Environment) {

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use futures::future::join_all;
 use maskline_storage::{
     Catalog,
-    records::{Quota, Turn, now},
+    records::{Quota, Share, ShareLimit, ShareRequest, Turn, now},
 };
 
 use crate::environment::Environment;
@@ -18,6 +18,8 @@ contract! {
     a_state_from_the_future_blocks_nobody,
     what_was_granted_outlives_the_connection,
     new_keys_take_the_place_of_long_idle_ones,
+    processes_share_places_and_turns,
+    a_site_that_is_held_off_gives_nobody_a_turn,
 }
 
 /// A time in 2026.
@@ -134,4 +136,61 @@ async fn new_keys_take_the_place_of_long_idle_ones(environment: &Environment) {
         assert_eq!(turn, Ok(Turn::Granted));
         assert_eq!(take(&*catalog, &quota, NOW).await, expected, "day {days}");
     }
+}
+
+/// A site that may be asked two things at a time, ten times a second.
+const SITE: ShareLimit = ShareLimit {
+    at_a_time: 2,
+    interval: Duration::from_millis(100),
+};
+
+/// Asks for two places and so many turns.
+async fn share(catalog: &dyn Catalog, key: &str, process: usize, turns: u32, now: u64) -> Share {
+    let request = ShareRequest {
+        process: format!("process {process}"),
+        in_hand: 0,
+        places: 2,
+        turns,
+    };
+    catalog.share(key, &SITE, &request, now).await.unwrap()
+}
+
+async fn processes_share_places_and_turns(environment: &Environment) {
+    let catalogs = join_all((0..4).map(|_| environment.catalog())).await;
+    let asking = (0..40).map(|number| {
+        let catalog = catalogs[number % 4].clone();
+        tokio::spawn(async move {
+            let share = share(&*catalog, "site/here", number % 4, 1, NOW).await;
+            (share.turns > 0).then_some(share.first)
+        })
+    });
+    let given = join_all(asking).await.into_iter().map(Result::unwrap);
+    let mut turns: Vec<_> = given.flatten().collect();
+    turns.sort();
+    // Of those who were crowded out some have none. What was given lies within a second.
+    assert!((2..=11).contains(&turns.len()), "{turns:?}");
+    let apart = |pair: &[Duration]| pair[1] - pair[0] >= SITE.interval;
+    assert!(turns.windows(2).all(apart), "{turns:?}");
+
+    let mut places = 0;
+    for (process, catalog) in catalogs.iter().enumerate() {
+        places += share(&**catalog, "site/there", process, 0, NOW)
+            .await
+            .places;
+    }
+    assert_eq!(places, 2);
+    // Those who have them were killed.
+    let later = share(&*catalogs[3], "site/there", 9, 0, NOW + 60_000).await;
+    assert_eq!(later.places, 2);
+}
+
+async fn a_site_that_is_held_off_gives_nobody_a_turn(environment: &Environment) {
+    let (one, other) = (environment.catalog().await, environment.catalog().await);
+    assert_eq!(share(&*one, "site/busy", 1, 1, NOW).await.turns, 1);
+    let pause = Duration::from_secs(30);
+    one.hold_off("site/busy", pause, NOW).await.unwrap();
+    let held_off = share(&*other, "site/busy", 2, 1, NOW).await;
+    assert_eq!((held_off.turns, held_off.first), (0, pause));
+    let later = share(&*other, "site/busy", 2, 1, NOW + 30_000).await;
+    assert_eq!(later.turns, 1);
 }

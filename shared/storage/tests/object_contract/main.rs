@@ -40,6 +40,7 @@ mod folders;
 mod listing;
 mod objects;
 mod s3_servers;
+mod sources;
 mod uploads;
 
 #[tokio::test]

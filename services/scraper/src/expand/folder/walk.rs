@@ -15,11 +15,11 @@ const MAX_DEPTH: usize = 64;
 
 /// A file, or something that can't be read.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(in crate::expand) struct Entry {
     /// The path, relative to the root.
-    pub(super) path: PathBuf,
+    pub(in crate::expand) path: PathBuf,
     /// Why it can't be read, where that is known.
-    pub(super) problem: Option<String>,
+    pub(in crate::expand) problem: Option<String>,
 }
 
 /// A walk through a folder, somewhere on its way. Paths are compared name by name.
@@ -34,7 +34,7 @@ pub(in crate::expand) struct Walk {
 
 impl Walk {
     /// Begins with the first file after `cursor`.
-    pub(super) fn open(root: &Path, cursor: Option<&Path>) -> io::Result<Self> {
+    pub(in crate::expand) fn open(root: &Path, cursor: Option<&Path>) -> io::Result<Self> {
         let mut walk = Self {
             root: root.to_owned(),
             open: vec![],
@@ -70,7 +70,7 @@ impl Walk {
     }
 
     /// The next entry, or `None` at the end.
-    pub(super) fn next(&mut self) -> Option<Entry> {
+    pub(in crate::expand) fn next(&mut self) -> Option<Entry> {
         loop {
             let directory = self.open.last_mut()?;
             let (name, kind) = match directory.next(&self.root) {

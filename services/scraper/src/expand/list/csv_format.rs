@@ -1,4 +1,5 @@
-//! A CSV (RFC 4180) whose first line names its columns: `url`, and perhaps `label`.
+//! A CSV (RFC 4180) whose first line names its columns. They may also be separated by tabs,
+//! semicolons or bars.
 
 use std::{
     cell::Cell,
@@ -8,34 +9,35 @@ use std::{
 };
 
 use csv::{ByteRecord, Position, ReaderBuilder};
-use maskline_messages::Labeling;
 
 use super::{
-    line::{LinesRead, ListContext, ListLine},
     position::ListPosition,
+    quotes,
+    row::{ListContext, ListRow, RowsRead},
 };
-use crate::expand::{candidate::STEP_SIZE, error::ExpandError};
+use crate::expand::{
+    candidate::{STEP_BYTES, STEP_SIZE},
+    columns,
+    error::ExpandError,
+    provenance,
+};
 
 /// How many bytes a record may have, all of its columns together. A quote that is never
 /// closed makes one record of all that follows.
 pub(super) const MAX_RECORD: u64 = 1 << 20;
 
-/// Returns whether this name in a CSV's first line is that of the column `column`.
-pub(super) fn is_column(name: &str, column: &str) -> bool {
-    let name = name.trim_start_matches('\u{feff}').trim();
-    name.trim_matches('"').eq_ignore_ascii_case(column)
-}
-
-/// Reads the next [`STEP_SIZE`] records.
+/// Reads the next records: [`STEP_SIZE`] of them, or [`STEP_BYTES`].
 pub(super) fn read(
     file: File,
+    delimiter: u8,
     begin: Option<ListPosition>,
     context: &ListContext,
-) -> Result<LinesRead, ExpandError> {
+) -> Result<RowsRead, ExpandError> {
     let name = &context.name;
+    let last_line = Cell::new(1);
     let broken = |error: csv::Error| match error.kind() {
         csv::ErrorKind::Io(error) if error.kind() == ErrorKind::FileTooLarge => {
-            ExpandError::Source(format!("the list {name}: {error}"))
+            ExpandError::Source(format!("{name}:{}: {error}", last_line.get()))
         }
         csv::ErrorKind::Io(_) => ExpandError::retry(error),
         _ => ExpandError::Source(format!("the list {name} is not a CSV file: {error}")),
@@ -43,40 +45,65 @@ pub(super) fn read(
     let bytes = file.try_clone().map_err(ExpandError::retry)?;
     let left = Cell::new(MAX_RECORD);
     let bounded = Bounded { file, left: &left };
-    let mut csv = ReaderBuilder::new().flexible(true).from_reader(bounded);
-    let columns = Columns::find(csv.byte_headers().map_err(broken)?, context)?;
+    let mut csv = ReaderBuilder::new()
+        .flexible(true)
+        .delimiter(delimiter)
+        .from_reader(bounded);
+    let header = csv.byte_headers().map_err(broken)?;
+    let names: Vec<String> = header
+        .iter()
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
+        .collect();
+    let columns = Columns::find(&names, context)?;
     if let Some(begin) = begin {
         let mut position = Position::new();
         position.set_byte(begin.byte).set_line(begin.line);
         csv.seek(position).map_err(broken)?;
     }
+    let first_byte = csv.position().byte();
+    let length = bytes.metadata().map_err(ExpandError::retry)?.len();
     let (mut candidates, mut record) = (vec![], ByteRecord::new());
-    for _ in 0..STEP_SIZE {
+    while candidates.len() < STEP_SIZE && csv.position().byte() - first_byte < STEP_BYTES {
         left.set(MAX_RECORD);
-        if !csv.read_byte_record(&mut record).map_err(broken)? {
-            return Ok(LinesRead {
+        let end_of_last = csv.position().clone();
+        last_line.set(end_of_last.line());
+        let is_record = csv.read_byte_record(&mut record).map_err(broken)?;
+        if !is_record {
+            return Ok(RowsRead {
                 candidates,
                 next: None,
             });
         }
-        let number = match record.position() {
-            Some(end_of_last) => line_of(&bytes, end_of_last).map_err(ExpandError::retry)?,
-            None => 0,
-        };
+        let (byte, number) = begin_of(&bytes, &end_of_last).map_err(ExpandError::retry)?;
+        let end = csv.position();
+        // Only a record of several lines, or the last one, can hold a quote that is not closed.
+        if end.line() != number + 1 || end.byte() >= length {
+            let mut text = vec![0; end.byte().saturating_sub(byte) as usize];
+            bytes
+                .read_exact_at(&mut text, byte)
+                .map_err(ExpandError::retry)?;
+            quotes::check(&text, delimiter)
+                .map_err(|problem| ExpandError::Source(format!("{name}:{number}: {problem}")))?;
+        }
         let field = |column: usize| {
             let text = String::from_utf8_lossy(record.get(column).unwrap_or_default());
             text.trim().to_owned()
         };
         let label = columns.label.map(field);
-        let line = ListLine {
+        let others = names.iter().enumerate().zip(&record);
+        let others = others.filter(|((index, _), _)| !columns.has(*index));
+        let others = others.map(|((_, name), text)| (name.as_str(), String::from_utf8_lossy(text)));
+        let row = ListRow {
             number,
-            url: &field(columns.url),
+            target: &field(columns.target),
             label: label.as_deref(),
+            provenance: provenance::of_columns(others),
         };
-        candidates.push(line.candidate(context));
+        candidates.push(row.candidate(context));
     }
     let end = csv.position();
-    Ok(LinesRead {
+    Ok(RowsRead {
         candidates,
         next: Some(ListPosition {
             byte: end.byte(),
@@ -85,47 +112,60 @@ pub(super) fn read(
     })
 }
 
-/// The indices of the columns that are read.
+/// The indices of the columns that have a meaning here.
 #[derive(Debug, Clone, Copy)]
 struct Columns {
-    url: usize,
+    target: usize,
     label: Option<usize>,
 }
 
 impl Columns {
-    fn find(headers: &ByteRecord, context: &ListContext) -> Result<Self, ExpandError> {
-        let name = &context.name;
-        let index_of = |column: &str| {
-            let mut headers = headers.iter().map(String::from_utf8_lossy);
-            headers.position(|header| is_column(&header, column))
-        };
-        let url = index_of("url").ok_or_else(|| {
+    fn find(names: &[String], context: &ListContext) -> Result<Self, ExpandError> {
+        let lacks = |column: &str, advice: &str| {
             ExpandError::Source(format!(
-                "{name}:1: the CSV has no column `url`: its first line must name the columns"
+                "{}:1: the CSV has no column `{column}` (its columns: {}): {advice}",
+                context.name,
+                columns::listed(names.iter().map(String::as_str))
             ))
-        })?;
-        let label = match context.labeling {
-            Some(Labeling::Column) => Some(index_of("label").ok_or_else(|| {
-                ExpandError::Source(format!(
-                    "{name}:1: the CSV has no column `label`: add one, or use --label CLASS"
-                ))
-            })?),
-            _ => None,
         };
-        Ok(Self { url, label })
+        let index_of = |asked: Option<&str>, usual: &[&str]| {
+            columns::find(names.iter().map(String::as_str), asked, usual)
+        };
+        let asked = context.column.as_deref();
+        let target = index_of(asked, context.usual_columns()).ok_or_else(|| {
+            let advice = match context.folder {
+                None => "its first line must name the columns, or name one with --url-column",
+                Some(_) => "its first line must name the columns",
+            };
+            lacks(asked.unwrap_or(context.target()), advice)
+        })?;
+        let label = context.label_column().map(|asked| {
+            index_of(asked, &columns::LABEL).ok_or_else(|| {
+                let advice = "add one, name another with --label-column, or use --label CLASS";
+                lacks(asked.unwrap_or("label"), advice)
+            })
+        });
+        Ok(Self {
+            target,
+            label: label.transpose()?,
+        })
+    }
+
+    fn has(&self, index: usize) -> bool {
+        index == self.target || Some(index) == self.label
     }
 }
 
-/// The number of the line that a record begins in. The reader only knows `end_of_last`,
-/// where the record before ended; the line ends after that are counted here.
-fn line_of(bytes: &File, end_of_last: &Position) -> io::Result<u64> {
+/// The byte and the line that a record begins at. The reader only knows `end_of_last`, where the
+/// record before ended; the line ends after that are passed over here.
+fn begin_of(bytes: &File, end_of_last: &Position) -> io::Result<(u64, u64)> {
     let (mut byte, mut line) = (end_of_last.byte(), end_of_last.line());
     let mut next = [0];
     while bytes.read_at(&mut next, byte)? == 1 && matches!(&next, b"\r" | b"\n") {
         line += u64::from(next == *b"\n");
         byte += 1;
     }
-    Ok(line)
+    Ok((byte, line))
 }
 
 /// A file that refuses to be read any further once `left` bytes were read. `left` is

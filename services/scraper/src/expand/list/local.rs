@@ -1,136 +1,241 @@
-//! A list as a local file.
+//! A list as a local file in UTF-8.
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, ErrorKind, Read},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
 };
 
 use anyhow::Context as _;
-use maskline_messages::{Location, shown};
+use encoding_rs::{CoderResult, Encoding, UTF_8};
+use maskline_messages::{Labeling, Location};
+use parking_lot::Mutex;
 use tempfile::NamedTempFile;
-use url::Url;
 
-use super::{csv_format, line::MAX_LINE};
+use super::{
+    format::{ListFormat, PARQUET},
+    parquet_format::OpenRows,
+    row::ListContext,
+};
 use crate::{
-    expand::error::ExpandError,
-    fetch::{Fetcher, ResourceKind},
+    expand::{
+        compression::{Compression, first_bytes},
+        error::ExpandError,
+        source_file::SourceFile,
+        text::{self, SAMPLE},
+    },
+    fetch::Fetcher,
 };
 
 /// How many bytes a list on the web may have. A hundred million URLs go into a few files
 /// of this size.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// A list that can be read from a local file.
-#[derive(Debug)]
+/// How many bytes a list may have once it is decompressed and in UTF-8.
+const MAX_UNPACKED: u64 = 4 << 30;
+
+/// How a list is read.
+#[derive(Debug, Clone, Default)]
+pub struct ListOptions {
+    /// The name of the column of URLs or files, if it is not one of the usual names.
+    pub column: Option<String>,
+    /// How the images are labelled.
+    pub labeling: Option<Labeling>,
+    /// The folder in which the list names files. `None` means that it names URLs.
+    pub folder: Option<PathBuf>,
+}
+
+/// A list that can be read from a local file: in UTF-8, not compressed, and with lines that end
+/// as on Unix or on Windows. Where the source is otherwise, this is a temporary copy.
 pub struct LocalList {
-    path: PathBuf,
-    /// Changes when the list does.
-    version: String,
-    is_csv: bool,
-    // Removes the file when dropped.
-    _temporary: Option<NamedTempFile>,
+    file: SourceFile,
+    source: SourceFile,
+    format: ListFormat,
+    context: ListContext,
+    /// The rows of a Parquet file, at the position at which the last step ended.
+    pub(super) rows: Mutex<Option<OpenRows>>,
 }
 
 impl LocalList {
-    /// Opens a list in a file, or fetches one that is on the web into a temporary file.
+    /// Opens a list in a file, or fetches one that is on the web.
     pub(in crate::expand) async fn open(
         fetcher: &Fetcher,
         list: &Location,
+        options: ListOptions,
     ) -> Result<Self, ExpandError> {
-        match list {
-            Location::Path(path) => {
-                let path = path.clone();
-                let opened = tokio::task::spawn_blocking(move || Self::from_file(&path)).await;
-                opened
-                    .context("opening a list")
-                    .map_err(ExpandError::retry)?
-            }
-            Location::Url(url) => Self::fetch(fetcher, url).await,
-            Location::Line { .. } => Err(ExpandError::Source(format!(
-                "{list} is a line of a list and not a list"
-            ))),
-        }
+        let source = SourceFile::open(fetcher, list, "list", MAX_BYTES).await?;
+        let name = list.shown();
+        let prepared = tokio::task::spawn_blocking(move || Self::prepare(source, name, options));
+        prepared
+            .await
+            .context("opening a list")
+            .map_err(ExpandError::retry)?
     }
 
     /// A list that lies in a file of this machine.
-    pub fn from_file(path: &Path) -> Result<Self, ExpandError> {
-        let opened = || -> io::Result<Self> {
-            let metadata = path.metadata()?;
-            if !metadata.is_file() {
-                let problem = "it is not a regular file";
-                return Err(io::Error::new(ErrorKind::InvalidInput, problem));
-            }
-            let modified = metadata.modified()?.duration_since(UNIX_EPOCH);
-            let modified = modified.unwrap_or_default().as_nanos();
-            Ok(Self {
-                path: path.to_owned(),
-                version: format!("{}-{modified}", metadata.len()),
-                is_csv: is_csv(path, path.to_str().unwrap_or_default())?,
-                _temporary: None,
-            })
-        };
-        opened().map_err(|error| {
-            ExpandError::Source(format!(
-                "the list {} can't be read: {error}. The path must be one that the scraper sees",
-                path.display()
-            ))
-        })
+    pub fn from_file(path: &Path, options: ListOptions) -> Result<Self, ExpandError> {
+        let source = SourceFile::at(path, "list")?;
+        Self::prepare(source, path.display().to_string(), options)
     }
 
-    async fn fetch(fetcher: &Fetcher, url: &Url) -> Result<Self, ExpandError> {
-        let what = format!("the list {}", shown(url));
-        let failed = |error| ExpandError::fetching(&what, error);
-        let response = fetcher
-            .web()
-            .get(url, ResourceKind::List)
-            .await
-            .map_err(failed)?;
-        let content_type = response.content_type().unwrap_or_default();
-        let mut file = NamedTempFile::with_prefix("maskline-list-").map_err(ExpandError::retry)?;
-        let version = response
-            .write_to(&mut file, MAX_BYTES)
-            .await
-            .map_err(failed)?;
-        let path = file.path().to_owned();
-        let name = if content_type.starts_with("text/csv") {
-            ".csv"
-        } else {
-            url.path()
+    fn prepare(
+        source: SourceFile,
+        name: String,
+        options: ListOptions,
+    ) -> Result<Self, ExpandError> {
+        let context = ListContext {
+            name,
+            labeling: options.labeling,
+            column: options.column,
+            folder: options.folder,
+        };
+        let damaged = |error: io::Error| {
+            ExpandError::Source(format!(
+                "the list {} can't be read to its end, it may be damaged: {error}",
+                context.name
+            ))
+        };
+        let compression = compression_of(&mut source.read()?, &context)?;
+        let mut content = compression.reader(source.read()?).map_err(damaged)?;
+        let mut sample = vec![];
+        content
+            .by_ref()
+            .take(SAMPLE as u64)
+            .read_to_end(&mut sample)
+            .map_err(damaged)?;
+        let is_binary = sample.starts_with(PARQUET);
+        let encoding = match is_binary {
+            true => UTF_8,
+            false => {
+                text::told(&sample, source.content_type()).unwrap_or_else(|| text::guessed(&sample))
+            }
+        };
+        if encoding != UTF_8 {
+            tracing::info!(list = context.name, encoding = encoding.name(), "not UTF-8");
+        }
+        let (head, _, _) = encoding.decode(&sample);
+        let copying = Copying {
+            encoding: (!is_binary).then_some(encoding),
+            // Old spreadsheet programs end lines so.
+            ends_lines_by_cr: !is_binary && head.contains('\r') && !head.contains('\n'),
+        };
+        let is_copied =
+            compression != Compression::None || encoding != UTF_8 || copying.ends_lines_by_cr;
+        let file = match is_copied {
+            true => {
+                let whole = io::Cursor::new(&sample).chain(content);
+                let copy = copying.copy(whole, &context.name).map_err(damaged)?;
+                source.replaced_by(copy)
+            }
+            false => source.clone(),
         };
         Ok(Self {
-            is_csv: is_csv(&path, name).map_err(ExpandError::retry)?,
-            path,
-            version,
-            _temporary: Some(file),
+            format: ListFormat::of(&head, &source, &context)?,
+            file,
+            source,
+            context,
+            rows: Mutex::default(),
         })
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// Returns whether the list is no longer what it was when it was opened.
+    pub(in crate::expand) fn has_changed(&self) -> bool {
+        self.source.has_changed()
+    }
+
+    /// Returns whether the list is the file at `path`.
+    pub(in crate::expand) fn is_of(&self, path: &Path) -> bool {
+        self.source.path() == path
+    }
+
+    pub(super) fn read(&self) -> Result<File, ExpandError> {
+        self.file.read()
     }
 
     /// A text that changes when the list does.
     pub(super) fn version(&self) -> &str {
-        &self.version
+        self.source.version()
     }
 
-    pub(super) fn is_csv(&self) -> bool {
-        self.is_csv
+    pub(super) fn format(&self) -> ListFormat {
+        self.format
+    }
+
+    pub(super) fn context(&self) -> &ListContext {
+        &self.context
     }
 }
 
-/// A list is a CSV if its name says so, or if one of the columns in its first line is
-/// called `url`.
-fn is_csv(path: &Path, name: &str) -> io::Result<bool> {
-    if name.to_ascii_lowercase().ends_with(".csv") {
-        return Ok(true);
+fn compression_of(file: &mut File, context: &ListContext) -> Result<Compression, ExpandError> {
+    let name = &context.name;
+    let first = first_bytes(file).map_err(ExpandError::retry)?;
+    if first.starts_with(b"PK\x03\x04") {
+        return Err(ExpandError::Source(format!(
+            "{name} is a zip archive and no list: enqueue its images with `maskline enqueue \
+             archive`, or unpack the list in it"
+        )));
     }
-    let mut first = vec![];
-    BufReader::new(File::open(path)?.take(MAX_LINE)).read_until(b'\n', &mut first)?;
-    let first = String::from_utf8_lossy(&first);
-    Ok(first
-        .split(',')
-        .any(|column| csv_format::is_column(column, "url")))
+    Compression::of(&first).map_err(|other| {
+        ExpandError::Source(format!(
+            "the list {name} is compressed by {other}, which is not read: compress it by gzip or \
+             zstd, or not at all"
+        ))
+    })
+}
+
+/// How the copy of a list differs from its source.
+struct Copying {
+    /// The encoding of a text, or `None` for what is none.
+    encoding: Option<&'static Encoding>,
+    ends_lines_by_cr: bool,
+}
+
+impl Copying {
+    /// Copies the whole list into a temporary file.
+    fn copy(&self, mut content: impl Read, name: &str) -> io::Result<NamedTempFile> {
+        let mut file = NamedTempFile::with_prefix("maskline-list-")?;
+        let mut left = MAX_UNPACKED;
+        let mut write = |bytes: &[u8]| {
+            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+                io::Error::other(format!(
+                    "{name} has more than {MAX_UNPACKED} bytes when it is decompressed: split it"
+                ))
+            })?;
+            file.write_all(bytes)
+        };
+        let mut bytes = vec![0; 64 << 10];
+        let mut decoder = self.encoding.map(Encoding::new_decoder);
+        let mut text = String::with_capacity(256 << 10);
+        loop {
+            let read = match content.read(&mut bytes) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            let Some(decoder) = &mut decoder else {
+                write(&bytes[..read])?;
+                if read == 0 {
+                    break;
+                }
+                continue;
+            };
+            let mut rest = &bytes[..read];
+            loop {
+                text.clear();
+                let (result, used, _) = decoder.decode_to_string(rest, &mut text, read == 0);
+                rest = &rest[used..];
+                match self.ends_lines_by_cr {
+                    true => write(text.replace('\r', "\n").as_bytes())?,
+                    false => write(text.as_bytes())?,
+                }
+                if result == CoderResult::InputEmpty {
+                    break;
+                }
+            }
+            if read == 0 {
+                break;
+            }
+        }
+        file.flush()?;
+        Ok(file)
+    }
 }

@@ -6,28 +6,31 @@ use std::{
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
 };
 
-use super::{
-    line::{LinesRead, ListContext, ListLine, MAX_LINE},
-    position::ListPosition,
-};
-use crate::expand::candidate::STEP_SIZE;
+use maskline_messages::Provenance;
 
-/// Reads the next [`STEP_SIZE`] lines. Of a line that is too long only the beginning is
-/// kept in memory.
+use super::{
+    position::ListPosition,
+    row::{ListContext, ListRow, MAX_LINE, RowsRead},
+};
+use crate::expand::candidate::{STEP_BYTES, STEP_SIZE};
+
+/// Reads the lines up to the [`STEP_SIZE`]th that counts, or [`STEP_BYTES`] of them. Of a line
+/// that is too long only the beginning is kept in memory.
 pub(super) fn read(
     mut file: File,
     begin: Option<ListPosition>,
     context: &ListContext,
-) -> io::Result<LinesRead> {
-    let mut position = begin.unwrap_or(ListPosition::START);
+) -> io::Result<RowsRead> {
+    let begin = begin.unwrap_or(ListPosition::START);
+    let mut position = begin;
     file.seek(SeekFrom::Start(position.byte))?;
     let mut file = BufReader::new(file);
     let mut candidates = vec![];
-    for _ in 0..STEP_SIZE {
+    while candidates.len() < STEP_SIZE && position.byte - begin.byte < STEP_BYTES {
         let mut line = vec![];
         let mut read = file.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? as u64;
         if read == 0 {
-            return Ok(LinesRead {
+            return Ok(RowsRead {
                 candidates,
                 next: None,
             });
@@ -39,17 +42,18 @@ pub(super) fn read(
         // Editors of Windows begin a file with a byte order mark.
         let text = text.trim_start_matches('\u{feff}').trim();
         if !text.is_empty() && !text.starts_with('#') {
-            let line = ListLine {
+            let row = ListRow {
                 number: position.line,
-                url: text,
+                target: text,
                 label: None,
+                provenance: Provenance::default(),
             };
-            candidates.push(line.candidate(context));
+            candidates.push(row.candidate(context));
         }
         position.byte += read;
         position.line += 1;
     }
-    Ok(LinesRead {
+    Ok(RowsRead {
         candidates,
         next: Some(position),
     })

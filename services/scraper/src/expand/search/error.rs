@@ -104,6 +104,8 @@ impl From<FetchError> for SearchError {
                 Self::BadRequest(format!("it can't be asked: {reason}"))
             }
             FetchError::Retry { error, after } => Self::Busy { error, after },
+            FetchError::Postponed { why, after } => Self::NotYet { why, after },
+            FetchError::Store(error) => Self::Store(error),
         }
     }
 }

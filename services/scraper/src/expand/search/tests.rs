@@ -7,7 +7,7 @@ mod providers;
 mod quotas;
 mod server;
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use clap::Parser;
 use maskline_messages::{Labeling, License, Location, Search, SearchProvider};
@@ -27,17 +27,9 @@ const SECRET: &str = "hunter2-secret";
 
 fn limits() -> FetchLimits {
     FetchLimits {
-        bytes: 1 << 20,
-        bytes_in_flight: 32 << 20,
-        connect_timeout: Duration::from_secs(10),
-        timeout: Duration::from_secs(60),
-        list_timeout: Duration::from_secs(60),
-        redirects: 5,
-        per_host: 16,
-        per_host_rate: NonZeroU32::new(10_000).unwrap(),
         // The server is on this machine, and it may be asked because the flags name it.
         allow_private_hosts: false,
-        ignore_robots: false,
+        ..FetchLimits::for_tests()
     }
 }
 
@@ -74,7 +66,7 @@ fn scraper(server: &Server, quotas: Arc<dyn Quotas>, keys: ApiKeys) -> Searches 
         keys,
         has_contact: true,
     };
-    let fetcher = Fetcher::new(limits(), None).expect("the client starts");
+    let fetcher = Fetcher::new(limits(), None, quotas.clone()).expect("the client starts");
     Searches::new(Arc::new(fetcher), quotas, &settings)
 }
 

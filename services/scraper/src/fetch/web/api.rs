@@ -12,11 +12,10 @@ use reqwest::{
     Method, StatusCode,
     header::{ACCEPT, CONTENT_TYPE, HeaderMap},
 };
-use tracing::Instrument;
 use url::Url;
 
-use super::{Web, client_span, received, status};
-use crate::fetch::{address, body::Body, error::FetchError};
+use super::{Web, client_span, status};
+use crate::fetch::{address, body::Body, error::FetchError, hosts::Purpose};
 
 /// How many bytes an answer may have.
 const MAX_BYTES: u64 = 16 << 20;
@@ -66,11 +65,7 @@ impl Web {
             Some(_) => Method::POST,
             None => Method::GET,
         };
-        // The check of the address let only URLs with a host through.
-        let permit = self
-            .hosts
-            .acquire(request.url.host_str().unwrap_or_default())
-            .await;
+        let visit = self.hosts.enter(&request.url, Purpose::Api, 0).await?;
         let span = client_span(&method, &request.url, 0);
         let mut sending = client
             .request(method, request.url)
@@ -81,8 +76,7 @@ impl Web {
             let sort = "application/x-www-form-urlencoded";
             sending = sending.header(CONTENT_TYPE, sort).body(form);
         }
-        let sent = sending.send().instrument(span.clone()).await;
-        let response = received(sent, span, permit)?;
+        let response = self.send(sending, span, visit, true).await?;
         let status = response.head().status();
         let retry_after = status::pause_asked(response.head().headers(), SystemTime::now());
         let body = match response.body(MAX_BYTES, budget).await {

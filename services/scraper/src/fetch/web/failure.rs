@@ -15,6 +15,12 @@ pub(super) fn record(error: reqwest::Error, span: &Span) -> FetchError {
     classify(error)
 }
 
+/// Records in the request's span that the server was too slow.
+pub(super) fn record_too_slow(span: &Span) {
+    span.record("error.type", "timeout");
+    span.record(OTEL_STATUS_CODE, "ERROR");
+}
+
 fn classify(error: reqwest::Error) -> FetchError {
     if let Some(NotPublic { host }) = cause(&error) {
         let address = host.clone();

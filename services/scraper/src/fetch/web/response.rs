@@ -1,7 +1,8 @@
 //! A response whose body is still to be read.
 
-use std::io::Write;
+use std::{io::Write, time::Instant};
 
+use anyhow::anyhow;
 use bytes::Bytes;
 use maskline_foundation::{ByteBudget, text::shortened, time::unix_millis};
 use maskline_messages::{Fetched, ImageId, Reason};
@@ -14,7 +15,7 @@ use tracing::{Instrument, Span};
 use url::Url;
 
 use super::failure;
-use crate::fetch::{body::Body, error::FetchError, host_limits::HostPermit, limits::INITIAL_ROOM};
+use crate::fetch::{body::Body, error::FetchError, hosts::Visit, limits::INITIAL_ROOM, pace::Pace};
 
 /// The longest `ETag` and `Last-Modified` that are kept, in bytes.
 const MAX_VALIDATOR: usize = 256;
@@ -24,15 +25,27 @@ pub(crate) struct WebResponse {
     inner: Response,
     /// The span of the request, which ends with the body.
     span: Span,
-    _permit: HostPermit,
+    visit: Visit,
+    /// A whole body shows that the server does what it is for.
+    is_proof: bool,
+    pace: Pace,
 }
 
 impl WebResponse {
-    pub(super) fn new(inner: Response, span: Span, permit: HostPermit) -> Self {
+    /// `min_rate` is in bytes per second.
+    pub(super) fn new(
+        inner: Response,
+        span: Span,
+        visit: Visit,
+        is_proof: bool,
+        min_rate: u64,
+    ) -> Self {
         Self {
             inner,
             span,
-            _permit: permit,
+            visit,
+            is_proof,
+            pace: Pace::new(min_rate, Instant::now()),
         }
     }
 
@@ -67,21 +80,26 @@ impl WebResponse {
     }
 
     /// Reads the whole body into memory, decoded where it was compressed. A body of more
-    /// than `max` bytes, or of none, is rejected.
+    /// than `max` bytes, or of none, is rejected. It takes room in `budget` as its bytes arrive.
     pub(crate) async fn body(mut self, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
         let announced = self.inner.content_length();
         if let Some(bytes) = announced.filter(|bytes| *bytes > max) {
             return Err(too_many_bytes(bytes, max));
         }
-        let mut room = budget.room(announced.unwrap_or(INITIAL_ROOM)).await;
-        let mut bytes = Vec::with_capacity(announced.unwrap_or_default() as usize);
+        let begins_with = announced.unwrap_or(INITIAL_ROOM).min(INITIAL_ROOM);
+        let waiting = Instant::now();
+        let mut room = budget.room(begins_with).await;
+        self.pace.paused(waiting.elapsed());
+        let mut bytes = Vec::with_capacity(begins_with as usize);
         let mut digest = Sha256::new();
         while let Some(chunk) = self.chunk().await? {
             let read = bytes.len() as u64 + chunk.len() as u64;
             if read > max {
                 return Err(too_many_bytes(read, max));
             }
+            let waiting = Instant::now();
             room.grow_to(read).await;
+            self.pace.paused(waiting.elapsed());
             digest.update(&chunk);
             bytes.extend_from_slice(&chunk);
         }
@@ -124,9 +142,37 @@ impl WebResponse {
         Ok(hex::encode(digest.finalize()))
     }
 
+    /// The next bytes, unless they come too slowly.
     async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
-        let chunk = self.inner.chunk().instrument(self.span.clone()).await;
-        chunk.map_err(|error| failure::record(error, &self.span))
+        loop {
+            let reading = self.inner.chunk().instrument(self.span.clone());
+            let ends = self.pace.ends().into();
+            match tokio::time::timeout_at(ends, reading).await {
+                Ok(Ok(Some(chunk))) => {
+                    self.pace.received(chunk.len() as u64);
+                    return Ok(Some(chunk));
+                }
+                Ok(Ok(None)) => {
+                    if self.is_proof {
+                        self.visit.succeeded();
+                    }
+                    return Ok(None);
+                }
+                Ok(Err(error)) => {
+                    let error = failure::record(error, &self.span);
+                    if let FetchError::Retry { error, .. } = &error {
+                        self.visit.failed(&format!("{error:#}"), None);
+                    }
+                    return Err(error);
+                }
+                Err(_) if self.pace.is_too_slow(Instant::now()) => {
+                    failure::record_too_slow(&self.span);
+                    self.visit.failed(&self.pace.said(), None);
+                    return Err(FetchError::retry(anyhow!(self.pace.said())));
+                }
+                Err(_) => {}
+            }
+        }
     }
 }
 

@@ -40,12 +40,7 @@ pub(super) fn check(response: &Response) -> Result<(), FetchError> {
     if status.is_success() {
         return Ok(());
     }
-    let may_pass = status.is_server_error()
-        || matches!(
-            status,
-            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
-        );
-    if !may_pass {
+    if !may_pass(status) {
         return Err(Reason::HttpStatus {
             status: status.as_u16(),
         }
@@ -57,8 +52,17 @@ pub(super) fn check(response: &Response) -> Result<(), FetchError> {
     })
 }
 
+/// Whether a later answer may have another status.
+pub(super) fn may_pass(status: StatusCode) -> bool {
+    status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
+        )
+}
+
 /// The pause that a server asks for, with a bound.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     Some(pause_asked(headers, now)?.min(MAX_PAUSE))
 }
 

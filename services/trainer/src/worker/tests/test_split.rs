@@ -13,6 +13,7 @@ async fn source(store: &Embedded, list: &str, role: SourceRole) -> JobId {
     let job = Job {
         source: Source::Urls {
             list: Location::Url(list),
+            url_column: None,
         },
         role,
         ..records::job()

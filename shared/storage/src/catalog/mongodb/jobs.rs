@@ -8,14 +8,14 @@ use super::{
     MongodbCatalog,
     collections::open_collection,
     database::Database,
-    documents::document,
+    documents::{bson, document},
     leases::offer_work_again,
     schema::{COLLECTIONS, JOBS},
 };
 use crate::{
     catalog::{jobs::Jobs, missing},
     error::StorageError,
-    records::{Job, JobState, Settled, Version, Work},
+    records::{Job, JobState, Pause, Settled, Version, Work},
 };
 
 #[async_trait]
@@ -50,6 +50,12 @@ impl Jobs for MongodbCatalog {
     async fn fail_job(&self, job: JobId, error: &str) -> Result<(), StorageError> {
         let update = change_to(JobState::FAIL_EXPANSION, doc! { "error": error });
         let filter = before(JobState::FAIL_EXPANSION, job);
+        change_job(&self.database, job, filter, update).await
+    }
+
+    async fn pause_expansion(&self, job: JobId, pause: &Pause) -> Result<(), StorageError> {
+        let update = change_to(JobState::PAUSE_EXPANSION, doc! { "pause": bson(pause)? });
+        let filter = before(JobState::PAUSE_EXPANSION, job);
         change_job(&self.database, job, filter, update).await
     }
 

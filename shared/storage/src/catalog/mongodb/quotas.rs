@@ -19,7 +19,7 @@ use super::{
 use crate::{
     catalog::quotas::Quotas,
     error::StorageError,
-    records::{KEPT_IDLE, Quota, QuotaState, Turn},
+    records::{KEPT_IDLE, Quota, QuotaState, Share, ShareLimit, ShareRequest, Turn},
 };
 
 /// How often a change begins again because others were faster. In each round at least one of
@@ -35,6 +35,23 @@ impl Quotas for MongodbCatalog {
         let take = |state: &mut QuotaState| state.take_turn(quota, now);
         let taken = change(&self.database, key, now, take).await?;
         Ok(taken.unwrap_or(Turn::Wait(CROWDED)))
+    }
+
+    async fn share(
+        &self,
+        key: &str,
+        limit: &ShareLimit,
+        request: &ShareRequest,
+        now: u64,
+    ) -> Result<Share, StorageError> {
+        let give = |state: &mut QuotaState| state.share(limit, request, now);
+        let given = change(&self.database, key, now, give).await?;
+        Ok(given.unwrap_or(Share {
+            places: request.in_hand,
+            turns: 0,
+            first: CROWDED,
+            processes: 1,
+        }))
     }
 
     async fn hold_off(&self, key: &str, pause: Duration, now: u64) -> Result<(), StorageError> {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     catalog::{jobs::Jobs, missing},
     error::StorageError,
-    records::{Job, JobState, Settled, Version, Work},
+    records::{Job, JobState, Pause, Settled, Version, Work},
 };
 
 #[async_trait]
@@ -69,6 +69,16 @@ impl Jobs for SqliteCatalog {
         self.write("update", "jobs", move |connection| {
             change_job(connection, job, JobState::FAIL_EXPANSION, |job| {
                 job.error = Some(error.clone());
+            })
+        })
+        .await
+    }
+
+    async fn pause_expansion(&self, job: JobId, pause: &Pause) -> Result<(), StorageError> {
+        let pause = pause.clone();
+        self.write("update", "jobs", move |connection| {
+            change_job(connection, job, JobState::PAUSE_EXPANSION, |job| {
+                job.pause = Some(pause.clone());
             })
         })
         .await

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     catalog::quotas::Quotas,
     error::StorageError,
-    records::{KEPT_IDLE, Quota, QuotaState, Turn},
+    records::{KEPT_IDLE, Quota, QuotaState, Share, ShareLimit, ShareRequest, Turn},
 };
 
 /// The most states that are forgotten when a new key comes.
@@ -25,6 +25,22 @@ impl Quotas for SqliteCatalog {
         let (key, quota) = (key.to_owned(), quota.clone());
         self.write("update", "quotas", move |connection| {
             change(connection, &key, now, |state| state.take_turn(&quota, now))
+        })
+        .await
+    }
+
+    async fn share(
+        &self,
+        key: &str,
+        limit: &ShareLimit,
+        request: &ShareRequest,
+        now: u64,
+    ) -> Result<Share, StorageError> {
+        let (key, limit, request) = (key.to_owned(), *limit, request.clone());
+        self.write("update", "quotas", move |connection| {
+            change(connection, &key, now, |state| {
+                state.share(&limit, &request, now)
+            })
         })
         .await
     }

@@ -29,6 +29,23 @@ impl Address {
         Self::parse_with(address, |name| env::var(name).ok())
     }
 
+    /// Reads the address of somebody else's objects, whose prefix may be any text. It is that of
+    /// the objects' names, to the last slash.
+    pub fn parse_source(address: &str) -> Result<Self, StorageError> {
+        let (place, options) = match address.split_once('?') {
+            Some((place, options)) => (place, Some(options)),
+            None => (address, None),
+        };
+        let below = place.strip_prefix("s3://").unwrap_or_default();
+        let (bucket, prefix) = below.split_once('/').unwrap_or((below, ""));
+        let options = options.map(|options| format!("?{options}"));
+        let parsed = Self::parse(&format!("s3://{bucket}{}", options.unwrap_or_default()))?;
+        Ok(Self {
+            prefix: prefix.to_owned(),
+            ..parsed
+        })
+    }
+
     fn parse_with(
         address: &str,
         variable: impl Fn(&str) -> Option<String>,

@@ -64,10 +64,7 @@ impl Bucket {
     /// Opens the bucket, or makes it if it is missing and the credentials allow it.
     pub async fn open(address: &str) -> Result<Self, StorageError> {
         let address = Address::parse(address)?;
-        let variables = EnvironmentVariableCredentialsProvider::new();
-        let file = ProfileFileCredentialsProvider::builder().build();
-        let credentials =
-            CredentialsProviderChain::first_try("Environment", variables).or_else("Profile", file);
+        let credentials = credentials();
         if credentials.provide_credentials().await.is_err() {
             return Err(StorageError::misconfigured(
                 "there are no credentials for S3: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, \
@@ -75,6 +72,28 @@ impl Bucket {
                     .to_owned(),
             ));
         }
+        let is_amazons = address.endpoint.is_none();
+        let store = Self::connect(address, |config| config.credentials_provider(credentials))?;
+        store.make_bucket_if_missing(is_amazons).await?;
+        Ok(store)
+    }
+
+    /// Opens a bucket of somebody else, and never makes it. Without credentials it must be public.
+    pub async fn open_source(address: &str) -> Result<Self, StorageError> {
+        let address = Address::parse_source(address)?;
+        let credentials = credentials();
+        let has_any = credentials.provide_credentials().await.is_ok();
+        Self::connect(address, |config| match has_any {
+            true => config.credentials_provider(credentials),
+            false => config.allow_no_auth(),
+        })
+    }
+
+    /// The client for a bucket. `sign` adds how requests are signed.
+    fn connect(
+        address: Address,
+        sign: impl FnOnce(aws_sdk_s3::config::Builder) -> aws_sdk_s3::config::Builder,
+    ) -> Result<Self, StorageError> {
         let times = TimeoutConfig::builder()
             .connect_timeout(CONNECTING)
             .read_timeout(READING)
@@ -86,13 +105,13 @@ impl Bucket {
         let mut config = Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(address.region.clone()))
-            .credentials_provider(credentials)
             .timeout_config(times.build())
             .retry_config(retries)
             // Not all servers know the checksums in trailers that the SDK would send. Every
             // body is signed with its SHA-256 anyway.
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+        config = sign(config);
         if let Some(file) = &address.authorities {
             config = config.http_client(trust::http_client(file)?);
         }
@@ -103,25 +122,21 @@ impl Bucket {
             config = config.endpoint_url(&server).force_path_style(true);
         }
         let mut prefix = address.prefix;
-        if !prefix.is_empty() {
+        if !prefix.is_empty() && !prefix.ends_with('/') {
             prefix.push('/');
         }
         let host = address.endpoint.as_ref().and_then(|endpoint| {
             let host = endpoint.host_str()?.to_owned();
             Some((host, endpoint.port_or_known_default()?))
         });
-        let store = Self {
+        Ok(Self {
             client: Client::from_conf(config.build()),
             name: address.bucket,
             prefix,
             server,
             host,
             region: address.region,
-        };
-        store
-            .make_bucket_if_missing(address.endpoint.is_none())
-            .await?;
-        Ok(store)
+        })
     }
 
     async fn make_bucket_if_missing(&self, is_amazons: bool) -> Result<(), StorageError> {
@@ -199,6 +214,19 @@ impl Bucket {
         E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
     {
         let name = key.map(|key| self.name_of(key));
+        self.traced_name(method, name, work).await
+    }
+
+    /// Like [`Bucket::traced`], for an object with any name.
+    pub async fn traced_name<T, E>(
+        &self,
+        method: &'static str,
+        name: Option<String>,
+        work: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, StorageError>
+    where
+        E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
         // Outside of a trace, as in a probe, there is no span.
         let span = match Span::current().is_none() {
             true => Span::none(),
@@ -245,6 +273,13 @@ impl Bucket {
             { trace::ERROR_TYPE } = field::Empty,
         )
     }
+}
+
+/// The credentials of the environment, or else of AWS's file.
+fn credentials() -> CredentialsProviderChain {
+    let variables = EnvironmentVariableCredentialsProvider::new();
+    let file = ProfileFileCredentialsProvider::builder().build();
+    CredentialsProviderChain::first_try("Environment", variables).or_else("Profile", file)
 }
 
 fn is_there_already(code: Option<&str>) -> bool {

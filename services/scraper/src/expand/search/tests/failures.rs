@@ -334,7 +334,8 @@ async fn a_cursor_that_is_none_ends_the_job() {
 #[tokio::test]
 async fn only_an_address_that_the_operator_has_named_may_be_private() {
     let server = Server::start(|_| Answer::json(json!({}))).await;
-    let fetcher = Fetcher::new(limits(), None).unwrap();
+    let catalogs = Catalogs::new();
+    let fetcher = Fetcher::new(limits(), None, catalogs.open().await).unwrap();
     let call = async |is_operators| {
         let request = ApiRequest {
             url: server.url().parse().unwrap(),

@@ -13,7 +13,7 @@ use maskline_messages::SearchProvider;
 use maskline_storage::{
     StorageError,
     catalog::Quotas,
-    records::{Quota, Turn},
+    records::{Quota, Share, ShareLimit, ShareRequest, Turn},
 };
 use serde_json::{Value, json};
 
@@ -120,6 +120,16 @@ struct Tightened {
 impl Quotas for Tightened {
     async fn take_turn(&self, key: &str, _: &Quota, now: u64) -> Result<Turn, StorageError> {
         self.inner.take_turn(key, &self.quota, now).await
+    }
+
+    async fn share(
+        &self,
+        key: &str,
+        limit: &ShareLimit,
+        request: &ShareRequest,
+        now: u64,
+    ) -> Result<Share, StorageError> {
+        self.inner.share(key, limit, request, now).await
     }
 
     async fn hold_off(&self, key: &str, pause: Duration, now: u64) -> Result<(), StorageError> {

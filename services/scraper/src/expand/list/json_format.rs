@@ -1,0 +1,137 @@
+//! JSON Lines: an object in each line, whose fields are the columns.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
+};
+
+use serde_json::{Map, Value};
+
+use super::{
+    position::ListPosition,
+    row::{ListContext, ListRow, RowsRead, unreadable},
+};
+use crate::expand::{
+    candidate::{STEP_BYTES, STEP_SIZE, SourceCandidate},
+    columns,
+    error::ExpandError,
+    json, provenance,
+};
+
+/// How many bytes a line may have.
+pub(super) const MAX_LINE: u64 = 1 << 20;
+
+/// Reads the objects up to the [`STEP_SIZE`]th, or [`STEP_BYTES`] of them.
+pub(super) fn read(
+    mut file: File,
+    begin: Option<ListPosition>,
+    context: &ListContext,
+) -> Result<RowsRead, ExpandError> {
+    let mut is_first = begin.is_none();
+    let begin = begin.unwrap_or(ListPosition::START);
+    let mut position = begin;
+    file.seek(SeekFrom::Start(position.byte))
+        .map_err(ExpandError::retry)?;
+    let mut file = BufReader::new(file);
+    let mut candidates = vec![];
+    while candidates.len() < STEP_SIZE && position.byte - begin.byte < STEP_BYTES {
+        let mut line = vec![];
+        let reading = file.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
+        let mut read = reading.map_err(ExpandError::retry)? as u64;
+        if read == 0 {
+            return Ok(RowsRead {
+                candidates,
+                next: None,
+            });
+        }
+        let is_cut = read == MAX_LINE && line.last() != Some(&b'\n');
+        if is_cut {
+            read += file.skip_until(b'\n').map_err(ExpandError::retry)? as u64;
+        }
+        let number = position.line;
+        let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
+        if is_cut {
+            let problem = format!("longer than {MAX_LINE} bytes");
+            candidates.push(unreadable(number, "", problem, context));
+        } else if !text.trim_ascii().is_empty() {
+            match serde_json::from_slice::<Map<String, Value>>(text) {
+                Ok(object) => {
+                    if is_first {
+                        check_first(&object, number, context)?;
+                    }
+                    candidates.push(candidate(&object, number, context));
+                }
+                Err(error) => {
+                    let problem = format!("not a JSON object ({error})");
+                    candidates.push(unreadable(number, "", problem, context));
+                }
+            }
+            is_first = false;
+        }
+        position.byte += read;
+        position.line += 1;
+    }
+    Ok(RowsRead {
+        candidates,
+        next: Some(position),
+    })
+}
+
+/// A list whose first object has no URL is not one of URLs.
+fn check_first(
+    object: &Map<String, Value>,
+    number: u64,
+    context: &ListContext,
+) -> Result<(), ExpandError> {
+    let name = &context.name;
+    let names = || object.keys().map(String::as_str);
+    let lacks = |field: &str, asked: Option<&str>, flag: &str| {
+        Err(ExpandError::Source(format!(
+            "{name}:{number}: the object has no field `{}` (its fields: {}): name the field with \
+             {flag}",
+            asked.unwrap_or(field),
+            columns::listed(names())
+        )))
+    };
+    let column = context.column.as_deref();
+    if columns::find(names(), column, context.usual_columns()).is_none() {
+        return lacks(context.target(), column, "--url-column");
+    }
+    if let Some(asked) = context.label_column()
+        && columns::find(names(), asked, &columns::LABEL).is_none()
+    {
+        return lacks("label", asked, "--label-column, or use --label CLASS");
+    }
+    Ok(())
+}
+
+fn candidate(object: &Map<String, Value>, number: u64, context: &ListContext) -> SourceCandidate {
+    let names = object.keys().map(String::as_str);
+    let column = context.column.as_deref();
+    let target = columns::find(names.clone(), column, context.usual_columns());
+    let label = context
+        .label_column()
+        .and_then(|asked| columns::find(names, asked, &columns::LABEL));
+    let text = |index: Option<usize>| {
+        let (_, value) = index.and_then(|index| object.iter().nth(index))?;
+        json::text(value)
+    };
+    let target_text = text(target);
+    let label_text = text(label);
+    let others = object.iter().enumerate();
+    let others = others.filter(|(index, _)| ![target, label].contains(&Some(*index)));
+    let others = others.filter_map(|(_, (name, value))| Some((name.as_str(), json::text(value)?)));
+    let row = ListRow {
+        number,
+        target: target_text.as_deref().unwrap_or_default().trim(),
+        label: label_text.as_deref(),
+        provenance: provenance::of_columns(others),
+    };
+    match target_text {
+        Some(_) => row.candidate(context),
+        None => {
+            let problem = format!("no field `{}`", column.unwrap_or(context.target()));
+            row.bad(context, "", problem)
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Lists that are text with a URL in each line.
+
+use maskline_messages::MAX_URL;
+
+use super::*;
+use crate::expand::list::row::MAX_LINE;
+
+#[tokio::test]
+async fn a_text_list_skips_blanks_and_comments_and_names_broken_lines() {
+    let text = b"\xef\xbb\xbf# faces\nhttp://a/1.jpg\r\n\n  https://b/2.jpg  \nnonsense\nhttp://\n\xff\xfe\nmailto:a@b.c";
+    let (found, _) = all("list.txt", text, None).await.unwrap();
+    let expected = [
+        "http://a/1.jpg",
+        "https://b/2.jpg",
+        "line 5: not a URL (relative URL without a base): nonsense",
+        "line 6: not a URL (empty host): http://",
+        "line 7: not a URL (relative URL without a base): \u{fffd}\u{fffd}",
+        "line 8: not a URL with a host: b.c",
+    ];
+    assert_eq!(shown(&found), expected);
+    assert!(matches!(&found[2].location, Location::Line { line: 5, .. }));
+}
+
+#[tokio::test]
+async fn an_endless_line_is_one_broken_line() {
+    let text = format!(
+        "http://a/{}\nhttp://b/\n",
+        "x".repeat(3 * MAX_LINE as usize)
+    );
+    let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert!(shown(&found)[0].starts_with("line 1: longer than a URL may be"));
+    assert_eq!(shown(&found)[1], "http://b/");
+}
+
+#[tokio::test]
+async fn a_line_that_is_not_a_url_is_shown_without_its_secrets() {
+    let lines = [
+        ("http://me:hunter2@/a.jpg?sig=hunter2", "http:///a.jpg"),
+        ("http://me:hunter2@h:port/", "http://h:port/"),
+        ("http://me:hunter2/@h/a.jpg", "http://h/a.jpg"),
+        ("http://h:port/#hunter2", "http://h:port/"),
+        ("me:hunter2@example.org/a.jpg", "example.org/a.jpg"),
+        ("me:hunter2?@h/a.jpg", "…"),
+        ("me:@hunter2#@h/a.jpg", "…"),
+        ("x?hunter2", "x"),
+    ];
+    let text = lines.map(|(line, _)| line).join("\n");
+    let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
+    assert_eq!(found.len(), lines.len());
+    for (text, (_, expected)) in shown(&found).iter().zip(lines) {
+        assert!(text.contains("not a URL"), "{text}");
+        assert!(text.ends_with(&format!(": {expected}")), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_length_that_counts_is_that_of_the_normalized_url() {
+    let begin = "http://a/";
+    let longest = format!("{begin}{}", "x".repeat(MAX_URL - begin.len()));
+    let lines = [
+        longest.clone(),
+        longest.replacen(begin, "http://a:80/", 1),
+        format!("{longest}x"),
+        format!("{begin}{}", "ä".repeat(MAX_URL / 4)),
+    ];
+    let text = lines.join("\r\n");
+    let csv = format!("url\r\n{text}\r\n");
+    for (name, text) in [("list.txt", text), ("list.csv", csv)] {
+        let (found, _) = all(name, text.as_bytes(), None).await.unwrap();
+        let found = shown(&found);
+        assert_eq!(found.len(), lines.len(), "{name}");
+        assert!(found[..2].iter().all(|url| *url == longest), "{name}");
+        for line in &found[2..] {
+            assert!(line.contains("longer than a URL may be"), "{name}: {line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_are_read_in_the_encoding_that_they_have() {
+    let url = "http://a/café.jpg";
+    let bom = |bytes: Vec<u8>, bom: &[u8]| [bom, &bytes].concat();
+    let utf16 = |to: fn(u16) -> [u8; 2]| url.encode_utf16().flat_map(to).collect::<Vec<u8>>();
+    let texts = [
+        url.as_bytes().to_vec(),
+        encoding_rs::WINDOWS_1252.encode(url).0.into_owned(),
+        bom(utf16(u16::to_le_bytes), b"\xff\xfe"),
+        bom(utf16(u16::to_be_bytes), b"\xfe\xff"),
+    ];
+    for text in texts {
+        let (found, _) = all("list.txt", &text, None).await.unwrap();
+        assert_eq!(shown(&found), ["http://a/caf%C3%A9.jpg"]);
+    }
+    // What begins as UTF-8 is UTF-8, and a line that is not is reported.
+    let mut text = "\u{feff}http://a/é.jpg\nhttp://a/".as_bytes().to_vec();
+    text.push(0xe9);
+    let (found, _) = all("list.txt", &text, None).await.unwrap();
+    assert_eq!(shown(&found)[0], "http://a/%C3%A9.jpg");
+    assert!(
+        shown(&found)[1].starts_with("line 2: not UTF-8"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn lines_may_end_as_on_the_first_macintosh() {
+    let (found, _) = all(
+        "list.txt",
+        b"http://a/1.jpg\r\rhttp://a/2.jpg\rnonsense\r",
+        None,
+    )
+    .await
+    .unwrap();
+    assert_eq!(shown(&found)[..2], ["http://a/1.jpg", "http://a/2.jpg"]);
+    assert!(shown(&found)[2].starts_with("line 4: "));
+    let (found, _) = all(
+        "list.csv",
+        b"url,label\rhttp://a/1.jpg,a\rnonsense,b\r",
+        None,
+    )
+    .await
+    .unwrap();
+    assert_eq!(shown(&found)[0], "http://a/1.jpg");
+    assert!(shown(&found)[1].starts_with("line 3: "));
+}

@@ -1,0 +1,483 @@
+//! Who may ask which site now, who waits for it here, and who is sent away to come again.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use maskline_foundation::RetryPolicy;
+use maskline_messages::JobId;
+use maskline_storage::{
+    StorageError,
+    records::{Share, ShareLimit},
+};
+use tokio::sync::Notify;
+
+use super::{
+    allowance::Allowance,
+    health::{Health, Verdict},
+    schedule::Schedule,
+};
+
+/// How many sites are remembered, and how many servers of each. Those that are in use are
+/// never forgotten.
+const MAX_SITES: usize = 4096;
+const MAX_SERVERS: usize = 256;
+
+/// How long a message may wait here for its turn. One that would wait longer is sent away.
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
+
+/// The longest time for which a message is sent away, and that for a site whose server fails,
+/// which may soon be back or given up.
+const LONGEST_AWAY: Duration = Duration::from_secs(30 * 60);
+const LONGEST_FAILING: Duration = Duration::from_secs(3 * 60);
+
+/// How long a site is kept after its last request, before its places are given back.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// The most turns that are taken ahead of the messages that need them.
+const TURNS_AHEAD: u32 = 64;
+const AHEAD: Duration = Duration::from_millis(50);
+
+/// The number by which a message that waits is known. Numbers grow.
+pub(super) type Ticket = u64;
+
+/// Whoever wants to ask a site something.
+#[derive(Debug, Clone)]
+pub(super) struct Asker {
+    /// The key under which all processes share the site.
+    pub(super) site: String,
+    pub(super) limit: ShareLimit,
+    /// Host and port.
+    pub(super) server: String,
+    pub(super) job: Option<JobId>,
+    /// It goes there however the server has answered lately.
+    pub(super) ignores_health: bool,
+    /// Until when it waits here.
+    pub(super) patient_until: Instant,
+}
+
+/// What an asker does next.
+pub(super) enum Step {
+    /// Ask. `is_on_trial` if the server is not trusted yet.
+    Go { is_on_trial: bool },
+    /// Look again when something has changed, or at this time.
+    Wait(Instant),
+    /// Come again after this time.
+    Away(Duration),
+    /// Give up for this time, because the server is down.
+    Down(String),
+    /// The catalog can't be asked.
+    Catalog(StorageError),
+}
+
+/// What a site's keeper does next.
+pub(super) enum Upkeep {
+    /// Ask the catalog for `places` and `turns`, with `in_hand` requests under way.
+    Ask {
+        limit: ShareLimit,
+        in_hand: u32,
+        places: u32,
+        turns: u32,
+    },
+    /// Nothing until something changes, or until this time.
+    Rest(Instant, Arc<Notify>),
+    /// Nobody needs the site any more.
+    End,
+}
+
+/// The state of all sites.
+pub(super) struct Gate {
+    /// How many messages are in hand at a time at most.
+    in_hand: usize,
+    policy: RetryPolicy,
+    sites: HashMap<String, Site>,
+    /// How many requests go to servers that are not trusted.
+    on_trial: usize,
+    /// How many messages wait here.
+    waiting: usize,
+    next_ticket: Ticket,
+}
+
+struct Site {
+    limit: ShareLimit,
+    in_hand: u32,
+    allowance: Allowance,
+    waiting: BTreeMap<Ticket, Waiting>,
+    /// How many visits wait for another turn.
+    continuing: u32,
+    last_job: Option<JobId>,
+    schedule: Schedule,
+    servers: HashMap<String, Health>,
+    used_at: Instant,
+    has_keeper: bool,
+    /// Wakes the keeper.
+    kick: Arc<Notify>,
+}
+
+struct Waiting {
+    job: Option<JobId>,
+    server: String,
+    /// Others need its seat.
+    is_to_leave: bool,
+}
+
+impl Gate {
+    /// For a process that has so many messages in hand at most.
+    pub(super) fn new(in_hand: usize, policy: RetryPolicy) -> Self {
+        Self {
+            in_hand: in_hand.max(1),
+            policy,
+            sites: HashMap::new(),
+            on_trial: 0,
+            waiting: 0,
+            next_ticket: 0,
+        }
+    }
+
+    /// Decides what `asker` does now. `ticket` is what it was given when it began to wait.
+    pub(super) fn step(
+        &mut self,
+        asker: &Asker,
+        ticket: &mut Option<Ticket>,
+        now: Instant,
+    ) -> Step {
+        let (in_hand, policy) = (self.in_hand, self.policy);
+        let on_trial_is_full = self.on_trial >= (in_hand / 2).max(1);
+        let seats_are_full = self.waiting >= (in_hand / 2).max(1);
+        let site = self.site(asker, now);
+        site.used_at = now;
+        // No site has all that this process can have in hand.
+        let share = u32::try_from((in_hand - in_hand / 4).max(1)).unwrap_or(u32::MAX);
+        let most = site.limit.at_a_time.min(share);
+        let server = site.server(&asker.server);
+        let is_on_trial = !server.is_trusted() && !asker.ignores_health;
+        let verdict = match asker.ignores_health {
+            true => Verdict::AtMost(most),
+            false => server.verdict(most, &policy, now),
+        };
+        let at_most = match verdict {
+            Verdict::AtMost(at_most) => at_most,
+            Verdict::LeftAlone(until) => return site.away(asker, until, now),
+            Verdict::Down(said) => return Step::Down(said),
+        };
+        let has_room = server.in_hand < at_most && !(is_on_trial && on_trial_is_full);
+        let has_place = site.in_hand < most.min(site.allowance.places(now));
+        site.allowance.forget_late(&asker.limit, now);
+        if has_room
+            && has_place
+            && site.is_first(*ticket, &asker.server)
+            && site.allowance.take_turn(now)
+        {
+            site.begin(asker, now);
+            self.on_trial += usize::from(is_on_trial);
+            self.forget(asker, ticket);
+            return Step::Go { is_on_trial };
+        }
+        if let Some(error) = site.allowance.error() {
+            return Step::Catalog(error.clone());
+        }
+        let is_to_leave = |ticket| site.waiting.get(ticket).is_none_or(|w| w.is_to_leave);
+        let must_leave = match ticket {
+            Some(ticket) => is_to_leave(ticket),
+            None => now + site.expected_wait(&asker.server, at_most, now) > asker.patient_until,
+        };
+        if must_leave || now >= asker.patient_until {
+            return site.away(asker, now, now);
+        }
+        let until = site.look_again_at(asker, now);
+        if ticket.is_none() {
+            if seats_are_full && !self.make_room(&asker.site) {
+                return self.site(asker, now).away(asker, now, now);
+            }
+            *ticket = Some(self.seat(asker, now));
+        }
+        Step::Wait(until)
+    }
+
+    /// Takes the asker out of those who wait.
+    pub(super) fn forget(&mut self, asker: &Asker, ticket: &mut Option<Ticket>) {
+        let Some(ticket) = ticket.take() else { return };
+        let site = self.sites.get_mut(&asker.site);
+        if site.is_some_and(|site| site.waiting.remove(&ticket).is_some()) {
+            self.waiting -= 1;
+        }
+    }
+
+    /// Who is asking the site already waits for another turn from now on, or no more.
+    pub(super) fn continues(&mut self, asker: &Asker, waits: bool, now: Instant) {
+        let site = self.site(asker, now);
+        site.continuing = match waits {
+            true => site.continuing + 1,
+            false => site.continuing.saturating_sub(1),
+        };
+        site.kick.notify_one();
+    }
+
+    /// Whether the turn of who continues has come, or else how long it will take at least.
+    pub(super) fn another_turn(&mut self, asker: &Asker, now: Instant) -> Option<Duration> {
+        let site = self.site(asker, now);
+        site.allowance.forget_late(&asker.limit, now);
+        if site.allowance.take_turn(now) {
+            return None;
+        }
+        let turn = site.allowance.next_turn().or(site.allowance.far_turn(now));
+        Some(turn.map_or(Duration::ZERO, |turn| turn.saturating_duration_since(now)))
+    }
+
+    /// The wait of who must come again for its next turn.
+    pub(super) fn away(&mut self, asker: &Asker, now: Instant) -> Duration {
+        match self.site(asker, now).away(asker, now, now) {
+            Step::Away(wait) => wait,
+            _ => MOMENT,
+        }
+    }
+
+    /// A request has ended.
+    pub(super) fn end(&mut self, asker: &Asker, was_on_trial: bool, now: Instant) {
+        self.on_trial -= usize::from(was_on_trial);
+        let site = self.site(asker, now);
+        site.in_hand = site.in_hand.saturating_sub(1);
+        site.used_at = now;
+        let server = site.server(&asker.server);
+        server.in_hand = server.in_hand.saturating_sub(1);
+        server.busy_since = (server.in_hand > 0).then_some(now);
+        site.kick.notify_one();
+    }
+
+    pub(super) fn health(&mut self, asker: &Asker, now: Instant) -> &mut Health {
+        self.site(asker, now).server(&asker.server)
+    }
+
+    pub(super) fn policy(&self) -> RetryPolicy {
+        self.policy
+    }
+
+    /// Whether the site needs a keeper. It counts as having one from now on.
+    pub(super) fn needs_keeper(&mut self, asker: &Asker, now: Instant) -> bool {
+        let site = self.site(asker, now);
+        site.kick.notify_one();
+        !std::mem::replace(&mut site.has_keeper, true)
+    }
+
+    /// What the keeper of a site does next.
+    pub(super) fn upkeep(&mut self, key: &str, now: Instant) -> Upkeep {
+        let Some(site) = self.sites.get_mut(key) else {
+            return Upkeep::End;
+        };
+        site.allowance.forget_late(&site.limit, now);
+        let waiting = u32::try_from(site.waiting.len()).unwrap_or(u32::MAX);
+        let places = site
+            .limit
+            .at_a_time
+            .min(site.in_hand.saturating_add(waiting));
+        let is_idle = site.in_hand == 0 && waiting == 0;
+        let waiting = waiting.saturating_add(site.continuing);
+        let (limit, in_hand) = (site.limit, site.in_hand);
+        if is_idle && now >= site.used_at + IDLE {
+            if site.allowance.places(now) == 0 {
+                // Who comes after this starts another keeper.
+                site.has_keeper = false;
+                return Upkeep::End;
+            }
+            return Upkeep::Ask {
+                limit,
+                in_hand,
+                places: 0,
+                turns: 0,
+            };
+        }
+        let turns = u32::try_from(site.allowance.turns()).unwrap_or(u32::MAX);
+        let is_missing = site.allowance.places(now) < places || turns < waiting;
+        let at = site.allowance.ask_at(is_missing, now);
+        if at > now {
+            let at = if is_idle { site.used_at + IDLE } else { at };
+            return Upkeep::Rest(at, site.kick.clone());
+        }
+        let interval = limit.interval.as_nanos().max(1);
+        let ahead = u32::try_from(AHEAD.as_nanos() / interval).unwrap_or(u32::MAX);
+        let wanted = waiting.saturating_add(ahead.min(TURNS_AHEAD));
+        Upkeep::Ask {
+            limit,
+            in_hand,
+            places: places.max(1),
+            turns: wanted.saturating_sub(turns),
+        }
+    }
+
+    /// Takes what the catalog gave, or its error. `wanted` are the places and turns that were
+    /// asked for at `asked`.
+    pub(super) fn given(
+        &mut self,
+        key: &str,
+        share: Result<Share, StorageError>,
+        wanted: (u32, u32),
+        asked: Instant,
+        now: Instant,
+    ) {
+        let Some(site) = self.sites.get_mut(key) else {
+            return;
+        };
+        match share {
+            Ok(share) => site.allowance.given(share, &site.limit, wanted, asked, now),
+            // Places that can't be given back are free after a while by themselves.
+            Err(error) => site.allowance.failed(error, now),
+        }
+    }
+
+    fn site(&mut self, asker: &Asker, now: Instant) -> &mut Site {
+        if !self.sites.contains_key(&asker.site) && self.sites.len() >= MAX_SITES {
+            self.sites.retain(|_, site| site.is_in_use(now));
+            if self.sites.len() >= MAX_SITES {
+                self.sites.retain(|_, site| site.is_busy());
+            }
+        }
+        let site = || Site::new(asker.limit, now);
+        self.sites.entry(asker.site.clone()).or_insert_with(site)
+    }
+
+    /// Gives the asker a seat.
+    fn seat(&mut self, asker: &Asker, now: Instant) -> Ticket {
+        self.next_ticket += 1;
+        self.waiting += 1;
+        let ticket = self.next_ticket;
+        let waiting = Waiting {
+            job: asker.job,
+            server: asker.server.clone(),
+            is_to_leave: false,
+        };
+        self.site(asker, now).waiting.insert(ticket, waiting);
+        ticket
+    }
+
+    /// Asks the last one of the site for which most wait to leave. Returns `false` if that is
+    /// the site `of` who would take its seat.
+    fn make_room(&mut self, of: &str) -> bool {
+        let staying = |site: &Site| site.waiting.values().filter(|w| !w.is_to_leave).count();
+        let longest = self.sites.iter_mut().max_by_key(|(_, site)| staying(site));
+        let Some((key, site)) = longest else {
+            return false;
+        };
+        if key == of {
+            return false;
+        }
+        let staying = site.waiting.values_mut().rev().find(|w| !w.is_to_leave);
+        staying.is_some_and(|last| {
+            last.is_to_leave = true;
+            true
+        })
+    }
+}
+
+impl Site {
+    fn new(limit: ShareLimit, now: Instant) -> Self {
+        Self {
+            limit,
+            in_hand: 0,
+            allowance: Allowance::default(),
+            waiting: BTreeMap::new(),
+            continuing: 0,
+            last_job: None,
+            schedule: Schedule::default(),
+            servers: HashMap::new(),
+            used_at: now,
+            has_keeper: false,
+            kick: Arc::default(),
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.has_keeper || self.in_hand > 0 || !self.waiting.is_empty()
+    }
+
+    fn is_in_use(&self, now: Instant) -> bool {
+        self.is_busy() || now < self.used_at + LONGEST_FAILING
+    }
+
+    fn server(&mut self, name: &str) -> &mut Health {
+        if !self.servers.contains_key(name) && self.servers.len() >= MAX_SERVERS {
+            self.servers.retain(|_, server| server.in_hand > 0);
+        }
+        self.servers.entry(name.to_owned()).or_default()
+    }
+
+    fn begin(&mut self, asker: &Asker, now: Instant) {
+        self.in_hand += 1;
+        self.last_job = asker.job;
+        let server = self.server(&asker.server);
+        server.in_hand += 1;
+        server.busy_since.get_or_insert(now);
+    }
+
+    /// Whether it is the turn of who has `ticket`, among those who wait for the same server.
+    /// Jobs take turns.
+    fn is_first(&self, ticket: Option<Ticket>, server: &str) -> bool {
+        let mut waiting = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| waiting.server == server && !waiting.is_to_leave);
+        let of_another_job = waiting
+            .clone()
+            .find(|(_, waiting)| waiting.job != self.last_job);
+        let first = of_another_job.or_else(|| waiting.next());
+        first.map(|(ticket, _)| *ticket) == ticket
+    }
+
+    /// The time from one request to the next that the site's limit allows this process.
+    fn interval(&self) -> Duration {
+        self.limit.interval * self.allowance.processes()
+    }
+
+    /// The time from one answer of a server to the next, if it has `at_most` requests at a time.
+    fn takes(&mut self, server: &str, at_most: u32, now: Instant) -> Duration {
+        let server = self.server(server);
+        let busy_for = match (server.is_trusted(), server.busy_since) {
+            (false, Some(since)) => now.saturating_duration_since(since),
+            _ => Duration::ZERO,
+        };
+        server.typical().max(busy_for) / at_most.max(1)
+    }
+
+    /// How long one who comes now would wait here.
+    fn expected_wait(&mut self, name: &str, at_most: u32, now: Instant) -> Duration {
+        let before = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
+        let turn = self.allowance.far_turn(now);
+        let turn = turn.map_or(Duration::ZERO, |turn| turn - now);
+        let is_full = self.server(name).in_hand >= at_most;
+        let answers = match is_full {
+            true => self
+                .takes(name, at_most, now)
+                .saturating_mul(before.saturating_add(1)),
+            false => Duration::ZERO,
+        };
+        let turns = self.interval().saturating_mul(before);
+        turn.max(turns).max(answers)
+    }
+
+    fn look_again_at(&self, asker: &Asker, now: Instant) -> Instant {
+        let turn = self.allowance.next_turn().filter(|turn| *turn > now);
+        turn.map_or(asker.patient_until, |turn| turn.min(asker.patient_until))
+    }
+
+    fn away(&mut self, asker: &Asker, earliest: Instant, now: Instant) -> Step {
+        let at_most = match self.server(&asker.server).is_trusted() {
+            true => self.limit.at_a_time,
+            false => 1,
+        };
+        let takes = self.takes(&asker.server, at_most, now);
+        let spacing = self.interval().max(takes);
+        let longest = match self.server(&asker.server).is_failing() {
+            true => LONGEST_FAILING,
+            false => LONGEST_AWAY,
+        };
+        let earliest = earliest.max(self.allowance.far_turn(now).unwrap_or(now));
+        Step::Away(
+            self.schedule
+                .next_wait(asker.job, spacing, earliest, longest, now),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;
