@@ -96,7 +96,6 @@ impl TarMembers {
             EntryType::GNUSparse => entry.header().entry_size().unwrap_or(size),
             _ => size,
         };
-        drop(entries);
         let end = self.stream.offset().checked_add(stored);
         let end = end.and_then(|end| end.checked_next_multiple_of(BLOCK));
         self.end = end.ok_or("a member has more bytes than there are")?;
