@@ -59,7 +59,7 @@ pub struct ImageHeader {
     pub job: JobId,
     pub candidate: CandidateId,
     pub image: ImageId,
-    /// `None` for an image whose source had its bytes at hand.
+    /// `None` where it is not known.
     #[serde(default)]
     pub fetched: Option<Fetched>,
     /// The services that the image has passed, the first one first.
