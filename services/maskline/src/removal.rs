@@ -66,6 +66,7 @@ async fn finish(
     versions::clean_deleted(stores, &wish.collection).await?;
     let mut kept_objects = 0;
     if wish.purge {
+        versions::clean_unfinished(stores, &wish.collection).await?;
         for batch in images.chunks(PAGE) {
             kept_objects += purge_images(stores, &wish.collection, batch).await?;
         }

@@ -19,7 +19,7 @@ use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
 use maskline_dataset::Split;
 use maskline_foundation::telemetry_names::{attribute, span};
-use maskline_messages::{CollectionName, DatasetReady, ImageId, JobId, Label};
+use maskline_messages::{CollectionName, DatasetId, DatasetReady, ImageId, JobId, Label};
 use maskline_runtime::{WorkContext, Worker, telemetry};
 use maskline_storage::{
     ObjectStore,
@@ -215,7 +215,17 @@ impl Freezer {
             plan: &plan,
             history,
         };
-        let manifest = writer.write().await?;
+        let manifest = match writer.write().await {
+            Ok(manifest) => manifest,
+            // An image of the plan may have been purged since, and then it has no pixels.
+            Err(error) => {
+                let was_removed = self.drop_removed(&collection.name, &plan, &writer.id);
+                return match was_removed.await? {
+                    true => Ok(None),
+                    false => Err(error),
+                };
+            }
+        };
         let images: BTreeMap<String, BTreeMap<Label, u64>> = manifest
             .splits
             .iter()
@@ -237,7 +247,8 @@ impl Freezer {
         };
         let version = self.collections.add_version(&dataset, settled).await?;
         if version.is_none() {
-            self.drop_removed(&collection.name, &plan, &dataset).await?;
+            let name = &collection.name;
+            self.drop_removed(name, &plan, &dataset.id).await?;
         }
         if let Some(version) = &version {
             tracing::info!(
@@ -251,24 +262,25 @@ impl Freezer {
     }
 
     /// Deletes the files of a dataset that became no version, if an image in it was removed
-    /// meanwhile. No later dataset has its id, because no other has that image.
+    /// meanwhile. No later dataset has its id, because no other has that image. Returns whether an
+    /// image was removed.
     async fn drop_removed(
         &self,
         name: &CollectionName,
         plan: &Plan,
-        dataset: &Dataset,
-    ) -> Result<()> {
+        dataset: &DatasetId,
+    ) -> Result<bool> {
         let removed = self.removed(name).await?;
         let is_removed = |image: &ImageId| removed.binary_search(image).is_ok();
         if !plan.members().any(|(image, ..)| is_removed(&image)) {
-            return Ok(());
+            return Ok(false);
         }
         let collection = self.collections.collection(name).await?;
         let mut versions = collection.iter().flat_map(|found| &found.versions);
-        if versions.all(|version| version.dataset != dataset.id) {
-            purge::delete_dataset(&*self.objects, &dataset.id, false).await?;
+        if versions.all(|version| version.dataset != *dataset) {
+            purge::delete_dataset(&*self.objects, dataset, false).await?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The images that were removed from the collection, sorted.

@@ -4,6 +4,8 @@
 //! keep the splits of the images that are left. The list says nothing of images that were removed,
 //! unless only their source was, because then they may come back with another one.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result};
 use maskline_dataset::{MEMBERS_GROUP, Member, MembersWriter, read_members};
 use maskline_messages::{CollectionName, DatasetId, ImageId, ObjectKey, VersionName};
@@ -91,6 +93,55 @@ pub(super) async fn clean_deleted(stores: &Stores, name: &CollectionName) -> Res
         }
     }
     Ok(())
+}
+
+/// Deletes the datasets that are no version and have an image that was removed: a storer was killed
+/// while it wrote them. No storer ever writes one of the same id again, because none plans with
+/// such an image any more.
+pub(super) async fn clean_unfinished(stores: &Stores, name: &CollectionName) -> Result<()> {
+    let removed = removed(stores, name).await?;
+    let mut versions: BTreeSet<String> = BTreeSet::new();
+    for collection in stores.catalog.collections(lookup::ALL).await? {
+        let datasets = collection.versions.iter().map(|version| version.dataset);
+        versions.extend(datasets.map(|dataset| dataset.to_string()));
+    }
+    let mut after = None;
+    loop {
+        let listed = stores
+            .objects
+            .list("datasets", after.as_ref(), PAGE)
+            .await?;
+        for key in listed
+            .iter()
+            .filter(|key| key.as_str().ends_with(".parquet"))
+        {
+            let dataset = key.as_str().split('/').nth(1).unwrap_or_default();
+            let Ok(id) = dataset.parse::<DatasetId>() else {
+                continue;
+            };
+            if !versions.contains(dataset) && holds(stores, key, &removed).await? {
+                delete_dataset(&*stores.objects, &id, false).await?;
+            }
+        }
+        if listed.len() < PAGE {
+            return Ok(());
+        }
+        after = listed.into_iter().last();
+    }
+}
+
+/// Says whether a shard has one of the images, which are sorted.
+async fn holds(stores: &Stores, shard: &ObjectKey, images: &[ImageId]) -> Result<bool> {
+    let file = match stores.objects.get(shard).await {
+        // It went with the shard before it.
+        Err(error) if error.is_not_found() => return Ok(false),
+        file => file?,
+    };
+    // What can't be read as a shard is the list of members.
+    let rows = maskline_dataset::read(file, usize::MAX).unwrap_or_default();
+    Ok(rows
+        .iter()
+        .any(|row| images.binary_search(&row.image).is_ok()))
 }
 
 /// The images that were removed from the collection, sorted.

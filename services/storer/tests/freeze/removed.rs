@@ -131,12 +131,19 @@ async fn the_next_version_is_without_a_removed_source() {
 
 #[tokio::test]
 async fn a_plan_from_before_an_image_was_removed_leaves_nothing() {
+    for is_purged in [false, true] {
+        leaves_nothing_of_the_plan(is_purged).await;
+    }
+}
+
+async fn leaves_nothing_of_the_plan(is_purged: bool) {
     let environment = Environment::new().await;
     let catalog = &environment.stores.catalog;
     environment.fill(&folder("a"), 0..20).await;
     let removing = Removing {
         catalog: catalog.clone(),
         image: image(7),
+        is_purged,
     };
     let freezer = Freezer {
         objects: environment.stores.objects.clone(),
@@ -167,6 +174,8 @@ async fn a_plan_from_before_an_image_was_removed_leaves_nothing() {
 struct Removing {
     catalog: Arc<dyn Catalog>,
     image: ImageId,
+    /// Whether its document is deleted, too.
+    is_purged: bool,
 }
 
 #[async_trait]
@@ -219,7 +228,11 @@ impl Images for Removing {
         self.catalog
             .remove_images(collection, &removed, true)
             .await?;
-        bytes
+        if !self.is_purged {
+            return bytes;
+        }
+        self.catalog.delete_images(collection, &removed).await?;
+        self.catalog.image_bytes(collection, images).await
     }
 
     async fn image_candidates(
