@@ -156,12 +156,13 @@ fn provider(
     let keys = &settings.keys;
     let service = |secrets: Vec<secrecy::SecretString>| {
         let has_key = !secrets.is_empty();
-        let (quota_key, quota) = limits::quota_of(name, has_key, settings.has_contact);
+        let (usual_key, quota) = limits::quota_of(name, has_key, settings.has_contact);
+        let endpoint = settings.endpoint(name);
         Service {
             client: client.clone(),
             provider: name,
-            endpoint: settings.endpoint(name),
-            quota_key,
+            quota_key: endpoint.quota_key(usual_key),
+            endpoint,
             quota,
             secrets,
         }

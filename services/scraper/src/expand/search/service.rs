@@ -38,7 +38,7 @@ pub(super) struct Service {
     pub(super) provider: SearchProvider,
     pub(super) endpoint: Endpoint,
     /// The key under which all replicas keep the quota, such as `search/openverse`.
-    pub(super) quota_key: &'static str,
+    pub(super) quota_key: String,
     pub(super) quota: Quota,
     /// What no error may repeat.
     pub(super) secrets: Vec<SecretString>,
@@ -92,7 +92,7 @@ impl Service {
 
     async fn wait_for_turn(&self) -> Result<(), SearchError> {
         let quotas = &self.client.quotas;
-        let turn = quotas.take_turn(self.quota_key, &self.quota, unix_millis());
+        let turn = quotas.take_turn(&self.quota_key, &self.quota, unix_millis());
         match turn.await.map_err(SearchError::Store)? {
             Turn::Granted => Ok(()),
             Turn::Wait(after) => Err(SearchError::NotYet {
@@ -140,7 +140,7 @@ impl Service {
     ) -> Result<SearchError, SearchError> {
         let pause = retry_after.unwrap_or(UNNAMED_PAUSE);
         let quotas = &self.client.quotas;
-        let held_off = quotas.hold_off(self.quota_key, pause, unix_millis());
+        let held_off = quotas.hold_off(&self.quota_key, pause, unix_millis());
         held_off.await.map_err(SearchError::Store)?;
         Ok(match retry_after {
             Some(after) => SearchError::NotYet { why: said, after },

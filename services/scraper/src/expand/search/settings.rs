@@ -76,6 +76,15 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
+    /// The key under which all replicas keep the quota of a provider, whose own API has the key
+    /// `usual`. Another server counts its requests by itself.
+    pub(super) fn quota_key(&self, usual: &str) -> String {
+        match self.is_operators {
+            true => format!("{usual}/{}", self.base.authority()),
+            false => usual.to_owned(),
+        }
+    }
+
     /// The URL of a path of the API.
     pub(super) fn at(&self, path: &str) -> Url {
         let joined = self.base.join(path);

@@ -46,8 +46,10 @@ async fn a_quota_that_is_used_up_in_the_middle_makes_the_step_wait_and_costs_no_
     let catalog = catalogs.open().await;
     // Others have used most of this minute.
     let (key, quota) = limits::quota_of(SearchProvider::Openverse, false, false);
+    let address = server.url();
+    let key = format!("{key}/{}", address["http://".len()..].trim_end_matches('/'));
     for _ in 0..18 {
-        let turn = catalog.take_turn(key, &quota, unix_millis()).await;
+        let turn = catalog.take_turn(&key, &quota, unix_millis()).await;
         assert_eq!(turn, Ok(Turn::Granted));
     }
     let openverse = search(&[SearchProvider::Openverse]);
