@@ -63,6 +63,11 @@ impl Span {
         matches!(self.kind, SpanKind::Producer | SpanKind::Consumer)
     }
 
+    /// Says whether it is an attempt at a message whose turn had not come, which did nothing.
+    pub fn is_postponed(&self) -> bool {
+        self.event("postponed").is_some()
+    }
+
     /// The last event with this name.
     pub fn event(&self, name: &str) -> Option<&Event> {
         self.events.iter().rev().find(|event| event.name == name)

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use maskline_dataset::Manifest;
+use maskline_dataset::{Manifest, Split};
 use maskline_messages::{DatasetId, JobId, Location, NetworkName, ObjectKey};
 use maskline_storage::records::Job;
 use maskline_test_support::records;
+use sha2::{Digest, Sha256};
 
 use crate::environment::Environment;
 
@@ -95,7 +96,13 @@ async fn a_dataset_that_is_damaged_is_written_anew() {
 
     objects.put(&shard, damaged.into()).await.unwrap();
     frozen(&environment, "one").await;
-    assert_eq!(objects.get(&shard).await.unwrap(), whole);
+    // It says which jobs have the images, and so its bytes are others.
+    let written = objects.get(&shard).await.unwrap();
+    assert_ne!(written, whole);
+    let manifest = objects.get(&ObjectKey::manifest(&dataset)).await.unwrap();
+    let manifest = Manifest::from_json(&manifest).unwrap();
+    let of_split = &manifest.splits[&Split::Train].shards[0];
+    assert_eq!(of_split.sha256, hex::encode(Sha256::digest(&written)));
     for key in [
         shard,
         ObjectKey::manifest(&dataset),
