@@ -43,6 +43,10 @@ pub struct Share {
 /// How far ahead turns are given. A process that dies leaves no more of them unused.
 pub const HORIZON: Duration = Duration::from_secs(1);
 
+/// While several processes want turns, each is given so many at once that they last this long, or
+/// one. A process with few places could not use more in a row in time.
+const SLICE: Duration = Duration::from_millis(100);
+
 /// How long places stay a process's own when it is not heard from. So those of a process that
 /// was killed are free again after this time.
 pub const PLACES_LAST: Duration = Duration::from_secs(10);
@@ -67,6 +71,8 @@ struct Holder {
     name: String,
     places: u32,
     wanted: u32,
+    /// The time of the last turn that it was given, in microseconds.
+    last_turn: u64,
     /// From this time on it counts no more.
     until: u64,
 }
@@ -81,13 +87,14 @@ impl ShareState {
         not_before: u64,
     ) -> Share {
         let places = self.places(limit, request, now);
-        let (turns, first) = self.turns(limit, request.turns, now, not_before);
         let wanting = self.processes.iter().filter(|holder| holder.wanted > 0);
+        let processes = u32::try_from(wanting.count()).unwrap_or(u32::MAX).max(1);
+        let (turns, first) = self.turns(limit, request, processes, now, not_before);
         Share {
             places,
             turns,
             first,
-            processes: u32::try_from(wanting.count()).unwrap_or(u32::MAX).max(1),
+            processes,
         }
     }
 
@@ -102,6 +109,7 @@ impl ShareState {
         self.next_turn = self.next_turn.saturating_sub(ahead.saturating_mul(1_000));
         for holder in &mut self.processes {
             holder.until = holder.until.saturating_sub(ahead);
+            holder.last_turn = holder.last_turn.saturating_sub(ahead.saturating_mul(1_000));
         }
     }
 
@@ -113,7 +121,8 @@ impl ShareState {
             .processes
             .iter()
             .position(|h| h.name == request.process);
-        let had = own.map_or(0, |own| self.processes.swap_remove(own).places);
+        let own = own.map(|own| self.processes.swap_remove(own));
+        let (had, last_turn) = own.map_or((0, 0), |own| (own.places, own.last_turn));
         let taken: u32 = self.processes.iter().map(|holder| holder.places).sum();
         let wanted: u32 = self.processes.iter().map(|holder| holder.wanted).sum();
         let wanting = self.processes.iter().filter(|holder| holder.wanted > 0);
@@ -134,6 +143,7 @@ impl ShareState {
                 name: request.process.clone(),
                 places,
                 wanted: request.places,
+                last_turn,
                 until: now.saturating_add(lasts),
             });
             return places;
@@ -141,31 +151,45 @@ impl ShareState {
         0
     }
 
+    /// Turns are given one after another, as they are asked for. So that the first to ask does not
+    /// have them all, one of several processes gets no more while its own lie ahead.
     fn turns(
         &mut self,
         limit: &ShareLimit,
-        wanted: u32,
+        request: &ShareRequest,
+        processes: u32,
         now: u64,
         not_before: u64,
     ) -> (u32, Duration) {
         let interval = u64::try_from(limit.interval.as_micros()).unwrap_or(u64::MAX / 4);
         let now = now.saturating_mul(1_000);
+        let slice = SLICE.as_micros() as u64;
+        let mut own = self.processes.iter_mut();
+        let own = own.find(|holder| holder.name == request.process);
+        let last_turn = own.as_ref().map_or(0, |own| own.last_turn);
+        if processes > 1 && last_turn > now + slice {
+            return (0, Duration::from_micros(last_turn - now));
+        }
         let first = self
             .next_turn
             .max(now)
             .max(not_before.saturating_mul(1_000));
         let horizon = now + HORIZON.as_micros() as u64;
         let wait = Duration::from_micros(first - now);
-        if first > horizon || wanted == 0 {
+        if first > horizon || request.turns == 0 {
             return (0, wait);
         }
         let most = match interval {
-            0 => u64::from(wanted),
+            0 => u64::from(request.turns),
+            _ if processes > 1 => (slice / interval).max(1),
             _ => (horizon - first) / interval + 1,
         };
-        let turns = most.min(wanted.into());
+        let turns = most.min(request.turns.into());
         self.next_turn = first.saturating_add(turns.saturating_mul(interval));
-        (u32::try_from(turns).unwrap_or(wanted), wait)
+        if let Some(own) = own {
+            own.last_turn = self.next_turn.saturating_sub(interval);
+        }
+        (u32::try_from(turns).unwrap_or(request.turns), wait)
     }
 }
 
@@ -257,6 +281,24 @@ mod tests {
             "{} turns in {seconds} s",
             turns.len()
         );
+    }
+
+    #[test]
+    fn several_processes_take_turns_in_short_rows_and_one_alone_takes_all() {
+        let (mut state, limit) = (ShareState::default(), limit(4, 20));
+        let alone = give(&mut state, &limit, &request("a", 0, 4, 32), NOW);
+        assert_eq!(alone.turns, 32);
+        let now = NOW + 640;
+        let b = give(&mut state, &limit, &request("b", 0, 4, 32), now);
+        assert_eq!((b.turns, b.first), (5, Duration::ZERO));
+        let a = give(&mut state, &limit, &request("a", 0, 4, 32), now);
+        assert_eq!((a.turns, a.first), (5, Duration::from_millis(100)));
+        let b = give(&mut state, &limit, &request("b", 0, 4, 32), now);
+        assert_eq!((b.turns, b.first), (5, Duration::from_millis(200)));
+        let b = give(&mut state, &limit, &request("b", 0, 4, 32), now);
+        assert_eq!((b.turns, b.first), (0, Duration::from_millis(280)));
+        let b = give(&mut state, &limit, &request("b", 0, 4, 32), now + 180);
+        assert_eq!((b.turns, b.first), (5, Duration::from_millis(120)));
     }
 
     #[test]

@@ -124,7 +124,10 @@ impl Allowance {
         self.far_turn = refused_turns.then_some(first);
         self.ask_from = Some(match () {
             // A moment before the turn it is ours.
-            () if refused_turns => now.max(first - share.first.min(LATE * 2)).max(now + GAP),
+            () if refused_turns => {
+                let moment = share.first.min(LATE * 2) / 2;
+                now.max(first - moment).max(now + GAP)
+            }
             () if share.places < wanted.0 && share.places < limit.at_a_time => now + REFUSED_FOR,
             () => now,
         });
