@@ -23,6 +23,11 @@ pub mod headers {
     /// How often the message was tried before this delivery. The first delivery does not
     /// have this header.
     pub const ATTEMPTS: &str = "maskline-attempts";
+    /// When a delayed message is due, in milliseconds since the Unix epoch.
+    pub const DUE: &str = "maskline-due";
+    /// How many milliseconds a delayed message waits on after it is due, because no delay queue
+    /// takes its whole wait.
+    pub const LEFT: &str = "maskline-wait-left";
     /// The queue from which the message was taken that became a dead letter.
     pub const ORIGINAL_QUEUE: &str = "maskline-original-queue";
     /// The routing key that a dead letter was first published with.

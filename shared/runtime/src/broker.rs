@@ -27,7 +27,7 @@ mod roles;
 use std::sync::Arc;
 
 pub use dead_letter::{DeadLetter, DeadLetterId, DeadLetterKind, DeadLetterReason};
-pub use delivery::{Consumer, Delivery, Settle};
+pub use delivery::{Consumer, DELAYED, Delivery, Settle};
 pub use envelope::{Envelope, Headers};
 pub use error::{BrokerError, Cause};
 pub use maskline_messages::MAX_BODY;

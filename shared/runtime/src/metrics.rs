@@ -13,7 +13,7 @@ use metrics::{describe_histogram, gauge, histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use crate::broker::DeadLetterKind;
+use crate::broker::{DELAYED, DeadLetterKind};
 
 pub use lengths::QueueLengths;
 
@@ -108,6 +108,10 @@ fn describe() {
     );
     describe_counter!(DEAD, "Messages given up, by kind");
     describe_gauge!(IN_FLIGHT, "Messages being handled now");
+    describe_gauge!(
+        DELAYED,
+        "Messages in the hands of the process that wait for the time to be handled again"
+    );
     describe_histogram!(SECONDS, "Seconds that handling a message took");
     describe_gauge!(CONCURRENCY, "Messages that may be handled at a time");
     describe_histogram!(
@@ -171,6 +175,7 @@ impl QueueMetrics {
             counter.increment(0);
         }
         metrics.in_flight.increment(0);
+        gauge!(DELAYED, "queue" => queue.name()).increment(0);
         metrics
     }
 

@@ -54,9 +54,6 @@ CONF
   export RABBITMQ_PID_FILE=$dir/pid
   # Idle schedulers that spin would take the processor cores from the tests.
   export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +sbwtdcpu none +sbwtdio none"
-  # A delayed message that is on its way back to its queue when a node dies is sent again after
-  # this time. By default that takes three minutes, which is as long as a test may.
-  RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS+=" -rabbit dead_letter_worker_publisher_confirm_timeout 10000"
 }
 
 # own_process_first DIR/pid: sorts DIR/pids so that the node's own process is stopped first,

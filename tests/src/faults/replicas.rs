@@ -202,10 +202,12 @@ impl Replicas {
             .sum()
     }
 
-    /// How many messages all replicas are handling now.
+    /// How many messages all replicas are handling now, or hold until they are due.
     pub async fn messages_in_flight(&self) -> f64 {
-        let asking = self.all.iter();
-        let asking = asking.map(|replica| replica.process.metric("maskline_messages_in_flight"));
+        let asking = self.all.iter().map(async |replica| {
+            let handled = replica.process.metric("maskline_messages_in_flight").await;
+            handled + replica.process.metric("maskline_messages_delayed").await
+        });
         join_all(asking).await.into_iter().sum()
     }
 

@@ -7,6 +7,10 @@ use maskline_messages::Queue;
 
 use super::{dead_letter::DeadLetterReason, envelope::Envelope, error::BrokerError};
 
+/// The gauge of the messages that a consumer's process holds until they are due. It has the label
+/// `queue`.
+pub const DELAYED: &str = "maskline_messages_delayed";
+
 /// A subscription to one queue.
 #[async_trait]
 pub trait Consumer: Send {

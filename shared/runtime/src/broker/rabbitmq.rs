@@ -4,18 +4,19 @@
 //!               EXCHANGE (topic)            after 100 deliveries
 //! publish ──key──▶ work queue ──▶ consumer      │
 //!                   ▲    │          │ retry     ▼
-//!         time over │    └──────────┼───────▶ DEAD_LETTERS ◀── dead_letter
+//!         returning │    └──────────┼───────▶ DEAD_LETTERS ◀── dead_letter
 //!                  delay queue ◀────┘           │ replay: to EXCHANGE
 //! ```
 //!
 //! All queues are durable quorum queues, all publishes are mandatory and
-//! confirmed, and where RabbitMQ moves a message itself it keeps it until the
-//! next queue has it (dead-lettering "at least once").
+//! confirmed, and what moves a message to another queue keeps it until that
+//! queue has it.
 //!
 //! * `address`: reads the address that a person writes. `errors`: says what to do about errors.
 //! * `transport`: TCP and TLS. `session`: one connection. `link`: a connection that is
 //!   repaired when it is lost.
-//! * `topology`: the exchange and the queues. `delays`: where retries wait.
+//! * `topology`: the exchange and the queues. `ladder`: which queue a message waits in. `delays`:
+//!   puts messages there. `returning`: brings them back.
 //! * `headers`, `outgoing`, `received`: messages as AMQP carries them.
 //! * `channels`: the channels that `publish` publishes on.
 //! * `consumer`, `dead_letters`: taking messages and settling them.
@@ -27,10 +28,12 @@ mod dead_letters;
 mod delays;
 mod errors;
 mod headers;
+mod ladder;
 mod link;
 mod outgoing;
 mod publish;
 mod received;
+mod returning;
 mod session;
 mod topology;
 mod transport;
@@ -104,8 +107,8 @@ impl Consume for RabbitMq {
 
 #[async_trait]
 impl BrokerAdmin for RabbitMq {
-    /// `unsettled` is always 0: only RabbitMQ's management API knows what consumers have in
-    /// hand.
+    /// Only RabbitMQ's management API knows what consumers have in hand. So `unsettled` is always
+    /// 0, and `delayed` is without the messages that a process holds until they are due.
     async fn depths(&self) -> Result<BTreeMap<String, Depth>, BrokerError> {
         let session = self.link.session().await?.aside().await?;
         let channel = session.channel().await?;

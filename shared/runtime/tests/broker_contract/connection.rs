@@ -171,9 +171,54 @@ pub async fn a_retry_waits_until_the_delay_queue_has_room(environment: &Environm
     };
     let wait = async || broker.depths().await.expect("it answers")[QUEUE.name()].delayed >= 4;
     becomes(true, wait).await;
-    let full = format!("{QUEUE}.delay.4096000.max.4");
+    let full = format!("{QUEUE}.delay.1024000.max.4");
     environment.vhost().purge_queue(&full).await;
     within(waiting).await.expect("there is room now");
+    broker.close().await;
+}
+
+pub async fn a_retry_goes_past_a_delay_queue_that_takes_nothing(environment: &Environment) {
+    let broker = environment.broker_with("?max_length=4").await;
+    let mut consumer = consume(&*broker, 1).await;
+    let minute = Duration::from_secs(60);
+    // A queue of RabbitMQ may take a few more than its limit.
+    for _ in 0..12 {
+        publish(&*broker, [1]).await;
+        let delivery = next(&mut consumer).await;
+        let retried = within(delivery.settle.retry(minute, "not yet")).await;
+        retried.expect("another queue takes it");
+    }
+    // Then nobody has any of them in hand.
+    consumer.close().await;
+    let delayed = async || broker.depths().await.expect("it answers")[QUEUE.name()].delayed;
+    becomes(12, delayed).await;
+    broker.close().await;
+}
+
+pub async fn a_delayed_message_waits_for_room_in_its_queue(environment: &Environment) {
+    let broker = environment.broker_with("?max_length=4").await;
+    publish(&*broker, [0]).await;
+    let mut consumer = consume(&*broker, 1).await;
+    let delivery = next(&mut consumer).await;
+    let soon = Duration::from_millis(100);
+    delivery.settle.retry(soon, "not yet").await.expect("ours");
+    let mut rest = set([0]);
+    for n in 1.. {
+        match broker.publish(message(n)).await {
+            Ok(()) => rest.insert(n),
+            Err(BrokerError::Full(_)) => break,
+            Err(error) => panic!("{error}"),
+        };
+    }
+    let mut taken = vec![];
+    while !rest.is_empty() {
+        let delivery = next(&mut consumer).await;
+        let n = number(&delivery.envelope);
+        rest.remove(&n);
+        taken.push((n, delivery.attempts));
+        delivery.settle.ack().await.expect("it is ours");
+    }
+    assert!(taken.contains(&(0, 1)), "{taken:?}");
     broker.close().await;
 }
 

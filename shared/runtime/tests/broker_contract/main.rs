@@ -90,6 +90,8 @@ mod rabbitmq_only {
         connection::a_node_that_falls_silent_is_left_for_another,
         connection::depths_can_be_asked_for_any_number_of_times,
         connection::a_retry_waits_until_the_delay_queue_has_room,
+        connection::a_retry_goes_past_a_delay_queue_that_takes_nothing,
+        connection::a_delayed_message_waits_for_room_in_its_queue,
         connection::a_silent_broker_is_given_up_and_come_back_to,
         connection::a_deleted_queue_is_an_error_once_and_made_again,
         connection::a_message_that_nobody_settles_ends_in_the_dead_letters,

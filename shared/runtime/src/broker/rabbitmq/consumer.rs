@@ -14,9 +14,11 @@ use tokio::runtime::Handle;
 
 use super::{
     delays,
+    ladder::Wait,
     link::{Link, RECONNECT},
     publish::send,
     received::Received,
+    returning::{Found, Returning},
     session::Session,
 };
 use crate::broker::{
@@ -36,6 +38,8 @@ pub struct Subscription {
     queue: Queue,
     prefetch: u16,
     consumer: Option<ChannelConsumer>,
+    /// What brings this queue's delayed messages back to it.
+    returning: Returning,
     backoff: Backoff,
     closed: bool,
 }
@@ -56,11 +60,13 @@ struct DeliveryChannel {
 impl Subscription {
     pub async fn open(link: Arc<Link>, queue: Queue, prefetch: u16) -> Result<Self, BrokerError> {
         let consumer = ChannelConsumer::open(&link, queue, prefetch).await?;
+        let returning = Returning::start(&link, queue);
         Ok(Self {
             link,
             queue,
             prefetch,
             consumer: Some(consumer),
+            returning,
             backoff: RECONNECT,
             closed: false,
         })
@@ -80,6 +86,7 @@ impl Subscription {
                     self.queue,
                     &self.link,
                     &consumer.source,
+                    self.returning.found(),
                 ));
             }
             Some(Err(error)) => consumer.source.session.lose(error),
@@ -124,6 +131,7 @@ impl Consumer for Subscription {
         if let Some(consumer) = self.consumer.take() {
             consumer.close().await;
         }
+        self.returning.close().await;
     }
 }
 
@@ -177,6 +185,7 @@ fn delivery(
     queue: Queue,
     link: &Arc<Link>,
     source: &Arc<DeliveryChannel>,
+    delayed: Found,
 ) -> Delivery {
     let message = Received::new(delivery.routing_key, delivery.properties, delivery.data);
     let redelivered = message.redelivered().max(delivery.redelivered.into());
@@ -192,6 +201,7 @@ fn delivery(
             queue,
             link: link.clone(),
             source: source.clone(),
+            delayed,
         }),
     }
 }
@@ -203,6 +213,7 @@ struct Claim {
     queue: Queue,
     link: Arc<Link>,
     source: Arc<DeliveryChannel>,
+    delayed: Found,
 }
 
 impl Claim {
@@ -227,25 +238,15 @@ impl Claim {
     }
 
     /// The message is published to a delay queue, and then acknowledged. In between it exists
-    /// twice, but it is never lost. While the delay queue is full, the delivery stays in hand: if
-    /// it were given back, it would be handled again at once.
+    /// twice, but it is never lost. While no delay queue takes it, the delivery stays in hand: if it
+    /// were given back, it would be handled again at once.
     async fn delay(&self, after: Duration, attempts: u32, error: &str) -> Result<(), BrokerError> {
-        // RabbitMQ drops a message with a wait of zero, as if the wait had been over before.
-        let after = after.max(Duration::from_millis(1));
-        let mut backoff = RECONNECT;
-        loop {
-            self.check_ours()?;
-            let session = self.link.session().await?;
-            let delayed = delays::queue(&session, self.queue, after).await?;
-            let outgoing = self.message.delayed(&delayed, after, attempts, error);
-            match send(&self.link, vec![outgoing]).await {
-                Err(BrokerError::Full(_)) => backoff.wait().await,
-                sent => {
-                    sent?;
-                    break;
-                }
-            }
-        }
+        let wait = Wait::from(after);
+        let delayed = |name: &str| self.message.delayed(name, wait, attempts, error);
+        let is_ours = || self.check_ours();
+        let rung = delays::put(&self.link, self.queue, wait, delayed, is_ours).await?;
+        // Nobody listens any more if the subscription was closed: then another process takes it.
+        let _ = self.delayed.send(rung);
         self.forget().await
     }
 

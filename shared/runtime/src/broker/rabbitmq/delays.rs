@@ -1,16 +1,5 @@
-//! Queues where messages wait for their next attempt.
-//!
-//! A message that waits has a time of its own (RabbitMQ's per-message TTL), and
-//! when that is over RabbitMQ moves it back to the queue it came from. RabbitMQ only
-//! checks the head of a queue, so a long wait would hold up the short ones
-//! behind it. Therefore each work queue has a ladder of delay queues, and one takes waits
-//! up to twice as long as the one below it. A message behind another waits at most twice
-//! its time, and mostly its own time.
-//!
-//! A delay queue is made when the first message needs it, and takes as many messages as its
-//! work queue. If it is full, a delivery that is to be retried waits in the consumer. The
-//! queue's name contains the limit, since a queue can't be declared with another limit than
-//! the one it has.
+//! Delay queues: a message that is to be handled later is published to one on the
+//! [ladder](super::ladder), with the time when it is due.
 
 use std::time::Duration;
 
@@ -20,44 +9,50 @@ use maskline_messages::Queue;
 
 use super::{
     errors::{NOT_FOUND, reply_code},
+    ladder::{Wait, name, rungs, rungs_for},
+    link::{Link, RECONNECT},
+    outgoing::Outgoing,
+    publish::send,
     session::Session,
     topology::{self, declare_queue},
 };
 use crate::broker::error::BrokerError;
 
-/// The longest wait of the lowest queue on the ladder. That of each next one is twice as
-/// long, and the highest takes all that is longer.
-const SHORTEST: Duration = Duration::from_millis(500);
-const RUNGS: u32 = 14;
-
 /// The number of delay queues that the broker is asked about at the same time.
 const QUERIES: usize = 16;
 
-fn rungs() -> impl Iterator<Item = Duration> {
-    (0..RUNGS).map(|rung| SHORTEST * 2_u32.pow(rung))
-}
-
-/// The longest wait of the lowest queue that takes a message for `after`.
-fn rung(after: Duration) -> Duration {
-    let longest = SHORTEST * 2_u32.pow(RUNGS - 1);
-    rungs().find(|&rung| after <= rung).unwrap_or(longest)
-}
-
-fn name(queue: Queue, rung: Duration, max_length: i64) -> String {
-    format!("{queue}.delay.{}.max.{max_length}", rung.as_millis())
-}
-
-/// The name of the queue where a message of `queue` waits for `after`. It is made if it is
-/// not there.
-pub async fn queue(
-    session: &Session,
+/// Puts a message of `queue` into a delay queue that takes it, made by `delayed` for a queue's
+/// name. Returns the rung of that queue. A delay queue takes nothing while it is full, or if its node died while it was being
+/// made: then it may never have a leader. So the next longer one is tried. While none takes the
+/// message, it is tried again as long as `is_ours` says that somebody still has it in hand.
+pub async fn put(
+    link: &Link,
     queue: Queue,
-    after: Duration,
-) -> Result<String, BrokerError> {
-    let name = name(queue, rung(after), session.max_length);
+    wait: Wait,
+    delayed: impl Fn(&str) -> Outgoing,
+    is_ours: impl Fn() -> Result<(), BrokerError>,
+) -> Result<Duration, BrokerError> {
+    let mut backoff = RECONNECT;
+    loop {
+        for rung in rungs_for(wait) {
+            is_ours()?;
+            let session = link.session().await?;
+            let name = declared(&session, queue, rung).await?;
+            match send(link, vec![delayed(&name)]).await {
+                Err(BrokerError::Full(_)) => {}
+                sent => return sent.map(|()| rung),
+            }
+        }
+        backoff.wait().await;
+    }
+}
+
+/// The name of a delay queue, which is made if it is not there.
+async fn declared(session: &Session, queue: Queue, rung: Duration) -> Result<String, BrokerError> {
+    let name = name(queue, rung, session.max_length);
     if !session.has_delay(&name) {
         let channel = session.channel().await?;
-        let arguments = topology::delay(queue.name(), session.max_length);
+        let arguments = topology::delay(session.max_length);
         let declaring = declare_queue(&channel, &name, arguments);
         session.answer(declaring).await?;
         session.note_delay(name.clone());
@@ -65,17 +60,34 @@ pub async fn queue(
     Ok(name)
 }
 
-/// How many messages of `queue` wait. `session` must be one from [`Session::aside`].
+/// How many messages of `queue` wait on this rung and are in nobody's hands. RabbitMQ says 0 of a
+/// queue that it can't count at the moment. The queue is made if it is not there.
+pub async fn length(link: &Link, queue: Queue, rung: Duration) -> Result<u64, BrokerError> {
+    let session = link.session().await?;
+    let name = name(queue, rung, session.max_length);
+    let channel = session.channel().await?;
+    let arguments = topology::delay(session.max_length);
+    // No error here is a reason to give the connection up.
+    let failed = |error| BrokerError::unavailable("a delay queue is not counted").caused_by(error);
+    let counted = declare_queue(&channel, &name, arguments)
+        .await
+        .map_err(failed)?;
+    session.note_delay(name);
+    Ok(counted.message_count().into())
+}
+
+/// How many messages of `queue` wait and are in nobody's hands. `session` must be one from
+/// [`Session::aside`].
 pub async fn waiting(session: &Session, queue: Queue) -> Result<u64, BrokerError> {
     let lengths: Vec<_> = stream::iter(rungs())
-        .map(|rung| length(session, name(queue, rung, session.max_length)))
+        .map(|rung| length_of(session, name(queue, rung, session.max_length)))
         .buffered(QUERIES)
         .collect()
         .await;
     lengths.into_iter().sum()
 }
 
-async fn length(session: &Session, name: String) -> Result<u64, BrokerError> {
+async fn length_of(session: &Session, name: String) -> Result<u64, BrokerError> {
     // This takes a channel of its own, because RabbitMQ closes the channel on which it was
     // asked for a queue that does not exist.
     let channel = session.channel().await?;
@@ -90,19 +102,4 @@ async fn length(session: &Session, name: String) -> Result<u64, BrokerError> {
     };
     let found = session.answer(asking).await?;
     Ok(found.map_or(0, u64::from))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_goes_to_the_lowest_rung_that_is_long_enough() {
-        let seconds = |after| rung(Duration::from_secs_f64(after)).as_secs_f64();
-        assert_eq!(seconds(0.0), 0.5);
-        assert_eq!(seconds(0.5), 0.5);
-        assert_eq!(seconds(0.6), 1.0);
-        assert_eq!(seconds(60.0), 64.0);
-        assert_eq!(seconds(4500.0), 4096.0);
-    }
 }

@@ -4,8 +4,10 @@ use lapin::types::{AMQPValue, FieldTable};
 use maskline_messages::topology::headers;
 
 /// The headers that we add to a sender's.
-const OURS: [&str; 7] = [
+const OURS: [&str; 9] = [
     headers::ATTEMPTS,
+    headers::DUE,
+    headers::LEFT,
     headers::ERROR,
     headers::ORIGINAL_QUEUE,
     headers::ORIGINAL_KEY,
@@ -25,7 +27,12 @@ const BROKERS: [&str; 5] = [
 
 /// True if a header came from the sender of the message, and not from us or RabbitMQ.
 pub fn is_senders(name: &str) -> bool {
-    !OURS.contains(&name) && !BROKERS.iter().any(|prefix| name.starts_with(prefix))
+    !OURS.contains(&name) && !is_brokers(name)
+}
+
+/// True if RabbitMQ adds the header.
+pub fn is_brokers(name: &str) -> bool {
+    BROKERS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Adds a header of text.

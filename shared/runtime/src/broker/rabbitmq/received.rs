@@ -18,7 +18,8 @@ use maskline_messages::{
 use uuid::Uuid;
 
 use super::{
-    headers::{insert, is_senders, text},
+    headers::{insert, is_brokers, is_senders, text},
+    ladder::Wait,
     outgoing::Outgoing,
     topology::DELIVERY_LIMIT,
 };
@@ -84,18 +85,44 @@ impl Received {
         original.unwrap_or_else(|| self.routing_key.to_string())
     }
 
-    /// The message on its way to the queue `delayed`, from where it comes back to its own
+    /// The message on its way to the delay queue of that name, from where it comes back to its own
     /// queue after the wait, with so many earlier attempts.
-    pub fn delayed(&self, delayed: &str, after: Duration, attempts: u32, error: &str) -> Outgoing {
+    pub fn delayed(&self, name: &str, wait: Wait, attempts: u32, error: &str) -> Outgoing {
         let mut headers = self.senders_headers();
         insert(&mut headers, headers::ATTEMPTS, &attempts.to_string());
         insert(&mut headers, headers::ORIGINAL_KEY, &self.key());
         insert(&mut headers, headers::ERROR, first_bytes(error, MAX_ERROR));
-        let mut outgoing =
-            Outgoing::to_queue(delayed, headers, self.message_id(), self.body.clone());
-        let wait = after.as_millis().to_string();
-        outgoing.properties = outgoing.properties.with_expiration(wait.into());
-        outgoing
+        insert_wait(&mut headers, wait);
+        self.sent_on(name, headers)
+    }
+
+    /// The message, which came from a delay queue, on its way to another, for a further wait.
+    pub fn delayed_on(&self, name: &str, wait: Wait) -> Outgoing {
+        let mut headers = self.headers_except(is_brokers);
+        insert_wait(&mut headers, wait);
+        self.sent_on(name, headers)
+    }
+
+    /// The message, which came from a delay queue, on its way back to the queue it is for.
+    pub fn back_to(&self, queue: Queue) -> Outgoing {
+        let is_done =
+            |name: &str| is_brokers(name) || [headers::DUE, headers::LEFT].contains(&name);
+        self.sent_on(queue.name(), self.headers_except(is_done))
+    }
+
+    fn sent_on(&self, queue: &str, headers: FieldTable) -> Outgoing {
+        Outgoing::to_queue(queue, headers, self.message_id(), self.body.clone())
+    }
+
+    /// When a delayed message is due, in milliseconds since the Unix epoch, and how long it waits
+    /// on after that.
+    pub fn due(&self) -> (u64, Duration) {
+        let number = |name| self.header(name).and_then(|text| text.parse().ok());
+        let left = number(headers::LEFT).unwrap_or(0);
+        (
+            number(headers::DUE).unwrap_or(0),
+            Duration::from_millis(left),
+        )
     }
 
     /// The message on its way to the dead letters, under an id of its own.
@@ -191,22 +218,31 @@ impl Received {
 
     /// The sender's headers with values of any type, as they came.
     fn senders_headers(&self) -> FieldTable {
+        self.headers_except(|name| !is_senders(name))
+    }
+
+    fn headers_except(&self, leave_out: impl Fn(&str) -> bool) -> FieldTable {
         let mut table = FieldTable::default();
-        for (name, value) in self.headers().filter(|(name, _)| is_senders(name)) {
+        for (name, value) in self.headers().filter(|(name, _)| !leave_out(name)) {
             table.insert(name.into(), value.clone());
         }
         table
     }
 
-    /// Why RabbitMQ moved the message the last time, other than because a wait was over.
+    /// Why RabbitMQ moved the message the last time.
     fn death(&self) -> Option<Death> {
         let table = self.properties.headers().as_ref()?;
         let deaths = table.inner().get("x-death")?.as_array()?.as_slice();
-        let deaths = deaths.iter().filter_map(AMQPValue::as_field_table);
-        deaths
-            .map(Death::read)
-            .find(|death| death.reason != "expired")
+        let mut deaths = deaths.iter().filter_map(AMQPValue::as_field_table);
+        deaths.next().map(Death::read)
     }
+}
+
+fn insert_wait(headers: &mut FieldTable, wait: Wait) {
+    let millis = |wait: Duration| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let due = unix_millis().saturating_add(millis(wait.now));
+    insert(headers, headers::DUE, &due.to_string());
+    insert(headers, headers::LEFT, &millis(wait.left).to_string());
 }
 
 /// The reason that RabbitMQ gives for a message that was delivered too often.
@@ -298,8 +334,8 @@ mod tests {
             AMQPValue::FieldTable(death)
         };
         let deaths = FieldArray::from(vec![
-            death("validator.images.delay.1000.max.7", "expired"),
             death("validator.images", "delivery_limit"),
+            death("another", "rejected"),
         ]);
         let dead_letter = received(&[
             ("x-death", AMQPValue::FieldArray(deaths)),
@@ -325,9 +361,36 @@ mod tests {
     }
 
     #[test]
+    fn a_delayed_message_comes_back_as_it_was_whatever_queues_it_waits_in() {
+        let again = |outgoing: Outgoing| {
+            let key = outgoing.key.as_str().into();
+            Received::new(key, outgoing.properties, outgoing.body.to_vec())
+        };
+        let sent = received(&[("mine", long("a"))]);
+        let hours = Duration::from_secs(2 * 3600).into();
+        let before = unix_millis();
+        let delayed = again(sent.delayed("first", hours, 3, "an error"));
+        let (due, left) = delayed.due();
+        assert!(due >= before + 1024 * 1000 && due <= unix_millis() + 1024 * 1000);
+        assert_eq!(left, Duration::from_secs(2 * 3600 - 1024));
+
+        let on = delayed.delayed_on("second", left.into());
+        assert_eq!(on.key, "second");
+        let on = again(on);
+        assert_eq!(on.due().1, Duration::from_secs(2 * 3600 - 2 * 1024));
+
+        let back = on.back_to(Queue::StorerImages);
+        assert_eq!(back.key, Queue::StorerImages.name());
+        let back = again(back);
+        assert_eq!(back.due(), (0, Duration::ZERO));
+        assert_eq!(back.envelope(), sent.envelope());
+        assert_eq!((back.attempts(), back.was_delayed()), (3, true));
+    }
+
+    #[test]
     fn a_long_error_is_cut_between_characters() {
         let error = "é".repeat(MAX_ERROR);
-        let retried = received(&[]).delayed("q", Duration::from_secs(1), 1, &error);
+        let retried = received(&[]).delayed("q", Duration::from_secs(1).into(), 1, &error);
         let table = retried.properties.headers().as_ref().expect("it has some");
         let kept = table
             .inner()

@@ -15,9 +15,9 @@ use maskline_messages::{
 /// counts, too, so the limit is high enough for a queue ahead that is full for hours.
 pub const DELIVERY_LIMIT: i64 = 100;
 
-/// The delivery limit of the dead letters, which is never reached. Listing dead letters
-/// delivers them, and by default RabbitMQ 4 drops a message after 20 deliveries. RabbitMQ
-/// 3.10 does not take a negative number for "no limit".
+/// The delivery limit of the dead letters and of the delay queues, which is never reached. Listing
+/// dead letters delivers them, and by default RabbitMQ 4 drops a message after 20 deliveries.
+/// RabbitMQ 3.10 does not take a negative number for "no limit".
 const NO_DELIVERY_LIMIT: i64 = 1_000_000_000;
 
 /// Makes what is missing. Fails if something is there with other arguments.
@@ -48,18 +48,20 @@ pub async fn declare_queue(
     channel: &Channel,
     name: &str,
     arguments: FieldTable,
-) -> lapin::Result<()> {
+) -> lapin::Result<lapin::Queue> {
     let durable = QueueDeclareOptions::durable();
-    channel
-        .queue_declare(name.into(), durable, arguments)
-        .await?;
-    Ok(())
+    channel.queue_declare(name.into(), durable, arguments).await
 }
 
 fn work(max_length: i64) -> FieldTable {
-    let mut arguments = leading_to(DEAD_LETTERS);
-    arguments.insert("x-max-length".into(), max_length.into());
+    let mut arguments = bounded(max_length);
     arguments.insert("x-delivery-limit".into(), DELIVERY_LIMIT.into());
+    // RabbitMQ moves what was delivered too often to the dead letters, and keeps it until they
+    // have confirmed it. It does so only if a full queue rejects publishes. The empty name is the
+    // default exchange, whose routing key is the name of a queue.
+    arguments.insert("x-dead-letter-exchange".into(), text(""));
+    arguments.insert("x-dead-letter-routing-key".into(), text(DEAD_LETTERS));
+    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
     arguments
 }
 
@@ -69,22 +71,17 @@ fn dead_letters() -> FieldTable {
     arguments
 }
 
-/// The arguments of a queue where messages wait until they go back to `target`.
-pub fn delay(target: &str, max_length: i64) -> FieldTable {
-    let mut arguments = leading_to(target);
-    arguments.insert("x-max-length".into(), max_length.into());
+/// The arguments of a queue where messages wait until they are due.
+pub fn delay(max_length: i64) -> FieldTable {
+    let mut arguments = bounded(max_length);
+    arguments.insert("x-delivery-limit".into(), NO_DELIVERY_LIMIT.into());
     arguments
 }
 
-/// The arguments of a queue whose messages RabbitMQ moves to `target` when their time is over
-/// or they were delivered too often. It keeps each until that queue has confirmed it.
-fn leading_to(target: &str) -> FieldTable {
+/// The arguments of a queue that rejects publishes when it is full.
+fn bounded(max_length: i64) -> FieldTable {
     let mut arguments = quorum();
-    // The empty name is the default exchange, whose routing key is the name of a queue.
-    arguments.insert("x-dead-letter-exchange".into(), text(""));
-    arguments.insert("x-dead-letter-routing-key".into(), text(target));
-    arguments.insert("x-dead-letter-strategy".into(), text("at-least-once"));
-    // RabbitMQ moves messages "at least once" only if a full queue rejects publishes.
+    arguments.insert("x-max-length".into(), max_length.into());
     arguments.insert("x-overflow".into(), text("reject-publish"));
     arguments
 }
