@@ -7,11 +7,15 @@ use anyhow::{Context, Result};
 use maskline_messages::{CollectionName, DatasetId, JobId, Label, RunId, VersionName};
 use maskline_storage::{
     Catalog,
-    records::{Collection, Dataset, JobState},
+    membership::Sources,
+    records::{CandidateState, Collection, Dataset, Job, JobState},
 };
 use serde::Serialize;
 
 use crate::{lookup, output};
+
+/// The most candidates that are read at a time.
+const PAGE: usize = 1_000;
 
 /// A collection with what is in it now. `maskline collections --json` prints one as a line.
 #[derive(Debug, Clone, Serialize)]
@@ -81,6 +85,7 @@ pub(crate) async fn view(catalog: &dyn Catalog, collection: Collection) -> Resul
             waits_for.push(job.id);
         }
     }
+    images += stored_for_removed_sources(catalog, &collection.name, &jobs).await?;
     Ok(CollectionView {
         latest: latest(catalog, &collection).await?,
         versions: collection.versions.iter().filter(|v| !v.deleted).count() as u64,
@@ -93,6 +98,33 @@ pub(crate) async fn view(catalog: &dyn Catalog, collection: Collection) -> Resul
         error: collection.error,
         created: collection.created,
     })
+}
+
+/// How many images were stored for a source that was removed, and are in the collection because
+/// another source has them, too.
+async fn stored_for_removed_sources(
+    catalog: &dyn Catalog,
+    collection: &CollectionName,
+    jobs: &[Job],
+) -> Result<u64> {
+    let sources = Sources::among(jobs, catalog).await?;
+    let mut images = 0;
+    for job in jobs.iter().filter(|job| job.is_removed()) {
+        let mut last = None;
+        loop {
+            let stored = CandidateState::Stored;
+            let page = catalog.candidates_in(job.id, stored, last, PAGE).await?;
+            let of: Vec<_> = page.iter().filter_map(|stored| stored.image).collect();
+            let sightings = catalog.sightings(collection, &of).await?;
+            let is_left = |sightings: &&Vec<_>| sources.membership(sightings).is_some();
+            images += sightings.iter().filter(is_left).count() as u64;
+            last = page.last().map(|stored| stored.id);
+            if page.len() < PAGE {
+                break;
+            }
+        }
+    }
+    Ok(images)
 }
 
 /// Reads all collections, the newest first.

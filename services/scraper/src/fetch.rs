@@ -144,19 +144,29 @@ impl Fetcher {
                 detail: "it is inside of an archive: enqueue the archive again".to_owned(),
             }
             .into()),
-            Location::S3 { bucket, key } => self.object(bucket, key).await,
+            Location::S3 { bucket, key } => self.object(bucket, key, before).await,
         }
     }
 
-    async fn object(&self, bucket: &str, key: &str) -> Result<FetchedImage, FetchError> {
+    async fn object(
+        &self,
+        bucket: &str,
+        key: &str,
+        before: Option<&Fetched>,
+    ) -> Result<FetchedImage, FetchError> {
         let bucket = self.bucket(bucket).await.map_err(bucket_failure)?;
-        let object = bucket.open_object(key).await.map_err(bucket_failure)?;
+        let before = before.and_then(|before| before.etag.as_deref());
+        let opened = bucket.open_object(key, before).await;
+        let Some(object) = opened.map_err(bucket_failure)? else {
+            return Ok(FetchedImage::Unchanged);
+        };
         let (bytes, most) = (object.size(), self.limits.bytes);
         match bytes {
             0 => return Err(Reason::Empty.into()),
             bytes if bytes > most => return Err(Reason::TooManyBytes { bytes, most }.into()),
             _ => {}
         }
+        let etag = object.etag().map(str::to_owned);
         let room = self.budget.room(bytes).await;
         let bytes = object.read().await.map_err(bucket_failure)?;
         let image = ImageId::of(&bytes);
@@ -164,7 +174,7 @@ impl Fetcher {
             body: Body::new(bytes, image, room),
             fetched: Fetched {
                 at: unix_millis(),
-                etag: None,
+                etag,
                 last_modified: None,
             },
         })

@@ -52,6 +52,11 @@ pub async fn a_source_leaves_the_collection_and_the_versions_say_so(environment:
     let (_site_t, third) = enqueue(environment, &t, &["--role", "test"]).await;
     assert_eq!(third["version"], "masks@3");
 
+    // What the removed source had first, and another has too, is still in the collection.
+    let collections = environment.json(&["collections"]).await;
+    let left = b.entries.len() + d.entries.len() + 3;
+    assert_eq!(collections[0]["images"], left, "{collections:?}");
+
     let mut versions = vec![];
     for job in [&first, &second, &third] {
         let dataset: DatasetId = job["dataset"]

@@ -43,10 +43,15 @@ async fn listed_and_read(environment: &Environment) {
     assert_eq!(found, names);
 
     let again = SourceBucket::open(bucket.address()).await.unwrap();
-    let object = again.open_object(&keys[3]).await.unwrap();
+    let object = again.open_object(&keys[3], None).await.unwrap().unwrap();
     let size = object.size();
+    let etag = object.etag().map(str::to_owned);
     assert_eq!(object.read().await.unwrap().len() as u64, size);
-    let missing = again.open_object("no/such/object").await;
+    let unchanged = again.open_object(&keys[3], etag.as_deref()).await;
+    assert!(etag.is_some() && unchanged.unwrap().is_none());
+    let another = again.open_object(&keys[4], etag.as_deref()).await;
+    assert!(another.unwrap().is_some());
+    let missing = again.open_object("no/such/object", None).await;
     assert!(missing.err().unwrap().is_not_found());
 }
 

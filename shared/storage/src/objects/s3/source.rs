@@ -1,7 +1,9 @@
 //! A bucket of somebody else, from which objects are read and to which nothing is written.
 
 use aws_sdk_s3::{
+    config::http::HttpResponse,
     error::{ConnectorError, SdkError},
+    operation::get_object::{GetObjectError, GetObjectOutput},
     primitives::ByteStream,
 };
 use bytes::{Bytes, BytesMut};
@@ -32,6 +34,7 @@ pub struct OpenObject<'a> {
     bucket: &'a Bucket,
     key: String,
     size: u64,
+    etag: Option<String>,
     body: ByteStream,
 }
 
@@ -106,31 +109,45 @@ impl SourceBucket {
         Ok(objects)
     }
 
-    /// Begins to read an object. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if it
-    /// is not there.
-    pub async fn open_object(&self, key: &str) -> Result<OpenObject<'_>, StorageError> {
+    /// Begins to read an object. `None` means that it still has the ETag `before`. Fails with
+    /// [`NotFound`](crate::StorageErrorKind::NotFound) if it is not there.
+    pub async fn open_object(
+        &self,
+        key: &str,
+        before: Option<&str>,
+    ) -> Result<Option<OpenObject<'_>>, StorageError> {
         let request = self
             .bucket
             .client
             .get_object()
             .bucket(&self.bucket.name)
-            .key(key);
+            .key(key)
+            .set_if_none_match(before.map(str::to_owned));
+        let sending = async {
+            match request.send().await {
+                Err(error) if has_not_changed(&error) => Ok(None),
+                sent => sent.map(Some),
+            }
+        };
         let name = Some(key.to_owned());
-        let sent = self
-            .bucket
-            .traced_name("S3/GetObject", name, request.send());
-        let object = sent.await?;
+        let sent = self.bucket.traced_name("S3/GetObject", name, sending);
+        // A server may not know the condition.
+        let is_another = |object: &GetObjectOutput| before.is_none() || object.e_tag() != before;
+        let Some(object) = sent.await?.filter(is_another) else {
+            return Ok(None);
+        };
         let size = object.content_length.and_then(|n| u64::try_from(n).ok());
         let unknown = || {
             let server = &self.bucket.server;
             StorageError::internal(format!("{server} gives no size of {key}"))
         };
-        Ok(OpenObject {
+        Ok(Some(OpenObject {
             bucket: &self.bucket,
             key: key.to_owned(),
             size: size.ok_or_else(unknown)?,
+            etag: object.e_tag,
             body: object.body,
-        })
+        }))
     }
 }
 
@@ -138,6 +155,11 @@ impl OpenObject<'_> {
     /// How many bytes the object has.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The ETag by which the server knows this content, if it gives one.
+    pub fn etag(&self) -> Option<&str> {
+        self.etag.as_deref()
     }
 
     /// Reads all of its bytes.
@@ -160,12 +182,15 @@ impl OpenObject<'_> {
     }
 }
 
+/// The server's answer that an object still has the ETag that it was asked about.
+fn has_not_changed(error: &SdkError<GetObjectError, HttpResponse>) -> bool {
+    let answer = error.raw_response();
+    answer.is_some_and(|answer| answer.status().as_u16() == 304)
+}
+
 /// A failure of the connection while an object is read.
 fn broken(
     error: Box<dyn std::error::Error + Send + Sync>,
-) -> SdkError<
-    aws_sdk_s3::operation::get_object::GetObjectError,
-    aws_sdk_s3::config::http::HttpResponse,
-> {
+) -> SdkError<GetObjectError, HttpResponse> {
     SdkError::dispatch_failure(ConnectorError::io(error))
 }
