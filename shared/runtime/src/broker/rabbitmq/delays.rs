@@ -21,10 +21,11 @@ use crate::broker::error::BrokerError;
 /// The number of delay queues that the broker is asked about at the same time.
 const QUERIES: usize = 16;
 
-/// Puts a message of `queue` into a delay queue that takes it, made by `delayed` for a queue's
-/// name. Returns the rung of that queue. A delay queue takes nothing while it is full, or if its node died while it was being
-/// made: then it may never have a leader. So the next longer one is tried. While none takes the
-/// message, it is tried again as long as `is_ours` says that somebody still has it in hand.
+/// Puts a message of `queue` into a delay queue that takes it, and returns the rung of that queue.
+/// `delayed` makes the message for a queue's name. A delay queue takes nothing while it is full, or
+/// if its node died while it was being made: then it may never have a leader. So the next longer
+/// one is tried. While none takes the message, all are tried again, as long as `is_ours` says that
+/// the message is still in hand.
 pub async fn put(
     link: &Link,
     queue: Queue,
