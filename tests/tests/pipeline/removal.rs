@@ -54,7 +54,7 @@ pub async fn a_source_leaves_the_collection_and_the_versions_say_so(environment:
 
     // What the removed source had first, and another has too, is still in the collection.
     let collections = environment.json(&["collections"]).await;
-    let left = b.entries.len() + d.entries.len() + 3;
+    let left = b.entries.len() + d.entries.len() + t.entries.len() - 2;
     assert_eq!(collections[0]["images"], left, "{collections:?}");
 
     let mut versions = vec![];
