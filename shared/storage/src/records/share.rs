@@ -71,7 +71,9 @@ struct Holder {
     name: String,
     places: u32,
     wanted: u32,
-    /// The time of the last turn that it was given, in microseconds.
+    /// The time of the last turn that it was given, in microseconds. States that were written
+    /// before this was kept are without it.
+    #[serde(default)]
     last_turn: u64,
     /// From this time on it counts no more.
     until: u64,

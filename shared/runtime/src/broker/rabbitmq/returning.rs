@@ -56,7 +56,7 @@ pub struct Returning {
     found: Found,
 }
 
-/// Takes the rungs of delay queues that have messages.
+/// Where somebody who put a message into a delay queue says on which rung it is.
 pub type Found = mpsc::UnboundedSender<Duration>;
 
 impl Returning {
