@@ -134,6 +134,21 @@ class Main {
       }
     }
 
+    /** Of the indexes that are not unique, takes the one that leaves the fewest documents. */
+    @Override
+    protected QueryResult queryDocuments(
+        Document query, Document order, int skip, int limit, int batchSize, Document fields) {
+      Several best = null;
+      for (var index : getIndexes()) {
+        if (!index.canHandle(query)) continue;
+        if (!(index instanceof Several several)) return super.queryDocuments(query, order, skip, limit, batchSize, fields);
+        if (best == null || several.count(query) < best.count(query)) best = several;
+      }
+      return best == null
+          ? super.queryDocuments(query, order, skip, limit, batchSize, fields)
+          : matchDocuments(query, best.getPositions(query), order, skip, limit, batchSize, fields);
+    }
+
     @Override
     protected QueryResult createQueryResult(List<Document> documents, int batchSize) {
       var result = answering ? documents.stream().map(Document::cloneDeeply).toList() : documents;
@@ -229,6 +244,11 @@ class Main {
       var found = new ArrayList<Integer>();
       for (var values : valuesAskedFor(query)) found.addAll(positions.getOrDefault(values, Map.of()).values());
       return found;
+    }
+
+    /** How many documents the index leaves of a query that it can handle. */
+    int count(Document query) {
+      return valuesAskedFor(query).stream().mapToInt(values -> positions.getOrDefault(values, Map.of()).size()).sum();
     }
 
     @Override
