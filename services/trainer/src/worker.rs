@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::RunId;
 use maskline_models::device::Compute;
-use maskline_runtime::{BrokerError, WorkContext, Worker, telemetry};
+use maskline_runtime::{BrokerError, EndsProcess, WorkContext, Worker, telemetry};
 use maskline_storage::{
     ObjectStore, StorageError,
     catalog::{Jobs, Library},
@@ -118,6 +118,17 @@ impl Trainer {
             Err(error) if interrupt.lease_lost.is_cancelled() => return Err(error),
             Err(error) => error,
         };
+        // The run is not to blame, and whoever gets it goes on from its checkpoint.
+        if self.device_is_lost().await {
+            lease.release().await?;
+            let name = &self.compute.name;
+            return Err(EndsProcess(format!(
+                "{name} does not answer any more ({error:#}). The process ends, because only a new \
+                 one can open a device again: start it again, and the run goes on from its last \
+                 checkpoint"
+            ))
+            .into());
+        }
         match Verdict::of(&error, lease.failures()) {
             Verdict::GiveUp(permanent) => return self.give_up(id, &permanent, lease).await,
             Verdict::RetryForever => lease.release().await?,
@@ -166,6 +177,13 @@ impl Trainer {
         }
         checkpoint::clear(&self.objects, id).await?;
         Ok(true)
+    }
+
+    /// Whether the GPU that a run has failed on does not compute any more.
+    async fn device_is_lost(&self) -> bool {
+        let compute = self.compute.clone();
+        let asking = move || compute.is_gpu && !compute.answers();
+        tokio::task::spawn_blocking(asking).await.unwrap_or(true)
     }
 
     async fn give_up(&self, id: RunId, error: &PermanentError, lease: HeldLease) -> Result<()> {

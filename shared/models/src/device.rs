@@ -1,8 +1,12 @@
 //! The device that networks are computed on: a GPU through wgpu, or the CPU.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    str::FromStr,
+};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use crate::error::ModelError;
 
@@ -66,6 +70,36 @@ pub fn choose(choice: Choice) -> Result<Compute, ModelError> {
     }
 }
 
+/// The least number of images for which a GPU predicts sooner than the CPU. It must be opened,
+/// and its kernels are compiled and tuned at their first use, which takes a minute.
+const WORTH_A_GPU: usize = 20_000;
+
+/// Opens a device that predicts so many images, and then is not needed any more. `auto` is a GPU
+/// only if there are many.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_for(choice: Choice, images: usize) -> Result<Compute, ModelError> {
+    match choice {
+        Choice::Auto if images < WORTH_A_GPU => Ok(cpu()),
+        choice => choose(choice),
+    }
+}
+
+impl Compute {
+    /// Whether the device still computes. A GPU whose driver was reset, or that was taken away,
+    /// never answers again in the process that had opened it.
+    pub fn answers(&self) -> bool {
+        let device = self.device.clone().without_autodiff();
+        let sum = || {
+            let sum = Tensor::<1>::ones([4], &device).sum();
+            sum.try_into_vec_as::<f32>().is_ok_and(|sum| sum == [4.0])
+        };
+        // A lost device panics in the thread that asks it.
+        catch_unwind(AssertUnwindSafe(sum)).unwrap_or(false)
+    }
+}
+
 fn cpu() -> Compute {
     let threads = rayon::current_num_threads();
     let plural = if threads == 1 { "" } else { "s" };
@@ -76,17 +110,24 @@ fn cpu() -> Compute {
     }
 }
 
+/// A process can open the GPU only once, so that everybody gets the same.
 #[cfg(feature = "gpu")]
 fn gpu() -> Result<Compute, ModelError> {
-    let device = Device::wgpu_options()
-        .init()
-        .map_err(|error| ModelError::NoGpu(error.to_string()))?;
-    let identity = device.identity();
-    let identity = identity.ok_or_else(|| ModelError::NoGpu("it has no name".into()))?;
+    static OPENED: std::sync::OnceLock<Result<Compute, String>> = std::sync::OnceLock::new();
+    OPENED
+        .get_or_init(open_gpu)
+        .clone()
+        .map_err(ModelError::NoGpu)
+}
+
+#[cfg(feature = "gpu")]
+fn open_gpu() -> Result<Compute, String> {
+    let opened = Device::wgpu_options().init();
+    let device = opened.map_err(|error| error.to_string())?;
+    let identity = device.identity().ok_or("it has no name")?;
     // Only hardware has a physical identity.
     if identity.physical.is_none() {
-        let renderer = format!("{} renders in software", identity.name);
-        return Err(ModelError::NoGpu(renderer));
+        return Err(format!("{} renders in software", identity.name));
     }
     Ok(Compute {
         device,
@@ -119,6 +160,18 @@ mod tests {
         let compute = choose(Choice::Cpu).unwrap();
         assert!(!compute.is_gpu);
         assert!(compute.name.starts_with("cpu (flex, "), "{}", compute.name);
+    }
+
+    #[test]
+    fn a_device_that_computes_answers() {
+        assert!(choose(Choice::Cpu).unwrap().answers());
+    }
+
+    #[test]
+    fn few_images_are_predicted_on_the_cpu() {
+        assert!(!choose_for(Choice::Auto, 3).unwrap().is_gpu);
+        let gpu = |compute: Result<Compute, ModelError>| compute.map(|compute| compute.is_gpu).ok();
+        assert_eq!(gpu(choose_for(Choice::Gpu, 3)), gpu(choose(Choice::Gpu)));
     }
 
     #[test]

@@ -40,4 +40,4 @@ pub use maskline_foundation::{Address, RetryPolicy};
 pub use runner::{Runner, run};
 pub use sender::Sender;
 pub use service::Service;
-pub use stage::{Failure, Handler, Outcome, Worker};
+pub use stage::{EndsProcess, Failure, Handler, Outcome, Worker};

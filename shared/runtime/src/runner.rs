@@ -190,7 +190,7 @@ const CUT_OFF_LIMIT: Duration = Duration::from_secs(1);
 /// Drops work that does not end within the grace period. Its lease runs out later, and
 /// another replica goes on with it.
 async fn within_grace(
-    working: impl Future<Output = ()>,
+    working: impl Future<Output = anyhow::Result<()>>,
     stopping: CancellationToken,
     args: RuntimeArgs,
 ) -> anyhow::Result<()> {
@@ -199,10 +199,12 @@ async fn within_grace(
         tokio::time::sleep(args.grace()).await;
     };
     tokio::select! {
-        () = working => {}
-        () = too_late => warn!("work cut off at the end of the grace period"),
+        worked = working => worked,
+        () = too_late => {
+            warn!("work cut off at the end of the grace period");
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 /// Takes messages from one queue.

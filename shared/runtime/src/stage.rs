@@ -1,6 +1,6 @@
 //! What a service implements: handlers of messages, and workers.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 pub use maskline_foundation::Failure;
@@ -69,6 +69,19 @@ impl Outcome {
     }
 }
 
+/// A worker's error with which the process must end, because only another one can go on. The
+/// other services of the process stop as after a signal.
+#[derive(Debug)]
+pub struct EndsProcess(pub String);
+
+impl fmt::Display for EndsProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for EndsProcess {}
+
 /// Does work that takes longer than a delivery may stay unsettled, such as freezing a dataset or
 /// training a network. Each piece of work is a record in the catalog, which a worker
 /// acquires with a lease.
@@ -85,7 +98,7 @@ pub trait Worker: Send + Sync + 'static {
     /// Claims one piece of work, does it and publishes what follows from it with
     /// [`WorkContext::send`]. Returns `false` if there was none to claim.
     ///
-    /// The runner logs an error and calls this again later. How often the same work may
+    /// The runner logs an error and calls this again later, unless it is [`EndsProcess`]. How often the same work may
     /// fail is for the worker to decide. When [`WorkContext::stopping`] is cancelled, the
     /// worker ends at its next safe point and gives the lease back.
     async fn work(&self, context: &WorkContext) -> anyhow::Result<bool>;

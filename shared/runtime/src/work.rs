@@ -11,19 +11,27 @@ use futures::FutureExt;
 use maskline_foundation::Backoff;
 use tracing::{info, warn};
 
-use crate::{attempt::panicked, context::WorkContext, metrics::WorkerMetrics, stage::Worker};
+use crate::{
+    attempt::panicked,
+    context::WorkContext,
+    metrics::WorkerMetrics,
+    stage::{EndsProcess, Worker},
+};
 
 /// The waits after failures of one worker in a row, in seconds.
 const WAITS: Backoff = Backoff::doubling(1.0, 60.0);
 
 /// Lets the worker look for work at the start, whenever it is notified and every `interval`,
 /// until [`WorkContext::stopping`].
+///
+/// # Errors
+/// [`EndsProcess`], if that is the worker's error.
 pub async fn keep_working(
     stage: &'static str,
     worker: Arc<dyn Worker>,
     context: WorkContext,
     interval: Duration,
-) {
+) -> anyhow::Result<()> {
     let metrics = WorkerMetrics::new(stage, worker.name());
     let notify = worker.notify();
     let mut backoff = WAITS;
@@ -56,6 +64,10 @@ pub async fn keep_working(
                 );
                 break;
             }
+            Err(error) if error.is::<EndsProcess>() => {
+                metrics.failed.increment(1);
+                return Err(error);
+            }
             Err(error) => {
                 let wait = backoff.next_wait();
                 let failures = backoff.waits();
@@ -75,4 +87,5 @@ pub async fn keep_working(
             }
         }
     }
+    Ok(())
 }

@@ -32,7 +32,8 @@ const BATCH: usize = 32;
 struct ModelArgs {
     /// The id of a model or its beginning, or a safetensors file
     model: String,
-    /// The device to compute on: auto (a GPU if there is one), gpu or cpu
+    /// The device to compute on: auto (a GPU if there is one and there are many images), gpu or
+    /// cpu
     #[arg(long, env = "MASKLINE_DEVICE", default_value_t = Choice::Auto)]
     device: Choice,
 }
@@ -53,10 +54,10 @@ impl ModelArgs {
         Ok(stores.objects.get(&ObjectKey::model_weights(id)).await?)
     }
 
-    /// Loads the model.
-    async fn load(&self, connection: &ConnectionArgs) -> Result<Classifier> {
+    /// Loads the model for so many images.
+    async fn load(&self, connection: &ConnectionArgs, images: usize) -> Result<Classifier> {
         let weights = self.weights(connection).await?;
-        let compute = device::choose(self.device)?;
+        let compute = device::choose_for(self.device, images)?;
         let classifier = Classifier::load(&weights, &compute.device);
         classifier.with_context(|| format!("{} can't be used as a model", self.model))
     }
@@ -108,7 +109,8 @@ impl Evaluate {
         if !self.images.exists() {
             return self.run_on_dataset().await;
         }
-        let classifier = self.model.load(&self.connection).await?;
+        let images = files_below(&self.images)?.len();
+        let classifier = self.model.load(&self.connection, images).await?;
         let files = files_by_class(&self.images, &classifier.card().classes)?;
         let evaluation =
             tokio::task::spawn_blocking(move || evaluate(&classifier, &files)).await??;
@@ -136,7 +138,15 @@ impl Evaluate {
         let dataset = lookup::dataset(catalog, &name).await;
         let dataset = dataset.context("neither a folder nor a dataset")?;
         let weights = self.model.weights(&self.connection).await?;
-        let compute = device::choose(self.model.device)?;
+        let frozen = catalog.dataset(&dataset).await?;
+        let images = frozen.map_or(0, |frozen| {
+            let counts = frozen.images.values().flat_map(|split| split.values());
+            counts.sum::<u64>()
+        });
+        let compute = device::choose_for(
+            self.model.device,
+            usize::try_from(images).unwrap_or(usize::MAX),
+        )?;
         let evaluation =
             maskline_trainer::evaluate(objects, catalog, &dataset, weights, compute).await?;
         if self.json {
@@ -262,7 +272,7 @@ struct PredictedFile<'a> {
 
 impl Predict {
     pub(crate) async fn run(self) -> Result<()> {
-        let classifier = self.model.load(&self.connection).await?;
+        let classifier = self.model.load(&self.connection, self.files.len()).await?;
         let classes = &classifier.card().classes;
         let mut problems = 0;
         for chunk in self.files.chunks(BATCH) {

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, sync::Mutex};
 
 use async_trait::async_trait;
 use maskline_messages::{JobId, TrainerRequests};
-use maskline_runtime::{Outcome, Service, WorkContext, Worker};
+use maskline_runtime::{EndsProcess, Outcome, Service, WorkContext, Worker};
 use tokio::sync::{
     Notify,
     mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -20,6 +20,7 @@ enum Turn {
     Fail,
     Panic,
     UntilStopped,
+    EndProcess,
 }
 
 struct Script {
@@ -50,6 +51,7 @@ impl Worker for Script {
             Turn::Nothing => Ok(false),
             Turn::Fail => anyhow::bail!("the catalog is gone"),
             Turn::Panic => panic!("boom"),
+            Turn::EndProcess => Err(EndsProcess("the GPU is lost".to_owned()).into()),
             Turn::Send(job) => {
                 context.send(expanded(job)).await?;
                 Ok(true)
@@ -118,6 +120,18 @@ async fn an_error_or_a_panic_does_not_end_the_worker() {
 
     calls(&mut called, 3).await;
     running.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_can_not_go_on_ends_the_process_with_its_error() {
+    let harness = Harness::new().await;
+    let (service, _, mut called) = working("lost", [Turn::Done, Turn::EndProcess]);
+    let (other, _, _other_called) = working("beside-lost", [Turn::UntilStopped]);
+    let running = harness.start(vec![service, other]).await;
+
+    calls(&mut called, 2).await;
+    let ended = within(running.task).await.expect("it does not panic");
+    assert_eq!(ended.unwrap_err().to_string(), "the GPU is lost");
 }
 
 #[tokio::test]
