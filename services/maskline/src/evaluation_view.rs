@@ -15,6 +15,7 @@ const VALIDATION: &str = "all validation images";
 pub(crate) fn text(networks: &[(String, &Evaluation)]) -> String {
     let mut text = table(networks).to_string();
     let evaluations = || networks.iter().map(|(_, evaluation)| *evaluation);
+    text += "\nIn brackets: where the accuracy lies with a probability of 95 %, by the number of images.";
     if evaluations().flat_map(splits).any(has_shared_images) {
         text += "\nAn image that several sources have counts for each of them.";
     }
@@ -62,12 +63,12 @@ fn add_split(table: &mut Table, name: &str, scores: &[Option<&SplitScore>]) {
     let Some(first) = scores.iter().flatten().next() else {
         return;
     };
-    let all = scores.iter().map(|score| score.map(|score| score.accuracy));
-    let accuracies = |accuracies: &mut dyn Iterator<Item = Option<f32>>| -> Vec<Cell> {
-        accuracies.map(|share| number(percent(share))).collect()
-    };
+    let measured = scores.iter().filter(|_| first.images > 0);
+    let cells = measured.map(|score| match score {
+        Some(score) => number(with_interval(score)),
+        None => number(percent(None)),
+    });
     let images = number(first.images);
-    let cells = accuracies(&mut all.filter(|_| first.images > 0));
     table.add_row([Cell::new(name), images].into_iter().chain(cells));
     for source in &first.sources {
         let of_source = |score: &SplitScore| {
@@ -75,14 +76,20 @@ fn add_split(table: &mut Table, name: &str, scores: &[Option<&SplitScore>]) {
             let same = sources.find(|other| other.source == source.source);
             same.map(|same| same.accuracy)
         };
-        let mut of_networks = scores.iter().map(|score| score.and_then(of_source));
-        let cells = accuracies(&mut of_networks);
+        let of_networks = scores.iter().map(|score| score.and_then(of_source));
+        let cells = of_networks.map(|share| number(percent(share)));
         let name = Cell::new(format!("  {}", source.source));
         table.add_row([name, number(source.images)].into_iter().chain(cells));
     }
     if first.more_sources > 0 {
         table.add_row([format!("  and {} more sources", first.more_sources)]);
     }
+}
+
+/// The accuracy with the range in which it lies with a probability of 95 %, in percent.
+fn with_interval(score: &SplitScore) -> String {
+    let [low, high] = score.interval.map(|share| share * 100.0);
+    format!("{} ({low:.1}–{high:.1})", percent(Some(score.accuracy)))
 }
 
 #[cfg(test)]
@@ -104,6 +111,7 @@ mod tests {
         SplitScore {
             images,
             accuracy,
+            interval: [accuracy - 0.05, accuracy + 0.05],
             loss: 0.1,
             recall: BTreeMap::new(),
             sources: sources.iter().map(source).collect(),
@@ -125,6 +133,7 @@ mod tests {
         let other = Evaluation {
             validation: SplitScore {
                 accuracy: 0.8,
+                interval: [0.75, 0.85],
                 ..validation
             },
             ..one.clone()
@@ -134,9 +143,9 @@ mod tests {
         let headings = lines[1].split_whitespace().collect::<Vec<_>>();
         assert_eq!(headings, ["measured", "on", "images", "mine", "yours"]);
         for (line, expected) in lines[3..].iter().zip([
-            "all test images 4 75.0 % 75.0 %",
+            "all test images 4 75.0 % (70.0–80.0) 75.0 % (70.0–80.0)",
             "page c 4 75.0 % 75.0 %",
-            "all validation images 16 90.0 % 80.0 %",
+            "all validation images 16 90.0 % (85.0–95.0) 80.0 % (75.0–85.0)",
             "page a 10 100.0 % 100.0 %",
             "page b 7 50.0 % 50.0 %",
         ]) {

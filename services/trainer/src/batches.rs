@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Result;
 use maskline_models::input;
-use maskline_vision::augment;
+use maskline_vision::{augment, corruption::Corruption};
 use rand::seq::SliceRandom;
 use rayon::{
     ThreadPool,
@@ -39,6 +39,8 @@ pub(crate) enum Preparation {
     Augmented { seed: u64, epoch: usize },
     /// The whole picture, as for a prediction.
     Plain,
+    /// The whole picture with damage.
+    Corrupted(Corruption),
 }
 
 /// Returns a random order of `images` images, which differs from epoch to epoch.
@@ -101,6 +103,9 @@ fn assemble(
                     input::write(&view, side, out);
                 }
                 Preparation::Plain => input::write(&picture, side, out),
+                Preparation::Corrupted(corruption) => {
+                    input::write(&corruption.apply(&picture), side, out);
+                }
             }
             anyhow::Ok(())
         })?;

@@ -37,12 +37,22 @@ impl Evaluator<'_> {
         set: &ExampleSet,
     ) -> Result<Option<Vec<Prediction>>> {
         let indices: Vec<usize> = (0..set.len()).collect();
+        self.predict_some(network, set, &indices, Preparation::Plain)
+    }
+
+    /// The same for the images at `indices`, with another preparation.
+    pub(crate) fn predict_some(
+        &self,
+        network: &Network,
+        set: &ExampleSet,
+        indices: &[usize],
+        preparation: Preparation,
+    ) -> Result<Option<Vec<Prediction>>> {
         let batches = indices.chunks(self.batch).map(<[usize]>::to_vec).collect();
         let side = self.side;
         thread::scope(|scope| {
-            let plain = Preparation::Plain;
-            let prepared = batches::prepare(scope, self.threads, set, batches, side, plain);
-            let mut predictions = Vec::with_capacity(set.len());
+            let prepared = batches::prepare(scope, self.threads, set, batches, side, preparation);
+            let mut predictions = Vec::with_capacity(indices.len());
             for batch in prepared {
                 if self.interrupt.is_requested() {
                     return Ok(None);

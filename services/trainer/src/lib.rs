@@ -13,6 +13,7 @@
 //! stored_model  measures a published model, for `maskline evaluate`
 //! measurement how good a finished network is, on each split and for each source
 //! sources     the sources of the images, as people know them
+//! robustness  how good a network is on damaged pictures
 //! evaluation  what the network predicts for images
 //! metrics     the scores of every epoch
 //! batches     batches of prepared images
@@ -38,6 +39,7 @@ mod permanent_error;
 mod publish;
 mod random;
 mod report;
+mod robustness;
 mod run;
 mod schedule;
 mod sources;

@@ -81,6 +81,7 @@ impl SplitMeasurement {
 
     fn score(&self, split: Split, labels: &[Label], sources: &Sources) -> SplitScore {
         let score = self.tally.score();
+        let (low, high) = self.tally.interval();
         let recall = labels.iter().enumerate().filter_map(|(class, label)| {
             let recall = self.confusion.recall(class)?;
             Some((label.clone(), recall as f32))
@@ -91,6 +92,7 @@ impl SplitMeasurement {
         SplitScore {
             images: self.tally.images,
             accuracy: score.accuracy,
+            interval: [low as f32, high as f32],
             loss: score.loss,
             recall: recall.collect(),
             sources: by_source,

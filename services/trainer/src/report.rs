@@ -1,11 +1,14 @@
 //! The report of a finished run: [`Report`] for programs, and a [`page`] for people.
 
 mod by_source;
+mod calibration;
 mod contents;
 mod curves;
 mod page;
+mod robustness;
 mod text;
 mod thumbnails;
+mod warnings;
 
 pub(crate) use contents::{Measured, Report};
 pub(crate) use page::page;

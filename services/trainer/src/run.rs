@@ -33,6 +33,7 @@ use crate::{
     permanent_error::PermanentError,
     publish::TrainedModel,
     report::{self, Measured, Report},
+    robustness,
 };
 
 /// A run and what it needs.
@@ -186,6 +187,10 @@ impl TrainingRun {
         };
         let mut validation = SplitMeasurement::new(card.classes.len());
         validation.add(&predictions, &examples.validation);
+        let robustness = robustness::measure(&network, &evaluator, &examples.validation)?;
+        let Some(robustness) = robustness else {
+            return Ok(None);
+        };
         let dataset = StoredDataset {
             objects: &self.objects,
             manifest: &examples.manifest,
@@ -204,6 +209,7 @@ impl TrainingRun {
             predictions: &predictions,
             measurement: &measurement,
             evaluation: evaluation.clone(),
+            robustness,
         };
         let report = Report::new(
             &self.record,

@@ -5,13 +5,15 @@
 //!   classifier. The four networks differ only in a table (`table.rs`).
 //! * [`ops`] are this crate's operations on the CPU. On a GPU the layers use Burn's.
 //! * [`input`] turns pictures into the input of a network, and [`prediction`] its output
-//!   into predictions, scores and the loss.
+//!   into predictions, scores and the loss. [`calibration`] says how far their probabilities
+//!   can be believed.
 //! * [`weights`] writes and reads safetensors files. `names.rs` knows the name of each layer
 //!   in torchvision's state dict.
 //! * [`Classifier`] predicts the classes of pictures with a trained network.
 //! * [`device`] opens a GPU or the CPU.
 
 mod block;
+pub mod calibration;
 mod classifier;
 pub mod device;
 mod error;

@@ -77,6 +77,29 @@ impl Prediction {
         self.log_probabilities[class].exp()
     }
 
+    /// The logarithm of the probability of each class. Logits differ from it by a constant.
+    pub fn log_probabilities(&self) -> &[f64] {
+        &self.log_probabilities
+    }
+
+    /// The prediction with all logits divided by `temperature`: above 1 it is less sure, below
+    /// 1 surer. The most probable class stays the same.
+    pub fn tempered(&self, temperature: f64) -> Self {
+        let divided = self
+            .log_probabilities
+            .iter()
+            .map(|value| value / temperature);
+        let divided: Vec<f64> = divided.collect();
+        // The largest logarithm is that of the predicted class.
+        let largest = divided[self.class];
+        let sum: f64 = divided.iter().map(|value| (value - largest).exp()).sum();
+        let log_sum = largest + sum.ln();
+        Self {
+            class: self.class,
+            log_probabilities: divided.iter().map(|value| value - log_sum).collect(),
+        }
+    }
+
     /// The cross-entropy for an image of `class`, in nats.
     pub fn loss(&self, class: usize) -> f64 {
         -self.log_probabilities[class]
@@ -145,12 +168,35 @@ impl Tally {
         self.loss / self.images.max(1) as f64
     }
 
+    /// The range in which the accuracy on many more images of the same kind lies with a
+    /// probability of 95 %, 0 to 1: Wilson's score interval (1927). It takes the images for
+    /// independent of each other. Without images it is everything.
+    pub fn interval(&self) -> (f64, f64) {
+        interval(self.right, self.images)
+    }
+
     pub fn score(&self) -> Score {
         Score {
             accuracy: self.accuracy() as f32,
             loss: self.mean_loss() as f32,
         }
     }
+}
+
+/// Wilson's score interval for `right` of `images`, see [`Tally::interval`].
+pub fn interval(right: u64, images: u64) -> (f64, f64) {
+    /// The normal distribution has 95 % of its values within so many standard deviations.
+    const Z: f64 = 1.959_963_984_540_054;
+    if images == 0 {
+        return (0.0, 1.0);
+    }
+    let count = images as f64;
+    let share = right as f64 / count;
+    let scale = 1.0 + Z * Z / count;
+    let centre = (share + Z * Z / (2.0 * count)) / scale;
+    let variance = share * (1.0 - share) / count + Z * Z / (4.0 * count * count);
+    let half = Z * variance.sqrt() / scale;
+    ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
 /// How many images of each class (row) were predicted to be of each class (column).
@@ -229,6 +275,34 @@ mod tests {
         assert_eq!(confusion.rows(), [[1, 0], [1, 2]]);
         assert_eq!(tally.score().accuracy, 0.75);
         assert!(near(tally.score().loss.into(), losses / 4.0));
+    }
+
+    #[test]
+    fn the_interval_is_wilsons() {
+        // Brown, Cai and DasGupta, "Interval Estimation for a Binomial Proportion" (2001), have
+        // the formula; these values are those of statsmodels.
+        for (right, images, low, high) in [
+            (90, 100, 0.825_634, 0.944_770),
+            (0, 10, 0.0, 0.277_540),
+            (10, 10, 0.722_460, 1.0),
+        ] {
+            let (found_low, found_high) = interval(right, images);
+            assert!((found_low - low).abs() < 1e-5, "{found_low}");
+            assert!((found_high - high).abs() < 1e-5, "{found_high}");
+        }
+        assert_eq!(Tally::default().interval(), (0.0, 1.0));
+    }
+
+    #[test]
+    fn a_temperature_changes_how_sure_a_prediction_is_and_not_its_class() {
+        let prediction = Prediction::of(&[4.0_f32.ln(), 0.0]);
+        let surer = prediction.tempered(0.5);
+        assert!(near(surer.probability(0), 16.0 / 17.0) && surer.class() == 0);
+        assert!(near(prediction.tempered(2.0).probability(0), 2.0 / 3.0));
+        assert!(near(
+            Prediction::of(&[0.0, 9000.0]).tempered(0.1).loss(0),
+            90_000.0
+        ));
     }
 
     #[test]

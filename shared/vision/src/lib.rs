@@ -5,8 +5,10 @@
 //! * [`resize`], [`encode`]: a smaller picture, a square one, a JPEG.
 //! * [`measure`]: brightness, contrast, sharpness and a perceptual hash.
 //! * [`augment`], [`planes`]: the input of a network.
+//! * [`corruption`]: damage, to measure how well a network bears it.
 
 pub mod augment;
+pub mod corruption;
 pub mod decode;
 pub mod encode;
 mod hash;

@@ -6,15 +6,18 @@ use maskline_dataset::{Manifest, Split};
 use maskline_messages::{DatasetId, ImageId, JobId, Label, NetworkName, RunId, TrainingSettings};
 use maskline_models::{
     LayerRow, Network,
+    calibration::Calibration,
     prediction::{Confusion, Prediction},
 };
 use maskline_storage::records::{Evaluation, Run};
 use serde::Serialize;
 
+use super::warnings;
 use crate::{
     examples::{ExampleSet, Examples},
     measurement::Measurement,
     metrics::{Epoch, TrainingProgress},
+    robustness::Robustness,
 };
 
 /// The version of the report as JSON.
@@ -59,6 +62,12 @@ pub(crate) struct Report {
     pub(crate) test_confusion: Option<Confusion>,
     /// The validation images with a wrong prediction and the largest loss, the worst first.
     pub(crate) mistakes: Vec<Mistake>,
+    /// How far the probabilities can be believed, on the validation split.
+    pub(crate) calibration: Option<Calibration>,
+    /// How good it is on damaged validation images.
+    pub(crate) robustness: Vec<Robustness>,
+    /// What a reader must know before believing the accuracy, in sentences.
+    pub(crate) warnings: Vec<String>,
     pub(crate) summary: Vec<LayerRow>,
 }
 
@@ -104,6 +113,7 @@ pub(crate) struct Measured<'a> {
     pub(crate) predictions: &'a [Prediction],
     pub(crate) measurement: &'a Measurement,
     pub(crate) evaluation: Evaluation,
+    pub(crate) robustness: Vec<Robustness>,
 }
 
 impl Report {
@@ -118,11 +128,13 @@ impl Report {
             predictions,
             measurement,
             evaluation,
+            robustness,
         } = measured;
         let manifest = &examples.manifest;
         let validation = &examples.validation;
         let confusion = measurement.validation.confusion.clone();
         let test = measurement.test.as_ref();
+        let labelled: Vec<_> = predictions.iter().zip(validation.classes()).collect();
         Self {
             version: VERSION,
             run: run.id,
@@ -144,6 +156,9 @@ impl Report {
             confusion,
             test_confusion: test.map(|test| test.confusion.clone()),
             mistakes: mistakes(predictions, validation, &manifest.classes),
+            calibration: Calibration::of(&labelled),
+            robustness,
+            warnings: warnings::of(manifest),
             summary: network.summary(),
         }
     }

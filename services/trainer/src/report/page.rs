@@ -10,8 +10,10 @@ use plotters::style::RGBColor;
 
 use super::{
     by_source::{by_source, lead},
+    calibration::calibration,
     contents::Report,
     curves::{self, Curve},
+    robustness::robustness,
     text::{beginning, duration, grouped, percent, share},
     thumbnails::Thumbnail,
 };
@@ -42,6 +44,7 @@ pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
                 header {
                     h1 { (report.network) }
                     (lead(report))
+                    @for warning in &report.warnings { p.warning { (warning) } }
                     p.quiet { "Run " code { (report.run) } }
                 }
                 main {
@@ -49,6 +52,8 @@ pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
                     (by_source(report))
                     (learning(report))
                     (confusions(report))
+                    (calibration(report))
+                    (robustness(report))
                     (mistakes(report, thumbnails))
                     (dataset(report))
                     (training(report))

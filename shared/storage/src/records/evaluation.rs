@@ -21,6 +21,9 @@ pub struct SplitScore {
     pub images: u64,
     /// The share of the images whose class is predicted, 0 to 1.
     pub accuracy: f32,
+    /// The accuracy on many more images of the same kind lies between these two with a
+    /// probability of 95 %.
+    pub interval: [f32; 2],
     /// The mean cross-entropy, in nats.
     pub loss: f32,
     /// The share of the images of each class that are predicted to be of it, 0 to 1. A class

@@ -22,6 +22,7 @@ fn evaluation() -> Evaluation {
     let score = |role| SplitScore {
         images: 40,
         accuracy: 0.75,
+        interval: [0.598, 0.858],
         loss: 0.5,
         recall: [(label("with_mask"), 0.5)].into(),
         sources: vec![SourceScore {

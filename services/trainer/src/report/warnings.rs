@@ -1,0 +1,90 @@
+//! What a reader must know about the dataset before believing an accuracy.
+
+use maskline_dataset::{Manifest, Split};
+
+/// Classes are unbalanced if the largest has more than so many times the images of the smallest.
+const UNBALANCED: u64 = 4;
+
+/// With fewer validation images than this an accuracy says little.
+const FEW_IMAGES: u64 = 100;
+
+/// The warnings, in sentences. There are none for a sound dataset.
+pub(super) fn of(manifest: &Manifest) -> Vec<String> {
+    let mut warnings = vec![];
+    let count = |split, label| {
+        let split = manifest.splits.get(&split);
+        let count = split.and_then(|split| split.by_class.get(label));
+        count.copied().unwrap_or_default()
+    };
+    let counts = manifest.classes.iter();
+    let counts = counts.map(|label| (count(Split::Train, label), label));
+    if let (Some((least, rare)), Some((most, common))) = (counts.clone().min(), counts.max())
+        && most > UNBALANCED * least
+    {
+        warnings.push(format!(
+            "The classes are unbalanced: {most} training images are {common} and {least} are \
+             {rare}. The accuracy is mostly that on {common}; look at the recall of each class, \
+             and add images of {rare}."
+        ));
+    }
+    for split in [Split::Validation, Split::Test] {
+        if manifest.images(split) == 0 {
+            continue;
+        }
+        for label in &manifest.classes {
+            if count(split, label) == 0 {
+                warnings.push(format!(
+                    "No {split} image is {label}, so that the accuracy says nothing about that \
+                     class."
+                ));
+            }
+        }
+    }
+    let validation = manifest.images(Split::Validation);
+    if validation < FEW_IMAGES {
+        warnings.push(format!(
+            "There are only {validation} validation images: a few more or fewer mistakes are \
+             chance."
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use maskline_test_support::embedded::Embedded;
+
+    use super::*;
+    use crate::fixtures::Drawing;
+
+    async fn warnings(drawing: Drawing) -> Vec<String> {
+        let store = Embedded::open().await;
+        let dataset = drawing.freeze(&store.objects).await;
+        let manifest = crate::manifest::read(&store.objects, &dataset).await;
+        of(&manifest.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_sound_dataset_has_no_warning() {
+        let sound = Drawing {
+            validation: [60, 40],
+            ..Drawing::default()
+        };
+        assert_eq!(warnings(sound).await, [""; 0]);
+    }
+
+    #[tokio::test]
+    async fn unbalanced_classes_missing_classes_and_few_images_are_named() {
+        let bad = Drawing {
+            training: [50, 10],
+            validation: [8, 8],
+            test: [5, 0],
+            ..Drawing::default()
+        };
+        let warnings = warnings(bad).await;
+        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        assert!(warnings[0].contains("50 training images are blue and 10 are red"));
+        assert!(warnings[1].starts_with("No test image is red"));
+        assert!(warnings[2].starts_with("There are only 16 validation images"));
+    }
+}
