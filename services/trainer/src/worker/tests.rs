@@ -113,6 +113,27 @@ async fn a_run_ends_in_a_model_with_a_report_and_a_message() {
         .iter()
         .flat_map(|row| row.as_array().unwrap());
     assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 16);
+    let validation = &report["evaluation"]["validation"];
+    let interval = [&validation["interval"][0], &validation["interval"][1]];
+    let [low, high] = interval.map(|bound| bound.as_f64().unwrap());
+    let accuracy = validation["accuracy"].as_f64().unwrap();
+    assert!((low..=high).contains(&accuracy) && high - low > 0.1);
+    let bins = report["calibration"]["bins"].as_array().unwrap();
+    let images = bins.iter().map(|bin| bin["images"].as_u64().unwrap());
+    assert_eq!(images.sum::<u64>(), 16);
+    let damaged = report["robustness"].as_array().unwrap();
+    let kinds: Vec<_> = damaged
+        .iter()
+        .map(|row| row["corruption"].as_str())
+        .collect();
+    let kinds_of_damage = [
+        Some("blur"),
+        Some("jpeg"),
+        Some("dark"),
+        Some("low_resolution"),
+    ];
+    assert_eq!(kinds, [&[None], &kinds_of_damage[..]].concat());
+    assert_eq!(damaged[0]["accuracy"], validation["accuracy"]);
 
     assert_eq!(store.waiting(Queue::StorerJobs).await, 1);
     assert_eq!(checkpoints(&store, id).await, 0);
@@ -144,6 +165,9 @@ async fn the_page_shows_the_whole_report_and_loads_nothing() {
         "Best validation accuracy",
         "Training time",
         "Confusion",
+        "Probabilities",
+        "Damaged pictures",
+        "There are only 16 validation images",
         "Worst mistakes",
         "images/s",
         "Set aside",
@@ -155,7 +179,7 @@ async fn the_page_shows_the_whole_report_and_loads_nothing() {
     ] {
         assert!(page.contains(part), "no {part}");
     }
-    assert_eq!(page.matches("<svg").count(), 2);
+    assert_eq!(page.matches("<svg").count(), 3);
     let report = report(&store, id).await;
     let mistakes = report["mistakes"].as_array().unwrap();
     assert!(!mistakes.is_empty());
