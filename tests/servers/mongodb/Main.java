@@ -6,6 +6,7 @@ import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.DatabaseResolver;
 import de.bwaldvogel.mongo.backend.Index;
 import de.bwaldvogel.mongo.backend.IndexKey;
+import de.bwaldvogel.mongo.backend.KeyValue;
 import de.bwaldvogel.mongo.backend.QueryParameters;
 import de.bwaldvogel.mongo.backend.QueryResult;
 import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
@@ -23,6 +24,8 @@ import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.ConcurrentNavigableMap;
+import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.stream.Stream;
 
 /**
@@ -134,19 +137,44 @@ class Main {
       }
     }
 
-    /** Of the indexes that are not unique, takes the one that leaves the fewest documents. */
+    /**
+     * Takes the index of the ids for a range of them. Of the indexes that are not unique, takes the
+     * one that leaves the fewest documents.
+     */
     @Override
     protected QueryResult queryDocuments(
         Document query, Document order, int skip, int limit, int batchSize, Document fields) {
+      Iterable<Integer> positions = positionsOfRange(query, order, limit > 0 ? skip + limit : Integer.MAX_VALUE);
+      if (positions == null) positions = positionsOfFewest(query);
+      return positions == null
+          ? super.queryDocuments(query, order, skip, limit, batchSize, fields)
+          : matchDocuments(query, positions, order, skip, limit, batchSize, fields);
+    }
+
+    /** Null where the query names no range of ids. In the order of the ids no more than so many are needed. */
+    private List<Integer> positionsOfRange(Document query, Document order, int needed) {
+      for (var index : getIndexes()) {
+        if (!(index instanceof Unique unique)) continue;
+        var range = unique.rangeOfIds(query);
+        if (range == null) continue;
+        if (order == null || !order.equals(new Document("_id", 1))) return new ArrayList<>(range);
+        return range.stream()
+            .filter(position -> documentMatchesQuery(getDocument(position), query))
+            .limit(needed)
+            .toList();
+      }
+      return null;
+    }
+
+    /** Null where no such index, or a unique one, can handle the query. */
+    private Iterable<Integer> positionsOfFewest(Document query) {
       Several best = null;
       for (var index : getIndexes()) {
         if (!index.canHandle(query)) continue;
-        if (!(index instanceof Several several)) return super.queryDocuments(query, order, skip, limit, batchSize, fields);
+        if (!(index instanceof Several several)) return null;
         if (best == null || several.count(query) < best.count(query)) best = several;
       }
-      return best == null
-          ? super.queryDocuments(query, order, skip, limit, batchSize, fields)
-          : matchDocuments(query, best.getPositions(query), order, skip, limit, batchSize, fields);
+      return best == null ? null : best.getPositions(query);
     }
 
     @Override
@@ -177,8 +205,47 @@ class Main {
   }
 
   static class Unique extends MemoryUniqueIndex {
+    /** The positions of the documents whose only key is a text, in its order. */
+    private final ConcurrentSkipListMap<String, Integer> ordered = new ConcurrentSkipListMap<>();
+
     Unique(String name, List<IndexKey> keys, boolean sparse) {
       super(name, keys, sparse);
+    }
+
+    @Override
+    protected boolean putKeyPosition(KeyValue key, Integer position) {
+      if (key.size() == 1 && key.get(0) instanceof String text) ordered.put(text, position);
+      return super.putKeyPosition(key, position);
+    }
+
+    @Override
+    protected Integer removeDocument(KeyValue key) {
+      if (key.size() == 1 && key.get(0) instanceof String text) ordered.remove(text);
+      return super.removeDocument(key);
+    }
+
+    /** The positions of a range of ids in their order. Null where the query names none. */
+    Collection<Integer> rangeOfIds(Document query) {
+      if (keys().size() != 1 || !keys().get(0).equals("_id")) return null;
+      if (!(query.get("_id") instanceof Document bounds) || bounds.isEmpty()) return null;
+      ConcurrentNavigableMap<String, Integer> range = ordered;
+      try {
+        for (var bound : bounds.entrySet()) {
+          if (!(bound.getValue() instanceof String text)) return null;
+          switch (bound.getKey()) {
+            case "$gt" -> range = range.tailMap(text, false);
+            case "$gte" -> range = range.tailMap(text, true);
+            case "$lt" -> range = range.headMap(text, false);
+            case "$lte" -> range = range.headMap(text, true);
+            default -> {
+              return null;
+            }
+          }
+        }
+      } catch (IllegalArgumentException noneLiesBetween) {
+        return List.of();
+      }
+      return range.values();
     }
 
     private Document ownPart(Document query) {
