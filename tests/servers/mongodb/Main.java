@@ -274,10 +274,17 @@ class Main {
       super(name, keys, sparse);
     }
 
+    /** The value at a key such as {@code provenance.title}. Null where there is none. */
+    private static Object valueOf(Document document, String key) {
+      Object value = document;
+      for (var name : key.split("\\.")) value = value instanceof Document inner ? inner.get(name) : null;
+      return value;
+    }
+
     private List<List<Object>> valuesOf(Document document) {
       var values = new ArrayList<List<Object>>();
       for (var length = 1; length <= Math.min(2, keys().size()); length++) {
-        var prefix = keys().subList(0, length).stream().map(document::get).toArray();
+        var prefix = keys().subList(0, length).stream().map(key -> valueOf(document, key)).toArray();
         values.add(Arrays.asList(prefix));
       }
       return values;
