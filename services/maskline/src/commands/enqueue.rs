@@ -111,7 +111,7 @@ impl Enqueue {
                 true => output::print_json(&job),
                 false => output::print(job_summary::summary(&job)),
             };
-            return job.succeeded().and(printed);
+            return output::told_above(job.succeeded(), args.json).and(printed);
         }
         let view = collection_view::view(catalog, collection).await?;
         connections.close().await;

@@ -102,7 +102,7 @@ impl Freeze {
             true => output::print_json(&frozen)?,
             false => output::print(text(&frozen, is_new))?,
         }
-        run_view::succeeded(&frozen.runs)
+        output::told_above(run_view::succeeded(&frozen.runs), self.json)
     }
 
     /// Waits until the freezing is done. It is an error if the collection can't be frozen.

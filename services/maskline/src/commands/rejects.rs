@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use maskline_foundation::text::printable;
 use maskline_messages::{JobId, Reason};
 use maskline_storage::{
     Catalog,
@@ -62,7 +63,10 @@ impl Rejects {
             for candidate in page.iter().filter(|candidate| self.wants(candidate)) {
                 match self.json {
                     true => output::print_json(candidate)?,
-                    false => output::print(line(candidate))?,
+                    false => {
+                        let original = original(catalog, candidate).await?;
+                        output::print(line(candidate, original.as_ref()))?;
+                    }
                 }
             }
             if page.len() < PAGE {
@@ -80,14 +84,37 @@ impl Rejects {
     }
 }
 
-/// `location: code: what was measured`, or `location: failed: error`.
-fn line(candidate: &Candidate) -> String {
+/// The candidate that this one is a copy of.
+async fn original(catalog: &dyn Catalog, candidate: &Candidate) -> Result<Option<Candidate>> {
+    let original = match candidate.reason {
+        Some(Reason::ExactDuplicate { of }) => of,
+        Some(Reason::Unchanged { since }) => since,
+        _ => return Ok(None),
+    };
+    Ok(catalog.candidate(original).await?)
+}
+
+/// `location: code: what was measured`, or `location: failed: error`. Others wrote the names and
+/// the texts in it, so nothing in it moves the cursor of a terminal.
+fn line(candidate: &Candidate, original: Option<&Candidate>) -> String {
     let location = candidate.location.shown();
-    match (&candidate.reason, &candidate.error) {
-        (Some(reason), _) => format!("{location}: {}: {}", reason.code(), measured(reason)),
+    let line = match (&candidate.reason, &candidate.error) {
+        (Some(reason), _) => {
+            let why = match (reason, original) {
+                (Reason::ExactDuplicate { .. }, Some(original)) => {
+                    format!("the same bytes as {}", original.location.shown())
+                }
+                (Reason::Unchanged { .. }, Some(original)) => {
+                    format!("the same as {} found before", original.location.shown())
+                }
+                _ => measured(reason),
+            };
+            format!("{location}: {}: {why}", reason.code())
+        }
         (None, Some(error)) => format!("{location}: failed: {error}"),
         (None, None) => format!("{location}: {}", candidate.state.as_str()),
-    }
+    };
+    printable(&line)
 }
 
 /// A reason's text without its code, with which some texts begin.

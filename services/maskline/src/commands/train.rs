@@ -55,7 +55,7 @@ impl Train {
                 true => runs.iter().try_for_each(output::print_json)?,
                 false => output::print(job_summary::training(&runs).trim_end())?,
             }
-            return run_view::succeeded(&runs);
+            return output::told_above(run_view::succeeded(&runs), self.json);
         }
         connections.close().await;
         for (network, id) in self.network.iter().zip(ids) {
