@@ -123,6 +123,20 @@ async fn a_version_of_one_class_says_so_and_its_run_fails_aloud(
     }
     let models = environment.maskline(&["models"]).await;
     assert!(models.contains("failed: the dataset has"), "{models}");
+    let again = ["train", "half", "--network", "mobilenet_v3_small"];
+    let again = [&again[..], &["--wait", "--json"]].concat();
+    let again = environment.run(&again, &[]).await;
+    assert!(!again.success, "{}", again.stdout);
+    let run: Value = serde_json::from_str(again.stdout.trim()).expect("it prints JSON");
+    assert_eq!(run["state"], "failed", "{run:#}");
+    let report = ["report", run["id"].as_str().expect("an id")];
+    let report = environment.run(&report, &[]).await;
+    assert!(!report.success, "{}", report.stdout);
+    assert!(
+        report.stderr.contains("on half@1 failed: the dataset"),
+        "{}",
+        report.stderr
+    );
 }
 
 /// The faces of each class.

@@ -99,7 +99,7 @@ impl ZipMembers {
             if behind.packed > self.length {
                 return Err(
                     "its members have more bytes than the file, so they overlap, which \
-                     is what a decompression bomb does: do not use it unless you know who made it"
+                     is what a decompression bomb does"
                         .to_owned(),
                 );
             }
