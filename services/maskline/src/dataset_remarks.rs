@@ -16,9 +16,9 @@ pub(crate) fn remarks(version: &VersionName, dataset: &Dataset) -> Vec<String> {
     let mut remarks = vec![];
     if images(Split::Train) == 0 && images(Split::Validation) == 0 {
         remarks.push(format!(
-            "{version} has only test images, so no network can be trained on it: the images of its \
-             other sources, if it has any, are those of a source with `--role test`. Enqueue other \
-             images into {collection} without `--role test`."
+            "{version} has only test images, so no network can be trained on it: whatever other \
+             sources have is in a source with `--role test`, too. Enqueue other images into \
+             {collection} without `--role test`."
         ));
     } else if let Some(split) = [Split::Train, Split::Validation]
         .into_iter()

@@ -30,9 +30,8 @@ pub(crate) enum PermanentError {
     )]
     EmptySplit { split: Split },
     #[error(
-        "the dataset has only test images: the images of its other sources, if it has any, are \
-         those of a source with `--role test`. Enqueue other images into its collection without \
-         `--role test`"
+        "the dataset has only test images: whatever other sources have is in a source with \
+         `--role test`, too. Enqueue other images into its collection without `--role test`"
     )]
     OnlyTestImages,
     #[error(
