@@ -69,11 +69,6 @@ impl Freeze {
             };
             catalog.request_training(&self.name, &wish).await?;
         }
-        // If nothing has changed, the runs are those on the newest version.
-        if let Some(newest) = before.latest_kept() {
-            let ids = run_wait::ids(&newest.dataset, &self.train, &settings);
-            run_wait::reopen_failed(catalog, &ids).await?;
-        }
         let freezing = Work::Freeze(self.name.clone());
         catalog.offer_work_again(&freezing).await?;
         if !self.wait {
@@ -84,16 +79,20 @@ impl Freeze {
             };
         }
         let after = self.wait_until_frozen(catalog, &freezing).await?;
+        let is_new = after.latest().map(|newest| newest.number)
+            != before.latest().map(|newest| newest.number);
         let newest = after.latest_kept().map(|version| version.dataset);
         let runs = match newest {
             Some(dataset) if !self.train.is_empty() => {
                 let ids = run_wait::ids(&dataset, &self.train, &settings);
+                if !is_new {
+                    // The same runs may have failed before.
+                    run_wait::reopen_failed(catalog, &ids).await?;
+                }
                 run_wait::wait_for_end(catalog, &ids).await?
             }
             _ => vec![],
         };
-        let is_new = after.latest().map(|newest| newest.number)
-            != before.latest().map(|newest| newest.number);
         let frozen = Frozen {
             collection: collection_view::view(catalog, after).await?,
             runs,
