@@ -123,3 +123,50 @@ fn measured(reason: &Reason) -> String {
     let without_code = text.strip_prefix(&format!("{}: ", reason.code()));
     without_code.map(str::to_owned).unwrap_or(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use maskline_messages::{CandidateId, Location, Provenance};
+
+    use super::*;
+
+    fn rejected(file: &str, reason: Reason) -> Candidate {
+        let (job, location) = (JobId::draw(), Location::Path(file.into()));
+        Candidate {
+            id: CandidateId::of(job, &location),
+            collection: "masks".parse().unwrap(),
+            job,
+            location,
+            label: None,
+            provenance: Provenance::default(),
+            state: CandidateState::Rejected,
+            image: None,
+            fetched: None,
+            stage: None,
+            reason: Some(reason),
+            error: None,
+            history: vec![],
+            trace_id: None,
+        }
+    }
+
+    #[test]
+    fn a_line_names_the_original_of_a_copy_and_nothing_in_it_moves_the_cursor() {
+        let original = rejected("/photos/a.jpg", Reason::Empty);
+        let copy = rejected("/photos/b.jpg", Reason::ExactDuplicate { of: original.id });
+        assert_eq!(
+            line(&copy, Some(&original)),
+            "/photos/b.jpg: exact_duplicate: the same bytes as /photos/a.jpg"
+        );
+        assert!(line(&copy, None).contains(&original.id.to_string()));
+        let bad = Reason::BadSourceLine {
+            line: 3,
+            text: "a\u{1b}[2J\nb".to_owned(),
+            problem: "no address".to_owned(),
+        };
+        assert_eq!(
+            line(&rejected("/c\u{7}.csv", bad), None),
+            "/c\\u{7}.csv: bad_source_line: line 3: no address: a\\u{1b}[2J\\nb"
+        );
+    }
+}
