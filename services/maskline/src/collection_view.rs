@@ -12,7 +12,7 @@ use maskline_storage::{
 };
 use serde::Serialize;
 
-use crate::{lookup, output};
+use crate::{dataset_remarks, lookup, output};
 
 /// The most candidates that are read at a time.
 const PAGE: usize = 1_000;
@@ -50,6 +50,9 @@ pub(crate) struct VersionView {
     pub(crate) images: BTreeMap<Label, u64>,
     /// The model that was trained on it last, if there is one.
     pub(crate) model: Option<RunId>,
+    /// What a person should know of it before training on it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remarks: Vec<String>,
 }
 
 impl CollectionView {
@@ -149,8 +152,10 @@ async fn latest(catalog: &dyn Catalog, collection: &Collection) -> Result<Option
     })?;
     let models = catalog.models(lookup::ALL).await?;
     let model = models.into_iter().find(|model| model.dataset == dataset.id);
+    let version = collection.version_name(version.number);
     Ok(Some(VersionView {
-        version: collection.version_name(version.number),
+        remarks: dataset_remarks::remarks(&version, &dataset),
+        version,
         images: by_class(&dataset),
         dataset: dataset.id,
         model: model.map(|model| model.id),

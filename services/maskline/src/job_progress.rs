@@ -5,21 +5,27 @@ use std::{io::IsTerminal, time::Duration};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{
-    job_view::{JobView, RunView},
+    job_view::JobView,
     output::{note, percent},
+    run_view::RunView,
 };
 
-/// Shows the progress of one job on standard error: as a bar on a terminal, and elsewhere as
-/// a line whenever the job comes to something new.
+/// How long a person waits without any progress before a hint says what may be the cause.
+pub(crate) const HINT_AFTER: Duration = Duration::from_secs(10);
+
+/// Shows the progress of one job, or of training runs, on standard error: as a bar on a terminal,
+/// and elsewhere as a line whenever it comes to something new.
 pub(crate) struct JobProgress {
     bar: Option<ProgressBar>,
     /// The activity that the last line named.
     shown: String,
 }
 
-/// What a job is doing, and how much of it is done.
+/// What is being done, and how much of it is done.
 struct Activity {
     name: String,
+    /// What is counted.
+    things: &'static str,
     done: u64,
     total: u64,
 }
@@ -38,15 +44,26 @@ impl JobProgress {
         }
     }
 
+    /// Shows how far a job is.
     pub(crate) fn show(&mut self, job: &JobView) {
-        let Activity { name, done, total } = Activity::of(job);
+        self.draw(Activity::of(job));
+    }
+
+    /// Shows how far training runs are.
+    pub(crate) fn show_runs(&mut self, runs: &[RunView]) {
+        if let Some(training) = Activity::of_runs(runs) {
+            self.draw(training);
+        }
+    }
+
+    fn draw(&mut self, activity: Activity) {
         if let Some(bar) = &self.bar {
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_message(name);
-        } else if self.shown != name {
-            note(format!("{name} ({done} of {total})"));
-            self.shown = name;
+            bar.set_length(activity.total);
+            bar.set_position(activity.done);
+            bar.set_message(activity.name);
+        } else if self.shown != activity.name {
+            note(activity.sentence());
+            self.shown = activity.name;
         }
     }
 
@@ -73,23 +90,69 @@ fn style() -> ProgressStyle {
 
 impl Activity {
     fn of(job: &JobView) -> Self {
-        let is_training = |run: &&RunView| run.epoch < run.epochs && run.error.is_none();
-        if let Some(run) = job.runs.iter().find(is_training) {
-            let accuracy = percent(run.accuracy);
-            return Self {
-                name: format!("epochs of {}, best accuracy {accuracy}", run.network),
-                done: run.epoch.into(),
-                total: run.epochs.into(),
-            };
+        if let Some(training) = Self::of_runs(&job.runs) {
+            return training;
         }
-        let state = match &job.pause {
+        let name = match &job.pause {
             Some(pause) => pause.reason.clone(),
             None => job.state.name().to_owned(),
         };
         Self {
-            name: format!("candidates ended, {state}"),
+            name,
+            things: "images",
             done: job.counts.found - job.counts.in_flight,
             total: job.counts.found,
         }
+    }
+
+    /// The first of the runs that is not at its end. `None` if there is none.
+    fn of_runs(runs: &[RunView]) -> Option<Self> {
+        let is_training = |run: &&RunView| run.epoch < run.epochs && run.error.is_none();
+        let run = runs.iter().find(is_training)?;
+        let best = match run.accuracy {
+            Some(_) => format!(", best accuracy so far {}", percent(run.accuracy)),
+            None => String::new(),
+        };
+        Some(Self {
+            name: format!("training {}{best}", run.network),
+            things: "epochs",
+            done: run.epoch.into(),
+            total: run.epochs.into(),
+        })
+    }
+
+    fn sentence(&self) -> String {
+        let Self {
+            name,
+            things,
+            done,
+            total,
+        } = self;
+        match total {
+            0 => format!("{name}: nothing is found yet"),
+            _ => format!("{name}: {done} of {total} {things} done"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn progress_is_told_in_sentences() {
+        let activity = |name: &str, things, done, total| Activity {
+            name: name.to_owned(),
+            things,
+            done,
+            total,
+        };
+        let expanding = activity("expanding", "images", 0, 0);
+        assert_eq!(expanding.sentence(), "expanding: nothing is found yet");
+        let training = activity("training mnasnet1_0", "epochs", 0, 3);
+        assert_eq!(
+            training.sentence(),
+            "training mnasnet1_0: 0 of 3 epochs done"
+        );
     }
 }

@@ -8,13 +8,20 @@ use maskline_storage::records::Pause;
 
 use crate::{
     evaluation_view,
-    job_view::{JobPhase, JobView, RunView},
+    job_view::{JobPhase, JobView},
     output::{number, percent, table},
+    run_view::RunView,
 };
 
 /// Everything that is known about one job.
 pub(crate) fn summary(job: &JobView) -> String {
-    let mut text = format!("job {} · {} · {}\n", job.id, job.source, job.state.name());
+    let mut text = format!(
+        "job {} · collection {} · {} · {}\n",
+        job.id,
+        job.collection,
+        job.source,
+        job.state.name()
+    );
     if let Some(error) = &job.error {
         text += &format!("error: {error}\n");
     }
@@ -26,10 +33,11 @@ pub(crate) fn summary(job: &JobView) -> String {
     text += &format!("{counts}\n");
     if job.state == JobPhase::Expanding && job.counts.found == 0 && job.pause.is_none() {
         text += &format!(
-            "It has found nothing yet, and {collection} is not frozen before it has ended. If \
-             services run\nand it stays like this, whoever enqueued it was stopped before the \
-             services were told:\n`maskline remove {collection} --source {id}`, and enqueue it \
-             again.\n",
+            "It has found nothing yet, and {collection} is not frozen before it has ended. A source \
+             that can't\nbe reached is tried again for some minutes: the services' log names the \
+             job then, and says why.\nIf the log of services that run does not name it, whoever \
+             enqueued it was stopped before they were told:\n\
+             `maskline remove {collection} --source {id}`, and enqueue it again.\n",
             collection = job.collection,
             id = job.id
         );
@@ -71,19 +79,30 @@ fn rest(job: &JobView, rejected: BTreeMap<String, u64>) -> String {
     if let (Some(version), Some(dataset)) = (&job.version, &job.dataset) {
         text += &format!("version {version} · dataset {dataset}\n");
     }
-    if !job.runs.is_empty() {
-        text += &format!("{}\n", runs(&job.runs));
+    for remark in &job.remarks {
+        text += &format!("{remark}\n");
     }
-    let evaluated = job.runs.iter().filter_map(|run| {
+    text += &training(&job.runs);
+    if let Some(trace) = &job.trace_id {
+        text += &format!("trace {trace}\n");
+    }
+    text
+}
+
+/// Training runs as text: a table of them, and how good their networks are. It is empty if there
+/// are none.
+pub(crate) fn training(of: &[RunView]) -> String {
+    let mut text = String::new();
+    if !of.is_empty() {
+        text += &format!("{}\n", runs(of));
+    }
+    let evaluated = of.iter().filter_map(|run| {
         let evaluation = run.evaluation.as_ref()?;
         Some((run.network.to_string(), evaluation))
     });
     let evaluated: Vec<_> = evaluated.collect();
     if !evaluated.is_empty() {
         text += &format!("{}\n", evaluation_view::text(&evaluated));
-    }
-    if let Some(trace) = &job.trace_id {
-        text += &format!("trace {trace}\n");
     }
     text
 }
@@ -117,10 +136,11 @@ fn count_cells(job: &JobView) -> [Cell; 5] {
 
 /// A table with a line for each job.
 pub(crate) fn overview(jobs: &[JobView]) -> Table {
-    let mut table = table(&[&["job", "source", "state"], &COUNTS[..]].concat());
+    let mut table = table(&[&["job", "collection", "source", "state"], &COUNTS[..]].concat());
     for job in jobs {
         let about = [
             job.id.to_string(),
+            job.collection.to_string(),
             job.source.clone(),
             match &job.pause {
                 Some(pause) => format!("{}, {}", job.state.name(), paused(pause)),

@@ -2,13 +2,18 @@
 
 use anyhow::{Context, Result, bail};
 use maskline_foundation::time::unix_millis;
-use maskline_messages::{CollectionName, DatasetId, JobId, NetworkName, RunId, VersionName};
+use maskline_messages::{CollectionName, DatasetId, JobId, RunId, VersionName};
 use maskline_storage::{
     Catalog,
-    records::{Counts, Evaluation, Job, JobState, Pause, Run, RunState},
+    records::{Counts, Job, JobState, Pause, Run, RunState},
 };
 use serde::Serialize;
 use strum::IntoStaticStr;
+
+use crate::{
+    dataset_remarks,
+    run_view::{self, RunView},
+};
 
 /// A job with its counts and its runs. `maskline status --json` prints one as a line.
 #[derive(Debug, Clone, Serialize)]
@@ -27,6 +32,9 @@ pub(crate) struct JobView {
     /// The version of the collection that the job was frozen in.
     pub(crate) version: Option<VersionName>,
     pub(crate) dataset: Option<DatasetId>,
+    /// What a person should know of that version.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remarks: Vec<String>,
     pub(crate) runs: Vec<RunView>,
     pub(crate) trace_id: Option<String>,
     /// Milliseconds since the Unix epoch.
@@ -43,12 +51,7 @@ impl JobView {
             let error = self.error.as_deref().unwrap_or("no reason is recorded");
             bail!("job {} failed: {error}", self.id);
         }
-        let failed = |run: &&RunView| run.state == RunState::Failed || run.error.is_some();
-        if let Some(run) = self.runs.iter().find(failed) {
-            let error = run.error.as_deref().unwrap_or("no reason is recorded");
-            bail!("run {} of {} failed: {error}", run.id, run.network);
-        }
-        Ok(())
+        run_view::succeeded(&self.runs)
     }
 }
 
@@ -107,46 +110,6 @@ impl JobPhase {
     }
 }
 
-/// A training run of a job.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct RunView {
-    pub(crate) id: RunId,
-    pub(crate) network: NetworkName,
-    pub(crate) state: RunState,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<String>,
-    /// The number of epochs that are done.
-    pub(crate) epoch: u32,
-    /// The number of epochs that were asked for.
-    pub(crate) epochs: u32,
-    /// Accuracy of the best epoch so far on the validation split, 0 to 1.
-    pub(crate) accuracy: Option<f32>,
-    /// Loss of the best epoch so far on the validation split.
-    pub(crate) loss: Option<f32>,
-    /// How good the published network is on the test and the validation split, and for each
-    /// source.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) evaluation: Option<Evaluation>,
-    pub(crate) device: Option<String>,
-}
-
-impl From<Run> for RunView {
-    fn from(run: Run) -> Self {
-        Self {
-            id: run.id,
-            network: run.network,
-            state: run.state,
-            error: run.error,
-            epoch: run.epoch,
-            epochs: run.settings.epochs,
-            accuracy: run.accuracy,
-            loss: run.loss,
-            evaluation: run.evaluation,
-            device: run.device,
-        }
-    }
-}
-
 /// Reads a job. It is an error if there is no such job.
 pub(crate) async fn job(catalog: &dyn Catalog, id: JobId) -> Result<JobView> {
     let job = catalog
@@ -170,14 +133,24 @@ async fn view(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
     let runs = runs(catalog, &job).await?;
     let is_on = |pause: &Pause| job.state == JobState::Expanding && pause.until > unix_millis();
     let pause = job.pause.clone().filter(is_on);
+    let version = job.version.map(|number| VersionName {
+        collection: job.collection.clone(),
+        number,
+    });
+    let dataset = match &job.dataset {
+        Some(dataset) => catalog.dataset(dataset).await?,
+        None => None,
+    };
+    let remarks = match (&version, &dataset) {
+        (Some(version), Some(dataset)) => dataset_remarks::remarks(version, dataset),
+        _ => vec![],
+    };
     Ok(JobView {
         id: job.id,
         source: job.source.to_string(),
         state: JobPhase::of(&job, &counts, &runs),
-        version: job.version.map(|number| VersionName {
-            collection: job.collection.clone(),
-            number,
-        }),
+        version,
+        remarks,
         collection: job.collection,
         error: job.error,
         pause,

@@ -8,6 +8,8 @@
 //! * `collection_view`: a collection with its sources and versions.
 //! * `evaluation_view`: how good networks are, as text.
 //! * `job_view`: a job with its counts and its runs, as a person asks about it.
+//! * `run_view`, `run_wait`: a training run as a person asks about it, and waiting for its end.
+//! * `dataset_remarks`: what a person should know of a version before training on it.
 //! * `job_summary`, `job_progress`: a job as text, and as a progress bar.
 //! * `output`: printing lines and tables.
 //! * `jaeger`, `span`, `trace_tree`: a trace is fetched, decoded and drawn.
@@ -19,6 +21,7 @@ pub mod cli;
 mod collection_view;
 mod commands;
 mod connection;
+mod dataset_remarks;
 mod demo;
 mod evaluation_view;
 mod jaeger;
@@ -29,5 +32,7 @@ mod lookup;
 mod output;
 mod removal;
 mod reopen;
+mod run_view;
+mod run_wait;
 mod span;
 mod trace_tree;

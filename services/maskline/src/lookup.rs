@@ -1,5 +1,7 @@
 //! Finding what a person means by a name or by the beginning of an id.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, bail};
 use maskline_messages::{CollectionName, DatasetId, JobId, VersionName};
 use maskline_storage::{Catalog, records::Collection};
@@ -79,6 +81,26 @@ pub(crate) async fn dataset(catalog: &dyn Catalog, text: &str) -> Result<Dataset
         }
     }
     Ok(found)
+}
+
+/// The version that a dataset is.
+pub(crate) struct VersionOf {
+    pub(crate) name: VersionName,
+    /// Its objects were deleted, and so were the pages of the reports on it.
+    pub(crate) deleted: bool,
+}
+
+/// The versions of all collections by their datasets.
+pub(crate) async fn versions(catalog: &dyn Catalog) -> Result<BTreeMap<DatasetId, VersionOf>> {
+    let mut versions = BTreeMap::new();
+    for collection in catalog.collections(ALL).await? {
+        for version in &collection.versions {
+            let name = collection.version_name(version.number);
+            let deleted = version.deleted;
+            versions.insert(version.dataset, VersionOf { name, deleted });
+        }
+    }
+    Ok(versions)
 }
 
 /// Finds the job whose id begins with `prefix`.

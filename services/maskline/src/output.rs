@@ -5,7 +5,7 @@ use std::{
     io::{self, ErrorKind, Write},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use comfy_table::{
     Cell, CellAlignment, LineStyle, Table, TableStyle, presets::UTF8_HORIZONTAL_ONLY,
 };
@@ -53,6 +53,15 @@ pub(crate) fn print_located(record: &impl Serialize, location: String) -> Result
         record,
         r#where: location,
     })
+}
+
+/// The error of a command that has printed it in its answer already, unless the answer is JSON: it
+/// only says where to look.
+pub(crate) fn told_above(ended: Result<()>, json: bool) -> Result<()> {
+    match ended {
+        Err(_) if !json => bail!("not all of it succeeded: the answer above says why"),
+        ended => ended,
+    }
 }
 
 /// Turns the error of a command into success if it is only that nobody reads its output

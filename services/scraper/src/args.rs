@@ -77,8 +77,7 @@ pub struct FetchArgs {
         default_value = "10"
     )]
     pub per_host_rate: NonZeroU32,
-    /// A TOML file with limits of its own for some sites. See the README, "How websites are
-    /// treated"
+    /// A TOML file with limits of its own for some sites. See the README, "Manners"
     #[arg(long, env = "MASKLINE_SITE_LIMITS", value_name = "FILE")]
     pub site_limits: Option<PathBuf>,
     /// Also download from addresses that are not public, such as this machine and the local

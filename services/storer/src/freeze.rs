@@ -162,8 +162,8 @@ impl Freezer {
         let jobs = self.collections.jobs_of(name).await?;
         let content = self.content(name, &jobs, &history).await?;
         if content.images.is_empty() {
-            let error = "none of the images was accepted: `maskline rejects JOB` says why";
-            return self.fail(&collection, error, settled).await;
+            let error = no_images(&jobs, !removed.is_empty());
+            return self.fail(&collection, &error, settled).await;
         }
         let settings = collection.split.clone();
         let planned_name = name.clone();
@@ -210,6 +210,7 @@ impl Freezer {
             images: &*self.images,
             id: plan.id(parent.as_ref()),
             collection,
+            version: collection.version_after(parent.as_ref()),
             jobs: about.jobs,
             sources: about.sources,
             plan: &plan,
@@ -393,6 +394,20 @@ impl Freezer {
             counts: jobs.iter().filter_map(count).collect(),
             sources,
         })
+    }
+}
+
+/// Why a collection has no images, and what can be done.
+fn no_images(jobs: &[Job], images_were_removed: bool) -> String {
+    let newest = jobs.iter().rev().find(|job| !job.is_removed());
+    match newest {
+        Some(newest) if !images_were_removed => format!(
+            "none of its images was accepted: `maskline rejects {}` says why",
+            newest.id
+        ),
+        _ => "no image is left in it, because those that were accepted were removed: enqueue another \
+              source into it"
+            .to_owned(),
     }
 }
 

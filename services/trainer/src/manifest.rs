@@ -47,8 +47,12 @@ pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) ->
 /// Refuses a dataset with only one class to learn, or without images to learn from or to
 /// choose the best epoch by. A test split is not needed.
 fn check_trainable(manifest: &Manifest) -> Result<(), PermanentError> {
+    let is_empty = |split| manifest.images(split) == 0;
+    if is_empty(Split::Train) && is_empty(Split::Validation) && !is_empty(Split::Test) {
+        return Err(PermanentError::OnlyTestImages);
+    }
     for split in [Split::Train, Split::Validation] {
-        if manifest.images(split) == 0 {
+        if is_empty(split) {
             return Err(PermanentError::EmptySplit { split });
         }
     }
@@ -110,6 +114,12 @@ mod tests {
         let split = Split::Validation;
         assert_eq!(empty, PermanentError::EmptySplit { split });
         assert!(empty.to_string().contains("validation"), "{empty}");
+        let mut only_tests = manifest([0, 0], [0, 0]);
+        only_tests.splits.get_mut(&Split::Test).unwrap().images = 2;
+        assert_eq!(
+            check_trainable(&only_tests).unwrap_err(),
+            PermanentError::OnlyTestImages
+        );
     }
 
     #[tokio::test]

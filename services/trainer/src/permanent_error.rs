@@ -25,10 +25,15 @@ pub(crate) enum PermanentError {
     )]
     OneClass { class: Label },
     #[error(
-        "the dataset's {split} split has no images: enqueue a source with more, or with another \
-         share for validation"
+        "the dataset's {split} split has no images: enqueue more images into its collection, or \
+         begin another collection with another --validation"
     )]
     EmptySplit { split: Split },
+    #[error(
+        "the dataset has only test images: whatever other sources have is in a source with \
+         `--role test`, too. Enqueue other images into its collection without `--role test`"
+    )]
+    OnlyTestImages,
     #[error(
         "the loss is not a number any more in epoch {epoch}, step {step}: train again with a lower \
          learning rate than {learning_rate}, or a longer warm-up"

@@ -6,6 +6,7 @@
 //! * [`telemetry_names`]: the names of spans, their attributes and their events.
 //! * [`error`], [`text`], [`time`]: errors with their causes, shortened texts, and
 //!   milliseconds since 1970.
+//! * [`private_folder`]: folders that only this user can read.
 //!
 //! With the feature `connections`:
 //!
@@ -23,6 +24,7 @@ pub mod budget;
 pub mod error;
 #[cfg(feature = "connections")]
 pub mod failure;
+pub mod private_folder;
 #[cfg(feature = "connections")]
 pub mod probe;
 #[cfg(feature = "connections")]

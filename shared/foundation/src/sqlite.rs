@@ -6,7 +6,7 @@
 mod writer;
 
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
@@ -16,6 +16,8 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use thiserror::Error;
 
 pub use writer::{WriteError, Writer};
+
+use crate::private_folder;
 
 /// How long a process waits for writers in other processes.
 const BUSY_LIMIT: Duration = Duration::from_secs(15);
@@ -79,7 +81,7 @@ pub enum OpenError {
 /// durable. This blocks the thread.
 pub fn open(path: &Path, format: &Format) -> Result<Connection, OpenError> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|source| OpenError::Folder {
+        private_folder::create(folder).map_err(|source| OpenError::Folder {
             folder: folder.to_owned(),
             source,
         })?;
@@ -276,7 +278,7 @@ mod tests {
     fn a_file_that_is_no_database_is_an_error_of_sqlite() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("text.db");
-        fs::write(&path, "This is a text and no database at all.".repeat(100)).unwrap();
+        std::fs::write(&path, "This is a text and no database at all.".repeat(100)).unwrap();
         match open(&path, &FORMAT) {
             Err(OpenError::Sqlite(error)) => {
                 assert_eq!(error.sqlite_error_code(), Some(ErrorCode::NotADatabase));

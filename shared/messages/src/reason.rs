@@ -163,9 +163,14 @@ impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::HttpStatus { status } => write!(f, "the server answered {status}"),
-            Self::RefusedAddress { address } => {
-                write!(f, "{address} is not a public http(s) address")
-            }
+            Self::RefusedAddress { address } => match address.starts_with("http") {
+                true => write!(
+                    f,
+                    "{address} is not a public address: start the services with `maskline run \
+                         --allow-private-hosts` to fetch from this machine or its network"
+                ),
+                false => write!(f, "{address} is not an http(s) address"),
+            },
             Self::TooManyRedirects { most } => write!(f, "more than {most} redirects"),
             Self::TooManyBytes { bytes, most } => write!(f, "{bytes} bytes, {most} at most"),
             Self::RobotsDisallowed { url } => {
@@ -178,7 +183,10 @@ impl std::fmt::Display for Reason {
                 line,
                 text,
                 problem,
-            } => write!(f, "line {line}: {problem}: {text}"),
+            } => match text.as_str() {
+                "" => write!(f, "line {line}: {problem}"),
+                text => write!(f, "line {line}: {problem}: {text}"),
+            },
             Self::License { license: None } => {
                 write!(f, "the source says nothing about a licence")
             }

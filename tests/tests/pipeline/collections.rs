@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 /// A first version of two sources, of which neither could train anything by itself, and a second
 /// one that takes what is new.
 pub async fn a_collection_grows_and_its_versions_can_be_compared(environment: &mut Environment) {
-    let pipeline = Pipeline::start(environment, &Pipeline::STAGES).await;
+    let services = [&Pipeline::STAGES[..], &["trainer"]].concat();
+    let pipeline = Pipeline::start(environment, &services).await;
     let faces = Collection::faces(1, 30);
     let (with_mask, without_mask) = by_class(&faces);
     let site = Site::serve(&with_mask, Behaviour::default()).await;
@@ -96,7 +97,46 @@ pub async fn a_collection_grows_and_its_versions_can_be_compared(environment: &m
             .await
             .is_empty()
     );
+    a_version_of_one_class_says_so_and_its_run_fails_aloud(environment, folder).await;
     pipeline.stop().await;
+}
+
+async fn a_version_of_one_class_says_so_and_its_run_fails_aloud(
+    environment: &Environment,
+    folder: &str,
+) {
+    let one_class = ["folder", folder, "--label", "without_mask"];
+    let into = ["--collection", "half", "--no-freeze", "--wait"];
+    let enqueue = [&["enqueue"], &one_class[..], &into].concat();
+    environment.maskline(&enqueue).await;
+    let freeze = ["freeze", "half", "--wait"];
+    let frozen = environment.maskline(&freeze).await;
+    assert!(
+        frozen.contains("All training images of half@1 are of the class without_mask"),
+        "{frozen}"
+    );
+    let train = [&freeze[..], &["--train", "mobilenet_v3_small"]].concat();
+    let trained = environment.run(&train, &[]).await;
+    assert!(!trained.success, "{}", trained.stdout);
+    for words in ["Nothing has changed since half@1", "failed"] {
+        assert!(trained.stdout.contains(words), "{}", trained.stdout);
+    }
+    let models = environment.maskline(&["models"]).await;
+    assert!(models.contains("failed: the dataset has"), "{models}");
+    let again = ["train", "half", "--network", "mobilenet_v3_small"];
+    let again = [&again[..], &["--wait", "--json"]].concat();
+    let again = environment.run(&again, &[]).await;
+    assert!(!again.success, "{}", again.stdout);
+    let run: Value = serde_json::from_str(again.stdout.trim()).expect("it prints JSON");
+    assert_eq!(run["state"], "failed", "{run:#}");
+    let report = ["report", run["id"].as_str().expect("an id")];
+    let report = environment.run(&report, &[]).await;
+    assert!(!report.success, "{}", report.stdout);
+    assert!(
+        report.stderr.contains("on half@1 failed: the dataset"),
+        "{}",
+        report.stderr
+    );
 }
 
 /// The faces of each class.

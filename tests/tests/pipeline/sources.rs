@@ -94,7 +94,10 @@ pub async fn a_source_that_can_not_be_read_says_so_and_takes_nothing_away(
         (
             "archive",
             &no_archive,
-            &["faces.zip is none", "zip, tar, tar.gz or tar.zst"],
+            &[
+                "faces.zip has none of the formats",
+                "zip, tar, tar.gz or tar.zst",
+            ],
         ),
         (
             "archive",

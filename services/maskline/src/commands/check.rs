@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use maskline_foundation::text::printable;
 use maskline_messages::{Format, ImageId, Measurements, Reason};
 use maskline_validator::{LimitArgs, validate};
 use rayon::prelude::*;
@@ -69,7 +70,7 @@ fn check_files(args: &Check) -> Result<()> {
                 }
                 Err(error) => {
                     unreadable += 1;
-                    bar.suspend(|| eprintln!("error: {error:#}"));
+                    bar.suspend(|| eprintln!("error: {}", printable(&format!("{error:#}"))));
                     Ok(())
                 }
             }
@@ -99,7 +100,7 @@ fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, usize) {
                 Ok(entry) => files.push(entry.into_path()),
                 Err(error) => {
                     unreadable += 1;
-                    eprintln!("error: {}", explained(&error, path));
+                    eprintln!("error: {}", printable(&explained(&error, path)));
                 }
             }
         }
@@ -267,13 +268,14 @@ impl FileReport<'_> {
 
 impl std::fmt::Display for FileReport<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = self.path.display();
+        let path = printable(&self.path.to_string_lossy());
         match (&self.rejection, self.size()) {
             (Some(rejection), _) => {
                 write!(
                     f,
                     "{path}: rejected {}: {}",
-                    rejection.code, rejection.detail
+                    rejection.code,
+                    printable(&rejection.detail)
                 )
             }
             (None, Some((width, height))) => write!(f, "{path}: accepted {width}x{height}"),
@@ -393,7 +395,7 @@ mod tests {
         let good = image::RgbImage::from_fn(90, 80, |x, y| {
             image::Rgb([if (x / 9 + y / 7) % 2 == 0 { 40 } else { 210 }; 3])
         });
-        let paths = ["a.png", "b.png", "c.jpg"].map(|name| folder.path().join(name));
+        let paths = ["a.png", "b.png", "c\u{1b}[2J.jpg"].map(|name| folder.path().join(name));
         good.save(&paths[0]).unwrap();
         std::fs::copy(&paths[0], &paths[1]).unwrap();
         std::fs::write(&paths[2], "<html>").unwrap();
@@ -407,7 +409,9 @@ mod tests {
                 .to_string()
         };
         let [a, b, c] = [0, 1, 2].map(|at| report(&files[at]));
-        let [shown_a, shown_b, shown_c] = [0, 1, 2].map(|at: usize| files[at].display());
+        let [shown_a, shown_b, shown_c] =
+            [0, 1, 2].map(|at: usize| files[at].display().to_string());
+        let shown_c = shown_c.replace('\u{1b}', "\\u{1b}");
         assert_eq!(a, format!("{shown_a}: accepted 90x80"));
         assert_eq!(
             b,

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
 use maskline_dataset::{Change, Difference, Member, Split, differences, read_members};
-use maskline_messages::{DatasetId, ObjectKey, VersionName};
-use maskline_storage::{Catalog, ObjectStore, records::Dataset};
+use maskline_messages::{DatasetId, ObjectKey};
+use maskline_storage::{ObjectStore, records::Dataset};
 
 use crate::{
     connection::ConnectionArgs,
@@ -67,7 +67,7 @@ impl Datasets {
                 "No datasets yet: one is frozen when all images of a collection have been processed.",
             );
         }
-        let versions = versions(&*stores.catalog).await?;
+        let versions = lookup::versions(&*stores.catalog).await?;
         let mut table = output::table(&[
             "version",
             "dataset",
@@ -82,11 +82,13 @@ impl Datasets {
             let classes: Vec<_> = dataset.classes.iter().map(|class| class.as_str()).collect();
             let version = versions.get(&dataset.id);
             let place = match version {
-                Some((_, true)) => "deleted".to_owned(),
+                Some(version) if version.deleted => "deleted".to_owned(),
                 _ => location(&dataset.id),
             };
             table.add_row([
-                Cell::new(version.map_or_else(|| "-".to_owned(), |(name, _)| name.to_string())),
+                Cell::new(
+                    version.map_or_else(|| "-".to_owned(), |version| version.name.to_string()),
+                ),
                 Cell::new(dataset.id),
                 number(images(dataset, Split::Train)),
                 number(images(dataset, Split::Validation)),
@@ -108,18 +110,6 @@ fn images(dataset: &Dataset, split: Split) -> u64 {
         .into_iter()
         .flat_map(|classes| classes.values())
         .sum()
-}
-
-/// The version that each dataset is, and whether it was deleted.
-async fn versions(catalog: &dyn Catalog) -> Result<BTreeMap<DatasetId, (VersionName, bool)>> {
-    let mut versions = BTreeMap::new();
-    for collection in catalog.collections(lookup::ALL).await? {
-        for version in &collection.versions {
-            let name = collection.version_name(version.number);
-            versions.insert(version.dataset, (name, version.deleted));
-        }
-    }
-    Ok(versions)
 }
 
 impl Diff {

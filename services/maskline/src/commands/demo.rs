@@ -335,7 +335,9 @@ async fn result(jobs: &[JobView], stores: &Stores, began: Instant) -> Result<Str
     let mut models = stores.catalog.models(lookup::ALL).await?;
     let runs = || jobs.iter().flat_map(|job| &job.runs);
     models.retain(|model| runs().any(|run| run.id == model.id));
-    let (summary, table) = (job_summary::of_several(jobs), models::table(&models));
+    let versions = lookup::versions(&*stores.catalog).await?;
+    let table = models::table(&models, &versions);
+    let summary = job_summary::of_several(jobs);
     let mut text = format!("\n{summary}\n\n{table}\n");
     for model in &models {
         let report = ObjectKey::model_report_page(model.id);

@@ -27,7 +27,7 @@ use super::training_args::{TrainingArgs, network_names};
 use crate::{
     collection_view,
     connection::ConnectionArgs,
-    job_progress::JobProgress,
+    job_progress::{HINT_AFTER, JobProgress},
     job_summary,
     job_view::{self, JobView},
     output,
@@ -35,9 +35,6 @@ use crate::{
 
 /// How often `--wait` reads the catalog.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-
-/// How long `--wait` lets a job find nothing before it asks whether services run.
-const NO_SERVICE_HINT_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -114,7 +111,7 @@ impl Enqueue {
                 true => output::print_json(&job),
                 false => output::print(job_summary::summary(&job)),
             };
-            return job.succeeded().and(printed);
+            return output::told_above(job.succeeded(), args.json).and(printed);
         }
         let view = collection_view::view(catalog, collection).await?;
         connections.close().await;
@@ -255,10 +252,11 @@ pub(crate) async fn wait_for_end(catalog: &dyn Catalog, id: JobId) -> Result<Job
             return Ok(job);
         }
         let waits = job.counts.found == 0 && job.pause.is_none();
-        if !hinted && waits && began.elapsed() >= NO_SERVICE_HINT_AFTER {
+        if !hinted && waits && began.elapsed() >= HINT_AFTER {
             progress.note(
-                "no service has begun the job: does `maskline run` run with the same --data or \
-                 --broker?",
+                "nothing of it is found yet. A source that can't be reached is tried again for some \
+                 minutes: the services' log says so. If no services run, start them with \
+                 `maskline run` and the same --data or --broker.",
             );
             hinted = true;
         }

@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use clap::Args;
+use maskline_foundation::text::printable;
 use maskline_messages::{JobId, Reason};
 use maskline_storage::{
     Catalog,
@@ -62,7 +63,10 @@ impl Rejects {
             for candidate in page.iter().filter(|candidate| self.wants(candidate)) {
                 match self.json {
                     true => output::print_json(candidate)?,
-                    false => output::print(line(candidate))?,
+                    false => {
+                        let original = original(catalog, candidate).await?;
+                        output::print(line(candidate, original.as_ref()))?;
+                    }
                 }
             }
             if page.len() < PAGE {
@@ -80,14 +84,37 @@ impl Rejects {
     }
 }
 
-/// `location: code: what was measured`, or `location: failed: error`.
-fn line(candidate: &Candidate) -> String {
+/// The candidate that this one is a copy of.
+async fn original(catalog: &dyn Catalog, candidate: &Candidate) -> Result<Option<Candidate>> {
+    let original = match candidate.reason {
+        Some(Reason::ExactDuplicate { of }) => of,
+        Some(Reason::Unchanged { since }) => since,
+        _ => return Ok(None),
+    };
+    Ok(catalog.candidate(original).await?)
+}
+
+/// `location: code: what was measured`, or `location: failed: error`. Others wrote the names and
+/// the texts in it, so nothing in it moves the cursor of a terminal.
+fn line(candidate: &Candidate, original: Option<&Candidate>) -> String {
     let location = candidate.location.shown();
-    match (&candidate.reason, &candidate.error) {
-        (Some(reason), _) => format!("{location}: {}: {}", reason.code(), measured(reason)),
+    let line = match (&candidate.reason, &candidate.error) {
+        (Some(reason), _) => {
+            let why = match (reason, original) {
+                (Reason::ExactDuplicate { .. }, Some(original)) => {
+                    format!("the same bytes as {}", original.location.shown())
+                }
+                (Reason::Unchanged { .. }, Some(original)) => {
+                    format!("the same as {} found before", original.location.shown())
+                }
+                _ => measured(reason),
+            };
+            format!("{location}: {}: {why}", reason.code())
+        }
         (None, Some(error)) => format!("{location}: failed: {error}"),
         (None, None) => format!("{location}: {}", candidate.state.as_str()),
-    }
+    };
+    printable(&line)
 }
 
 /// A reason's text without its code, with which some texts begin.
@@ -95,4 +122,51 @@ fn measured(reason: &Reason) -> String {
     let text = reason.to_string();
     let without_code = text.strip_prefix(&format!("{}: ", reason.code()));
     without_code.map(str::to_owned).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use maskline_messages::{CandidateId, Location, Provenance};
+
+    use super::*;
+
+    fn rejected(file: &str, reason: Reason) -> Candidate {
+        let (job, location) = (JobId::draw(), Location::Path(file.into()));
+        Candidate {
+            id: CandidateId::of(job, &location),
+            collection: "masks".parse().unwrap(),
+            job,
+            location,
+            label: None,
+            provenance: Provenance::default(),
+            state: CandidateState::Rejected,
+            image: None,
+            fetched: None,
+            stage: None,
+            reason: Some(reason),
+            error: None,
+            history: vec![],
+            trace_id: None,
+        }
+    }
+
+    #[test]
+    fn a_line_names_the_original_of_a_copy_and_nothing_in_it_moves_the_cursor() {
+        let original = rejected("/photos/a.jpg", Reason::Empty);
+        let copy = rejected("/photos/b.jpg", Reason::ExactDuplicate { of: original.id });
+        assert_eq!(
+            line(&copy, Some(&original)),
+            "/photos/b.jpg: exact_duplicate: the same bytes as /photos/a.jpg"
+        );
+        assert!(line(&copy, None).contains(&original.id.to_string()));
+        let bad = Reason::BadSourceLine {
+            line: 3,
+            text: "a\u{1b}[2J\nb".to_owned(),
+            problem: "no address".to_owned(),
+        };
+        assert_eq!(
+            line(&rejected("/c\u{7}.csv", bad), None),
+            "/c\\u{7}.csv: bad_source_line: line 3: no address: a\\u{1b}[2J\\nb"
+        );
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  maskline remove masks --source 0199a3c2
+  maskline remove masks --source 0199a3c2-5d1e
   maskline remove masks --url https://example.org/photo.jpg --purge --versions
 
 It can be stopped at any moment and run again, also while the services run.")]
@@ -85,12 +85,15 @@ fn sentences(wish: &Wish, removal: &Removal) -> String {
     };
     let mut lines = vec![];
     let verb = if wish.purge { "Purged" } else { "Removed" };
-    lines.push(match removal.jobs.len() as u64 {
-        0 => format!("{verb} {} from {name}.", count(removal.images, "image")),
+    let images = count(removal.images, "image");
+    lines.push(match removal.jobs.len() {
+        0 => format!("{verb} {images} from {name}."),
+        1 => format!(
+            "{verb} the source from {name}. {images} that no other source has went with it."
+        ),
         jobs => format!(
-            "{verb} {} with {} that no other source has from {name}.",
-            count(jobs, "job of a source"),
-            count(removal.images, "image"),
+            "{verb} the source from {name}, which was enqueued {jobs} times. {images} that no \
+             other source has went with it."
         ),
     });
     if removal.on_their_way > 0 {

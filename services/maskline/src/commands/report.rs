@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use maskline_messages::ObjectKey;
+use maskline_storage::records::RunState;
 
 use super::models;
-use crate::{connection::ConnectionArgs, evaluation_view, lookup, output};
+use crate::{
+    connection::ConnectionArgs,
+    evaluation_view,
+    lookup::{self, VersionOf},
+    output,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Report {
@@ -26,29 +32,65 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) async fn run(self) -> Result<()> {
         let stores = self.connection.stores().await?;
-        let models = stores.catalog.models(lookup::ALL).await?;
-        let ids = models.iter().map(|model| model.id);
-        let id = lookup::by_prefix(&self.run, "model", "maskline models", ids)?;
+        let catalog = stores.catalog.as_ref();
+        let runs = catalog.runs(None, lookup::ALL).await?;
+        let ids = runs.iter().map(|run| run.id);
+        let id = lookup::by_prefix(&self.run, "run", "maskline models", ids)?;
+        let versions = lookup::versions(catalog).await?;
+        let Some(model) = catalog.model(id).await? else {
+            let run = catalog.run(id).await?;
+            let run = run.with_context(|| format!("run {id} is gone"))?;
+            let version = models::version_name(&run.dataset, &versions);
+            match (run.state, &run.error) {
+                (RunState::Failed, error) => bail!(
+                    "run {id} of {} on {version} failed: {}",
+                    run.network,
+                    error.as_deref().unwrap_or("no reason is recorded")
+                ),
+                _ => bail!(
+                    "run {id} of {} on {version} has no report before its end: {} of {} epochs are \
+                     done",
+                    run.network,
+                    run.epoch,
+                    run.settings.epochs
+                ),
+            }
+        };
         if self.json {
             let report = ObjectKey::model_report(id);
             let report = stores.objects.get(&report).await?;
             return output::print(String::from_utf8_lossy(&report));
         }
         let page = ObjectKey::model_report_page(id);
+        let deleted = versions
+            .get(&model.dataset)
+            .filter(|version| version.deleted);
         if let Some(out) = self.out {
+            if let Some(version) = deleted {
+                bail!(deleted_with(version));
+            }
             let page = stores.objects.get(&page).await?;
             std::fs::write(&out, page)
                 .with_context(|| format!("{} can't be written", out.display()))?;
             return output::print(out.display());
         }
-        let model: Vec<_> = models.into_iter().filter(|model| model.id == id).collect();
-        output::print(models::table(&model))?;
-        for model in &model {
-            if let Some(evaluation) = &model.evaluation {
-                let name = model.network.to_string();
-                output::print(evaluation_view::text(&[(name, evaluation)]))?;
-            }
+        output::print(models::table(std::slice::from_ref(&model), &versions))?;
+        if let Some(evaluation) = &model.evaluation {
+            let name = model.network.to_string();
+            output::print(evaluation_view::text(&[(name, evaluation)]))?;
         }
-        output::print(stores.objects.locate(&page))
+        match deleted {
+            Some(version) => bail!(deleted_with(version)),
+            None => output::print(stores.objects.locate(&page)),
+        }
     }
+}
+
+/// Why there is no page of a report any more.
+fn deleted_with(version: &VersionOf) -> String {
+    format!(
+        "the page of its report was removed together with {}, because it shows pictures of that \
+         version; the weights and `--json` are still there",
+        version.name
+    )
 }

@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use clap::Args;
-use maskline_messages::{NetworkName, RunId, TrainingRequested};
+use maskline_messages::{NetworkName, TrainingRequested};
 
 use super::training_args::{TrainingArgs, network_names};
-use crate::{connection::ConnectionArgs, lookup, output};
+use crate::{connection::ConnectionArgs, job_summary, lookup, output, run_view, run_wait};
 
 #[derive(Debug, Args)]
 pub(crate) struct Train {
@@ -23,6 +23,9 @@ pub(crate) struct Train {
     network: Vec<NetworkName>,
     #[command(flatten)]
     training: TrainingArgs,
+    /// Wait until the runs have ended, and print how good their networks are
+    #[arg(long)]
+    wait: bool,
     /// Print each run as one line of JSON
     #[arg(long)]
     json: bool,
@@ -31,36 +34,38 @@ pub(crate) struct Train {
 }
 
 impl Train {
-    /// Asks the trainers for the runs and prints their ids. Runs that failed are opened
-    /// again.
+    /// Asks the trainers for the runs and prints their ids, or waits for their end. Runs that
+    /// failed are opened again.
     pub(crate) async fn run(self) -> Result<()> {
         let settings = self.training.settings()?;
         let connections = self.connection.connect().await?;
         let dataset = lookup::dataset(connections.catalog(), &self.dataset).await?;
-        let runs = self.network.iter().map(|&network| {
-            let id = RunId::of(&dataset, network, &settings.canonical());
-            (network, id)
-        });
-        let runs: Vec<_> = runs.collect();
-        for &(_, id) in &runs {
-            match connections.catalog().reopen_run(id).await {
-                // Nobody has asked for this run before.
-                Err(missing) if missing.is_not_found() => {}
-                reopened => reopened?,
-            }
-        }
+        let ids = run_wait::ids(&dataset, &self.network, &settings);
+        run_wait::reopen_failed(connections.catalog(), &ids).await?;
         let request = TrainingRequested {
             dataset,
-            networks: self.network,
+            networks: self.network.clone(),
             settings,
         };
         connections.sender().send(request.into()).await?;
+        if self.wait {
+            let runs = run_wait::wait_for_end(connections.catalog(), &ids).await?;
+            connections.close().await;
+            match self.json {
+                true => runs.iter().try_for_each(output::print_json)?,
+                false => output::print(job_summary::training(&runs).trim_end())?,
+            }
+            return output::told_above(run_view::succeeded(&runs), self.json);
+        }
         connections.close().await;
-        for (network, id) in runs {
+        for (network, id) in self.network.iter().zip(ids) {
             match self.json {
                 true => output::print(serde_json::json!({ "id": id, "network": network }))?,
                 false => output::print(id)?,
             }
+        }
+        if !self.json {
+            output::note("Follow them with: maskline models");
         }
         Ok(())
     }

@@ -116,7 +116,9 @@ impl OpenArchive {
             refused(format!("is packed by {other}, which is not read: {KINDS}"))
         })?;
         if compression == Compression::None && !tar_members::is_tar(&first) {
-            return Err(refused(format!("is none: {KINDS}")));
+            return Err(refused(format!(
+                "has none of the formats that are read: {KINDS}"
+            )));
         }
         let mut members = TarMembers::open(file.read()?, compression)
             .map_err(|problem| refused(format!("{problem}: {KINDS}")))?;
@@ -138,6 +140,10 @@ impl OpenArchive {
     ) -> Result<ExpansionStep, ExpandError> {
         let name = self.location.shown();
         let version = self.file.version();
+        let stays = match self.members.position().index {
+            0 => "",
+            _ => ". What was found before stays in the collection, and `maskline freeze` takes it",
+        };
         // What was found before stays: the step ends there, and the next one fails.
         let is_broken = &mut self.is_broken;
         let mut broken = |mut step: ExpansionStep, group: Option<Group>, at, problem: String| {
@@ -148,7 +154,8 @@ impl OpenArchive {
             step.candidates.extend(last);
             if step.candidates.is_empty() {
                 return Err(ExpandError::Source(format!(
-                    "the archive {name} can't be read on from member {index}: {problem}"
+                    "the archive {name} can't be read on from member {index}: {problem}. Pack or \
+                     download it again, and enqueue it again{stays}"
                 )));
             }
             step.next_cursor = Some(at.cursor(version));

@@ -40,6 +40,7 @@ use super::{
 use crate::fetch::{FetchError, Fetcher};
 use maskline_messages::{JobId, Labeling, shown};
 use maskline_storage::ObjectStore;
+use url::Url;
 use visit::visit;
 
 pub(super) use crawl::{Crawl, CrawlOptions};
@@ -133,12 +134,28 @@ pub(super) async fn step(
     if request.found == 0 && step.candidates.is_empty() {
         Crawl::clean_up(objects, job).await?;
         return Err(ExpandError::Source(format!(
-            "no images in the page {}: it may load them by scripts, which are not run. \
-             Enqueue a list of their URLs",
-            shown(&request.options.url)
+            "no images in the page {}: {}",
+            shown(&request.options.url),
+            advice(&request.options.url)
         )));
     }
     // A crawl of one step has kept nothing.
     step.next_cursor = request.cursor.map(|_| crawl::END.to_owned());
     Ok((step, None))
+}
+
+/// What to do about a page without images, by what its name says it is.
+fn advice(page: &Url) -> &'static str {
+    let path = page.path().to_ascii_lowercase();
+    let ends_with = |endings: &[&str]| endings.iter().any(|ending| path.ends_with(ending));
+    if ends_with(&[
+        ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".csv.gz", ".txt.gz",
+    ]) {
+        "it seems to be a list: enqueue it with `maskline enqueue urls`"
+    } else if ends_with(&[".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst"]) {
+        "it seems to be an archive: enqueue it with `maskline enqueue archive`"
+    } else {
+        "it may load them by scripts, which are not run. Enqueue a list of their addresses with \
+         `maskline enqueue urls`"
+    }
 }

@@ -3,7 +3,7 @@
 //! The row groups before the first row that is wanted are not read at all. Within a group, the
 //! pages before it are passed over.
 
-use std::{fs::File, sync::Arc};
+use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
 
 use arrow::{
     array::{Array, ArrayRef, AsArray, RecordBatch},
@@ -40,6 +40,9 @@ const MAX_CELL: usize = 64 << 10;
 const MAX_RATIO: u64 = 1000;
 const FREE: u64 = 64 << 20;
 
+/// A Parquet file begins with this.
+pub(super) const MAGIC: &[u8] = b"PAR1";
+
 /// A Parquet file with its metadata.
 pub(super) struct ParquetFile {
     file: File,
@@ -50,6 +53,14 @@ pub(super) struct ParquetFile {
 
 impl ParquetFile {
     pub(super) fn open(file: File, name: &str) -> Result<Self, ExpandError> {
+        let mut first = [0; MAGIC.len()];
+        let read = file.read_at(&mut first, 0).map_err(ExpandError::retry)?;
+        if first[..read] != *MAGIC {
+            return Err(ExpandError::Source(format!(
+                "{name} is no Parquet file, because it does not begin with PAR1: an archive is \
+                 enqueued with `maskline enqueue archive`, and a list with `maskline enqueue urls`"
+            )));
+        }
         let loaded = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new());
         let metadata = loaded.map_err(|error| broken(name, &error))?;
         Ok(Self {

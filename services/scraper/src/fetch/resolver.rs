@@ -12,7 +12,10 @@ use super::address::is_public;
 
 /// A host has only addresses that a crawler may not ask.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{host} does not have a public address (--allow-private-hosts lets it through)")]
+#[error(
+    "{host} does not have a public address: start the services with `maskline run \
+     --allow-private-hosts` to fetch from this machine or its network"
+)]
 pub(super) struct NotPublic {
     pub(super) host: String,
 }

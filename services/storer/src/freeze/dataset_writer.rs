@@ -8,7 +8,7 @@ use maskline_dataset::{
     Example, GROUP_ROWS, LAYOUT_VERSION, MEMBERS_GROUP, Manifest, Member, MembersWriter,
     SHARD_ROWS, Shard, ShardWriter, Split, SplitManifest,
 };
-use maskline_messages::{DatasetId, ImageId, ObjectKey};
+use maskline_messages::{DatasetId, ImageId, ObjectKey, VersionName};
 use maskline_storage::{
     ObjectStore,
     catalog::{Candidates, Images},
@@ -33,6 +33,8 @@ pub(super) struct DatasetWriter<'a> {
     /// The dataset's id.
     pub(super) id: DatasetId,
     pub(super) collection: &'a Collection,
+    /// The version that the dataset becomes.
+    pub(super) version: VersionName,
     /// The jobs of the collection.
     pub(super) jobs: &'a [Job],
     /// Those of them that count.
@@ -77,7 +79,7 @@ impl DatasetWriter<'_> {
         }
         let rejected = self.rejected().await?;
         description
-            .finish(self.objects, &manifest, &rejected)
+            .finish(self.objects, &self.version, &manifest, &rejected)
             .await?;
         self.write_members().await?;
         let key = ObjectKey::manifest(&self.id);

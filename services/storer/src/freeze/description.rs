@@ -6,11 +6,8 @@ use anyhow::Result;
 use maskline_dataset::{
     CardFacts, Example, Manifest, Tally, attribution_header, attribution_rows, card,
 };
-use maskline_messages::{DatasetId, ObjectKey};
+use maskline_messages::{DatasetId, ObjectKey, VersionName};
 use maskline_storage::{ObjectStore, Upload};
-
-/// The number of a dataset's first hexadecimal digits that are in its name.
-const NAME_DIGITS: usize = 12;
 
 /// A description that grows while the shards are written. Its memory is bounded.
 pub(super) struct Description<'a> {
@@ -41,17 +38,17 @@ impl<'a> Description<'a> {
         Ok(self.attribution.write(rows).await?)
     }
 
-    /// Writes the list and the card. `rejected` counts the rejected candidates by reason.
+    /// Writes the list and the card, whose title is `version`. `rejected` counts the rejected candidates by reason.
     pub(super) async fn finish(
         self,
         objects: &dyn ObjectStore,
+        version: &VersionName,
         manifest: &Manifest,
         rejected: &BTreeMap<String, u64>,
     ) -> Result<()> {
         self.attribution.finish().await?;
-        let id = manifest.dataset.to_string();
         let card = card(&CardFacts {
-            name: &format!("maskline dataset {}", &id[..NAME_DIGITS]),
+            name: &version.to_string(),
             manifest,
             sources: &self.sources,
             licenses: &self.licenses,

@@ -94,7 +94,11 @@ async fn a_job_without_accepted_images_fails_and_says_where_to_look() {
     assert!(environment.freeze().await);
     let failed = environment.state(job).await;
     assert_eq!(failed.state, JobState::Failed);
-    assert!(failed.error.unwrap().contains("maskline rejects"));
+    let error = failed.error.unwrap();
+    assert!(
+        error.contains(&format!("maskline rejects {job}")),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -62,6 +62,7 @@ async fn a_dataset_has_shards_a_card_a_list_of_attributions_and_a_manifest() {
     assert_eq!(names, expected);
     let card = std::str::from_utf8(&files["/README.md"]).unwrap();
     assert!(card.contains("| all | 16 | 4 |"), "{card}");
+    assert!(card.contains("\n# default@1\n"), "{card}");
     let list = std::str::from_utf8(&files["/attribution.csv"]).unwrap();
     assert_eq!(list.lines().count(), 21, "{list}");
     for number in 0..20 {

@@ -9,6 +9,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use maskline_foundation::private_folder;
 use maskline_messages::ObjectKey;
 use tempfile::NamedTempFile;
 
@@ -34,7 +35,7 @@ impl Folder {
         folder
             .blocking(|root| {
                 let unfinished = root.join(UNFINISHED);
-                fs::create_dir_all(&unfinished)?;
+                private_folder::create(&unfinished)?;
                 remove_abandoned(&unfinished);
                 Ok(())
             })

@@ -73,6 +73,13 @@ impl Collection {
         newest_first.next().map(|version| version.dataset)
     }
 
+    /// The name of the version that comes after the one of the dataset `parent`.
+    pub fn version_after(&self, parent: Option<&DatasetId>) -> VersionName {
+        let mut versions = self.versions.iter();
+        let parent = versions.find(|version| Some(&version.dataset) == parent);
+        self.version_name(parent.map_or(1, |parent| parent.number + 1))
+    }
+
     /// Makes the dataset the newest version, unless that one has the same content. Returns the
     /// newest version.
     pub(crate) fn add_version(&mut self, dataset: &Dataset) -> Version {

@@ -1,6 +1,6 @@
 //! The kinds of sources that can be enqueued, each a subcommand.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
@@ -126,7 +126,7 @@ impl<J: Args> SourceCommand<J> {
             Self::Dataset { dataset, job } => {
                 let dataset = match dataset.contains("://") {
                     true => Location::Url(web_address(&dataset)?),
-                    false => Location::Path(std::path::absolute(dataset)?),
+                    false => Location::Path(whole_path(Path::new(&dataset))?),
                 };
                 (Source::Dataset { dataset }, job)
             }
@@ -146,7 +146,7 @@ fn folder(path: PathBuf) -> Result<Source> {
         );
     }
     Ok(Source::Folder {
-        path: std::path::absolute(path)?,
+        path: whole_path(&path)?,
     })
 }
 
@@ -159,7 +159,27 @@ fn file_or_address(text: &str, instead: &str) -> Result<Location> {
     if Path::new(text).is_dir() {
         bail!("{text} is a folder: give {instead}");
     }
-    Ok(Location::Path(std::path::absolute(text)?))
+    Ok(Location::Path(whole_path(Path::new(text))?))
+}
+
+/// The absolute path without `.`, `..` and a slash at its end, so that a source that is enqueued
+/// again is the same one. Links in it stay, unless a `..` comes after one: then it leads elsewhere.
+fn whole_path(path: &Path) -> std::io::Result<PathBuf> {
+    let absolute = std::path::absolute(path)?;
+    let mut clean = PathBuf::new();
+    for part in absolute.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    match (absolute.canonicalize(), clean.canonicalize()) {
+        (Ok(real), cleaned) if cleaned.as_ref().ok() != Some(&real) => Ok(real),
+        _ => Ok(clean),
+    }
 }
 
 /// The source for an address in S3. Whether it is right in all its parts is for the scraper to
@@ -190,4 +210,28 @@ fn web_address(text: &str) -> Result<Url> {
         );
     }
     Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_the_same_source_however_it_is_written() {
+        let place = tempfile::tempdir().unwrap();
+        let place = place.path().canonicalize().unwrap();
+        for folder in ["photos", "other", "far/away"] {
+            std::fs::create_dir_all(place.join(folder)).unwrap();
+        }
+        let photos = place.join("photos");
+        let whole = |path: &str| whole_path(&place.join(path)).unwrap();
+        for path in ["photos/", "./photos/.", "other/../photos", "photos"] {
+            assert_eq!(whole(path), photos, "{path}");
+        }
+        // A service on another machine may see it.
+        assert_eq!(whole("gone/../lists/"), place.join("lists"));
+        std::os::unix::fs::symlink(place.join("far/away"), place.join("link")).unwrap();
+        assert_eq!(whole("link/"), place.join("link"));
+        assert_eq!(whole("link/../away"), place.join("far/away"));
+    }
 }

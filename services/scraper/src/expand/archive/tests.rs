@@ -353,7 +353,7 @@ async fn what_is_no_archive_or_a_damaged_one_says_so() {
         (b"", "has no bytes"),
         (
             b"<!doctype html><html>",
-            "is none: an archive is zip, tar, tar.gz or tar.zst",
+            "has none of the formats that are read: an archive is zip, tar, tar.gz or tar.zst",
         ),
         (b"BZh91AY", "is packed by bzip2, which is not read"),
         (&gzip(b"url,label\n"), "holds no tar"),
@@ -407,6 +407,7 @@ async fn what_lies_before_a_damage_is_found() {
             let error = next.err().unwrap().to_string();
             let expected = "faces.bin can't be read on from member 1: it is";
             assert!(error.contains(expected), "{error}");
+            assert!(error.ends_with("`maskline freeze` takes it"), "{error}");
         }
     }
 }

@@ -210,6 +210,10 @@ async fn what_is_no_dataset_says_so() {
     assert!(error.contains("gone can't be read"), "{error}");
     fs::write(root.join("a.parquet"), "no parquet").unwrap();
     let error = expand(root, None, true).await.unwrap_err();
+    assert!(error.contains("does not begin with PAR1"), "{error}");
+    assert!(error.contains("maskline enqueue archive"), "{error}");
+    fs::write(root.join("a.parquet"), "PAR1 and no more").unwrap();
+    let error = expand(root, None, true).await.unwrap_err();
     assert!(
         error.contains("is no Parquet file that can be read"),
         "{error}"

@@ -121,6 +121,13 @@ struct Columns {
 
 impl Columns {
     fn find(names: &[String], context: &ListContext) -> Result<Self, ExpandError> {
+        if names.iter().all(String::is_empty) {
+            return Err(ExpandError::Source(format!(
+                "{}:1: the CSV is empty, or its first line is: write a line that names the columns, \
+                 such as `url,label`, and a line for each image",
+                context.name
+            )));
+        }
         let lacks = |column: &str, advice: &str| {
             ExpandError::Source(format!(
                 "{}:1: the CSV has no column `{column}` (its columns: {}): {advice}",

@@ -6,7 +6,7 @@ use maskline_messages::{Label, Labeling};
 use url::Url;
 
 use super::row::ListContext;
-use crate::expand::{columns, error::ExpandError, source_file::SourceFile};
+use crate::expand::{columns, error::ExpandError, parquet_file, source_file::SourceFile};
 
 /// The formats of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,9 +25,6 @@ pub(super) enum ListFormat {
 /// What may separate the columns of a table. The first that makes sense of its first line is
 /// taken.
 const DELIMITERS: [u8; 4] = *b",\t;|";
-
-/// A Parquet file begins with this.
-pub(super) const PARQUET: &[u8] = b"PAR1";
 
 impl ListContext {
     /// The usual names of the column that is looked for.
@@ -63,7 +60,7 @@ impl ListFormat {
         context: &ListContext,
     ) -> Result<Self, ExpandError> {
         let name = &context.name;
-        if sample.as_bytes().starts_with(PARQUET) {
+        if sample.as_bytes().starts_with(parquet_file::MAGIC) {
             return Ok(Self::Parquet);
         }
         let text = sample.trim_start_matches('\u{feff}');
@@ -72,6 +69,12 @@ impl ListFormat {
             return Err(ExpandError::Source(format!(
                 "the list {name} is no Parquet file, though its name says so: it does not begin \
                  with PAR1"
+            )));
+        }
+        if begin == Some('<') && context.folder.is_none() {
+            return Err(ExpandError::Source(format!(
+                "the list {name} begins with `<`, as web pages and sitemaps do: enqueue its address \
+                 with `maskline enqueue page`"
             )));
         }
         if file.ends_with(&[".jsonl", ".ndjson", ".json"]) || begin == Some('{') {

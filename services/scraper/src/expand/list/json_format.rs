@@ -62,7 +62,10 @@ pub(super) fn read(
                     candidates.push(candidate(&object, number, context));
                 }
                 Err(error) => {
-                    let problem = format!("not a JSON object ({error})");
+                    // The parser counts lines and columns within this one line.
+                    let error = error.to_string();
+                    let what = error.split(" at line ").next().unwrap_or_default();
+                    let problem = format!("not a JSON object ({what})");
                     candidates.push(unreadable(number, "", problem, context));
                 }
             }

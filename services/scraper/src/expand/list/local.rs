@@ -12,15 +12,12 @@ use maskline_messages::{Labeling, Location};
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 
-use super::{
-    format::{ListFormat, PARQUET},
-    parquet_format::OpenRows,
-    row::ListContext,
-};
+use super::{format::ListFormat, parquet_format::OpenRows, row::ListContext};
 use crate::{
     expand::{
         compression::{Compression, first_bytes},
         error::ExpandError,
+        parquet_file,
         source_file::SourceFile,
         text::{self, SAMPLE},
     },
@@ -103,7 +100,7 @@ impl LocalList {
             .take(SAMPLE as u64)
             .read_to_end(&mut sample)
             .map_err(damaged)?;
-        let is_binary = sample.starts_with(PARQUET);
+        let is_binary = sample.starts_with(parquet_file::MAGIC);
         let encoding = match is_binary {
             true => UTF_8,
             false => {

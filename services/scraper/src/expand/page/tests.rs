@@ -363,3 +363,12 @@ async fn a_page_in_another_encoding_and_robots_are_heeded() {
     let error = crawl(&site, "gone", 0, true).await.unwrap_err();
     assert!(error.contains("the server answered 404"), "{error}");
 }
+
+#[tokio::test]
+async fn a_list_that_is_taken_for_a_page_says_which_command_reads_it() {
+    let list = b"url,label\nhttp://a/1.jpg,with_mask\n".to_vec();
+    let site = Site::serve(vec![("/faces.csv".to_owned(), (200, "text/csv", list))]).await;
+    let error = crawl(&site, "faces.csv", 0, true).await.unwrap_err();
+    assert!(error.contains("it seems to be a list"), "{error}");
+    assert!(error.contains("maskline enqueue urls"), "{error}");
+}

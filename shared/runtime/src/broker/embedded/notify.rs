@@ -4,15 +4,9 @@
 //! file's modification time, and the kernel notifies all processes that watch the folder.
 //! So consumers rarely have to poll.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    io,
-    path::Path,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, fs::File, io, path::Path, sync::Arc, time::SystemTime};
 
+use maskline_foundation::private_folder;
 use maskline_messages::Queue;
 use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::Notify;
@@ -59,7 +53,7 @@ impl Notices {
 impl Notifier {
     /// `folder` is the same for all processes that share the queue.
     pub fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        private_folder::create(folder)?;
         let file = |queue: Queue| {
             let mut options = File::options();
             options.create(true).append(true);

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use maskline_foundation::private_folder;
 use uuid::Uuid;
 
 /// This process. It counts as alive until this value is dropped.
@@ -23,7 +24,7 @@ pub struct Process {
 impl Process {
     /// `folder` is the same for all processes that share the queue.
     pub fn enter(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
+        private_folder::create(folder)?;
         let name = Uuid::now_v7().to_string();
         // It is locked before it gets its name, so that nobody sees it unlocked.
         let unnamed = folder.join(format!("{name}.new"));

@@ -59,7 +59,7 @@ async fn json_lines_give_urls_labels_and_provenance() {
         "http://a/1.jpg with_mask",
         "http://a/2.jpg without_mask",
         "line 4: no field `url`: ",
-        "line 5: not a JSON object (expected ident at line 1 column 2): ",
+        "line 5: not a JSON object (expected ident)",
         "line 6: not a URL (relative URL without a base): nonsense",
     ];
     assert_eq!(shown(&found), expected);
@@ -154,6 +154,13 @@ async fn a_list_without_urls_is_an_error_that_says_what_to_do() {
     let cases = [
         ("list.txt", "# nothing\n\n", None, "no URLs in the list"),
         ("list.csv", "url,label\n", None, "no URLs in the list"),
+        ("list.csv", "", None, "list.csv:1: the CSV is empty"),
+        (
+            "list.txt",
+            "<!doctype html>\n<p>",
+            None,
+            "`maskline enqueue page`",
+        ),
         (
             "list.csv",
             "address\nhttp://a/",
