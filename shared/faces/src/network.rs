@@ -222,9 +222,9 @@ mod tests {
         let network = BlazeFace::new(PUBLISHED, &device).unwrap();
         let range = Distribution::Uniform(-1.0, 1.0);
         let batch = Tensor::<4>::random([2, 3, SIDE, SIDE], range, &device);
-        let second = batch.clone().slice([1..2]);
+        let second = batch.clone().narrow(0, 1, 1);
         let alone = network.forward(second).scores;
-        let together = network.forward(batch).scores.slice([1..2]);
+        let together = network.forward(batch).scores.narrow(0, 1, 1);
         assert_eq!(values(alone), values(together));
     }
 }
