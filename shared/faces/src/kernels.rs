@@ -19,6 +19,12 @@ use maskline_models::ops::simd::{LANES, Lanes, SimdLoop, accumulate, vectorized}
 /// The pixels of a run.
 const RUN: usize = 2 * LANES;
 
+/// The side of the stem's filters.
+const STEM_SIDE: usize = 5;
+
+/// The side of the depthwise filters.
+const DEPTHWISE_SIDE: usize = 3;
+
 /// Computes `relu(convolution(input) + bias)` with filters of 5 × 5 pixels and stride 2.
 ///
 /// * `input`: `[batch, channels, height, width]`. Both sides are even, and it is padded by one
@@ -97,7 +103,7 @@ impl LayerOps for Flex {
             bias: bias.storage(),
             has_shortcut: false,
         };
-        layer(&input, 2, &columns, &filters)
+        layer(input, 2, &columns, &filters)
     }
 
     fn separable(
@@ -122,7 +128,7 @@ impl LayerOps for Flex {
             bias: pointwise_bias.storage(),
             has_shortcut: true,
         };
-        layer(&input, stride, &columns, &filters)
+        layer(input, stride, &columns, &filters)
     }
 }
 
@@ -152,7 +158,7 @@ struct Windows {
 }
 
 impl Columns for Windows {
-    const SIDE: usize = 5;
+    const SIDE: usize = STEM_SIDE;
 
     fn count(&self) -> usize {
         self.channels * Self::SIDE * Self::SIDE
@@ -167,7 +173,7 @@ impl Columns for Windows {
         columns: &mut [[Lanes; 2]],
         half: usize,
     ) {
-        let (windows, _) = columns.as_chunks_mut::<{ Self::SIDE * Self::SIDE }>();
+        let (windows, _) = columns.as_chunks_mut::<{ STEM_SIDE * STEM_SIDE }>();
         for (channel, window) in windows.iter_mut().enumerate() {
             for (at, column) in window.iter_mut().enumerate() {
                 let (v, u) = (at / Self::SIDE, at % Self::SIDE);
@@ -179,12 +185,12 @@ impl Columns for Windows {
 
 /// A block's columns are the channels after the depthwise convolution.
 struct Depthwise<'a> {
-    weights: &'a [[f32; 9]],
+    weights: &'a [[f32; DEPTHWISE_SIDE * DEPTHWISE_SIDE]],
     bias: &'a [f32],
 }
 
 impl Columns for Depthwise<'_> {
-    const SIDE: usize = 3;
+    const SIDE: usize = DEPTHWISE_SIDE;
 
     fn count(&self) -> usize {
         self.weights.len()
@@ -202,10 +208,11 @@ impl Columns for Depthwise<'_> {
         let channels = self.weights.iter().zip(self.bias).zip(columns);
         for (channel, ((weights, &bias), column)) in channels.enumerate() {
             let mut sum = [bias; LANES];
-            for v in 0..Self::SIDE {
-                for u in 0..Self::SIDE {
-                    let weight = [weights[v * Self::SIDE + u]; LANES];
-                    accumulate::<FMA>(&mut sum, padded.lanes(channel, y, x, v, u), &weight);
+            let (rows, _) = weights.as_chunks::<{ DEPTHWISE_SIDE }>();
+            for (v, weights) in rows.iter().enumerate() {
+                let values = padded.row_of_three(channel, y, x, v);
+                for (values, &weight) in values.iter().zip(weights) {
+                    accumulate::<FMA>(&mut sum, values, &[weight; LANES]);
                 }
             }
             column[half] = sum;
@@ -240,9 +247,29 @@ impl Padded<'_> {
         let row = channel * self.rows + y * self.stride + v;
         let phase = row * self.stride + u % self.stride;
         let start = phase * self.phase + x + u / self.stride;
-        let lanes = self.values[start..].first_chunk();
-        lanes.expect("a row with its border")
+        lanes(&self.values[start..], 0)
     }
+
+    /// The same for the three values `u` of a row of a depthwise filter.
+    #[inline(always)]
+    fn row_of_three(&self, channel: usize, y: usize, x: usize, v: usize) -> [&Lanes; 3] {
+        let row = channel * self.rows + y * self.stride + v;
+        let values = &self.values[row * self.stride * self.phase + x..];
+        if self.stride == 1 {
+            // One check of the length for all three.
+            let values = &values[..LANES + 2];
+            return [lanes(values, 0), lanes(values, 1), lanes(values, 2)];
+        }
+        let odd = lanes(&values[self.phase..], 0);
+        [lanes(values, 0), odd, lanes(values, 1)]
+    }
+}
+
+/// Eight values from `start` on.
+#[inline(always)]
+fn lanes(values: &[f32], start: usize) -> &Lanes {
+    let lanes = values[start..].first_chunk();
+    lanes.expect("a row with its border")
 }
 
 /// The sizes of a layer.
@@ -286,16 +313,19 @@ impl Sizes {
     }
 }
 
-/// What a layer writes before its output. The buffers are kept for the next one.
+/// The memory of a thread's layers, which each layer takes over from the one before. New memory
+/// comes from the system page by page, which would cost a third of the time.
 #[derive(Default)]
 struct Buffers {
+    /// What was the input of the layer before.
+    output: Vec<f32>,
     padded: Vec<f32>,
     pooled: Vec<f32>,
     columns: Vec<[Lanes; 2]>,
 }
 
 fn layer<C: Columns>(
-    input: &FlexTensor,
+    input: FlexTensor,
     stride: usize,
     columns: &C,
     filters: &Filters,
@@ -316,8 +346,10 @@ fn layer<C: Columns>(
         "an output of {rows} × {row} pixels is not made of whole runs"
     );
     let image = filters.bias.len() * rows * row;
-    let mut output = vec![0.0; images * image];
-    BUFFERS.with_borrow_mut(|buffers| {
+    let output = BUFFERS.with_borrow_mut(|buffers| {
+        let mut output = std::mem::take(&mut buffers.output);
+        // Every value is written below.
+        output.resize(images * image, 0.0);
         let inputs = input.storage::<f32>();
         let inputs = inputs.chunks_exact(channels * sizes.input_plane());
         for (input, output) in inputs.zip(output.chunks_exact_mut(image)) {
@@ -330,6 +362,10 @@ fn layer<C: Columns>(
                 buffers,
             });
         }
+        if input.is_unique() {
+            buffers.output = input.into_data().try_into_vec().unwrap_or_default();
+        }
+        output
     });
     let shape = [images, filters.bias.len(), rows, row];
     FlexTensor::from_data(TensorData::new(output, shape))
@@ -393,16 +429,14 @@ impl<C: Columns> SimdLoop for Image<'_, C> {
             };
             let all = filters.bias.len();
             let mut filter = 0;
-            while filter + 6 <= all {
-                run.add_up::<6, FMA>(filter);
-                filter += 6;
+            // Eight registers of sums keep both multipliers of today's processors busy.
+            while filter + 4 <= all {
+                run.add_up::<4, FMA>(filter);
+                filter += 4;
             }
-            while filter + 2 <= all {
-                run.add_up::<2, FMA>(filter);
-                filter += 2;
-            }
-            if filter < all {
+            while filter < all {
                 run.add_up::<1, FMA>(filter);
+                filter += 1;
             }
         }
     }
@@ -430,10 +464,12 @@ impl Run<'_> {
         let mut sums: [[Lanes; 2]; N] =
             std::array::from_fn(|n| [[self.filters.bias[filter + n]; LANES]; 2]);
         for (at, column) in self.columns.iter().enumerate() {
+            let weights: [f32; N] = std::array::from_fn(|n| weights[n][at]);
+            let [first, second] = column;
             for n in 0..N {
-                let weight = [weights[n][at]; LANES];
-                accumulate::<FMA>(&mut sums[n][0], &column[0], &weight);
-                accumulate::<FMA>(&mut sums[n][1], &column[1], &weight);
+                let weight = [weights[n]; LANES];
+                accumulate::<FMA>(&mut sums[n][0], first, &weight);
+                accumulate::<FMA>(&mut sums[n][1], second, &weight);
             }
         }
         for (n, mut sum) in sums.into_iter().enumerate() {
@@ -496,7 +532,7 @@ fn pad(sizes: &Sizes, input: &[f32], padded: &mut Vec<f32>) {
 /// Writes the largest of each two by two values.
 #[inline(always)]
 fn pool(sizes: &Sizes, input: &[f32], pooled: &mut Vec<f32>) {
-    pooled.clear();
+    // Every value is written below.
     pooled.resize(sizes.channels * sizes.output_plane(), 0.0);
     let width = sizes.input[1];
     for (rows, pooled) in input
