@@ -7,8 +7,8 @@ use maskline_faces::FaceDetector;
 #[derive(Debug, Clone, Default, PartialEq, clap::Args)]
 #[command(next_help_heading = "Faces")]
 pub struct FaceArgs {
-    /// Do not look for the faces in pictures, which takes about a millisecond a picture. What
-    /// needs them, such as a training on faces, then sees whole pictures
+    /// Do not look for the faces in pictures, which takes one to three milliseconds a picture.
+    /// What needs them, such as a training on faces, then sees whole pictures
     #[arg(long, env = "MASKLINE_NO_FACES")]
     pub no_faces: bool,
 }
