@@ -100,6 +100,7 @@ impl Drawing {
                         class,
                         jpeg,
                         jobs: jobs.next().unwrap_or_default(),
+                        faces: None,
                     });
                 }
             }
@@ -180,6 +181,7 @@ fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
         jpeg: row.jpeg.clone(),
         width: SIDE,
         height: SIDE,
+        faces: row.faces.clone(),
         provenance: ExampleProvenance {
             jobs: row.jobs.clone(),
             ..ExampleProvenance::default()

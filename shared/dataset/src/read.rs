@@ -3,14 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::{
-    array::{Array, AsArray, ListArray, RecordBatch},
-    datatypes::Int64Type,
+    array::{Array, AsArray, Int32Array, ListArray, RecordBatch},
+    datatypes::{Int32Type, Int64Type},
 };
 use bytes::Bytes;
-use maskline_messages::{ImageId, JobId};
+use maskline_messages::{Face, ImageId, JobId};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::error::ShardError;
+use crate::{error::ShardError, faces::faces_of};
 
 /// The number of rows that are read at a time.
 const ROWS: usize = 256;
@@ -25,6 +25,9 @@ pub struct Row {
     pub jpeg: Bytes,
     /// The jobs whose sources have the image. Datasets of earlier builds do not tell.
     pub jobs: Vec<JobId>,
+    /// The faces in the picture. `None` means that nobody looked for them, or that the dataset is
+    /// of an earlier build.
+    pub faces: Option<Vec<Face>>,
 }
 
 /// Reads every row of a shard of a dataset that has `classes` classes.
@@ -72,6 +75,7 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
     let jobs = batch
         .column_by_name("jobs")
         .and_then(|column| column.as_list_opt::<i32>());
+    let faces = faces_column(batch)?;
     for row in 0..batch.num_rows() {
         let label = labels.value(row);
         let class = usize::try_from(label).ok().filter(|&class| class < classes);
@@ -80,9 +84,28 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
             class: class.ok_or(ShardError::Label { label, classes })?,
             jpeg: Bytes::copy_from_slice(jpegs.value(row)),
             jobs: jobs.map_or(Ok(vec![]), |jobs| jobs_of(jobs, row))?,
+            faces: match faces {
+                Some((lists, sides)) => faces_of(lists, row, sides.map(|side| side.value(row)))?,
+                None => None,
+            },
         });
     }
     Ok(())
+}
+
+/// The lists of faces, and the widths and heights of the pictures that they are in. `None` if it is a
+/// shard of an earlier build.
+fn faces_column(batch: &RecordBatch) -> Result<Option<(&ListArray, [&Int32Array; 2])>, ShardError> {
+    let lists = batch.column_by_name("faces");
+    let Some(lists) = lists.and_then(|column| column.as_list_opt::<i32>()) else {
+        return Ok(None);
+    };
+    let side = |name| {
+        let column = batch.column_by_name(name);
+        let column = column.and_then(|column| column.as_primitive_opt::<Int32Type>());
+        column.ok_or(ShardError::NoColumn("width and height of 32-bit integers"))
+    };
+    Ok(Some((lists, [side("width")?, side("height")?])))
 }
 
 fn jobs_of(lists: &ListArray, row: usize) -> Result<Vec<JobId>, ShardError> {
@@ -107,6 +130,8 @@ mod tests {
     };
     use parquet::arrow::ArrowWriter;
 
+    use maskline_test_support::messages::face;
+
     use super::*;
     use crate::{
         columns::fields,
@@ -121,6 +146,7 @@ mod tests {
             jpeg: Bytes::from_static(jpeg),
             width: 2,
             height: 1,
+            faces: None,
             provenance: ExampleProvenance::default(),
         }
     }
@@ -141,11 +167,14 @@ mod tests {
         let mut examples = [example(0, b"one"), example(1, b"two"), example(0, b"three")];
         examples[0].provenance.jobs = vec![JobId::draw(), JobId::draw()];
         examples[2].provenance.jobs = vec![JobId::draw()];
+        examples[0].faces = Some(vec![face(), face()]);
+        examples[1].faces = Some(vec![]);
         let rows = examples.iter().map(|example| Row {
             image: example.image,
             class: example.class,
             jpeg: example.jpeg.clone(),
             jobs: example.provenance.jobs.clone(),
+            faces: example.faces.clone(),
         });
         let rows: Vec<Row> = rows.collect();
         assert_eq!(read(shard(&examples), 2).unwrap(), rows);
@@ -160,6 +189,35 @@ mod tests {
         let schema = Arc::new(Schema::new(fields));
         let rows = read(written_as(schema, columns), 2).unwrap();
         assert_eq!((rows.len(), &rows[0].jobs), (1, &vec![]));
+    }
+
+    #[test]
+    fn a_shard_of_an_earlier_build_has_no_faces() {
+        let (mut kept, mut columns) = (fields(), columns());
+        let at = kept.iter().position(|field| field.name() == "faces");
+        kept.remove(at.unwrap());
+        columns.remove(at.unwrap());
+        let rows = read(written_as(Arc::new(Schema::new(kept)), columns), 2).unwrap();
+        assert_eq!((rows.len(), &rows[0].faces), (1, &None));
+    }
+
+    #[test]
+    fn faces_of_another_shape_are_refused() {
+        let mut wrong = example(0, b"one");
+        wrong.faces = Some(vec![face()]);
+        let whole = shard(&[wrong]);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(whole).unwrap();
+        let batch = builder.build().unwrap().next().unwrap().unwrap();
+        let at = batch.schema().index_of("faces").unwrap();
+        let mut columns = batch.columns().to_vec();
+        let (field, offsets, faces, nulls) = columns[at].as_list::<i32>().clone().into_parts();
+        let (names, mut parts, of) = faces.as_struct().clone().into_parts();
+        // A face without a box.
+        parts[0] = new_null_array(names[0].data_type(), 1);
+        let faces = Arc::new(StructArray::new(names, parts, of));
+        columns[at] = Arc::new(ListArray::new(field, offsets, faces, nulls));
+        let refused = read(written(columns), 2).unwrap_err();
+        assert!(refused.to_string().contains("faces"), "{refused}");
     }
 
     #[test]
@@ -207,7 +265,7 @@ mod tests {
             let refused = read(shard_without(name), 2);
             assert!(matches!(refused, Err(ShardError::Missing)), "{name}");
         }
-        for name in ["url", "fetched", "etag", "jobs"] {
+        for name in ["url", "fetched", "etag", "jobs", "faces"] {
             assert_eq!(read(shard_without(name), 2).unwrap().len(), 1, "{name}");
         }
     }

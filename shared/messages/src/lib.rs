@@ -3,7 +3,8 @@
 //!
 //! * `collection`, `ids`, `label`, `network`, `object_key`, `location`: the names of things.
 //! * `license`: the licences that a person can ask for.
-//! * `source`, `search`, `provenance`, `settings`, `measurements`, `reason`: values that messages carry.
+//! * `source`, `search`, `provenance`, `settings`, `measurements`, `face`,
+//!   `reason`: values that messages carry.
 //! * `job`, `image`, `training`: the messages about jobs, images and training.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
 //! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
@@ -12,6 +13,7 @@
 //! * `queue_message`: [`QueueMessage`], which says what each queue carries.
 
 mod collection;
+mod face;
 mod ids;
 mod image;
 mod invalid;
@@ -34,6 +36,7 @@ pub mod topology;
 mod training;
 
 pub use collection::{CollectionName, VersionName};
+pub use face::{Bounds, Face, KeyPoints, Point};
 pub use ids::{CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId};
 pub use image::{
     CandidateFound, Fetched, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled,

@@ -24,7 +24,7 @@ mod convolution;
 mod matrix;
 mod norm;
 mod prelude;
-mod simd;
+pub mod simd;
 mod squeeze;
 
 use burn::{backend::DispatchDevice, tensor::Device};
@@ -36,7 +36,7 @@ pub use squeeze::{SqueezeLayers, squeeze_excite};
 
 /// The operations that compute a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kernels {
+pub enum Kernels {
     /// The operations of this module.
     Own,
     /// Burn's operations.

@@ -9,7 +9,7 @@ use maskline_messages::{
     ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested,
 };
 use maskline_models::weights::Card;
-use maskline_test_support::messages::{BYTES, JOB, fetched, label, location, one_of_each};
+use maskline_test_support::messages::{BYTES, JOB, face, fetched, label, location, one_of_each};
 use safetensors::{Dtype, tensor::TensorView};
 
 pub fn messages() -> Vec<Vec<u8>> {
@@ -133,6 +133,7 @@ pub fn shards() -> Vec<Vec<u8>> {
             jpeg: Bytes::from(vec![row; 3]),
             width: 1,
             height: 1,
+            faces: (row > 0).then(|| vec![face(); usize::from(row - 1)]),
             provenance: ExampleProvenance {
                 url: Some(format!("https://example.org/{row}.jpg")),
                 fetched: Some(row.into()),

@@ -214,6 +214,7 @@ pub fn image(candidate: &NewCandidate, bytes: &[u8], name: &str) -> ImageDocumen
             brightness: 0.512_345_6,
             contrast: 0.21,
             sharpness: 180.75,
+            faces: Some(vec![messages::face()]),
         },
     }
 }
