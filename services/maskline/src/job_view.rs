@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use maskline_foundation::time::unix_millis;
-use maskline_messages::{CollectionName, DatasetId, JobId, NetworkName, RunId, VersionName};
+use maskline_messages::{CollectionName, DatasetId, JobId, Method, RunId, VersionName};
 use maskline_storage::{
     Catalog,
     records::{Counts, Evaluation, Job, JobState, Pause, Run, RunState},
@@ -111,7 +111,7 @@ impl JobPhase {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RunView {
     pub(crate) id: RunId,
-    pub(crate) network: NetworkName,
+    pub(crate) network: Method,
     pub(crate) state: RunState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -132,13 +132,14 @@ pub(crate) struct RunView {
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
+        let epochs = run.epochs();
         Self {
             id: run.id,
             network: run.network,
             state: run.state,
             error: run.error,
             epoch: run.epoch,
-            epochs: run.settings.epochs,
+            epochs,
             accuracy: run.accuracy,
             loss: run.loss,
             evaluation: run.evaluation,

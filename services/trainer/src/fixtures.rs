@@ -99,6 +99,7 @@ impl Drawing {
                         image,
                         class,
                         jpeg,
+                        group: image,
                         jobs: jobs.next().unwrap_or_default(),
                     });
                 }
@@ -180,6 +181,7 @@ fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
         jpeg: row.jpeg.clone(),
         width: SIDE,
         height: SIDE,
+        group: Some(row.group),
         provenance: ExampleProvenance {
             jobs: row.jobs.clone(),
             ..ExampleProvenance::default()

@@ -72,6 +72,7 @@ mod tests {
             jpeg: Bytes::new(),
             width: 1,
             height: 1,
+            group: None,
             provenance,
         });
         let id = ImageId::of(b"an image");

@@ -14,6 +14,9 @@ pub struct Example {
     /// The size of the normalized image in pixels.
     pub width: u32,
     pub height: u32,
+    /// The group of images that look the same, by the lowest id of an image in it. `None` if
+    /// nobody has looked for groups.
+    pub group: Option<ImageId>,
     pub provenance: ExampleProvenance,
 }
 

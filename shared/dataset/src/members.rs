@@ -200,6 +200,7 @@ mod tests {
             jpeg: Bytes::from_static(b"a"),
             width: 1,
             height: 1,
+            group: None,
             provenance: ExampleProvenance::default(),
         };
         let classes = ["with_mask".parse().unwrap()];

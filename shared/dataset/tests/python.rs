@@ -57,6 +57,7 @@ fn example(number: u32) -> Example {
         jpeg,
         width,
         height,
+        group: Some(ImageId::of(&(number / 2).to_le_bytes())),
         provenance: if number.is_multiple_of(3) {
             ExampleProvenance::default()
         } else {

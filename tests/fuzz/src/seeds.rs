@@ -130,6 +130,7 @@ pub fn shards() -> Vec<Vec<u8>> {
             jpeg: Bytes::from(vec![row; 3]),
             width: 1,
             height: 1,
+            group: Some(ImageId::of(&[row / 2])),
             provenance: ExampleProvenance {
                 url: Some(format!("https://example.org/{row}.jpg")),
                 fetched: Some(row.into()),

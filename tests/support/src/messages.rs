@@ -3,9 +3,9 @@
 use maskline_messages::{
     CandidateFound, CandidateId, CollectionName, DatasetId, DatasetReady, Fetched, Format, Hop,
     ImageFailed, ImageFetched, ImageHeader, ImageId, ImageLabeled, ImageRejected, ImageValidated,
-    JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements, Message, ModelTrained,
-    NetworkName, ObjectKey, Prediction, Reason, RunId, Source, SourceExpanded, SourceRequested,
-    TrainingRequested, TrainingSettings,
+    JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements, Message, Method,
+    ModelTrained, NetworkName, ObjectKey, Prediction, Reason, RunId, Source, SourceExpanded,
+    SourceRequested, TrainingRequested, TrainingSettings,
 };
 use uuid::Uuid;
 
@@ -125,7 +125,7 @@ pub fn one_of_each() -> Vec<Message> {
     let found = found(JOB, location());
     let candidate = found.candidate;
     let (stage, error) = ("validator".to_owned(), "it broke".to_owned());
-    let networks = NetworkName::ALL.to_vec();
+    let networks = Method::ALL.to_vec();
     let settings = TrainingSettings::default();
     vec![
         SourceRequested {
@@ -188,7 +188,7 @@ pub fn one_of_each() -> Vec<Message> {
         ModelTrained {
             dataset: dataset(),
             run: run(),
-            network: NetworkName::MobilenetV2,
+            network: NetworkName::MobilenetV2.into(),
             accuracy: 0.97,
             loss: 0.1,
         }

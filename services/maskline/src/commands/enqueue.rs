@@ -12,7 +12,7 @@ use clap::{
 };
 use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::{
-    CollectionName, JobId, Label, NetworkName, Source, SourceRequested, SourceRole, SplitSettings,
+    CollectionName, JobId, Label, Method, Source, SourceRequested, SourceRole, SplitSettings,
 };
 use maskline_runtime::{Sender, telemetry};
 use maskline_storage::{
@@ -23,7 +23,7 @@ use strum::VariantNames;
 use tracing::Instrument;
 
 use self::{label_args::LabelArgs, source_command::SourceCommand};
-use super::training_args::{TrainingArgs, network_names};
+use super::training_args::{DEFAULT_METHOD, TrainingArgs, method_names};
 use crate::{
     collection_view,
     connection::ConnectionArgs,
@@ -41,7 +41,8 @@ const NO_SERVICE_HINT_AFTER: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  maskline enqueue folder photos/ --label-from folder --train mobilenet_v3_small --wait
+  maskline enqueue folder photos/ --label-from folder --train --wait
+  maskline enqueue folder photos/ --label-from folder --train linear_probe,mobilenet_v3_small
   maskline enqueue urls faces.csv --label-from column
   maskline enqueue urls laion.parquet --label-column class \\
     --label-map 1=with_mask,0=without_mask
@@ -78,9 +79,17 @@ struct JobArgs {
     /// Do not freeze the collection when the images are in it; `maskline freeze` does it later
     #[arg(long, conflicts_with = "train")]
     no_freeze: bool,
-    /// The networks to train when the collection is frozen
-    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network_names())]
-    train: Vec<NetworkName>,
+    /// What to train when the collection is frozen: networks, or a linear probe, which takes
+    /// seconds. If nothing is named, it is the linear probe
+    #[arg(
+        long,
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = method_names(),
+        num_args = 0..=1,
+        default_missing_value = DEFAULT_METHOD
+    )]
+    train: Vec<Method>,
     #[command(flatten)]
     training: TrainingArgs,
     /// The share of each class that goes to the validation split; a collection keeps the one

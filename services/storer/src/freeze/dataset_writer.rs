@@ -190,6 +190,7 @@ impl DatasetWriter<'_> {
                 jpeg,
                 width: row.width,
                 height: row.height,
+                group: Some(row.group),
                 provenance: provenance(candidate, job, self.sources.jobs_with(&sightings)),
             }
         });
