@@ -1,8 +1,10 @@
 //! A linear probe is a run like any other.
 
-use maskline_messages::Method;
+use std::collections::BTreeMap;
+
+use maskline_messages::{CollectionName, Method};
 use maskline_models::Classifier;
-use maskline_storage::records::Dataset;
+use maskline_storage::records::{Collection, Dataset, SplitSettings};
 
 use super::*;
 
@@ -106,6 +108,8 @@ async fn features_are_computed_once_also_for_the_next_version_and_damaged_ones_a
         ..Drawing::default()
     };
     let second = more.freeze(&store.objects).await;
+    let collection = Collection::new(CollectionName::default(), vec![], SplitSettings::default());
+    store.catalog.create_collection(&collection).await.unwrap();
     record(&store, first, None).await;
     record(&store, second, Some(first)).await;
     let id = request_probe(&store, second, settings()).await;
@@ -117,10 +121,18 @@ async fn features_are_computed_once_also_for_the_next_version_and_damaged_ones_a
     // An object that is cut off, and another size of the pictures.
     let damaged = &features(&store, second).await[0];
     let bytes = store.objects.get(damaged).await.unwrap();
-    store.objects.put(damaged, bytes.slice(..bytes.len() / 2)).await.unwrap();
+    store
+        .objects
+        .put(damaged, bytes.slice(..bytes.len() / 2))
+        .await
+        .unwrap();
     let id = request_probe(&store, second, again).await;
     assert!(trainer.work(&context).await.unwrap());
-    assert_eq!(report(&store, id).await["probe"]["computed"], 0, "the version before has them");
+    assert_eq!(
+        report(&store, id).await["probe"]["computed"],
+        0,
+        "the version before has them"
+    );
     let larger = TrainingSettings {
         pixels: 40,
         ..settings()
@@ -135,18 +147,22 @@ async fn record(store: &Embedded, id: DatasetId, parent: Option<DatasetId>) {
     let dataset = Dataset {
         id,
         content: id,
-        collection: maskline_messages::CollectionName::default(),
+        collection: CollectionName::default(),
         parent,
         sources: vec![],
         classes: vec![],
-        images: std::collections::BTreeMap::new(),
+        images: BTreeMap::new(),
         near_duplicate_groups: 0,
         set_aside: 0,
         withheld: 0,
-        split: maskline_storage::records::SplitSettings::default(),
+        split: SplitSettings::default(),
         created: now(),
     };
-    store.put_dataset(dataset).await;
+    let name = &dataset.collection;
+    let settled = store.catalog.settled(name).await.unwrap();
+    let settled = settled.expect("nothing is in flight");
+    let version = store.catalog.add_version(&dataset, &settled).await;
+    assert!(version.unwrap().is_some());
 }
 
 #[tokio::test]
