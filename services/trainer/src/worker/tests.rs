@@ -35,7 +35,7 @@ async fn request(store: &Embedded, dataset: DatasetId, settings: TrainingSetting
         id,
         dataset,
         job: Some(JobId::draw()),
-        network,
+        network: network.into(),
         settings,
         state: RunState::Open,
         error: None,
