@@ -46,7 +46,7 @@ pub(crate) const COLUMNS: [Column; 17] = [
     column("image_id", Kind::ImageId),
     column("width", Kind::Width),
     column("height", Kind::Height),
-    column("group", Kind::Group),
+    column("near_group", Kind::Group),
     column("source", Kind::Text(|of| &of.source)),
     column("url", Kind::Text(|of| &of.url)),
     column("landing_page", Kind::Text(|of| &of.landing_page)),

@@ -76,7 +76,7 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
         .column_by_name("jobs")
         .and_then(|column| column.as_list_opt::<i32>());
     let groups = batch
-        .column_by_name("group")
+        .column_by_name("near_group")
         .and_then(|column| column.as_string_opt::<i32>());
     for row in 0..batch.num_rows() {
         let label = labels.value(row);
@@ -219,7 +219,7 @@ mod tests {
             let refused = read(shard_without(name), 2);
             assert!(matches!(refused, Err(ShardError::Missing)), "{name}");
         }
-        for name in ["group", "url", "fetched", "etag", "jobs"] {
+        for name in ["near_group", "url", "fetched", "etag", "jobs"] {
             assert_eq!(read(shard_without(name), 2).unwrap().len(), 1, "{name}");
         }
     }

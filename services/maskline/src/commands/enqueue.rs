@@ -274,3 +274,32 @@ pub(crate) async fn wait_for_end(catalog: &dyn Catalog, id: JobId) -> Result<Job
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        job: JobArgs,
+    }
+
+    #[test]
+    fn training_without_a_name_is_the_linear_probe() {
+        let trained = |args: &[&str]| {
+            let label = ["enqueue", "--label", "with_mask"];
+            let cli = Cli::try_parse_from(label.iter().chain(args))?;
+            Ok::<_, clap::Error>(cli.job.train)
+        };
+        assert_eq!(trained(&[]).unwrap(), []);
+        assert_eq!(trained(&["--train"]).unwrap(), [Method::LinearProbe]);
+        let both = trained(&["--train", "linear_probe,mnasnet1_0", "--wait"]);
+        let expected = ["linear_probe", "mnasnet1_0"].map(|name| name.parse().unwrap());
+        assert_eq!(both.unwrap(), expected);
+        let refused = trained(&["--train", "resnet"]).unwrap_err().to_string();
+        assert!(refused.contains("linear_probe, mobilenet_v2"), "{refused}");
+    }
+}
