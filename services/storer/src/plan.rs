@@ -180,8 +180,8 @@ pub(crate) fn plan(
     }
 }
 
-/// The hash of the content: which images of which collection are in it, under which label,
-/// on which side, and which of them look the same. The layout's version comes first, so that the same images in another
+/// The hash of the content: which images of which collection are in it, under which label
+/// and on which side. The layout's version comes first, so that the same images in another
 /// layout are another dataset.
 fn content_hash(
     collection: &CollectionName,
@@ -200,8 +200,7 @@ fn content_hash(
         for &number in rows {
             let row = row(images, firsts, number);
             let label = &classes[row.class];
-            let (image, group) = (row.image, row.group);
-            hash.update(format!("{} {image} {label} {group}\n", split.name()));
+            hash.update(format!("{} {} {label}\n", split.name(), row.image));
         }
     }
     DatasetId::from_digest(hash.finalize().into())
