@@ -50,6 +50,37 @@ impl Examples {
         pixels: u32,
         memory: u64,
     ) -> Result<Self> {
+        Self::load_splits(
+            objects,
+            manifest,
+            pixels,
+            memory,
+            &[Split::Train, Split::Validation],
+        )
+        .await
+    }
+
+    /// Fetches and decodes the validation images alone, as [`Self::load`] does. There are no
+    /// training images.
+    ///
+    /// # Errors
+    /// See [`Self::load`].
+    pub(crate) async fn load_validation(
+        objects: &Arc<dyn ObjectStore>,
+        manifest: Manifest,
+        pixels: u32,
+        memory: u64,
+    ) -> Result<Self> {
+        Self::load_splits(objects, manifest, pixels, memory, &[Split::Validation]).await
+    }
+
+    async fn load_splits(
+        objects: &Arc<dyn ObjectStore>,
+        manifest: Manifest,
+        pixels: u32,
+        memory: u64,
+        splits: &[Split],
+    ) -> Result<Self> {
         let mut loader = Loader {
             memory,
             threads: image_threads()?,
@@ -61,6 +92,9 @@ impl Examples {
             (Split::Train, &mut training),
             (Split::Validation, &mut validation),
         ] {
+            if !splits.contains(&split) {
+                continue;
+            }
             for shard in shards(&manifest, split) {
                 let rows = fetch(objects, &manifest, shard).await?;
                 loader.add(set, rows)?;
@@ -181,6 +215,8 @@ pub(crate) struct Example {
     pub(crate) image: ImageId,
     /// An index into the dataset's classes.
     pub(crate) class: usize,
+    /// The group of images that look the same.
+    pub(crate) group: ImageId,
     /// The number of its list of jobs.
     jobs: u32,
     picture: Picture,
@@ -241,6 +277,7 @@ impl ExampleSet {
         self.examples.push(Example {
             image: row.image,
             class: row.class,
+            group: row.group,
             jobs,
             picture,
         });

@@ -99,6 +99,7 @@ impl Drawing {
                         image,
                         class,
                         jpeg,
+                        group: image,
                         jobs: jobs.next().unwrap_or_default(),
                         faces: None,
                     });
@@ -182,6 +183,7 @@ fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
         width: SIDE,
         height: SIDE,
         faces: row.faces.clone(),
+        group: Some(row.group),
         provenance: ExampleProvenance {
             jobs: row.jobs.clone(),
             ..ExampleProvenance::default()

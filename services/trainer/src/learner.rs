@@ -54,11 +54,7 @@ pub(crate) struct LearnerConfig {
 
 impl LearnerConfig {
     fn card(&self) -> Card {
-        Card {
-            network: self.network,
-            classes: self.classes.clone(),
-            pixels: self.settings.pixels,
-        }
+        Card::new(self.network, self.classes.clone(), self.settings.pixels)
     }
 
     fn batch(&self) -> usize {

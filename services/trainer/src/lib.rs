@@ -9,6 +9,7 @@
 //! publish     publishes the trained model
 //! report      the report, for programs and for people
 //! checkpoint  what a run is resumed from
+//! probe       the linear probe, on features of a pretrained network
 //! learner     the network in training, without any I/O
 //! stored_model  measures a published model, for `maskline evaluate`
 //! measurement how good a finished network is, on each split and for each source
@@ -36,6 +37,7 @@ mod measurement;
 mod metrics;
 mod optimizer;
 mod permanent_error;
+mod probe;
 mod publish;
 mod random;
 mod report;

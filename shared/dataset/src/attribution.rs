@@ -73,6 +73,7 @@ mod tests {
             width: 1,
             height: 1,
             faces: None,
+            group: None,
             provenance,
         });
         let id = ImageId::of(b"an image");

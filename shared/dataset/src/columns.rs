@@ -27,6 +27,8 @@ pub(crate) enum Kind {
     Height,
     /// The faces in the picture.
     Faces,
+    /// The id of an image that stands for all that look the same.
+    Group,
     /// A text of the image's provenance.
     Text(fn(&ExampleProvenance) -> &Option<String>),
     /// The time at which the image was fetched.
@@ -40,13 +42,14 @@ const fn column(name: &'static str, kind: Kind) -> Column {
 }
 
 /// All columns in their order.
-pub(crate) const COLUMNS: [Column; 17] = [
+pub(crate) const COLUMNS: [Column; 18] = [
     column("image", Kind::Image),
     column("label", Kind::Label),
     column("image_id", Kind::ImageId),
     column("width", Kind::Width),
     column("height", Kind::Height),
     column("faces", Kind::Faces),
+    column("near_group", Kind::Group),
     column("source", Kind::Text(|of| &of.source)),
     column("url", Kind::Text(|of| &of.url)),
     column("landing_page", Kind::Text(|of| &of.landing_page)),
@@ -65,7 +68,7 @@ impl Kind {
         match self {
             Self::Image => DataType::Struct(image_fields()),
             Self::Label => DataType::Int64,
-            Self::ImageId | Self::Text(_) => DataType::Utf8,
+            Self::ImageId | Self::Group | Self::Text(_) => DataType::Utf8,
             Self::Width | Self::Height => DataType::Int32,
             Self::Faces => faces::data_type(),
             Self::Fetched => DataType::Timestamp(TimeUnit::Millisecond, Some(TIME_ZONE.into())),
@@ -78,7 +81,7 @@ impl Kind {
     pub(crate) fn value_type(self) -> Option<&'static str> {
         match self {
             Self::Image | Self::Label | Self::Faces | Self::Jobs => None,
-            Self::ImageId | Self::Text(_) => Some("string"),
+            Self::ImageId | Self::Group | Self::Text(_) => Some("string"),
             Self::Width | Self::Height => Some("int32"),
             Self::Fetched => Some("timestamp[ms, tz=UTC]"),
         }
@@ -89,7 +92,7 @@ pub(crate) const TIME_ZONE: &str = "UTC";
 
 /// The fields of the shard's schema.
 ///
-/// All of them may be null, although only the provenance and the faces ever are. `datasets` writes its own
+/// All of them may be null, although only the group, the faces and the provenance ever are. `datasets` writes its own
 /// files like that, and it ignores the types of the features (`Image`, `ClassLabel`) in a file
 /// whose fields differ from its own.
 pub(crate) fn fields() -> Vec<Field> {

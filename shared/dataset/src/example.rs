@@ -16,6 +16,9 @@ pub struct Example {
     pub height: u32,
     /// The faces in the picture. `None` means that nobody looked for them.
     pub faces: Option<Vec<Face>>,
+    /// The group of images that look the same, by the lowest id of an image in it. `None` if
+    /// nobody has looked for groups.
+    pub group: Option<ImageId>,
     pub provenance: ExampleProvenance,
 }
 

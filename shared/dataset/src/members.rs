@@ -201,6 +201,7 @@ mod tests {
             width: 1,
             height: 1,
             faces: None,
+            group: None,
             provenance: ExampleProvenance::default(),
         };
         let classes = ["with_mask".parse().unwrap()];

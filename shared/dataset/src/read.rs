@@ -23,6 +23,9 @@ pub struct Row {
     pub class: usize,
     /// The normalized image.
     pub jpeg: Bytes,
+    /// The group of images that look the same. Images of other groups do not look like it. Datasets
+    /// of earlier builds do not tell, and then each image is a group of its own.
+    pub group: ImageId,
     /// The jobs whose sources have the image. Datasets of earlier builds do not tell.
     pub jobs: Vec<JobId>,
     /// The faces in the picture. `None` means that nobody looked for them, or that the dataset is
@@ -76,13 +79,19 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
         .column_by_name("jobs")
         .and_then(|column| column.as_list_opt::<i32>());
     let faces = faces_column(batch)?;
+    let groups = batch
+        .column_by_name("near_group")
+        .and_then(|column| column.as_string_opt::<i32>());
     for row in 0..batch.num_rows() {
         let label = labels.value(row);
         let class = usize::try_from(label).ok().filter(|&class| class < classes);
+        let image = ids.value(row).parse()?;
+        let group = groups.filter(|groups| groups.is_valid(row));
         rows.push(Row {
-            image: ids.value(row).parse()?,
+            image,
             class: class.ok_or(ShardError::Label { label, classes })?,
             jpeg: Bytes::copy_from_slice(jpegs.value(row)),
+            group: group.map_or(Ok(image), |groups| groups.value(row).parse())?,
             jobs: jobs.map_or(Ok(vec![]), |jobs| jobs_of(jobs, row))?,
             faces: match faces {
                 Some((lists, sides)) => faces_of(lists, row, sides.map(|side| side.value(row)))?,
@@ -147,6 +156,7 @@ mod tests {
             width: 2,
             height: 1,
             faces: None,
+            group: None,
             provenance: ExampleProvenance::default(),
         }
     }
@@ -169,10 +179,12 @@ mod tests {
         examples[2].provenance.jobs = vec![JobId::draw()];
         examples[0].faces = Some(vec![face(), face()]);
         examples[1].faces = Some(vec![]);
+        examples[2].group = Some(examples[0].image);
         let rows = examples.iter().map(|example| Row {
             image: example.image,
             class: example.class,
             jpeg: example.jpeg.clone(),
+            group: example.group.unwrap_or(example.image),
             jobs: example.provenance.jobs.clone(),
             faces: example.faces.clone(),
         });
@@ -265,7 +277,7 @@ mod tests {
             let refused = read(shard_without(name), 2);
             assert!(matches!(refused, Err(ShardError::Missing)), "{name}");
         }
-        for name in ["url", "fetched", "etag", "jobs", "faces"] {
+        for name in ["near_group", "url", "fetched", "etag", "jobs", "faces"] {
             assert_eq!(read(shard_without(name), 2).unwrap().len(), 1, "{name}");
         }
     }

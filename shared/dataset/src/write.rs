@@ -103,6 +103,9 @@ fn values(kind: Kind, examples: &[Example]) -> ArrayRef {
         Kind::ImageId => Arc::new(StringArray::from_iter_values(
             rows.map(|row| row.image.to_string()),
         )),
+        Kind::Group => Arc::new(StringArray::from_iter(
+            rows.map(|row| row.group.map(|group| group.to_string())),
+        )),
         Kind::Width => Arc::new(Int32Array::from_iter_values(
             rows.map(|row| row.width as i32),
         )),

@@ -63,6 +63,7 @@ fn example(number: u32) -> Example {
         width,
         height,
         faces: faces(number),
+        group: Some(ImageId::of(&(number / 2).to_le_bytes())),
         provenance: if number.is_multiple_of(3) {
             ExampleProvenance::default()
         } else {
@@ -147,6 +148,7 @@ fn datasets_pandas_and_duckdb_read_every_row_of_every_split() {
 
     assert_eq!(view.features["image"], "Image(mode=None, decode=True)");
     assert_eq!(view.features["label"], "ClassLabel(names=['no', 'münze'])");
+    assert_eq!(view.features["near_group"], "Value('string')");
     assert_eq!(view.features["url"], "Value('string')");
     assert_eq!(view.features["jobs"], "List(Value('string'))");
     assert_eq!(view.features["fetched"], "Value('timestamp[ms, tz=UTC]')");

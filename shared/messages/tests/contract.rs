@@ -249,7 +249,7 @@ fn a_text_that_is_no_name_is_repeated_beside_the_names_that_there_are() {
     let refused = "resnet".parse::<NetworkName>().unwrap_err().to_string();
     assert_eq!(
         refused,
-        "\"resnet\" is not a network (mobilenet_v2, mobilenet_v3_small, mnasnet1_0, efficientnet_b0)"
+        "\"resnet\" is not a network (mobilenet_v2, mobilenet_v3_small, mnasnet1_0, efficientnet_b0, efficientnet_lite0)"
     );
     let refused = "adam".parse::<Optimizer>().unwrap_err().to_string();
     assert_eq!(refused, "\"adam\" is not an optimizer (sgd, adamw)");

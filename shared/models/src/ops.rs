@@ -30,7 +30,7 @@ mod squeeze;
 use burn::{backend::DispatchDevice, tensor::Device};
 
 pub use activation::{Activation, Gate};
-pub use convolution::{depthwise, pointwise, stem};
+pub use convolution::{Padding, depthwise, pointwise, stem};
 pub use norm::{Normalized, batch_norm, fixed_norm};
 pub use squeeze::{SqueezeLayers, squeeze_excite};
 

@@ -4,8 +4,8 @@ use maskline_messages::{
     Bounds, CandidateFound, CandidateId, CollectionName, DatasetId, DatasetReady, Face, Fetched,
     Format, Hop, ImageFailed, ImageFetched, ImageHeader, ImageId, ImageLabeled, ImageRejected,
     ImageValidated, JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements,
-    Message, ModelTrained, NetworkName, ObjectKey, Point, Prediction, Reason, RunId, Source,
-    SourceExpanded, SourceRequested, TrainingRequested, TrainingSettings,
+    Message, Method, ModelTrained, NetworkName, ObjectKey, Point, Prediction, Reason, RunId,
+    Source, SourceExpanded, SourceRequested, TrainingRequested, TrainingSettings,
 };
 use uuid::Uuid;
 
@@ -149,7 +149,7 @@ pub fn one_of_each() -> Vec<Message> {
     let found = found(JOB, location());
     let candidate = found.candidate;
     let (stage, error) = ("validator".to_owned(), "it broke".to_owned());
-    let networks = NetworkName::ALL.to_vec();
+    let networks = Method::ALL.to_vec();
     let settings = TrainingSettings::default();
     vec![
         SourceRequested {
@@ -212,7 +212,7 @@ pub fn one_of_each() -> Vec<Message> {
         ModelTrained {
             dataset: dataset(),
             run: run(),
-            network: NetworkName::MobilenetV2,
+            network: NetworkName::MobilenetV2.into(),
             accuracy: 0.97,
             loss: 0.1,
         }

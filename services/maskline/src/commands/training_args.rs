@@ -1,15 +1,19 @@
-//! The flags for the networks and the settings of training runs.
+//! The flags for what is trained, and the settings of training runs.
 
 use anyhow::Result;
 use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use maskline_messages::{NetworkName, Optimizer, TrainingSettings};
+use maskline_messages::{Method, Optimizer, TrainingSettings};
 
-/// Parses a flag that names a network. `--help` and errors list the networks that there are.
-pub(super) fn network_names() -> impl TypedValueParser<Value = NetworkName> {
-    let names = PossibleValuesParser::new(NetworkName::ALL.map(NetworkName::as_str));
+/// What is trained if somebody asks for training and names nothing.
+pub(super) const DEFAULT_METHOD: &str = "linear_probe";
+
+/// Parses a flag that names what is to be trained: a network or the linear probe. `--help` and errors
+/// list what there is.
+pub(super) fn method_names() -> impl TypedValueParser<Value = Method> {
+    let names = PossibleValuesParser::new(Method::ALL.map(Method::as_str));
     names.map(|name| name.parse().expect("it is one of the names"))
 }
 

@@ -194,6 +194,7 @@ impl DatasetWriter<'_> {
                 width: row.width,
                 height: row.height,
                 faces,
+                group: Some(row.group),
                 provenance: provenance(candidate, job, self.sources.jobs_with(&sightings)),
             }
         });
