@@ -37,13 +37,14 @@ impl RunView {
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
+        let epochs = run.epochs();
         Self {
             id: run.id,
             network: run.network,
             state: run.state,
             error: run.error,
             epoch: run.epoch,
-            epochs: run.epochs(),
+            epochs,
             accuracy: run.accuracy,
             loss: run.loss,
             evaluation: run.evaluation,
