@@ -11,10 +11,12 @@ use crate::{batches::Preparation, evaluation::Evaluator, examples::ExampleSet};
 const MOST_IMAGES: usize = 1000;
 
 /// How good a network is on the images with one kind of damage.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Robustness {
     /// `None` for the same images without damage.
     pub(crate) corruption: Option<&'static str>,
+    /// What the damage does, for people.
+    pub(crate) description: String,
     pub(crate) images: u64,
     /// The share of the images whose class is predicted, 0 to 1.
     pub(crate) accuracy: f32,
@@ -39,11 +41,14 @@ pub(crate) fn measure(
         for (prediction, &index) in predictions.iter().zip(&indices) {
             tally.add(prediction, set.example(index).class);
         }
+        let corruption = match preparation {
+            Preparation::Corrupted(corruption) => Some(corruption),
+            _ => None,
+        };
         measured.push(Robustness {
-            corruption: match preparation {
-                Preparation::Corrupted(corruption) => Some(corruption.as_str()),
-                _ => None,
-            },
+            corruption: corruption.map(Corruption::as_str),
+            description: corruption
+                .map_or_else(|| "as they are".to_owned(), Corruption::description),
             images: tally.images,
             accuracy: tally.score().accuracy,
         });

@@ -98,7 +98,8 @@ pub trait Worker: Send + Sync + 'static {
     /// Claims one piece of work, does it and publishes what follows from it with
     /// [`WorkContext::send`]. Returns `false` if there was none to claim.
     ///
-    /// The runner logs an error and calls this again later, unless it is [`EndsProcess`]. How often the same work may
+    /// The runner logs an error and calls this again later, unless it is [`EndsProcess`]. How
+    /// often the same work may
     /// fail is for the worker to decide. When [`WorkContext::stopping`] is cancelled, the
     /// worker ends at its next safe point and gives the lease back.
     async fn work(&self, context: &WorkContext) -> anyhow::Result<bool>;

@@ -43,6 +43,17 @@ impl Corruption {
         }
     }
 
+    /// What the damage does, for people.
+    pub fn description(self) -> String {
+        let percent = |share: f32| format!("{:.0} %", share * 100.0);
+        match self {
+            Self::Blur => "out of focus".to_owned(),
+            Self::Jpeg => format!("as JPEGs of quality {JPEG_QUALITY}"),
+            Self::Dark => format!("with {} of the light", percent(LIGHT)),
+            Self::LowResolution => format!("with {} of the resolution", percent(RESOLUTION)),
+        }
+    }
+
     /// A copy of the picture with this damage, of the same size.
     pub fn apply(self, picture: &RgbImage) -> RgbImage {
         let (width, height) = picture.dimensions();

@@ -41,7 +41,8 @@ impl<'a> Description<'a> {
         Ok(self.attribution.write(rows).await?)
     }
 
-    /// Writes the list and the card, whose title is `version`. `rejected` counts the rejected candidates by reason.
+    /// Writes the list and the card, whose title is `version`. `rejected` counts the rejected
+    /// candidates by reason.
     pub(super) async fn finish(
         self,
         objects: &dyn ObjectStore,

@@ -19,7 +19,7 @@ pub(super) fn robustness(report: &Report) -> Markup {
                     tbody {
                         @for row in &report.robustness {
                             tr {
-                                td { (name(row.corruption)) }
+                                td { (row.description) }
                                 td.number { (grouped(row.images)) }
                                 td.number { (percent(row.accuracy.into())) }
                             }
@@ -28,17 +28,5 @@ pub(super) fn robustness(report: &Report) -> Markup {
                 }
             }
         }
-    }
-}
-
-/// The kind of damage for people.
-fn name(corruption: Option<&str>) -> String {
-    match corruption {
-        None => "as they are".to_owned(),
-        Some("blur") => "out of focus".to_owned(),
-        Some("jpeg") => "as JPEGs of quality 10".to_owned(),
-        Some("dark") => "with 30 % of the light".to_owned(),
-        Some("low_resolution") => "with 30 % of the resolution".to_owned(),
-        Some(other) => other.to_owned(),
     }
 }

@@ -17,7 +17,7 @@ async fn a_csv_gives_urls_and_labels_by_the_names_of_its_columns() {
         "http://a/1.jpg with_mask",
         "http://a/2.jpg",
         "line 4: \"no good\" is not a label (1 to 64 letters, digits, `_`, `-` or `.`): no good",
-        "line 6: not a URL (relative URL without a base): ",
+        "line 6: not a URL (relative URL without a base)",
     ];
     assert_eq!(shown(&found), expected);
 }
@@ -58,7 +58,7 @@ async fn json_lines_give_urls_labels_and_provenance() {
     let expected = [
         "http://a/1.jpg with_mask",
         "http://a/2.jpg without_mask",
-        "line 4: no field `url`: ",
+        "line 4: no field `url`",
         "line 5: not a JSON object (expected ident)",
         "line 6: not a URL (relative URL without a base): nonsense",
     ];
