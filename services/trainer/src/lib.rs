@@ -19,6 +19,7 @@
 //! metrics     the scores of every epoch
 //! batches     batches of prepared images
 //! examples    the images of the dataset
+//! shown       what a network is shown of an image: its face, or all of it
 //! manifest    the dataset's manifest
 //! optimizer, schedule, random, interrupt, permanent_error
 //! ```
@@ -44,6 +45,7 @@ mod report;
 mod robustness;
 mod run;
 mod schedule;
+mod shown;
 mod sources;
 mod stage;
 mod stored_model;

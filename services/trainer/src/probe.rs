@@ -94,7 +94,7 @@ impl ProbeRun<'_> {
             library: self.library,
             dataset: self.dataset,
             manifest: self.manifest,
-            set: FeatureSet::new(&pretrained, self.settings.pixels),
+            set: FeatureSet::new(&pretrained, self.evaluator.input),
             network: &network_of,
             evaluator: self.evaluator,
             lease_progress: self.lease_progress,
@@ -127,7 +127,12 @@ impl ProbeRun<'_> {
             accuracy: chosen.score.map(|score| score.0),
             loss: chosen.score.map(|score| score.1),
         };
-        let card = Card::new(network, classes.clone(), self.settings.pixels);
+        let card = Card::new(
+            network,
+            classes.clone(),
+            self.settings.pixels,
+            self.settings.view,
+        );
         let network = network_of.with_classifier(weight, bias)?;
         Ok(Some(Probe {
             weights: weights::to_safetensors(&network, &card)?.into(),

@@ -37,6 +37,7 @@ use crate::{
     publish::TrainedModel,
     report::{self, Measured, Report},
     robustness,
+    shown::InputShape,
 };
 
 /// A run and what it needs.
@@ -106,14 +107,14 @@ impl TrainingRun {
         let began = Instant::now();
         let (run, device) = (self.record.id, &self.compute.name);
         tracing::info!(%run, device, "making a linear probe");
-        let pixels = self.record.settings.pixels;
+        let input = InputShape::from(&self.record.settings);
         let examples = runtime.block_on(async {
             self.library.update_run(&self.record).await?;
             let dataset = &self.record.dataset;
             let manifest = manifest::read_trainable(&self.objects, dataset).await?;
-            Examples::load_validation(&self.objects, manifest, pixels, self.image_memory).await
+            Examples::load_validation(&self.objects, manifest, input, self.image_memory).await
         })?;
-        let evaluator = self.evaluator(&examples, pixels);
+        let evaluator = self.evaluator(&examples, input);
         let probe = ProbeRun {
             objects: &self.objects,
             library: &*self.library,
@@ -140,10 +141,10 @@ impl TrainingRun {
         self.trained_model(&weights, &progress, Some(probe), &examples, runtime)
     }
 
-    fn evaluator<'a>(&'a self, examples: &'a Examples, side: u32) -> Evaluator<'a> {
+    fn evaluator<'a>(&'a self, examples: &'a Examples, input: InputShape) -> Evaluator<'a> {
         Evaluator {
             threads: &examples.threads,
-            side,
+            input,
             batch: self.record.settings.batch as usize,
             device: &self.compute.device,
             interrupt: &self.interrupt,
@@ -153,8 +154,8 @@ impl TrainingRun {
     async fn load_examples(&self) -> Result<Examples> {
         let objects = &self.objects;
         let manifest = manifest::read_trainable(objects, &self.record.dataset).await?;
-        let pixels = self.record.settings.pixels;
-        Examples::load(objects, manifest, pixels, self.image_memory).await
+        let input = InputShape::from(&self.record.settings);
+        Examples::load(objects, manifest, input, self.image_memory).await
     }
 
     /// A learner that continues from the latest checkpoint, or a new one if there is no
@@ -236,7 +237,7 @@ impl TrainingRun {
         runtime: &Handle,
     ) -> Result<Option<TrainedModel>> {
         let (network, card) = weights::from_safetensors(weights, &self.compute.device)?;
-        let evaluator = self.evaluator(examples, card.pixels);
+        let evaluator = self.evaluator(examples, (&card).into());
         let Some(predictions) = evaluator.predict(&network, &examples.validation)? else {
             return Ok(None);
         };

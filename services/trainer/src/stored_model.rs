@@ -53,7 +53,7 @@ pub async fn evaluate(
         };
         let evaluator = Evaluator {
             threads: &examples::image_threads()?,
-            side: card.pixels,
+            input: (&card).into(),
             batch: BATCH,
             device: &compute.device,
             interrupt: &Interrupt::default(),

@@ -8,7 +8,7 @@ use maskline_faces::FaceDetector;
 #[command(next_help_heading = "Faces")]
 pub struct FaceArgs {
     /// Do not look for the faces in pictures, which takes one to three milliseconds a picture.
-    /// What needs them, such as a training on faces, then sees whole pictures
+    /// Whatever needs them then, such as training, looks for them itself
     #[arg(long, env = "MASKLINE_NO_FACES")]
     pub no_faces: bool,
 }

@@ -58,13 +58,7 @@ pub(crate) fn values(examples: &[Example]) -> ArrayRef {
     for example in examples {
         let (width, height) = (example.width as f32, example.height as f32);
         for face in example.faces.iter().flatten() {
-            let Bounds {
-                left,
-                top,
-                width: wide,
-                height: high,
-            } = face.bounds;
-            let bbox = [left * width, top * height, wide * width, high * height];
+            let bbox = face.bounds.in_pixels(example.width, example.height);
             let points = face.key_points.each();
             let points = points.map(|point| [point.x * width, point.y * height].map(Some));
             let values = lists.values();
@@ -89,7 +83,7 @@ pub(crate) fn values(examples: &[Example]) -> ArrayRef {
 pub(crate) fn faces_of(
     lists: &ListArray,
     row: usize,
-    [width, height]: [i32; 2],
+    [width, height]: [u32; 2],
 ) -> Result<Option<Vec<Face>>, ShardError> {
     if lists.is_null(row) {
         return Ok(None);

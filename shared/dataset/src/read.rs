@@ -23,6 +23,9 @@ pub struct Row {
     pub class: usize,
     /// The normalized image.
     pub jpeg: Bytes,
+    /// The size of the normalized image in pixels.
+    pub width: u32,
+    pub height: u32,
     /// The group of images that look the same. Images of other groups do not look like it. Datasets
     /// of earlier builds do not tell, and then each image is a group of its own.
     pub group: ImageId,
@@ -72,13 +75,17 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
         .ok_or(ShardError::NoColumn("image_id of text"))?;
     // The fields may be null for the sake of other readers, and these never are. What has no
     // image has no bytes either.
-    if jpegs.null_count() + labels.null_count() + ids.null_count() > 0 {
+    let never_null: [&dyn Array; 5] = [jpegs, labels, ids, sides[0], sides[1]];
+    if never_null.iter().any(|column| column.null_count() > 0) {
         return Err(ShardError::Missing);
     }
     let jobs = batch
         .column_by_name("jobs")
         .and_then(|column| column.as_list_opt::<i32>());
-    let faces = faces_column(batch)?;
+    let sides = sides(batch)?;
+    let faces = batch
+        .column_by_name("faces")
+        .and_then(|column| column.as_list_opt::<i32>());
     let groups = batch
         .column_by_name("near_group")
         .and_then(|column| column.as_string_opt::<i32>());
@@ -87,34 +94,29 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
         let class = usize::try_from(label).ok().filter(|&class| class < classes);
         let image = ids.value(row).parse()?;
         let group = groups.filter(|groups| groups.is_valid(row));
+        let [width, height] = sides.map(|side| side.value(row).max(0) as u32);
         rows.push(Row {
             image,
             class: class.ok_or(ShardError::Label { label, classes })?,
             jpeg: Bytes::copy_from_slice(jpegs.value(row)),
+            width,
+            height,
             group: group.map_or(Ok(image), |groups| groups.value(row).parse())?,
             jobs: jobs.map_or(Ok(vec![]), |jobs| jobs_of(jobs, row))?,
-            faces: match faces {
-                Some((lists, sides)) => faces_of(lists, row, sides.map(|side| side.value(row)))?,
-                None => None,
-            },
+            faces: faces.map_or(Ok(None), |lists| faces_of(lists, row, [width, height]))?,
         });
     }
     Ok(())
 }
 
-/// The lists of faces, and the widths and heights of the pictures that they are in. `None` if it is a
-/// shard of an earlier build.
-fn faces_column(batch: &RecordBatch) -> Result<Option<(&ListArray, [&Int32Array; 2])>, ShardError> {
-    let lists = batch.column_by_name("faces");
-    let Some(lists) = lists.and_then(|column| column.as_list_opt::<i32>()) else {
-        return Ok(None);
-    };
+/// The columns of the widths and the heights of the images.
+fn sides(batch: &RecordBatch) -> Result<[&Int32Array; 2], ShardError> {
     let side = |name| {
         let column = batch.column_by_name(name);
         let column = column.and_then(|column| column.as_primitive_opt::<Int32Type>());
         column.ok_or(ShardError::NoColumn("width and height of 32-bit integers"))
     };
-    Ok(Some((lists, [side("width")?, side("height")?])))
+    Ok([side("width")?, side("height")?])
 }
 
 fn jobs_of(lists: &ListArray, row: usize) -> Result<Vec<JobId>, ShardError> {
@@ -184,6 +186,8 @@ mod tests {
             image: example.image,
             class: example.class,
             jpeg: example.jpeg.clone(),
+            width: example.width,
+            height: example.height,
             group: example.group.unwrap_or(example.image),
             jobs: example.provenance.jobs.clone(),
             faces: example.faces.clone(),
@@ -273,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_row_without_a_value_is_refused_unless_it_is_its_provenance() {
-        for name in ["image", "label", "image_id"] {
+        for name in ["image", "label", "image_id", "width", "height"] {
             let refused = read(shard_without(name), 2);
             assert!(matches!(refused, Err(ShardError::Missing)), "{name}");
         }

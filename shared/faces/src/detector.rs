@@ -5,7 +5,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use image::RgbImage;
-use maskline_messages::{Bounds, Face};
+use maskline_messages::{Bounds, Face, View};
 
 use crate::{
     candidates::{Candidate, candidates},
@@ -45,6 +45,18 @@ impl FaceDetector {
         let device = Device::flex();
         let network = BlazeFace::new(PUBLISHED, &device)?.no_grad();
         Ok(Self { network, device })
+    }
+
+    /// A detector for programs that make this view of pictures. The view of whole pictures needs
+    /// none.
+    ///
+    /// # Errors
+    /// See [`Self::new`].
+    pub fn for_view(view: View) -> Result<Option<Self>, FaceError> {
+        match view {
+            View::Face => Self::new().map(Some),
+            View::Whole => Ok(None),
+        }
     }
 
     /// The faces of an upright picture, the one with the highest score first, 32 at most. The

@@ -47,13 +47,38 @@ impl Face {
     ///
     /// `width` and `height` are the picture's size in pixels.
     pub fn best(faces: &[Self], width: u32, height: u32) -> Option<&Self> {
-        let weight = |face: &Self| face.score * face.side(width, height);
-        faces.iter().max_by(|a, b| weight(a).total_cmp(&weight(b)))
+        let weight = |face: &Self| face.weight(width, height);
+        // Of several that weigh the same it is the first.
+        let faces = faces.iter().rev();
+        faces.max_by(|a, b| weight(a).total_cmp(&weight(b)))
     }
 
-    /// The longer side of the box in pixels, in a picture of `width` × `height` pixels.
+    /// Sorts the faces of a picture, the best of them first, see [`Self::best`].
+    pub fn sort(faces: &mut [Self], width: u32, height: u32) {
+        let weight = |face: &Self| face.weight(width, height);
+        faces.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
+    }
+
+    fn weight(&self, width: u32, height: u32) -> f32 {
+        self.score * self.bounds.side(width, height)
+    }
+}
+
+impl Bounds {
+    /// The longer side in pixels, in a picture of `width` × `height` pixels.
     pub fn side(&self, width: u32, height: u32) -> f32 {
-        (self.bounds.width * width as f32).max(self.bounds.height * height as f32)
+        (self.width * width as f32).max(self.height * height as f32)
+    }
+
+    /// Left, top, width and height in pixels, in a picture of `width` × `height` pixels.
+    pub fn in_pixels(&self, width: u32, height: u32) -> [f32; 4] {
+        let (width, height) = (width as f32, height as f32);
+        [
+            self.left * width,
+            self.top * height,
+            self.width * width,
+            self.height * height,
+        ]
     }
 }
 
@@ -110,6 +135,9 @@ mod tests {
         let doubtful = face(0.5, 0.5, 0.4);
         assert_eq!(Face::best(&[doubtful, large], 100, 100), Some(&large));
         assert_eq!(Face::best(&[], 100, 100), None);
+        let mut sorted = [doubtful, certain, large];
+        Face::sort(&mut sorted, 100, 100);
+        assert_eq!(sorted, [large, doubtful, certain]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! * `collection`, `ids`, `label`, `network`, `object_key`, `location`: the names of things.
 //! * `license`: the licences that a person can ask for.
-//! * `source`, `search`, `provenance`, `settings`, `measurements`, `face`,
+//! * `source`, `search`, `provenance`, `settings`, `view`, `measurements`, `face`,
 //!   `reason`: values that messages carry.
 //! * `job`, `image`, `training`: the messages about jobs, images and training.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
@@ -35,6 +35,7 @@ mod settings;
 mod source;
 pub mod topology;
 mod training;
+mod view;
 
 pub use collection::{CollectionName, VersionName};
 pub use face::{Bounds, Face, KeyPoints, Point};
@@ -62,3 +63,4 @@ pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};
 pub use source::{Labeling, Source, SourceRole};
 pub use topology::Queue;
 pub use training::{DatasetReady, ModelTrained, TrainingRequested};
+pub use view::View;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::tensor::{Device, Tensor};
 use half::{bf16, f16};
-use maskline_messages::{Label, NetworkName};
+use maskline_messages::{Label, NetworkName, View};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +36,9 @@ pub struct Card {
     pub classes: Vec<Label>,
     /// The width and the height of the images that the network was trained on.
     pub pixels: u32,
+    /// What the network was shown of a picture.
+    #[serde(default = "View::of_earlier_builds")]
+    pub view: View,
     /// How the network standardizes its input.
     #[serde(default)]
     pub input: Standardization,
@@ -43,11 +46,12 @@ pub struct Card {
 
 impl Card {
     /// The card of a network with the standardization of its table.
-    pub fn new(network: NetworkName, classes: Vec<Label>, pixels: u32) -> Self {
+    pub fn new(network: NetworkName, classes: Vec<Label>, pixels: u32, view: View) -> Self {
         Self {
             network,
             classes,
             pixels,
+            view,
             input: table(network).input,
         }
     }

@@ -20,4 +20,3 @@ pub mod resize;
 pub mod view;
 
 pub use decode::{Decoded, Limits, decode};
-pub use view::View;

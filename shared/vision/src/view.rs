@@ -1,11 +1,10 @@
-//! What a network is shown of a picture: its best face, or all of it.
+//! The part of a picture that a network is shown: its best face, or all of it.
 //!
 //! A mask covers a part of a face. A network that is shown the face sees it at the same size in
 //! every picture, and learns nothing from the framing, which in scraped data often tells the class.
 
 use image::RgbImage;
-use maskline_messages::Face;
-use rand::{Rng, RngExt};
+use maskline_messages::{Bounds, Face, View};
 
 use crate::resize::{self, Crop};
 
@@ -13,17 +12,7 @@ use crate::resize::{self, Crop};
 /// hair and the neck, and the straps of a mask.
 const FACE_SIDES: f32 = 1.6;
 
-/// What a network is shown of a picture.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum View {
-    /// A square around the best face, or the whole picture if there is no face.
-    #[default]
-    Face,
-    /// The whole picture.
-    Whole,
-}
-
-/// The part of a picture that is shown, in pixels and fractions of pixels. It lies in the picture.
+/// A part of a picture, in pixels and fractions of pixels. It lies in the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Part {
     pub left: f32,
@@ -32,35 +21,23 @@ pub struct Part {
     pub height: f32,
 }
 
-/// How a part is moved and resized for training.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Jitter {
-    /// How far the middle moves, in sides of the part.
-    pub shift: [f32; 2],
-    /// How many times as large it becomes.
-    pub scale: f32,
-}
+impl Part {
+    /// What a network is shown of a picture of `width` × `height` pixels with these faces: the
+    /// square around the best of them, or all of the picture. Without a face the view of a face is
+    /// the whole picture.
+    pub fn of(view: View, faces: &[Face], width: u32, height: u32) -> Self {
+        let best = Face::best(faces, width, height);
+        Self::of_best(view, best.map(|face| &face.bounds), width, height)
+    }
 
-impl View {
-    /// The part of a picture of `width` × `height` pixels that shows the best of `faces`, or all of
-    /// it. Without a face the view of a face is the whole picture.
-    pub fn part(self, width: u32, height: u32, faces: &[Face]) -> Part {
-        let whole = Part::whole(width, height);
-        match (self, Face::best(faces, width, height)) {
-            (Self::Face, Some(face)) => Part::around(face, width, height),
-            (Self::Face, None) | (Self::Whole, _) => whole,
+    /// The same for the box of the best face.
+    pub fn of_best(view: View, best: Option<&Bounds>, width: u32, height: u32) -> Self {
+        match (view, best) {
+            (View::Face, Some(face)) => Self::around(face, width, height),
+            (View::Face, None) | (View::Whole, _) => Self::whole(width, height),
         }
     }
 
-    /// The view as a square picture of `side` × `side` pixels, resized once. A part that is no
-    /// square is stretched to one.
-    pub fn square(self, picture: &RgbImage, faces: &[Face], side: u32) -> RgbImage {
-        let (width, height) = picture.dimensions();
-        self.part(width, height, faces).square(picture, side)
-    }
-}
-
-impl Part {
     /// All of a picture.
     pub fn whole(width: u32, height: u32) -> Self {
         Self {
@@ -71,14 +48,14 @@ impl Part {
         }
     }
 
-    /// The square around a face, 1.6 times as large as its longer side. Where it reaches beyond the
-    /// picture it is moved into it, and where it is larger than the picture it is cut off.
-    pub fn around(face: &Face, width: u32, height: u32) -> Self {
+    /// The square around a face, 1.6 times as large as the longer side of its box. Where it reaches
+    /// beyond the picture it is moved into it, and where it is larger than the picture it is cut
+    /// off.
+    pub fn around(face: &Bounds, width: u32, height: u32) -> Self {
         let side = FACE_SIDES * face.side(width, height);
-        let bounds = face.bounds;
         let middle = [
-            (bounds.left + bounds.width / 2.0) * width as f32,
-            (bounds.top + bounds.height / 2.0) * height as f32,
+            (face.left + face.width / 2.0) * width as f32,
+            (face.top + face.height / 2.0) * height as f32,
         ];
         Self::within(middle, [side; 2], [width, height])
     }
@@ -101,28 +78,28 @@ impl Part {
         }
     }
 
-    /// This part moved and resized, in a picture of `width` × `height` pixels. It stays in it.
-    pub fn jittered(self, jitter: Jitter, width: u32, height: u32) -> Self {
-        let [right, down] = jitter.shift;
-        let middle = [
-            self.left + self.width * (0.5 + right),
-            self.top + self.height * (0.5 + down),
-        ];
-        let size = [self.width, self.height].map(|side| side * jitter.scale);
+    /// The part with a border around it, `times` as large, in a picture of `width` × `height`
+    /// pixels. It is moved into the picture, and cut off where the picture is smaller.
+    pub fn enlarged(self, times: f32, width: u32, height: u32) -> Self {
+        let middle = [self.left + self.width / 2.0, self.top + self.height / 2.0];
+        let size = [self.width, self.height].map(|side| side * times);
         Self::within(middle, size, [width, height])
     }
 
-    /// The same part of the same picture at another size, `scale` times as large.
-    pub fn scaled(self, scale: f32) -> Self {
+    /// Where this part lies in `outer`, after that became a square picture of `side` × `side`
+    /// pixels.
+    pub fn inside(self, outer: &Self, side: u32) -> Self {
+        let (x, y) = (side as f32 / outer.width, side as f32 / outer.height);
         Self {
-            left: self.left * scale,
-            top: self.top * scale,
-            width: self.width * scale,
-            height: self.height * scale,
+            left: (self.left - outer.left) * x,
+            top: (self.top - outer.top) * y,
+            width: self.width * x,
+            height: self.height * y,
         }
     }
 
     /// The part as a picture of `side` × `side` pixels, resized once from the picture's own pixels.
+    /// A part that is no square is stretched to one.
     pub fn square(self, picture: &RgbImage, side: u32) -> RgbImage {
         let (width, height) = picture.dimensions();
         if self == Self::whole(width, height) {
@@ -143,23 +120,10 @@ impl From<Part> for Crop {
     }
 }
 
-impl Jitter {
-    /// Draws a jitter: a shift by at most `shift` sides along both axes, and a scale between
-    /// 1 / `scale` and `scale`, in which enlarging and shrinking are equally likely.
-    pub fn draw(shift: f32, scale: f32, random: &mut impl Rng) -> Self {
-        let mut evenly = |most: f32| most * (2.0 * random.random::<f32>() - 1.0);
-        Self {
-            shift: [evenly(shift), evenly(shift)],
-            scale: evenly(scale.ln()).exp(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use image::Rgb;
-    use maskline_messages::{Bounds, Point};
-    use rand::{SeedableRng, rngs::StdRng};
+    use maskline_messages::Point;
 
     use super::*;
 
@@ -207,9 +171,9 @@ mod tests {
 
     #[test]
     fn the_square_of_the_largest_face_is_cut_out() {
-        let part = View::Face.part(200, 150, &faces());
+        let part = Part::of(View::Face, &faces(), 200, 150);
         check(part, [88.0, 48.0, 64.0, 64.0]);
-        let square = View::Face.square(&picture(), &faces(), 64);
+        let square = part.square(&picture(), 64);
         assert_eq!(square.get_pixel(32, 32).0, [200, 0, 0]);
         assert_eq!(square.get_pixel(14, 14).0, [200, 0, 0]);
         assert_eq!(square.get_pixel(10, 10).0, [90; 3]);
@@ -219,73 +183,51 @@ mod tests {
     #[test]
     fn a_square_at_the_edge_is_moved_into_the_picture() {
         let corner = face(0.9, -0.05, 0.15, 0.2, 0.9);
-        let part = Part::around(&corner, 200, 150);
+        let part = Part::around(&corner.bounds, 200, 150);
         check(part, [152.0, 0.0, 48.0, 48.0]);
     }
 
     #[test]
     fn a_square_that_is_larger_than_the_picture_is_cut_off() {
         let large = face(0.1, 0.1, 0.8, 0.8, 0.9);
-        let part = Part::around(&large, 200, 150);
+        let part = Part::around(&large.bounds, 200, 150);
         check(part, [0.0, 0.0, 200.0, 150.0]);
         let high = face(0.3, 0.1, 0.4, 0.8, 0.9);
-        let part = Part::around(&high, 400, 150);
+        let part = Part::around(&high.bounds, 400, 150);
         check(part, [72.0, 0.0, 256.0, 150.0]);
     }
 
     #[test]
     fn without_a_face_and_for_the_whole_view_it_is_the_picture() {
         let whole = Part::whole(200, 150);
-        assert_eq!(View::Face.part(200, 150, &[]), whole);
-        assert_eq!(View::Whole.part(200, 150, &faces()), whole);
+        assert_eq!(Part::of(View::Face, &[], 200, 150), whole);
+        assert_eq!(Part::of(View::Whole, &faces(), 200, 150), whole);
         let stretched = resize::square(&picture(), 50);
-        assert_eq!(View::Face.square(&picture(), &[], 50), stretched);
-        assert_eq!(View::Whole.square(&picture(), &faces(), 50), stretched);
+        assert_eq!(whole.square(&picture(), 50), stretched);
     }
 
     #[test]
-    fn a_jitter_moves_and_resizes_within_the_picture() {
-        let part = Part::around(&faces()[1], 200, 150);
-        let still = Jitter {
-            shift: [0.0; 2],
-            scale: 1.0,
-        };
-        check(part.jittered(still, 200, 150), [88.0, 48.0, 64.0, 64.0]);
-        let jitter = Jitter {
-            shift: [0.25, -0.25],
-            scale: 0.5,
-        };
-        check(part.jittered(jitter, 200, 150), [120.0, 48.0, 32.0, 32.0]);
-        let mut random = StdRng::seed_from_u64(5);
-        for _ in 0..1_000 {
-            let part = part.jittered(Jitter::draw(0.5, 2.0, &mut random), 200, 150);
-            assert!(part.left >= 0.0 && part.left + part.width <= 200.0 + 1e-3);
-            assert!(part.top >= 0.0 && part.top + part.height <= 150.0 + 1e-3);
-            assert!(part.width >= 31.9 && part.height >= 31.9, "{part:?}");
+    fn a_border_is_moved_into_the_picture_and_cut_off_where_that_is_smaller() {
+        let part = Part::around(&faces()[1].bounds, 200, 150);
+        check(part.enlarged(1.5, 200, 150), [72.0, 32.0, 96.0, 96.0]);
+        check(part.enlarged(2.0, 200, 150), [56.0, 16.0, 128.0, 128.0]);
+        check(part.enlarged(2.5, 200, 150), [40.0, 0.0, 160.0, 150.0]);
+        let whole = Part::whole(200, 150);
+        assert_eq!(whole.enlarged(1.2, 200, 150), whole);
+    }
+
+    #[test]
+    fn a_part_is_found_again_in_the_picture_of_its_border() {
+        let part = Part::of(View::Face, &faces(), 200, 150);
+        let border = part.enlarged(2.5, 200, 150);
+        let kept = border.square(&picture(), 100);
+        let again = part.inside(&border, 100);
+        check(again, [30.0, 32.0, 40.0, 64.0 / 1.5]);
+        let (once, twice) = (part.square(&picture(), 32), again.square(&kept, 32));
+        for (x, y) in [(16, 16), (2, 2), (29, 16)] {
+            let difference = once.get_pixel(x, y)[0].abs_diff(twice.get_pixel(x, y)[0]);
+            assert!(difference < 8, "{difference} at {x}, {y}");
         }
-    }
-
-    #[test]
-    fn jitters_are_drawn_evenly_around_none() {
-        let mut random = StdRng::seed_from_u64(9);
-        let draws: Vec<_> = (0..2_000)
-            .map(|_| Jitter::draw(0.1, 1.25, &mut random))
-            .collect();
-        assert!(draws.iter().all(|draw| {
-            draw.shift.iter().all(|shift| shift.abs() <= 0.1)
-                && (0.799..=1.251).contains(&draw.scale)
-        }));
-        let larger = draws.iter().filter(|draw| draw.scale > 1.0).count();
-        let right = draws.iter().filter(|draw| draw.shift[0] > 0.0).count();
-        assert!((850..1_150).contains(&larger), "{larger} of 2000");
-        assert!((850..1_150).contains(&right), "{right} of 2000");
-    }
-
-    #[test]
-    fn a_part_of_the_same_picture_at_another_size_shows_the_same() {
-        let small = resize::bounded(&picture(), 100);
-        let part = View::Face.part(200, 150, &faces()).scaled(0.5);
-        assert_eq!(part.square(&small, 16).get_pixel(8, 8).0, [200, 0, 0]);
     }
 
     #[test]
@@ -297,7 +239,10 @@ mod tests {
             face(0.0, 0.0, f32::MAX, f32::NAN, 0.9),
         ] {
             for picture in [&picture(), &dot] {
-                let square = View::Face.square(picture, &[face], 8);
+                let square = {
+                    let (width, height) = picture.dimensions();
+                    Part::of(View::Face, &[face], width, height).square(picture, 8)
+                };
                 assert_eq!(square.dimensions(), (8, 8));
             }
         }

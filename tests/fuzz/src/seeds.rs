@@ -6,7 +6,7 @@ use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use maskline_dataset::{Example, ExampleProvenance, shard};
 use maskline_messages::{
-    ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested,
+    ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested, View,
 };
 use maskline_models::weights::Card;
 use maskline_test_support::messages::{BYTES, JOB, face, fetched, label, location, one_of_each};
@@ -111,7 +111,7 @@ pub fn pictures() -> Vec<Vec<u8>> {
 /// A file with the card of a network and one of its tensors.
 pub fn weights() -> Vec<Vec<u8>> {
     let classes = vec![label("with_mask"), label("without_mask")];
-    let card = Card::new(NetworkName::MobilenetV3Small, classes, 112);
+    let card = Card::new(NetworkName::MobilenetV3Small, classes, 112, View::Face);
     let card = serde_json::to_string(&card).expect("names and numbers are JSON");
     let values = [0; 4 * 16];
     let tensor = TensorView::new(Dtype::F32, vec![16], &values).expect("its size is right");

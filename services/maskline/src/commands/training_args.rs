@@ -5,7 +5,7 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use maskline_messages::{Method, Optimizer, TrainingSettings};
+use maskline_messages::{Method, Optimizer, TrainingSettings, View};
 
 /// What is trained if somebody asks for training and names nothing.
 pub(super) const DEFAULT_METHOD: &str = "linear_probe";
@@ -29,6 +29,10 @@ pub(crate) struct TrainingArgs {
     /// The side of the network's square input, in pixels
     #[arg(long, default_value_t = TrainingSettings::default().pixels)]
     pixels: u32,
+    /// What the network is shown of a picture: face (the largest face, or the whole picture if there
+    /// is none) or whole
+    #[arg(long, default_value_t = TrainingSettings::default().view)]
+    view: View,
     /// The optimizer: adamw or sgd
     #[arg(long, default_value = "adamw")]
     optimizer: Optimizer,
@@ -50,6 +54,7 @@ impl TrainingArgs {
             epochs: self.epochs,
             batch: self.batch,
             pixels: self.pixels,
+            view: self.view,
             optimizer: self.optimizer,
             learning_rate: self.learning_rate,
             weight_decay: self.weight_decay,

@@ -18,6 +18,7 @@ use crate::{
     batches::{self, Preparation},
     evaluation::Evaluator,
     examples::{self, ExampleSet},
+    shown::InputShape,
 };
 
 /// The most earlier versions that are looked at for features.
@@ -29,10 +30,10 @@ const MOST_VERSIONS: usize = 16;
 pub(super) struct FeatureSet(String);
 
 impl FeatureSet {
-    /// The features that these layers give for pictures of this size. `whole` is the view of the
-    /// picture: all of it, stretched to a square.
-    pub(super) fn new(backbone: &Backbone, pixels: u32) -> Self {
-        Self(format!("{}-whole-{pixels}", &backbone.sha256[..16]))
+    /// The features that these layers give for such an input.
+    pub(super) fn new(backbone: &Backbone, input: InputShape) -> Self {
+        let InputShape { pixels, view } = input;
+        Self(format!("{}-{view}-{pixels}", &backbone.sha256[..16]))
     }
 }
 
@@ -79,7 +80,7 @@ impl FeatureStore<'_> {
         let mut earlier: Option<Known> = None;
         for shard in examples::shards(self.manifest, Split::Train) {
             let reading =
-                examples::read_shard(self.objects, self.manifest, shard, self.evaluator.side);
+                examples::read_shard(self.objects, self.manifest, shard, self.evaluator.input);
             let set = self.runtime.block_on(reading)?;
             let key = self.key(&self.dataset, shard)?;
             let mut known = self.runtime.block_on(self.read(&key))?.unwrap_or_default();
@@ -144,7 +145,7 @@ impl FeatureStore<'_> {
         let batches: Vec<Vec<usize>> = missing.chunks(BATCH).map(<[usize]>::to_vec).collect();
         let Evaluator {
             threads,
-            side,
+            input: InputShape { pixels: side, .. },
             device,
             interrupt,
             ..

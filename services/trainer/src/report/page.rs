@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use maskline_dataset::Split;
+use maskline_messages::{Optimizer, TrainingSettings, View};
 use maskline_models::prediction::Confusion;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
@@ -357,16 +358,25 @@ fn probe_facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Device", report.devices.join(", then ")),
         ("Speed", format!("{:.0} images/s", report.images_per_second)),
         ("Training time", duration(report.seconds)),
-        ("Input", format!("{0} × {0} pixels", settings.pixels)),
+        ("Input", input(settings)),
         ("Seed", settings.seed.to_string()),
     ]
+}
+
+fn input(settings: &TrainingSettings) -> String {
+    let pixels = settings.pixels;
+    let shown = match settings.view {
+        View::Face => "of the best face",
+        View::Whole => "of the whole picture",
+    };
+    format!("{pixels} × {pixels} pixels {shown}")
 }
 
 fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
     let settings = &report.settings;
     let optimizer = match settings.optimizer {
-        maskline_messages::Optimizer::Adamw => "AdamW",
-        maskline_messages::Optimizer::Sgd => "SGD with Nesterov momentum",
+        Optimizer::Adamw => "AdamW",
+        Optimizer::Sgd => "SGD with Nesterov momentum",
     };
     vec![
         ("Device", report.devices.join(", then ")),
@@ -374,7 +384,7 @@ fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Training time", duration(report.seconds)),
         ("Epochs", settings.epochs.to_string()),
         ("Batch", format!("{} images", settings.batch)),
-        ("Input", format!("{0} × {0} pixels", settings.pixels)),
+        ("Input", input(settings)),
         ("Optimizer", optimizer.to_owned()),
         ("Peak learning rate", settings.learning_rate.to_string()),
         ("Warm-up, in epochs", settings.warmup_epochs.to_string()),

@@ -3,7 +3,7 @@
 //! that wrote them is there, too.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use maskline_messages::{Label, NetworkName};
+use maskline_messages::{Label, NetworkName, View};
 use maskline_models::{
     Network,
     weights::{self, Card},
@@ -122,7 +122,7 @@ fn the_networks_have_as_many_parameters_as_torchvisions() {
 fn the_networks_have_the_tensors_and_shapes_of_torchvisions() {
     for name in NetworkName::ALL {
         let classes = ["with", "without"].map(|class| class.parse::<Label>().unwrap());
-        let card = Card::new(name, classes.to_vec(), 64);
+        let card = Card::new(name, classes.to_vec(), 64, View::Face);
         let network = Network::new(name, 2, 0, &Device::flex());
         let bytes = weights::to_safetensors(&network, &card).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use burn::tensor::{Device, Tensor};
 use half::{bf16, f16};
 use image::RgbImage;
-use maskline_messages::{Label, NetworkName};
+use maskline_messages::{Label, NetworkName, View};
 use maskline_models::{
     Classifier, Input, ModelError, Network, input,
     prediction::Prediction,
@@ -20,7 +20,7 @@ const NAME: NetworkName = NetworkName::MobilenetV3Small;
 
 fn card() -> Card {
     let classes = ["with_mask", "without_mask"].map(|class| class.parse::<Label>().unwrap());
-    Card::new(NAME, classes.to_vec(), 32)
+    Card::new(NAME, classes.to_vec(), 32, View::Face)
 }
 
 fn network() -> Network {
@@ -241,8 +241,11 @@ fn a_backbone_keeps_its_layers_and_has_a_new_classifier() {
     for name in NetworkName::ALL {
         let original = Network::new(name, 5, 9, &Device::flex());
         let classes = ["a", "b", "c", "d", "e"].map(|class| class.parse::<Label>().unwrap());
-        let file =
-            weights::to_safetensors(&original, &Card::new(name, classes.to_vec(), 32)).unwrap();
+        let file = weights::to_safetensors(
+            &original,
+            &Card::new(name, classes.to_vec(), 32, View::Face),
+        )
+        .unwrap();
         let with = |seed| weights::backbone(&file, name, 2, seed, &Device::flex()).unwrap();
         let network = with(3);
         let mut values = vec![0.0; input::len(32)];
