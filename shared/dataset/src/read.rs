@@ -73,16 +73,16 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
         .column_by_name("image_id")
         .and_then(|column| column.as_string_opt::<i32>())
         .ok_or(ShardError::NoColumn("image_id of text"))?;
+    let [widths, heights] = sides(batch)?;
     // The fields may be null for the sake of other readers, and these never are. What has no
     // image has no bytes either.
-    let never_null: [&dyn Array; 5] = [jpegs, labels, ids, sides[0], sides[1]];
+    let never_null: [&dyn Array; 5] = [jpegs, labels, ids, widths, heights];
     if never_null.iter().any(|column| column.null_count() > 0) {
         return Err(ShardError::Missing);
     }
     let jobs = batch
         .column_by_name("jobs")
         .and_then(|column| column.as_list_opt::<i32>());
-    let sides = sides(batch)?;
     let faces = batch
         .column_by_name("faces")
         .and_then(|column| column.as_list_opt::<i32>());
@@ -94,7 +94,7 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
         let class = usize::try_from(label).ok().filter(|&class| class < classes);
         let image = ids.value(row).parse()?;
         let group = groups.filter(|groups| groups.is_valid(row));
-        let [width, height] = sides.map(|side| side.value(row).max(0) as u32);
+        let [width, height] = [widths, heights].map(|column| column.value(row).max(0) as u32);
         rows.push(Row {
             image,
             class: class.ok_or(ShardError::Label { label, classes })?,

@@ -47,7 +47,7 @@ fn a_face_is_found_where_it_is_in_pictures_of_any_shape() {
         let face = &faces[0];
         assert!((0.5..=1.0).contains(&face.score), "{face:?}");
         check_eyes(face, &picture, place);
-        let side = face.side(width, height) / place.2 as f32;
+        let side = face.bounds.side(width, height) / place.2 as f32;
         assert!((0.3..0.7).contains(&side), "{side} of the drawing");
     }
 }

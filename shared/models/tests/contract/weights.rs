@@ -12,6 +12,7 @@ use maskline_models::{
     prediction::Prediction,
     weights::{self, Card},
 };
+use maskline_vision::view::Part;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::{difference, uniform};
@@ -308,7 +309,10 @@ fn a_classifier_predicts_image_by_image() {
     assert_eq!(classifier.card(), &card());
     // More than are computed at once.
     let inputs = pictures(35).into_iter();
-    let inputs: Vec<Input> = inputs.map(|picture| classifier.input(&picture)).collect();
+    let whole = Part::whole(32, 32);
+    let inputs: Vec<Input> = inputs
+        .map(|picture| classifier.input(&picture, &whole))
+        .collect();
     let all = classifier.predict(&inputs).unwrap();
     assert_eq!(all.len(), inputs.len());
     let probabilities = |prediction: &Prediction| [0, 1].map(|class| prediction.probability(class));
