@@ -7,6 +7,7 @@ FOLDER has the manifest. The output is one JSON object:
     features   the types of the columns in Hugging Face `datasets`
     card       the metadata that Hugging Face's Hub reads from README.md
     rows       by library (`datasets`, `pandas`, `duckdb`) and split: [image_id, label, url, fetched]
+    faces      by library and image: null, or for each face [bbox, last key point, score]
     pictures   what `datasets` decodes, by image: [width, height, mode]
     attributed the image ids of attribution.csv
 """
@@ -61,6 +62,32 @@ def by_duckdb(split):
     return [[image, classes[label], url, fetched] for image, label, url, fetched in found]
 
 
+def faces_of(lists):
+    """The faces of a row as lists, or None where nobody looked for them."""
+    if lists is None:
+        return None
+    numbers = lambda values: [float(value) for value in values]
+    return [
+        [numbers(face["bbox"]), numbers(face["keypoints"][-1]), float(face["score"])]
+        for face in lists
+    ]
+
+
+def all_faces(loaded):
+    files = [str(folder / shard["file"]) for name in splits for shard in manifest["splits"][name]["shards"]]
+    tables = pandas.concat(pandas.read_parquet(file, engine="pyarrow") for file in files)
+    found = duckdb.execute("SELECT image_id, faces FROM read_parquet(?)", [files]).fetchall()
+    return {
+        "datasets": {
+            row["image_id"]: faces_of(row["faces"])
+            for split in loaded.values()
+            for row in split.remove_columns("image")
+        },
+        "pandas": {row.image_id: faces_of(row.faces) for row in tables.itertuples()},
+        "duckdb": {image: faces_of(faces) for image, faces in found},
+    }
+
+
 loaded = datasets.load_dataset(str(folder))
 assert sorted(loaded) == sorted(splits), f"{sorted(loaded)}, not {sorted(splits)}"
 pictures = {
@@ -79,6 +106,7 @@ print(
                 "pandas": {name: by_pandas(name) for name in splits},
                 "duckdb": {name: by_duckdb(name) for name in splits},
             },
+            "faces": all_faces(loaded),
             "pictures": pictures,
             "attributed": list(pandas.read_csv(folder / "attribution.csv")["image_id"]),
         }

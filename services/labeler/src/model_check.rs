@@ -7,13 +7,14 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use maskline_messages::{ImageValidated, Label, ObjectKey, Prediction, RunId};
+use maskline_faces::FaceDetector;
+use maskline_messages::{Face, ImageValidated, Label, ObjectKey, Prediction, RunId};
 use maskline_models::{
     Classifier,
     device::{self, Choice},
 };
 use maskline_storage::{ObjectStore, catalog::Library};
-use maskline_vision::decode;
+use maskline_vision::{decode, view::Part};
 use tokio::sync::Mutex;
 
 /// How often the catalog is asked for a newer model.
@@ -31,7 +32,15 @@ pub struct ModelCheck {
 struct NewestModel {
     /// When the catalog was last asked, even if that failed.
     asked: Option<Instant>,
-    loaded: Option<(RunId, Arc<Classifier>)>,
+    loaded: Option<(RunId, Arc<Model>)>,
+}
+
+/// A model that is ready to be asked.
+struct Model {
+    classifier: Classifier,
+    /// For images whose faces the validator did not look for. `None` if the model is shown whole
+    /// pictures.
+    detector: Option<FaceDetector>,
 }
 
 impl ModelCheck {
@@ -59,14 +68,15 @@ impl ModelCheck {
         validated: &ImageValidated,
         label: &Label,
     ) -> Result<Option<Prediction>> {
-        let Some((model, classifier)) = self.classifier().await? else {
+        let Some((id, model)) = self.model().await? else {
             return Ok(None);
         };
         let jpeg = self.objects.get(&validated.normalized).await?;
+        let faces = validated.measurements.faces.clone();
         let (class, confidence) =
-            tokio::task::spawn_blocking(move || classify(&classifier, &jpeg)).await??;
+            tokio::task::spawn_blocking(move || model.classify(&jpeg, faces)).await??;
         Ok(Some(Prediction {
-            model,
+            model: id,
             agrees: class == *label,
             label: class,
             confidence,
@@ -74,7 +84,7 @@ impl ModelCheck {
     }
 
     /// The newest model, which is loaded once.
-    async fn classifier(&self) -> Result<Option<(RunId, Arc<Classifier>)>> {
+    async fn model(&self) -> Result<Option<(RunId, Arc<Model>)>> {
         let mut newest = self.newest.lock().await;
         let is_due = |asked: Instant| asked.elapsed() > REFRESH_EVERY;
         if newest.asked.is_none_or(is_due) {
@@ -82,31 +92,47 @@ impl ModelCheck {
             let model = self.library.models(1).await?.into_iter().next();
             let loaded = newest.loaded.as_ref().map(|(id, _)| *id);
             if let Some(model) = model.filter(|model| loaded != Some(model.id)) {
-                let classifier = self.load(model.id).await?;
+                let ready = self.load(model.id).await?;
                 tracing::info!(model = %model.id, network = %model.network, "this model is asked from now on");
-                newest.loaded = Some((model.id, Arc::new(classifier)));
+                newest.loaded = Some((model.id, Arc::new(ready)));
             }
         }
         Ok(newest.loaded.clone())
     }
 
-    async fn load(&self, model: RunId) -> Result<Classifier> {
+    async fn load(&self, model: RunId) -> Result<Model> {
         let weights = self.objects.get(&ObjectKey::model_weights(model)).await?;
         let loading = tokio::task::spawn_blocking(move || {
             let compute = device::choose(Choice::Cpu)?;
-            Classifier::load(&weights, &compute.device)
+            let classifier = Classifier::load(&weights, &compute.device)?;
+            let detector = FaceDetector::for_view(classifier.card().view)?;
+            anyhow::Ok(Model {
+                classifier,
+                detector,
+            })
         });
         let loaded = loading.await?;
         loaded.with_context(|| format!("model {model} can't be used"))
     }
 }
 
-/// The most probable class and its probability.
-fn classify(classifier: &Classifier, jpeg: &[u8]) -> Result<(Label, f32)> {
-    let decoded = decode::decode(jpeg, &decode::Limits::default())
-        .map_err(|reason| anyhow::anyhow!("the normalized image: {reason}"))?;
-    let input = classifier.input(&decoded.picture);
-    let prediction = classifier.predict([&input])?.remove(0);
-    let class = classifier.card().classes[prediction.class()].clone();
-    Ok((class, prediction.confidence() as f32))
+impl Model {
+    /// The most probable class and its probability. `faces` is what the validator found, if it
+    /// looked for faces.
+    fn classify(&self, jpeg: &[u8], faces: Option<Vec<Face>>) -> Result<(Label, f32)> {
+        let decoded = decode::decode(jpeg, &decode::Limits::default())
+            .map_err(|reason| anyhow::anyhow!("the normalized image: {reason}"))?;
+        let (picture, card) = (&decoded.picture, self.classifier.card());
+        let found = || {
+            self.detector
+                .as_ref()
+                .map(|detector| detector.detect(picture))
+        };
+        let faces = faces.or_else(found).unwrap_or_default();
+        let part = Part::of(card.view, &faces, picture.width(), picture.height());
+        let input = self.classifier.input(picture, &part);
+        let prediction = self.classifier.predict([&input])?.remove(0);
+        let class = card.classes[prediction.class()].clone();
+        Ok((class, prediction.confidence() as f32))
+    }
 }

@@ -7,22 +7,10 @@ use maskline_runtime::telemetry;
 
 use crate::{
     commands::{
-        check::Check,
-        collections::Collections,
-        datasets::Datasets,
-        dead_letters::DeadLetters,
-        demo::Demo,
-        enqueue::Enqueue,
-        freeze::Freeze,
-        model::{Evaluate, Predict},
-        models::Models,
-        rejects::Rejects,
-        remove::Remove,
-        report::Report,
-        run::Run,
-        status::Status,
-        trace::Trace,
-        train::Train,
+        check::Check, collections::Collections, datasets::Datasets, dead_letters::DeadLetters,
+        demo::Demo, enqueue::Enqueue, evaluate::Evaluate, freeze::Freeze, models::Models,
+        predict::Predict, rejects::Rejects, remove::Remove, report::Report, run::Run,
+        status::Status, trace::Trace, train::Train,
     },
     output,
 };

@@ -23,6 +23,7 @@ mod commands;
 mod connection;
 mod dataset_remarks;
 mod demo;
+mod drawing;
 mod evaluation_view;
 mod jaeger;
 mod job_progress;

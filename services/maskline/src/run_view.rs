@@ -1,7 +1,7 @@
 //! A training run as a person asks about it.
 
 use anyhow::{Result, bail};
-use maskline_messages::{NetworkName, RunId};
+use maskline_messages::{Method, RunId};
 use maskline_storage::records::{Evaluation, Run, RunState};
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use serde::Serialize;
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct RunView {
     pub(crate) id: RunId,
-    pub(crate) network: NetworkName,
+    pub(crate) network: Method,
     pub(crate) state: RunState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
@@ -37,13 +37,14 @@ impl RunView {
 
 impl From<Run> for RunView {
     fn from(run: Run) -> Self {
+        let epochs = run.epochs();
         Self {
             id: run.id,
             network: run.network,
             state: run.state,
             error: run.error,
             epoch: run.epoch,
-            epochs: run.settings.epochs,
+            epochs,
             accuracy: run.accuracy,
             loss: run.loss,
             evaluation: run.evaluation,

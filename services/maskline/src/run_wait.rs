@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use maskline_messages::{DatasetId, NetworkName, RunId, TrainingSettings};
+use maskline_messages::{DatasetId, Method, RunId, TrainingSettings};
 use maskline_storage::Catalog;
 use tokio::time::Instant;
 
@@ -18,11 +18,11 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// The runs of these networks on a dataset.
 pub(crate) fn ids(
     dataset: &DatasetId,
-    networks: &[NetworkName],
+    networks: &[Method],
     settings: &TrainingSettings,
 ) -> Vec<RunId> {
     let settings = settings.canonical();
-    let id = |&network: &NetworkName| RunId::of(dataset, network, &settings);
+    let id = |&network: &Method| RunId::of(dataset, network, &settings);
     networks.iter().map(id).collect()
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) set_aside: u64,
     /// How many images are left out because they look like one of a test source.
     pub(crate) withheld: u64,
+    /// For each image the number of the first in its group.
+    firsts: Vec<u32>,
     /// Sorted by image id. Here an image's label is an index into the classes, or
     /// [`CONFLICTING`].
     images: Vec<Image>,
@@ -54,6 +56,8 @@ pub(crate) struct Row {
     /// The width of the normalized image in pixels.
     pub(crate) width: u32,
     pub(crate) height: u32,
+    /// The first image of its group, see [`plan`].
+    pub(crate) group: ImageId,
 }
 
 impl Plan {
@@ -68,7 +72,7 @@ impl Plan {
 
     /// The row with this number in [`Plan::rows`].
     pub(crate) fn row(&self, number: u32) -> Row {
-        row(&self.images, number)
+        row(&self.images, &self.firsts, number)
     }
 
     /// How many images are in a split.
@@ -90,13 +94,14 @@ impl Plan {
     }
 }
 
-fn row(images: &[Image], number: u32) -> Row {
+fn row(images: &[Image], firsts: &[u32], number: u32) -> Row {
     let image = &images[number as usize];
     Row {
         image: image.id,
         class: usize::from(image.label),
         width: image.width.into(),
         height: image.height.into(),
+        group: images[firsts[number as usize] as usize].id,
     }
 }
 
@@ -158,11 +163,11 @@ pub(crate) fn plan(
             }
         }
     }
-    drop((groups, firsts));
+    drop(groups);
     for (split, rows) in &mut rows {
         sort_by_draw(rows, &images, settings.seed, split.name());
     }
-    let content = content_hash(collection, &classes, &images, &rows, settings);
+    let content = content_hash(collection, &classes, &images, &firsts, &rows, settings);
     Plan {
         content,
         classes,
@@ -170,6 +175,7 @@ pub(crate) fn plan(
         near_duplicate_groups,
         set_aside,
         withheld,
+        firsts,
         images,
     }
 }
@@ -181,6 +187,7 @@ fn content_hash(
     collection: &CollectionName,
     classes: &[Label],
     images: &[Image],
+    firsts: &[u32],
     rows: &BTreeMap<Split, Vec<u32>>,
     settings: &SplitSettings,
 ) -> DatasetId {
@@ -191,7 +198,7 @@ fn content_hash(
     ));
     for (split, rows) in rows {
         for &number in rows {
-            let row = row(images, number);
+            let row = row(images, firsts, number);
             let label = &classes[row.class];
             hash.update(format!("{} {} {label}\n", split.name(), row.image));
         }

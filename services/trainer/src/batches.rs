@@ -37,9 +37,9 @@ pub(crate) struct Batch {
 pub(crate) enum Preparation {
     /// With random augmentation, which differs from epoch to epoch.
     Augmented { seed: u64, epoch: usize },
-    /// The whole picture, as for a prediction.
+    /// As for a prediction.
     Plain,
-    /// The whole picture with damage.
+    /// With damage.
     Corrupted(Corruption),
 }
 
@@ -95,16 +95,16 @@ fn assemble(
         .par_chunks_exact_mut(each)
         .zip(images.par_iter())
         .try_for_each(|(out, &image)| {
-            let picture = set.picture(image)?;
+            let shown = set.picture(image)?;
             match preparation {
                 Preparation::Augmented { seed, epoch } => {
                     let mut random = stream(seed, Purpose::Augmentation, epoch, image);
-                    let view = augment::training(&picture, side, &mut random);
+                    let view = augment::training(&shown.picture, &shown.part, side, &mut random);
                     input::write(&view, side, out);
                 }
-                Preparation::Plain => input::write(&picture, side, out),
+                Preparation::Plain => input::write(&shown.square(side), side, out),
                 Preparation::Corrupted(corruption) => {
-                    input::write(&corruption.apply(&picture), side, out);
+                    input::write(&corruption.apply(&shown.square(side)), side, out);
                 }
             }
             anyhow::Ok(())
@@ -146,8 +146,18 @@ mod tests {
 
     #[tokio::test]
     async fn an_image_depends_on_seed_and_epoch_but_not_on_threads_memory_or_the_batch() {
+        for faces in [false, true] {
+            check_what_an_image_depends_on(faces).await;
+        }
+    }
+
+    async fn check_what_an_image_depends_on(faces: bool) {
         let store = Embedded::open().await;
-        let dataset = Drawing::default().freeze(&store.objects).await;
+        let drawing = Drawing {
+            faces,
+            ..Drawing::default()
+        };
+        let dataset = drawing.freeze(&store.objects).await;
         let (ample, none) = (1 << 30, 0);
         let decoded = examples(&store.objects, &dataset, 32, ample).await;
         let spilled = examples(&store.objects, &dataset, 32, none).await;

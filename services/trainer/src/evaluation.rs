@@ -14,14 +14,15 @@ use crate::{
     batches::{self, Preparation},
     examples::ExampleSet,
     interrupt::Interrupt,
+    shown::InputShape,
 };
 
 /// How networks are evaluated.
 pub(crate) struct Evaluator<'a> {
     /// The threads that prepare images.
     pub(crate) threads: &'a ThreadPool,
-    /// The side of a network's input, in pixels.
-    pub(crate) side: u32,
+    /// The input of the network.
+    pub(crate) input: InputShape,
     /// The number of images that are computed at a time.
     pub(crate) batch: usize,
     pub(crate) device: &'a Device,
@@ -49,7 +50,7 @@ impl Evaluator<'_> {
         preparation: Preparation,
     ) -> Result<Option<Vec<Prediction>>> {
         let batches = indices.chunks(self.batch).map(<[usize]>::to_vec).collect();
-        let side = self.side;
+        let side = self.input.pixels;
         thread::scope(|scope| {
             let prepared = batches::prepare(scope, self.threads, set, batches, side, preparation);
             let mut predictions = Vec::with_capacity(indices.len());

@@ -4,27 +4,28 @@
 //! pixels are kept at the size that training needs. Images that do not fit into the memory
 //! for them stay JPEGs, in a temporary file.
 
-use std::{
-    borrow::Cow, collections::HashMap, fs::File, io, os::unix::fs::FileExt, sync::Arc, thread,
-};
+use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, sync::Arc, thread};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use image::RgbImage;
 use maskline_dataset::{Manifest, Row, Shard, Split};
-use maskline_messages::{DatasetId, ImageId, JobId};
+use maskline_messages::{DatasetId, ImageId, JobId, View};
 use maskline_storage::ObjectStore;
-use maskline_vision::{
-    decode::{self, Limits},
-    resize,
-};
+use maskline_vision::decode::{self, Limits};
 use rayon::{
     ThreadPool, ThreadPoolBuilder,
     iter::{IntoParallelRefIterator, ParallelIterator},
 };
 use sha2::{Digest, Sha256};
 
-use crate::permanent_error::PermanentError;
+use crate::{
+    permanent_error::PermanentError,
+    shown::{Cutter, Faces, InputShape, Shown},
+};
+
+/// How many times as large as a face's square the picture is that is kept for training. It is
+/// what a random crop may reach beyond the square.
+const FACE_BORDER: f32 = 1.15;
 
 /// The images of a dataset, ready for training.
 pub(crate) struct Examples {
@@ -38,8 +39,8 @@ pub(crate) struct Examples {
 }
 
 impl Examples {
-    /// Fetches and decodes all shards, which blocks the thread that it runs on. `pixels` is
-    /// the side of the network's input, and `memory` the bytes that decoded images may take.
+    /// Fetches and decodes all shards, which blocks the thread that it runs on. `input` is that of
+    /// the network, and `memory` the bytes that decoded images may take.
     ///
     /// # Errors
     /// [`PermanentError::DamagedDataset`] if a shard is missing or damaged. Of the shards of the
@@ -47,20 +48,54 @@ impl Examples {
     pub(crate) async fn load(
         objects: &Arc<dyn ObjectStore>,
         manifest: Manifest,
-        pixels: u32,
+        input: InputShape,
         memory: u64,
+    ) -> Result<Self> {
+        Self::load_splits(
+            objects,
+            manifest,
+            input,
+            memory,
+            &[Split::Train, Split::Validation],
+        )
+        .await
+    }
+
+    /// Fetches and decodes the validation images alone, as [`Self::load`] does. There are no
+    /// training images.
+    ///
+    /// # Errors
+    /// See [`Self::load`].
+    pub(crate) async fn load_validation(
+        objects: &Arc<dyn ObjectStore>,
+        manifest: Manifest,
+        input: InputShape,
+        memory: u64,
+    ) -> Result<Self> {
+        Self::load_splits(objects, manifest, input, memory, &[Split::Validation]).await
+    }
+
+    async fn load_splits(
+        objects: &Arc<dyn ObjectStore>,
+        manifest: Manifest,
+        input: InputShape,
+        memory: u64,
+        splits: &[Split],
     ) -> Result<Self> {
         let mut loader = Loader {
             memory,
             threads: image_threads()?,
         };
         check_sizes(objects, &manifest, Split::Test).await?;
-        let mut training = ExampleSet::empty(&manifest, training_side(pixels));
-        let mut validation = ExampleSet::empty(&manifest, pixels);
+        let mut training = ExampleSet::for_training(&manifest, input)?;
+        let mut validation = ExampleSet::as_shown(&manifest, input)?;
         for (split, set) in [
             (Split::Train, &mut training),
             (Split::Validation, &mut validation),
         ] {
+            if !splits.contains(&split) {
+                continue;
+            }
             for shard in shards(&manifest, split) {
                 let rows = fetch(objects, &manifest, shard).await?;
                 loader.add(set, rows)?;
@@ -89,8 +124,8 @@ pub(crate) fn shards(manifest: &Manifest, split: Split) -> &[Shard] {
     manifest.split(split).map_or(&[], |split| &split.shards)
 }
 
-/// Fetches the images of one shard, to be used once. They stay JPEGs, and each is decoded at the
-/// side `pixels` when it is needed.
+/// Fetches the images of one shard, to be used once. They stay JPEGs, and each is decoded when it is
+/// needed.
 ///
 /// # Errors
 /// [`PermanentError::DamagedDataset`] if the shard is missing or damaged.
@@ -98,12 +133,12 @@ pub(crate) async fn read_shard(
     objects: &Arc<dyn ObjectStore>,
     manifest: &Manifest,
     shard: &Shard,
-    pixels: u32,
+    input: InputShape,
 ) -> Result<ExampleSet> {
-    let mut set = ExampleSet::empty(manifest, pixels);
+    let mut set = ExampleSet::as_shown(manifest, input)?;
     for row in fetch(objects, manifest, shard).await? {
         let picture = Picture::Jpeg(row.jpeg.clone());
-        set.push(&row, picture);
+        set.push(&row, Faces::of_row(&row), picture);
     }
     Ok(set)
 }
@@ -128,12 +163,6 @@ async fn check_sizes(
         }
     }
     Ok(())
-}
-
-/// The side at which training images are kept. It is larger than the network's input, so
-/// that a random crop of that size is not enlarged.
-fn training_side(pixels: u32) -> u32 {
-    (pixels * 8).div_ceil(7)
 }
 
 /// Fetches a shard and checks its SHA-256.
@@ -164,8 +193,7 @@ async fn fetch(
 /// The images of one split, all at the same size.
 pub(crate) struct ExampleSet {
     dataset: DatasetId,
-    /// The side of the pictures, in pixels.
-    side: u32,
+    cutter: Cutter,
     examples: Vec<Example>,
     /// The temporary file with the JPEGs that are decoded whenever they are needed.
     spill: Option<File>,
@@ -181,13 +209,17 @@ pub(crate) struct Example {
     pub(crate) image: ImageId,
     /// An index into the dataset's classes.
     pub(crate) class: usize,
+    /// The group of images that look the same.
+    pub(crate) group: ImageId,
     /// The number of its list of jobs.
     jobs: u32,
+    /// `None` if nobody looked for them.
+    pub(crate) faces: Option<Faces>,
     picture: Picture,
 }
 
 enum Picture {
-    Decoded(RgbImage),
+    Decoded(Shown<'static>),
     /// In memory for a short time.
     Jpeg(Bytes),
     /// A JPEG in the temporary file.
@@ -198,10 +230,31 @@ enum Picture {
 }
 
 impl ExampleSet {
-    fn empty(manifest: &Manifest, side: u32) -> Self {
+    /// A set whose pictures are kept larger than the network's input, so that a random crop of that
+    /// size is not enlarged, and with a border around faces.
+    fn for_training(manifest: &Manifest, input: InputShape) -> Result<Self> {
+        let border = match input.view {
+            View::Face => FACE_BORDER,
+            View::Whole => 1.0,
+        };
+        let side = (input.pixels * 8).div_ceil(7);
+        let side = (side as f32 * border).ceil() as u32;
+        Ok(Self::empty(
+            manifest,
+            Cutter::new(input.view, side, border)?,
+        ))
+    }
+
+    /// A set whose pictures are kept as the network is shown them.
+    fn as_shown(manifest: &Manifest, input: InputShape) -> Result<Self> {
+        let cutter = Cutter::new(input.view, input.pixels, 1.0)?;
+        Ok(Self::empty(manifest, cutter))
+    }
+
+    fn empty(manifest: &Manifest, cutter: Cutter) -> Self {
         Self {
             dataset: manifest.dataset,
-            side,
+            cutter,
             examples: vec![],
             spill: None,
             spilled_bytes: 0,
@@ -228,7 +281,7 @@ impl ExampleSet {
         &self.job_lists[self.examples[index].jobs as usize]
     }
 
-    fn push(&mut self, row: &Row, picture: Picture) {
+    fn push(&mut self, row: &Row, faces: Option<Faces>, picture: Picture) {
         let jobs = match self.numbers.get(&row.jobs) {
             Some(&number) => number,
             None => {
@@ -241,31 +294,43 @@ impl ExampleSet {
         self.examples.push(Example {
             image: row.image,
             class: row.class,
+            group: row.group,
             jobs,
+            faces,
             picture,
         });
     }
 
     /// The picture of the example at `index`, a square.
-    pub(crate) fn picture(&self, index: usize) -> Result<Cow<'_, RgbImage>> {
+    pub(crate) fn picture(&self, index: usize) -> Result<Shown<'_>> {
         let example = &self.examples[index];
+        let decode = |jpeg: &[u8]| {
+            let (shown, _) = self.decode(&example.image, jpeg, example.faces)?;
+            anyhow::Ok(shown)
+        };
         match &example.picture {
-            Picture::Decoded(picture) => Ok(Cow::Borrowed(picture)),
-            Picture::Jpeg(jpeg) => Ok(Cow::Owned(self.decode(&example.image, jpeg)?)),
+            Picture::Decoded(shown) => Ok(shown.borrowed()),
+            Picture::Jpeg(jpeg) => decode(jpeg),
             &Picture::Spilled { offset, bytes } => {
                 let file = self.spill.as_ref();
                 let file = file.context("there is no temporary file with this image")?;
                 let mut jpeg = vec![0; bytes];
                 file.read_exact_at(&mut jpeg, offset)
                     .context("the temporary file with the images can't be read")?;
-                Ok(Cow::Owned(self.decode(&example.image, &jpeg)?))
+                decode(&jpeg)
             }
         }
     }
 
-    fn decode(&self, image: &ImageId, jpeg: &[u8]) -> Result<RgbImage, PermanentError> {
+    /// Decodes an image. Returns its faces as well, if they are known then.
+    fn decode(
+        &self,
+        image: &ImageId,
+        jpeg: &[u8],
+        faces: Option<Faces>,
+    ) -> Result<(Shown<'static>, Option<Faces>), PermanentError> {
         match decode::decode(jpeg, &Limits::default()) {
-            Ok(decoded) => Ok(resize::square(&decoded.picture, self.side)),
+            Ok(decoded) => Ok(self.cutter.cut(&decoded.picture, faces)),
             Err(reason) => Err(PermanentError::DamagedDataset {
                 dataset: self.dataset,
                 problem: format!("image {image} can't be decoded: {reason}"),
@@ -297,23 +362,22 @@ struct Loader {
 impl Loader {
     /// Adds the rows of a shard: as many as fit into the memory decoded, the others as JPEGs.
     fn add(&mut self, set: &mut ExampleSet, rows: Vec<Row>) -> Result<()> {
-        let each = 3 * u64::from(set.side).pow(2);
+        let each = 3 * u64::from(set.cutter.side).pow(2);
         let fitting = usize::try_from(self.memory / each).unwrap_or(usize::MAX);
         let (kept, spilled) = rows.split_at(fitting.min(rows.len()));
         self.memory -= each * kept.len() as u64;
-        let decode = |row: &Row| set.decode(&row.image, &row.jpeg);
+        let decode = |row: &Row| set.decode(&row.image, &row.jpeg, Faces::of_row(row));
         let decoded: Result<Vec<_>, _> = self
             .threads
             .install(|| kept.par_iter().map(decode).collect());
-        let mut pictures: Vec<Picture> = decoded?.into_iter().map(Picture::Decoded).collect();
+        for (row, (shown, faces)) in kept.iter().zip(decoded?) {
+            set.push(row, faces, Picture::Decoded(shown));
+        }
         for row in spilled {
             let picture = set
                 .spill(&row.jpeg)
                 .context("the images don't fit in memory, and a temporary file can't be written")?;
-            pictures.push(picture);
-        }
-        for (row, picture) in rows.iter().zip(pictures) {
-            set.push(row, picture);
+            set.push(row, Faces::of_row(row), picture);
         }
         Ok(())
     }

@@ -7,16 +7,18 @@ use image::{Rgb, RgbImage};
 use maskline_dataset::{
     Example, ExampleProvenance, LAYOUT_VERSION, Manifest, Row, Shard, Split, SplitManifest,
 };
-use maskline_messages::{DatasetId, ImageId, JobId, Label, ObjectKey, SplitSettings};
+use maskline_messages::{
+    Bounds, DatasetId, Face, ImageId, JobId, Label, ObjectKey, SplitSettings, View,
+};
 use maskline_models::device::{self, Choice, Compute};
 use maskline_storage::ObjectStore;
-use maskline_test_support::messages::label;
+use maskline_test_support::messages::{face, label};
 use maskline_vision::encode;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{examples::Examples, manifest};
+use crate::{examples::Examples, manifest, shown::InputShape};
 
 /// The number of rows in a shard: few, so that a drawn dataset has several shards.
 const SHARD_ROWS: usize = 20;
@@ -49,6 +51,9 @@ pub(crate) struct Drawing {
     pub(crate) jobs: BTreeMap<Split, Vec<Vec<JobId>>>,
     /// The largest change of a pixel's value, to either side.
     pub(crate) noise: u8,
+    /// Whether each picture is recorded with a face, where its square is. If not, nobody has looked
+    /// for faces.
+    pub(crate) faces: bool,
 }
 
 impl Default for Drawing {
@@ -60,6 +65,7 @@ impl Default for Drawing {
             test: [0, 0],
             jobs: BTreeMap::new(),
             noise: 60,
+            faces: false,
         }
     }
 }
@@ -73,7 +79,13 @@ impl Drawing {
     pub(crate) async fn freeze(&self, objects: &Arc<dyn ObjectStore>) -> DatasetId {
         let mut random = StdRng::seed_from_u64(7);
         let mut splits = BTreeMap::new();
-        let content = (self.training, self.validation, self.test, &self.jobs);
+        let content = (
+            self.training,
+            self.validation,
+            self.test,
+            &self.jobs,
+            self.faces,
+        );
         let id = DatasetId::of(format!("{content:?}").as_bytes());
         for (split, counts) in [
             (Split::Train, self.training),
@@ -93,13 +105,18 @@ impl Drawing {
                     .enumerate()
                     .filter(|&(_, &count)| index < count)
                 {
-                    let jpeg = Bytes::from(encode::jpeg(&draw(class, self.noise, &mut random), 90));
+                    let (picture, square) = draw(class, self.noise, &mut random);
+                    let jpeg = Bytes::from(encode::jpeg(&picture, 90));
                     let image = ImageId::of(&jpeg);
                     rows.push(Row {
                         image,
                         class,
                         jpeg,
+                        group: image,
                         jobs: jobs.next().unwrap_or_default(),
+                        width: SIDE,
+                        height: SIDE,
+                        faces: self.faces.then(|| vec![square]),
                     });
                 }
             }
@@ -149,27 +166,46 @@ pub(crate) async fn examples(
     memory: u64,
 ) -> Examples {
     let manifest = manifest::read(objects, dataset).await.unwrap();
-    let examples = Examples::load(objects, manifest, pixels, memory).await;
+    let input = InputShape {
+        pixels,
+        view: View::Face,
+    };
+    let examples = Examples::load(objects, manifest, input, memory).await;
     examples.unwrap()
 }
 
 /// The side of the pictures, in pixels.
 const SIDE: u32 = 40;
 
-/// Draws a noisy square, blue for class 0 and red for class 1, on a noisy grey ground.
-fn draw(class: usize, noise: u8, random: &mut StdRng) -> RgbImage {
+/// The side of the square in a picture, in pixels.
+const SQUARE: u32 = 24;
+
+/// Draws a noisy square, blue for class 0 and red for class 1, on a noisy grey ground. Returns the
+/// square as a face, too.
+fn draw(class: usize, noise: u8, random: &mut StdRng) -> (RgbImage, Face) {
     let color: [i16; 3] = if class == 0 {
         [90, 90, 160]
     } else {
         [160, 90, 90]
     };
     let (left, top) = (random.random_range(2..14), random.random_range(2..14));
-    RgbImage::from_fn(SIDE, SIDE, |x, y| {
-        let inside = (left..left + 24).contains(&x) && (top..top + 24).contains(&y);
+    let share = |pixels: u32| pixels as f32 / SIDE as f32;
+    let face = Face {
+        bounds: Bounds {
+            left: share(left),
+            top: share(top),
+            width: share(SQUARE),
+            height: share(SQUARE),
+        },
+        ..face()
+    };
+    let picture = RgbImage::from_fn(SIDE, SIDE, |x, y| {
+        let inside = (left..left + SQUARE).contains(&x) && (top..top + SQUARE).contains(&y);
         let base = if inside { color } else { [120; 3] };
         let noise = i16::from(noise);
         Rgb(base.map(|value| (value + random.random_range(-noise..=noise)).clamp(0, 255) as u8))
-    })
+    });
+    (picture, face)
 }
 
 /// Writes rows into a complete shard.
@@ -180,6 +216,8 @@ fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
         jpeg: row.jpeg.clone(),
         width: SIDE,
         height: SIDE,
+        faces: row.faces.clone(),
+        group: Some(row.group),
         provenance: ExampleProvenance {
             jobs: row.jobs.clone(),
             ..ExampleProvenance::default()

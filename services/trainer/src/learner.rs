@@ -54,11 +54,8 @@ pub(crate) struct LearnerConfig {
 
 impl LearnerConfig {
     fn card(&self) -> Card {
-        Card {
-            network: self.network,
-            classes: self.classes.clone(),
-            pixels: self.settings.pixels,
-        }
+        let TrainingSettings { pixels, view, .. } = self.settings;
+        Card::new(self.network, self.classes.clone(), pixels, view)
     }
 
     fn batch(&self) -> usize {
@@ -263,7 +260,7 @@ impl Learner {
         let network = self.calibrated(examples)?;
         let evaluator = Evaluator {
             threads: &examples.threads,
-            side: self.config.settings.pixels,
+            input: (&self.config.settings).into(),
             batch: self.config.batch(),
             device: &self.config.device,
             interrupt,

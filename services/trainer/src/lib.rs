@@ -9,6 +9,7 @@
 //! publish     publishes the trained model
 //! report      the report, for programs and for people
 //! checkpoint  what a run is resumed from
+//! probe       the linear probe, on features of a pretrained network
 //! learner     the network in training, without any I/O
 //! stored_model  measures a published model, for `maskline evaluate`
 //! measurement how good a finished network is, on each split and for each source
@@ -18,6 +19,7 @@
 //! metrics     the scores of every epoch
 //! batches     batches of prepared images
 //! examples    the images of the dataset
+//! shown       what a network is shown of an image: its face, or all of it
 //! manifest    the dataset's manifest
 //! optimizer, schedule, random, interrupt, permanent_error
 //! ```
@@ -36,12 +38,14 @@ mod measurement;
 mod metrics;
 mod optimizer;
 mod permanent_error;
+mod probe;
 mod publish;
 mod random;
 mod report;
 mod robustness;
 mod run;
 mod schedule;
+mod shown;
 mod sources;
 mod stage;
 mod stored_model;

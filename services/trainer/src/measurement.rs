@@ -176,7 +176,7 @@ impl StoredDataset<'_> {
     ) -> Result<Option<SplitMeasurement>> {
         let mut measurement = SplitMeasurement::new(self.manifest.classes.len());
         for shard in examples::shards(self.manifest, split) {
-            let reading = examples::read_shard(self.objects, self.manifest, shard, evaluator.side);
+            let reading = examples::read_shard(self.objects, self.manifest, shard, evaluator.input);
             let set = self.runtime.block_on(reading)?;
             let Some(predictions) = evaluator.predict(network, &set)? else {
                 return Ok(None);

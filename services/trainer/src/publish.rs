@@ -15,6 +15,8 @@ pub(crate) struct TrainedModel {
     pub(crate) record: Model,
     /// The network of the best epoch, a safetensors file.
     pub(crate) weights: Bytes,
+    /// What the cross-validation of a linear probe predicted, CSV.
+    pub(crate) out_of_fold: Option<Bytes>,
     /// The report for programs, JSON.
     pub(crate) report: Bytes,
     /// The report for people, an HTML page.
@@ -33,13 +35,17 @@ pub(crate) async fn publish(
 ) -> Result<()> {
     let record = &model.record;
     let page = ObjectKey::model_report_page(record.id);
+    let out_of_fold = ObjectKey::model_out_of_fold(record.id);
     let files = [
-        (&ObjectKey::model_weights(record.id), model.weights),
-        (&ObjectKey::model_report(record.id), model.report),
-        (&page, model.report_page),
+        (&ObjectKey::model_weights(record.id), Some(model.weights)),
+        (&out_of_fold, model.out_of_fold),
+        (&ObjectKey::model_report(record.id), Some(model.report)),
+        (&page, Some(model.report_page)),
     ];
     for (key, bytes) in files {
-        objects.put(key, bytes).await?;
+        if let Some(bytes) = bytes {
+            objects.put(key, bytes).await?;
+        }
     }
     library.publish_model(record).await?;
     run.state = RunState::Done;

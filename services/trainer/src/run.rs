@@ -1,8 +1,9 @@
 //! One training run, from its dataset to a trained model.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use maskline_dataset::Split;
 use maskline_foundation::telemetry_names::{
     attribute::{
@@ -11,6 +12,7 @@ use maskline_foundation::telemetry_names::{
     },
     span,
 };
+use maskline_messages::{Method, NetworkName};
 use maskline_models::{device::Compute, weights};
 use maskline_storage::{
     ObjectStore,
@@ -29,11 +31,13 @@ use crate::{
     learner::{Advance, Learner, LearnerConfig},
     manifest,
     measurement::{Measurement, SplitMeasurement, StoredDataset},
-    metrics::Epoch,
+    metrics::{Epoch, TrainingProgress},
     permanent_error::PermanentError,
+    probe::{Probe, ProbeRun},
     publish::TrainedModel,
     report::{self, Measured, Report},
     robustness,
+    shown::InputShape,
 };
 
 /// A run and what it needs.
@@ -61,9 +65,17 @@ impl TrainingRun {
     pub(crate) fn execute(mut self, runtime: &Handle) -> Result<Option<TrainedModel>> {
         let settings = &self.record.settings;
         settings.validate().map_err(PermanentError::from)?;
-        let examples = runtime.block_on(self.load_examples())?;
         self.record.device = Some(self.compute.name.clone());
-        let mut learner = runtime.block_on(self.resume(&examples))?;
+        match self.record.network {
+            Method::Network(network) => self.train(network, runtime),
+            Method::LinearProbe => self.probe(runtime),
+        }
+    }
+
+    /// Trains all layers of a network, epoch by epoch.
+    fn train(mut self, network: NetworkName, runtime: &Handle) -> Result<Option<TrainedModel>> {
+        let examples = runtime.block_on(self.load_examples())?;
+        let mut learner = runtime.block_on(self.resume(network, &examples))?;
         while !learner.is_done() {
             let span = info_span!(
                 span::EPOCH,
@@ -86,21 +98,71 @@ impl TrainingRun {
                 return Ok(None);
             }
         }
-        self.trained_model(&learner, &examples, runtime)
+        let weights = learner.best_network().context("no epoch was the best")?;
+        self.trained_model(weights, learner.progress(), None, &examples, runtime)
+    }
+
+    /// Makes a linear probe.
+    fn probe(mut self, runtime: &Handle) -> Result<Option<TrainedModel>> {
+        let began = Instant::now();
+        let (run, device) = (self.record.id, &self.compute.name);
+        tracing::info!(%run, device, "making a linear probe");
+        let input = InputShape::from(&self.record.settings);
+        let examples = runtime.block_on(async {
+            self.library.update_run(&self.record).await?;
+            let dataset = &self.record.dataset;
+            let manifest = manifest::read_trainable(&self.objects, dataset).await?;
+            Examples::load_validation(&self.objects, manifest, input, self.image_memory).await
+        })?;
+        let evaluator = self.evaluator(&examples, input);
+        let probe = ProbeRun {
+            objects: &self.objects,
+            library: &*self.library,
+            dataset: self.record.dataset,
+            manifest: &examples.manifest,
+            settings: &self.record.settings,
+            evaluator: &evaluator,
+            interrupt: &self.interrupt,
+            lease_progress: &self.lease_progress,
+            memory: self.image_memory,
+            runtime,
+        };
+        let Some(probe) = probe.execute()? else {
+            self.interrupt.check_lease(run)?;
+            return Ok(None);
+        };
+        self.record.epoch = self.record.epochs();
+        runtime.block_on(self.library.update_run(&self.record))?;
+        let progress = TrainingProgress {
+            seconds: began.elapsed().as_secs_f64(),
+            ..TrainingProgress::default()
+        };
+        let weights = probe.weights.clone();
+        self.trained_model(&weights, &progress, Some(probe), &examples, runtime)
+    }
+
+    fn evaluator<'a>(&'a self, examples: &'a Examples, input: InputShape) -> Evaluator<'a> {
+        Evaluator {
+            threads: &examples.threads,
+            input,
+            batch: self.record.settings.batch as usize,
+            device: &self.compute.device,
+            interrupt: &self.interrupt,
+        }
     }
 
     async fn load_examples(&self) -> Result<Examples> {
         let objects = &self.objects;
         let manifest = manifest::read_trainable(objects, &self.record.dataset).await?;
-        let pixels = self.record.settings.pixels;
-        Examples::load(objects, manifest, pixels, self.image_memory).await
+        let input = InputShape::from(&self.record.settings);
+        Examples::load(objects, manifest, input, self.image_memory).await
     }
 
     /// A learner that continues from the latest checkpoint, or a new one if there is no
     /// usable checkpoint.
-    async fn resume(&self, examples: &Examples) -> Result<Learner> {
+    async fn resume(&self, network: NetworkName, examples: &Examples) -> Result<Learner> {
         self.library.update_run(&self.record).await?;
-        let (run, network) = (self.record.id, self.record.network);
+        let run = self.record.id;
         let (images, device) = (examples.training.len(), &self.compute.name);
         let config = LearnerConfig {
             network,
@@ -163,25 +225,19 @@ impl TrainingRun {
         Ok(())
     }
 
-    /// Measures the best network, read back from its file as it will be published, and writes
+    /// Measures the network of the best epoch or of the probe, read back from its file as it will be published, and writes
     /// the report. The test images are read here for the first time. Returns `None` if an
     /// interrupt is requested meanwhile.
     fn trained_model(
         &self,
-        learner: &Learner,
+        weights: &Bytes,
+        progress: &TrainingProgress,
+        probe: Option<Probe>,
         examples: &Examples,
         runtime: &Handle,
     ) -> Result<Option<TrainedModel>> {
-        let weights = learner.best_network().context("no epoch was the best")?;
-        let device = &self.compute.device;
-        let (network, card) = weights::from_safetensors(weights, device)?;
-        let evaluator = Evaluator {
-            threads: &examples.threads,
-            side: card.pixels,
-            batch: self.record.settings.batch as usize,
-            device,
-            interrupt: &self.interrupt,
-        };
+        let (network, card) = weights::from_safetensors(weights, &self.compute.device)?;
+        let evaluator = self.evaluator(examples, (&card).into());
         let Some(predictions) = evaluator.predict(&network, &examples.validation)? else {
             return Ok(None);
         };
@@ -213,7 +269,8 @@ impl TrainingRun {
         };
         let report = Report::new(
             &self.record,
-            learner.progress(),
+            progress,
+            probe.as_ref().map(|probe| probe.facts.clone()),
             &network,
             examples,
             measured,
@@ -235,6 +292,7 @@ impl TrainingRun {
         Ok(Some(TrainedModel {
             record,
             weights: weights.clone(),
+            out_of_fold: probe.map(|probe| probe.out_of_fold),
             report: serde_json::to_vec_pretty(&report)?.into(),
             report_page: report::page(&report, &thumbnails).into(),
         }))

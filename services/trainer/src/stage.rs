@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use maskline_messages::{
-    DatasetId, DatasetReady, JobId, NetworkName, RunId, TrainerRequests, TrainingRequested,
+    DatasetId, DatasetReady, JobId, Method, RunId, TrainerRequests, TrainingRequested,
     TrainingSettings,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome, telemetry};
@@ -59,7 +59,7 @@ impl RequestHandler {
         &self,
         job: Option<JobId>,
         dataset: DatasetId,
-        networks: Vec<NetworkName>,
+        networks: Vec<Method>,
         settings: TrainingSettings,
     ) -> Result<(), Failure> {
         for network in networks {
@@ -94,6 +94,7 @@ mod tests {
     use maskline_test_support::embedded::Embedded;
 
     use super::*;
+    use maskline_messages::NetworkName;
 
     #[tokio::test]
     async fn each_network_is_one_run_however_often_it_is_asked_for() {
@@ -104,7 +105,9 @@ mod tests {
             notify: Arc::default(),
         };
         let dataset = DatasetId::of(b"a dataset");
-        let networks = vec![NetworkName::MobilenetV2, NetworkName::Mnasnet1_0];
+        let networks = [NetworkName::MobilenetV2, NetworkName::Mnasnet1_0]
+            .map(Method::from)
+            .to_vec();
         let settings = TrainingSettings::default();
         let ready: TrainerRequests = DatasetReady {
             job: Some(JobId::draw()),

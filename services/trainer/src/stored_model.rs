@@ -16,6 +16,7 @@ use crate::{
     interrupt::Interrupt,
     manifest,
     measurement::{Measurement, StoredDataset},
+    shown::InputShape,
 };
 
 /// The number of images that are computed at a time.
@@ -43,6 +44,7 @@ pub async fn evaluate(
             list(&manifest.classes)
         );
     }
+    let input = InputShape::from(&card);
     let (objects, runtime) = (objects.clone(), Handle::current());
     let measuring = move || {
         let (network, _) = weights::from_safetensors(&model, &compute.device)?;
@@ -53,7 +55,7 @@ pub async fn evaluate(
         };
         let evaluator = Evaluator {
             threads: &examples::image_threads()?,
-            side: card.pixels,
+            input,
             batch: BATCH,
             device: &compute.device,
             interrupt: &Interrupt::default(),

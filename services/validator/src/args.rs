@@ -4,9 +4,10 @@ use clap::Parser;
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::{StorageArgs, objects_answer};
 
-use crate::{NAME, limits::LimitArgs, stage::Validator};
+use crate::{NAME, faces::FaceArgs, limits::LimitArgs, stage::Validator};
 
-/// Decodes images, rejects those that are not fit to learn from, and normalizes the rest.
+/// Decodes images, rejects those that are not fit to learn from, normalizes the rest, and finds
+/// the faces in them.
 ///
 /// Takes ImageFetched, sends ImageValidated and ImageRejected.
 #[derive(Debug, Clone, Parser)]
@@ -26,6 +27,8 @@ pub struct Args {
     pub storage: StorageArgs,
     #[command(flatten)]
     pub limits: LimitArgs,
+    #[command(flatten)]
+    pub faces: FaceArgs,
 }
 
 /// The service, connected to the object store. It uses no catalog.
@@ -34,7 +37,7 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         .storage
         .open_objects(&args.runtime.connection.data)
         .await?;
-    let validator = Validator::new(objects.clone(), args.limits.clone());
+    let validator = Validator::new(objects.clone(), args.limits.clone(), args.faces.detector()?);
     Ok(Service::new(NAME)
         .handler(validator)
         .probe("objects", objects_answer(&objects)))
@@ -48,5 +51,12 @@ mod tests {
     fn flags_default_to_the_limits_that_were_measured() {
         let args = Args::try_parse_from(["maskline-validator"]).unwrap();
         assert_eq!(args.limits, LimitArgs::DEFAULT);
+        assert!(args.faces.detector().unwrap().is_some());
+    }
+
+    #[test]
+    fn faces_are_not_looked_for_if_a_flag_says_so() {
+        let args = Args::try_parse_from(["maskline-validator", "--no-faces"]).unwrap();
+        assert!(args.faces.detector().unwrap().is_none());
     }
 }

@@ -47,6 +47,7 @@ mod tests {
             brightness: 0.5,
             contrast: 0.2,
             sharpness: 800.0,
+            faces: None,
         }
     }
 

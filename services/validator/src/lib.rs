@@ -1,7 +1,7 @@
 //! The validator: decodes fetched images, and decides which are fit for training.
 //!
-//! A fit image is measured and becomes a small RGB JPEG without metadata. An unfit one
-//! is rejected with the reason.
+//! A fit image is measured, becomes a small RGB JPEG without metadata, and the faces in it are
+//! found. An unfit one is rejected with the reason; that no face was found is none.
 //!
 //! * [`validate`]: validates the bytes of an image, without any store.
 //! * `checks`: the checks of a picture's measurements, one file for each check.
@@ -9,11 +9,13 @@
 
 mod args;
 mod checks;
+mod faces;
 mod limits;
 pub mod stage;
 mod validate;
 
 pub use args::{Args, service};
+pub use faces::FaceArgs;
 pub use limits::LimitArgs;
 pub use validate::{Accepted, Rejected, validate};
 

@@ -5,6 +5,7 @@ use std::{sync::Arc, thread::available_parallelism};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use bytes::Bytes;
+use maskline_faces::FaceDetector;
 use maskline_foundation::ByteBudget;
 use maskline_messages::{ImageFetched, ImageValidated, ObjectKey};
 use maskline_runtime::{Context, Failure, Handler, Outcome};
@@ -29,6 +30,8 @@ const MAX_RAW_BYTES: u64 = 24 << 20;
 pub struct Validator {
     objects: Arc<dyn ObjectStore>,
     limits: LimitArgs,
+    /// `None` if faces are not looked for.
+    detector: Option<Arc<FaceDetector>>,
     /// The memory for the raw bytes of images.
     raw_bytes: ByteBudget,
     /// The memory that all decoders together may take. One image may take all of it.
@@ -38,9 +41,15 @@ pub struct Validator {
 }
 
 impl Validator {
-    pub fn new(objects: Arc<dyn ObjectStore>, limits: LimitArgs) -> Self {
+    /// Without a detector, faces are not looked for.
+    pub fn new(
+        objects: Arc<dyn ObjectStore>,
+        limits: LimitArgs,
+        detector: Option<FaceDetector>,
+    ) -> Self {
         Self {
             objects,
+            detector: detector.map(Arc::new),
             raw_bytes: ByteBudget::new(MAX_RAW_BYTES),
             decoders: ByteBudget::new(decoder_limits(&limits).memory),
             cores: Semaphore::new(cores()),
@@ -93,9 +102,9 @@ impl Validator {
         let _core = self.cores.acquire().await.expect("never closed");
         let memory = decode::memory(&bytes, &decoder_limits(&self.limits));
         let _room = self.decoders.room(memory).await;
-        let limits = self.limits.clone();
+        let (limits, detector) = (self.limits.clone(), self.detector.clone());
         let validated = spawn_blocking(move || {
-            validate(&bytes, &limits).map(|accepted| {
+            validate(&bytes, &limits, detector.as_deref()).map(|accepted| {
                 let jpeg = accepted.jpeg();
                 (accepted, jpeg)
             })

@@ -1,6 +1,7 @@
 //! Validates the bytes of an image, without any store.
 
 use image::RgbImage;
+use maskline_faces::FaceDetector;
 use maskline_messages::{Measurements, Reason};
 use maskline_vision::{Limits, decode, encode, measure::measure};
 
@@ -38,22 +39,30 @@ pub struct Rejected {
 }
 
 /// Decodes and measures the bytes of an image, checks the measurements against
-/// `limits`, and normalizes the picture.
-pub fn validate(bytes: &[u8], limits: &LimitArgs) -> Result<Accepted, Rejected> {
+/// `limits`, and normalizes the picture. If there is a detector, it looks for the faces in an
+/// accepted picture.
+pub fn validate(
+    bytes: &[u8],
+    limits: &LimitArgs,
+    detector: Option<&FaceDetector>,
+) -> Result<Accepted, Rejected> {
     let decoded = decode(bytes, &decoder_limits(limits)).map_err(|reason| Rejected {
         reason,
         measurements: None,
     })?;
-    let (picture, measurements) = measure(&decoded);
+    let (picture, mut measurements) = measure(&decoded);
     match checks::first_reason(&measurements, limits) {
         Some(reason) => Err(Rejected {
             reason,
             measurements: Some(measurements),
         }),
-        None => Ok(Accepted {
-            picture,
-            measurements,
-        }),
+        None => {
+            measurements.faces = detector.map(|detector| detector.detect(&picture));
+            Ok(Accepted {
+                picture,
+                measurements,
+            })
+        }
     }
 }
 
@@ -74,7 +83,7 @@ mod tests {
 
     fn code(picture: &RgbImage) -> &'static str {
         let bytes = encode::jpeg(picture, 90);
-        match validate(&bytes, &LimitArgs::DEFAULT) {
+        match validate(&bytes, &LimitArgs::DEFAULT, None) {
             Ok(_) => "accepted",
             Err(rejected) => rejected.reason.code(),
         }
@@ -107,7 +116,7 @@ mod tests {
         for (expected, picture) in cases {
             assert_eq!(code(&picture), expected);
         }
-        let Err(rejected) = validate(b"<html>", &LimitArgs::DEFAULT) else {
+        let Err(rejected) = validate(b"<html>", &LimitArgs::DEFAULT, None) else {
             panic!("an HTML page was accepted");
         };
         assert_eq!(rejected.reason.code(), "not_an_image");
@@ -116,7 +125,7 @@ mod tests {
     #[test]
     fn an_accepted_picture_is_shrunk_and_measured() {
         let bytes = encode::jpeg(&checkered(1024, 512, 40, 210), 90);
-        let accepted = validate(&bytes, &LimitArgs::DEFAULT).unwrap();
+        let accepted = validate(&bytes, &LimitArgs::DEFAULT, None).unwrap();
         assert_eq!(accepted.picture.dimensions(), (256, 128));
         assert_eq!(
             (accepted.measurements.width, accepted.measurements.height),
@@ -124,7 +133,7 @@ mod tests {
         );
         assert_eq!(
             accepted.jpeg(),
-            validate(&bytes, &LimitArgs::DEFAULT).unwrap().jpeg()
+            validate(&bytes, &LimitArgs::DEFAULT, None).unwrap().jpeg()
         );
     }
 
@@ -135,7 +144,7 @@ mod tests {
             max_megapixels: 1,
             ..LimitArgs::DEFAULT
         };
-        let rejected = validate(&bytes, &limits).unwrap_err();
+        let rejected = validate(&bytes, &limits, None).unwrap_err();
         let expected = Reason::TooLarge {
             width: 1200,
             height: 1000,

@@ -27,7 +27,7 @@ fn outcomes(folder: &Path) -> BTreeMap<String, KindOutcome> {
         let bytes = std::fs::read(folder.join(&row["file"])).unwrap();
         let outcome = outcomes.entry(row["kind"].clone()).or_default();
         outcome.files += 1;
-        let verdict = validate(&bytes, &LimitArgs::DEFAULT);
+        let verdict = validate(&bytes, &LimitArgs::DEFAULT, None);
         outcome.right += usize::from(verdict.is_ok() == (row["expected"] == "keep"));
         if let Err(rejected) = verdict {
             *outcome.reasons.entry(rejected.reason.code()).or_default() += 1;
@@ -118,7 +118,9 @@ fn at_most_one_face_photograph_in_500_is_rejected() {
         for entry in std::fs::read_dir(data.join("face-masks").join(class)).unwrap() {
             let path = entry.unwrap().path();
             files += 1;
-            if let Err(rejection) = validate(&std::fs::read(&path).unwrap(), &LimitArgs::DEFAULT) {
+            if let Err(rejection) =
+                validate(&std::fs::read(&path).unwrap(), &LimitArgs::DEFAULT, None)
+            {
                 rejected.push((path, rejection.reason));
             }
         }

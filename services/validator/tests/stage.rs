@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
+use maskline_faces::FaceDetector;
 use maskline_messages::{ImageRejected, ImageValidated, JobId, Location, Message};
 use maskline_runtime::{Context, Failure, Handler};
 use maskline_test_support::{embedded::Embedded, messages};
@@ -16,9 +17,14 @@ struct TestStage {
 
 impl TestStage {
     async fn new() -> Self {
+        Self::with(Some(FaceDetector::new().unwrap())).await
+    }
+
+    async fn with(detector: Option<FaceDetector>) -> Self {
         let environment = Embedded::open().await;
+        let objects = environment.objects.clone();
         Self {
-            validator: Validator::new(environment.objects.clone(), LimitArgs::DEFAULT),
+            validator: Validator::new(objects, LimitArgs::DEFAULT, detector),
             environment,
         }
     }
@@ -75,6 +81,17 @@ async fn a_good_picture_is_normalized_and_measured() {
         .unwrap();
     let normalized = image::load_from_memory(&normalized).unwrap();
     assert_eq!((normalized.width(), normalized.height()), (256, 171));
+}
+
+#[tokio::test]
+async fn a_picture_without_a_face_is_accepted_and_so_is_one_in_which_nobody_looked() {
+    let bytes = picture(600, 400);
+    let detector = FaceDetector::new().unwrap();
+    for (detector, expected) in [(Some(detector), Some(vec![])), (None, None)] {
+        let stage = TestStage::with(detector).await;
+        let message = validated(stage.verdict(JobId::draw(), "a.jpg", &bytes).await);
+        assert_eq!(message.measurements.faces, expected);
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,8 @@ mod tests {
             jpeg: Bytes::new(),
             width: 1,
             height: 1,
+            faces: None,
+            group: None,
             provenance,
         });
         let id = ImageId::of(b"an image");

@@ -16,7 +16,7 @@ mod reasons;
 
 use std::collections::BTreeMap;
 
-use crate::{manifest::Manifest, split::Split, tally::Tally};
+use crate::{face_counts::FaceCounts, manifest::Manifest, split::Split, tally::Tally};
 pub use facts::CardFacts;
 use front_matter::front_matter;
 use markdown::{counted, plain, table};
@@ -28,6 +28,7 @@ const MOST_LISTED: usize = 100;
 pub fn card(facts: &CardFacts) -> String {
     let sections = [
         ("Images", images(facts.manifest)),
+        ("Faces", faces(facts.faces)),
         ("Sources", sources(facts)),
         ("Licences", licenses(facts)),
         ("How it was cleaned", CLEANED.to_owned()),
@@ -91,6 +92,23 @@ fn images(manifest: &Manifest) -> String {
     let sums: Vec<String> = sums.map(|images| images.to_string()).collect();
     let sum = [vec!["all".to_owned()], sums].concat();
     table(&head, &classes.chain([sum]).collect::<Vec<_>>())
+}
+
+fn faces(counts: FaceCounts) -> String {
+    let rows = [
+        ("no face", counts.none),
+        ("one face", counts.one),
+        ("several faces", counts.several),
+        ("not looked for", counts.not_looked_for),
+    ];
+    let rows = rows.into_iter().filter(|&(_, images)| images > 0);
+    let rows = rows.map(|(name, images)| vec![name.to_owned(), images.to_string()]);
+    let head = ["faces", "images"].map(str::to_owned);
+    let table = table(&head, &rows.collect::<Vec<_>>());
+    format!(
+        "A detector looked for faces, and `faces` has their boxes, key points and scores. It misses \
+         some, above all behind masks, so no image was rejected for having none.\n\n{table}"
+    )
 }
 
 fn sources(facts: &CardFacts) -> String {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, TimeUnit};
 
-use crate::example::ExampleProvenance;
+use crate::{example::ExampleProvenance, faces};
 
 /// One column.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +25,10 @@ pub(crate) enum Kind {
     ImageId,
     Width,
     Height,
+    /// The faces in the picture.
+    Faces,
+    /// The id of an image that stands for all that look the same.
+    Group,
     /// A text of the image's provenance.
     Text(fn(&ExampleProvenance) -> &Option<String>),
     /// The time at which the image was fetched.
@@ -38,12 +42,14 @@ const fn column(name: &'static str, kind: Kind) -> Column {
 }
 
 /// All columns in their order.
-pub(crate) const COLUMNS: [Column; 16] = [
+pub(crate) const COLUMNS: [Column; 18] = [
     column("image", Kind::Image),
     column("label", Kind::Label),
     column("image_id", Kind::ImageId),
     column("width", Kind::Width),
     column("height", Kind::Height),
+    column("faces", Kind::Faces),
+    column("near_group", Kind::Group),
     column("source", Kind::Text(|of| &of.source)),
     column("url", Kind::Text(|of| &of.url)),
     column("landing_page", Kind::Text(|of| &of.landing_page)),
@@ -62,19 +68,20 @@ impl Kind {
         match self {
             Self::Image => DataType::Struct(image_fields()),
             Self::Label => DataType::Int64,
-            Self::ImageId | Self::Text(_) => DataType::Utf8,
+            Self::ImageId | Self::Group | Self::Text(_) => DataType::Utf8,
             Self::Width | Self::Height => DataType::Int32,
+            Self::Faces => faces::data_type(),
             Self::Fetched => DataType::Timestamp(TimeUnit::Millisecond, Some(TIME_ZONE.into())),
             Self::Jobs => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
         }
     }
 
-    /// The name of the type of plain values in `datasets`. `None` for an image, a label and a
-    /// list.
+    /// The name of the type of plain values in `datasets`. `None` for an image, a label, faces
+    /// and a list.
     pub(crate) fn value_type(self) -> Option<&'static str> {
         match self {
-            Self::Image | Self::Label | Self::Jobs => None,
-            Self::ImageId | Self::Text(_) => Some("string"),
+            Self::Image | Self::Label | Self::Faces | Self::Jobs => None,
+            Self::ImageId | Self::Group | Self::Text(_) => Some("string"),
             Self::Width | Self::Height => Some("int32"),
             Self::Fetched => Some("timestamp[ms, tz=UTC]"),
         }
@@ -85,7 +92,7 @@ pub(crate) const TIME_ZONE: &str = "UTC";
 
 /// The fields of the shard's schema.
 ///
-/// All of them may be null, although only the provenance ever is. `datasets` writes its own
+/// All of them may be null, although only the group, the faces and the provenance ever are. `datasets` writes its own
 /// files like that, and it ignores the types of the features (`Image`, `ClassLabel`) in a file
 /// whose fields differ from its own.
 pub(crate) fn fields() -> Vec<Field> {

@@ -1,7 +1,7 @@
 //! One image for a dataset, and where it comes from.
 
 use bytes::Bytes;
-use maskline_messages::{ImageId, JobId};
+use maskline_messages::{Face, ImageId, JobId};
 
 /// One image for a shard.
 #[derive(Debug, Clone)]
@@ -14,6 +14,11 @@ pub struct Example {
     /// The size of the normalized image in pixels.
     pub width: u32,
     pub height: u32,
+    /// The faces in the picture. `None` means that nobody looked for them.
+    pub faces: Option<Vec<Face>>,
+    /// The group of images that look the same, by the lowest id of an image in it. `None` if
+    /// nobody has looked for groups.
+    pub group: Option<ImageId>,
     pub provenance: ExampleProvenance,
 }
 

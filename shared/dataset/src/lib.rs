@@ -19,6 +19,7 @@
 //! | `label` | an index into the dataset's classes |
 //! | `image_id` | the SHA-256 of the bytes as they were fetched |
 //! | `width`, `height` | the size of the normalized image in pixels |
+//! | `faces` | the faces in the picture: `bbox` (left, top, width, height), `keypoints`, `score`, in its pixels; null where nobody looked for them |
 //! | `source` and others | where the image comes from, see [`ExampleProvenance`]; null where that is not known |
 //! | `jobs` | the ids of the jobs whose sources have the image |
 
@@ -28,6 +29,8 @@ mod columns;
 mod diff;
 mod error;
 mod example;
+mod face_counts;
+mod faces;
 mod manifest;
 mod members;
 mod read;
@@ -40,6 +43,7 @@ pub use card::{CardFacts, card};
 pub use diff::{Change, Difference, differences};
 pub use error::{ManifestError, ShardError};
 pub use example::{Example, ExampleProvenance};
+pub use face_counts::FaceCounts;
 pub use manifest::{LAYOUT_VERSION, Manifest, Shard, SplitManifest};
 pub use members::{MEMBERS_GROUP, Member, MembersWriter, read_members};
 pub use read::{Row, read};

@@ -200,6 +200,8 @@ mod tests {
             jpeg: Bytes::from_static(b"a"),
             width: 1,
             height: 1,
+            faces: None,
+            group: None,
             provenance: ExampleProvenance::default(),
         };
         let classes = ["with_mask".parse().unwrap()];

@@ -3,14 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::{
-    array::{Array, AsArray, ListArray, RecordBatch},
-    datatypes::Int64Type,
+    array::{Array, AsArray, Int32Array, ListArray, RecordBatch},
+    datatypes::{Int32Type, Int64Type},
 };
 use bytes::Bytes;
-use maskline_messages::{ImageId, JobId};
+use maskline_messages::{Face, ImageId, JobId};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::error::ShardError;
+use crate::{error::ShardError, faces::faces_of};
 
 /// The number of rows that are read at a time.
 const ROWS: usize = 256;
@@ -23,8 +23,17 @@ pub struct Row {
     pub class: usize,
     /// The normalized image.
     pub jpeg: Bytes,
+    /// The size of the normalized image in pixels.
+    pub width: u32,
+    pub height: u32,
+    /// The group of images that look the same. Images of other groups do not look like it. Datasets
+    /// of earlier builds do not tell, and then each image is a group of its own.
+    pub group: ImageId,
     /// The jobs whose sources have the image. Datasets of earlier builds do not tell.
     pub jobs: Vec<JobId>,
+    /// The faces in the picture. `None` means that nobody looked for them, or that the dataset is
+    /// of an earlier build.
+    pub faces: Option<Vec<Face>>,
 }
 
 /// Reads every row of a shard of a dataset that has `classes` classes.
@@ -64,25 +73,50 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
         .column_by_name("image_id")
         .and_then(|column| column.as_string_opt::<i32>())
         .ok_or(ShardError::NoColumn("image_id of text"))?;
+    let [widths, heights] = sides(batch)?;
     // The fields may be null for the sake of other readers, and these never are. What has no
     // image has no bytes either.
-    if jpegs.null_count() + labels.null_count() + ids.null_count() > 0 {
+    let never_null: [&dyn Array; 5] = [jpegs, labels, ids, widths, heights];
+    if never_null.iter().any(|column| column.null_count() > 0) {
         return Err(ShardError::Missing);
     }
     let jobs = batch
         .column_by_name("jobs")
         .and_then(|column| column.as_list_opt::<i32>());
+    let faces = batch
+        .column_by_name("faces")
+        .and_then(|column| column.as_list_opt::<i32>());
+    let groups = batch
+        .column_by_name("near_group")
+        .and_then(|column| column.as_string_opt::<i32>());
     for row in 0..batch.num_rows() {
         let label = labels.value(row);
         let class = usize::try_from(label).ok().filter(|&class| class < classes);
+        let image = ids.value(row).parse()?;
+        let group = groups.filter(|groups| groups.is_valid(row));
+        let [width, height] = [widths, heights].map(|column| column.value(row).max(0) as u32);
         rows.push(Row {
-            image: ids.value(row).parse()?,
+            image,
             class: class.ok_or(ShardError::Label { label, classes })?,
             jpeg: Bytes::copy_from_slice(jpegs.value(row)),
+            width,
+            height,
+            group: group.map_or(Ok(image), |groups| groups.value(row).parse())?,
             jobs: jobs.map_or(Ok(vec![]), |jobs| jobs_of(jobs, row))?,
+            faces: faces.map_or(Ok(None), |lists| faces_of(lists, row, [width, height]))?,
         });
     }
     Ok(())
+}
+
+/// The columns of the widths and the heights of the images.
+fn sides(batch: &RecordBatch) -> Result<[&Int32Array; 2], ShardError> {
+    let side = |name| {
+        let column = batch.column_by_name(name);
+        let column = column.and_then(|column| column.as_primitive_opt::<Int32Type>());
+        column.ok_or(ShardError::NoColumn("width and height of 32-bit integers"))
+    };
+    Ok([side("width")?, side("height")?])
 }
 
 fn jobs_of(lists: &ListArray, row: usize) -> Result<Vec<JobId>, ShardError> {
@@ -107,6 +141,8 @@ mod tests {
     };
     use parquet::arrow::ArrowWriter;
 
+    use maskline_test_support::messages::face;
+
     use super::*;
     use crate::{
         columns::fields,
@@ -121,6 +157,8 @@ mod tests {
             jpeg: Bytes::from_static(jpeg),
             width: 2,
             height: 1,
+            faces: None,
+            group: None,
             provenance: ExampleProvenance::default(),
         }
     }
@@ -141,11 +179,18 @@ mod tests {
         let mut examples = [example(0, b"one"), example(1, b"two"), example(0, b"three")];
         examples[0].provenance.jobs = vec![JobId::draw(), JobId::draw()];
         examples[2].provenance.jobs = vec![JobId::draw()];
+        examples[0].faces = Some(vec![face(), face()]);
+        examples[1].faces = Some(vec![]);
+        examples[2].group = Some(examples[0].image);
         let rows = examples.iter().map(|example| Row {
             image: example.image,
             class: example.class,
             jpeg: example.jpeg.clone(),
+            width: example.width,
+            height: example.height,
+            group: example.group.unwrap_or(example.image),
             jobs: example.provenance.jobs.clone(),
+            faces: example.faces.clone(),
         });
         let rows: Vec<Row> = rows.collect();
         assert_eq!(read(shard(&examples), 2).unwrap(), rows);
@@ -160,6 +205,35 @@ mod tests {
         let schema = Arc::new(Schema::new(fields));
         let rows = read(written_as(schema, columns), 2).unwrap();
         assert_eq!((rows.len(), &rows[0].jobs), (1, &vec![]));
+    }
+
+    #[test]
+    fn a_shard_of_an_earlier_build_has_no_faces() {
+        let (mut kept, mut columns) = (fields(), columns());
+        let at = kept.iter().position(|field| field.name() == "faces");
+        kept.remove(at.unwrap());
+        columns.remove(at.unwrap());
+        let rows = read(written_as(Arc::new(Schema::new(kept)), columns), 2).unwrap();
+        assert_eq!((rows.len(), &rows[0].faces), (1, &None));
+    }
+
+    #[test]
+    fn faces_of_another_shape_are_refused() {
+        let mut wrong = example(0, b"one");
+        wrong.faces = Some(vec![face()]);
+        let whole = shard(&[wrong]);
+        let builder = ParquetRecordBatchReaderBuilder::try_new(whole).unwrap();
+        let batch = builder.build().unwrap().next().unwrap().unwrap();
+        let at = batch.schema().index_of("faces").unwrap();
+        let mut columns = batch.columns().to_vec();
+        let (field, offsets, faces, nulls) = columns[at].as_list::<i32>().clone().into_parts();
+        let (names, mut parts, of) = faces.as_struct().clone().into_parts();
+        // A face without a box.
+        parts[0] = new_null_array(names[0].data_type(), 1);
+        let faces = Arc::new(StructArray::new(names, parts, of));
+        columns[at] = Arc::new(ListArray::new(field, offsets, faces, nulls));
+        let refused = read(written(columns), 2).unwrap_err();
+        assert!(refused.to_string().contains("faces"), "{refused}");
     }
 
     #[test]
@@ -203,11 +277,11 @@ mod tests {
 
     #[test]
     fn a_row_without_a_value_is_refused_unless_it_is_its_provenance() {
-        for name in ["image", "label", "image_id"] {
+        for name in ["image", "label", "image_id", "width", "height"] {
             let refused = read(shard_without(name), 2);
             assert!(matches!(refused, Err(ShardError::Missing)), "{name}");
         }
-        for name in ["url", "fetched", "etag", "jobs"] {
+        for name in ["near_group", "url", "fetched", "etag", "jobs", "faces"] {
             assert_eq!(read(shard_without(name), 2).unwrap().len(), 1, "{name}");
         }
     }

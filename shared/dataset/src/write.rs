@@ -23,6 +23,7 @@ use crate::{
     columns::{COLUMNS, Kind, TIME_ZONE, fields, image_fields},
     error::ShardError,
     example::Example,
+    faces,
 };
 
 /// The largest number of rows in a shard.
@@ -102,12 +103,16 @@ fn values(kind: Kind, examples: &[Example]) -> ArrayRef {
         Kind::ImageId => Arc::new(StringArray::from_iter_values(
             rows.map(|row| row.image.to_string()),
         )),
+        Kind::Group => Arc::new(StringArray::from_iter(
+            rows.map(|row| row.group.map(|group| group.to_string())),
+        )),
         Kind::Width => Arc::new(Int32Array::from_iter_values(
             rows.map(|row| row.width as i32),
         )),
         Kind::Height => Arc::new(Int32Array::from_iter_values(
             rows.map(|row| row.height as i32),
         )),
+        Kind::Faces => faces::values(examples),
         Kind::Text(text) => Arc::new(StringArray::from_iter(
             rows.map(|row| text(&row.provenance).as_deref()),
         )),
@@ -128,17 +133,22 @@ fn values(kind: Kind, examples: &[Example]) -> ArrayRef {
 /// The metadata from which Hugging Face `datasets` learns that one column is an `Image`
 /// and another a `ClassLabel`.
 fn features(classes: &[Label]) -> String {
+    // Older versions know no other name for a list, and newer ones know this one.
+    let list_of = |feature: Value| json!({ "feature": feature, "_type": "Sequence" });
+    let number = json!({ "dtype": "float32", "_type": "Value" });
     let features: Map<String, Value> = COLUMNS
         .iter()
         .map(|column| {
             let feature = match (column.kind, column.kind.value_type()) {
                 (_, Some(dtype)) => json!({ "dtype": dtype, "_type": "Value" }),
                 (Kind::Label, _) => json!({ "names": classes, "_type": "ClassLabel" }),
-                (Kind::Jobs, _) => {
-                    let text = json!({ "dtype": "string", "_type": "Value" });
-                    // Older versions know no other name for it, and newer ones know this one.
-                    json!({ "feature": text, "_type": "Sequence" })
-                }
+                (Kind::Jobs, _) => list_of(json!({ "dtype": "string", "_type": "Value" })),
+                // A list of structs has no name: as a `Sequence` it would be a struct of lists.
+                (Kind::Faces, _) => json!([{
+                    "bbox": list_of(number.clone()),
+                    "keypoints": list_of(list_of(number.clone())),
+                    "score": number,
+                }]),
                 _ => json!({ "_type": "Image" }),
             };
             (column.name.to_owned(), feature)

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
 use bytes::Bytes;
 use image::{ImageFormat, Rgb, RgbImage};
 use maskline_dataset::{
-    CardFacts, Example, ExampleProvenance, GROUP_ROWS, LAYOUT_VERSION, Manifest, Shard,
+    CardFacts, Example, ExampleProvenance, FaceCounts, GROUP_ROWS, LAYOUT_VERSION, Manifest, Shard,
     ShardWriter, Split, SplitManifest, Tally, attribution_header, attribution_rows, card,
 };
-use maskline_messages::{DatasetId, ImageId, JobId, Label, SplitSettings};
+use maskline_messages::{DatasetId, Face, ImageId, JobId, Label, SplitSettings};
 use maskline_test_support::{
-    messages::label,
-    python::{PythonRow, read_dataset},
+    messages::{face, label},
+    python::{PythonFace, PythonRow, read_dataset},
 };
 
 /// The sizes of the shards of each split. One has several row groups.
@@ -33,6 +33,11 @@ fn picture(number: u32) -> (u32, u32, Bytes) {
     let mut jpeg = Cursor::new(vec![]);
     picture.write_to(&mut jpeg, ImageFormat::Jpeg).unwrap();
     (width, height, jpeg.into_inner().into())
+}
+
+/// Nobody looked for faces in every fifth image. Of the others some have none and some several.
+fn faces(number: u32) -> Option<Vec<Face>> {
+    (!number.is_multiple_of(5)).then(|| vec![face(); (number % 3) as usize])
 }
 
 /// Every third image has no provenance.
@@ -57,6 +62,8 @@ fn example(number: u32) -> Example {
         jpeg,
         width,
         height,
+        faces: faces(number),
+        group: Some(ImageId::of(&(number / 2).to_le_bytes())),
         provenance: if number.is_multiple_of(3) {
             ExampleProvenance::default()
         } else {
@@ -71,6 +78,7 @@ fn write(folder: &Path) -> BTreeMap<Split, Vec<Example>> {
     let mut numbers = 0..;
     let (mut splits, mut all) = (BTreeMap::new(), BTreeMap::new());
     let (mut sources, mut licenses) = (Tally::default(), Tally::default());
+    let mut faces = FaceCounts::default();
     let mut attribution = attribution_header().to_vec();
     for (split, sizes) in SHARDS {
         let mut shards = vec![];
@@ -87,6 +95,7 @@ fn write(folder: &Path) -> BTreeMap<Split, Vec<Example>> {
             for example in &examples {
                 sources.add(example.provenance.source.as_deref());
                 licenses.add(example.provenance.license.as_deref());
+                faces.add(example.faces.as_deref());
             }
             shards.push(Shard {
                 file,
@@ -122,6 +131,7 @@ fn write(folder: &Path) -> BTreeMap<Split, Vec<Example>> {
         manifest: &manifest,
         sources: &sources,
         licenses: &licenses,
+        faces,
         rejected: &[("blurred".to_owned(), 3)].into(),
     });
     fs::write(folder.join("README.md"), card).unwrap();
@@ -138,9 +148,14 @@ fn datasets_pandas_and_duckdb_read_every_row_of_every_split() {
 
     assert_eq!(view.features["image"], "Image(mode=None, decode=True)");
     assert_eq!(view.features["label"], "ClassLabel(names=['no', 'münze'])");
+    assert_eq!(view.features["near_group"], "Value('string')");
     assert_eq!(view.features["url"], "Value('string')");
     assert_eq!(view.features["jobs"], "List(Value('string'))");
     assert_eq!(view.features["fetched"], "Value('timestamp[ms, tz=UTC]')");
+
+    let expected = "List({'bbox': List(Value('float32')), \
+                    'keypoints': List(List(Value('float32'))), 'score': Value('float32')})";
+    assert_eq!(view.features["faces"], expected);
 
     let rows = |split: &Vec<Example>| -> Vec<PythonRow> {
         let row = |example: &Example| {
@@ -162,6 +177,20 @@ fn datasets_pandas_and_duckdb_read_every_row_of_every_split() {
     }
 
     let examples: Vec<&Example> = written.values().flatten().collect();
+    let faces = examples.iter().map(|example| {
+        let (width, height) = (f64::from(example.width), f64::from(example.height));
+        // The boxes of `messages::face`, in pixels.
+        let found = example.faces.as_ref().map(|faces| {
+            let bbox = vec![0.5 * width, 0.25 * height, 0.375 * width, 0.5 * height];
+            let left_ear = vec![0.875 * width, 0.4375 * height];
+            vec![(bbox, left_ear, 0.875); faces.len()]
+        });
+        (example.image.to_string(), found)
+    });
+    let faces: BTreeMap<String, Option<Vec<PythonFace>>> = faces.collect();
+    for library in ["datasets", "pandas", "duckdb"] {
+        assert_eq!(view.faces[library], faces, "{library}");
+    }
     let pictures = examples.iter().map(|example| {
         let size = (example.width, example.height, "RGB".to_owned());
         (example.image.to_string(), size)

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{invalid::InvalidId, label::Label, location::Location, network::NetworkName};
+use crate::{invalid::InvalidId, label::Label, location::Location, method::Method};
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
@@ -101,10 +101,10 @@ uuid_id! {
 }
 
 impl RunId {
-    /// The id of the run of this network on this dataset. `settings` is
+    /// The id of the run that trains this on this dataset. `settings` is
     /// [`TrainingSettings::canonical`](crate::TrainingSettings::canonical).
-    pub fn of(dataset: &DatasetId, network: NetworkName, settings: &str) -> Self {
-        let name = format!("{dataset}/{network}/{settings}");
+    pub fn of(dataset: &DatasetId, method: impl Into<Method>, settings: &str) -> Self {
+        let name = format!("{dataset}/{}/{settings}", method.into());
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()))
     }
 }

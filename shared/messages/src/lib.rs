@@ -3,7 +3,8 @@
 //!
 //! * `collection`, `ids`, `label`, `network`, `object_key`, `location`: the names of things.
 //! * `license`: the licences that a person can ask for.
-//! * `source`, `search`, `provenance`, `settings`, `measurements`, `reason`: values that messages carry.
+//! * `source`, `search`, `provenance`, `settings`, `view`, `measurements`, `face`,
+//!   `reason`: values that messages carry.
 //! * `job`, `image`, `training`: the messages about jobs, images and training.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
 //! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
@@ -12,6 +13,7 @@
 //! * `queue_message`: [`QueueMessage`], which says what each queue carries.
 
 mod collection;
+mod face;
 mod ids;
 mod image;
 mod invalid;
@@ -22,6 +24,7 @@ pub mod lifecycle;
 mod location;
 mod measurements;
 mod message;
+mod method;
 mod network;
 mod object_key;
 mod provenance;
@@ -32,8 +35,10 @@ mod settings;
 mod source;
 pub mod topology;
 mod training;
+mod view;
 
 pub use collection::{CollectionName, VersionName};
+pub use face::{Bounds, Face, KeyPoints, Point};
 pub use ids::{CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId};
 pub use image::{
     CandidateFound, Fetched, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled,
@@ -47,6 +52,7 @@ pub use lifecycle::{CandidateState, JobState};
 pub use location::{Location, MAX_URL, is_too_long, shown, without_secrets};
 pub use measurements::{Format, Measurements};
 pub use message::{MAX_BODY, Malformed, Message, SCHEMA};
+pub use method::Method;
 pub use network::NetworkName;
 pub use object_key::{CheckpointPart, ObjectKey};
 pub use provenance::Provenance;
@@ -57,3 +63,4 @@ pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};
 pub use source::{Labeling, Source, SourceRole};
 pub use topology::Queue;
 pub use training::{DatasetReady, ModelTrained, TrainingRequested};
+pub use view::View;

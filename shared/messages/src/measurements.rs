@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::face::Face;
+
 /// The format of an image file, which is recognized by its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,6 +37,9 @@ pub struct Measurements {
     /// Variance of the Laplacian of luma (0 to 255) at the size that the validator measures
     /// at.
     pub sharpness: f32,
+    /// The faces in the picture, the one with the highest score first. `None` means that nobody
+    /// looked for them.
+    pub faces: Option<Vec<Face>>,
 }
 
 // A hash is text of 16 hexadecimal digits, because many readers of JSON take numbers for

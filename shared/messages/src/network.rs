@@ -5,7 +5,8 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 use crate::invalid::UnknownName;
 
-/// A network, by the name that it has in torchvision.
+/// A network, by the name that it has in torchvision. torchvision does not have EfficientNet-Lite0,
+/// and its name follows the others.
 #[derive(
     Debug,
     Clone,
@@ -34,6 +35,7 @@ pub enum NetworkName {
     MobilenetV3Small,
     Mnasnet1_0,
     EfficientnetB0,
+    EfficientnetLite0,
 }
 
 fn unknown(text: &str) -> UnknownName {
@@ -46,7 +48,7 @@ impl NetworkName {
             .first_chunk()
             .expect("the length is the same");
 
-    /// The name in torchvision, which is the name in JSON and on the command line too.
+    /// The network's name, which is the name in JSON and on the command line too.
     pub fn as_str(self) -> &'static str {
         self.into()
     }

@@ -8,10 +8,12 @@
 //! | `datasets/<dataset>/manifest.json` | the manifest of a dataset, written after its shards |
 //! | `datasets/<dataset>/<file>` | a shard; the manifest names the file |
 //! | `datasets/<dataset>/README.md` | the card of a dataset, a page about it |
+//! | `datasets/<dataset>/features/<set>/<shard>.safetensors` | what a pretrained network sees in the images of a shard |
 //! | `datasets/<dataset>/attribution.csv` | what the licences of its images ask to be shown |
 //! | `runs/<run>/…` | the checkpoints of a training run |
 //! | `models/<run>/model.safetensors` | the weights of a published model |
 //! | `models/<run>/report.json`, `report.html` | its report, for programs and for people |
+//! | `models/<run>/out_of_fold.csv` | for a linear probe, what its cross-validation predicted for each training image |
 //! | `crawls/<job>/<step>.json` | what a step of a crawl added to the pages to visit; deleted after the last |
 
 use std::{fmt, str::FromStr};
@@ -94,6 +96,23 @@ impl ObjectKey {
         format!("datasets/{dataset}/{file}").parse()
     }
 
+    /// The folder of a dataset's features of one set, to list what is below it. `set` says what
+    /// they were computed from.
+    pub fn features_of(dataset: &DatasetId, set: &str) -> String {
+        format!("datasets/{dataset}/features/{set}")
+    }
+
+    /// What a pretrained network sees in the images of a shard, a safetensors file. `file` is the
+    /// path of the shard relative to the manifest.
+    ///
+    /// # Errors
+    /// If `set` or `file` is not a path of plain segments.
+    pub fn dataset_features(dataset: &DatasetId, set: &str, file: &str) -> Result<Self, InvalidId> {
+        let shard = file.rsplit('/').next().unwrap_or(file);
+        let name = shard.strip_suffix(".parquet").unwrap_or(shard);
+        format!("{}/{name}.safetensors", Self::features_of(dataset, set)).parse()
+    }
+
     /// The weights of a published model, a safetensors file. A model has the id of
     /// the run that trained it.
     pub fn model_weights(model: RunId) -> Self {
@@ -108,6 +127,11 @@ impl ObjectKey {
     /// The report of a published model for people, an HTML page.
     pub fn model_report_page(model: RunId) -> Self {
         Self::model(model, "report.html")
+    }
+
+    /// What the cross-validation of a linear probe predicted for each training image, CSV.
+    pub fn model_out_of_fold(model: RunId) -> Self {
+        Self::model(model, "out_of_fold.csv")
     }
 
     fn model(model: RunId, file: &str) -> Self {

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, VariantNames};
 use thiserror::Error;
 
-use crate::invalid::UnknownName;
+use crate::{invalid::UnknownName, view::View};
 
 /// The rule by which a training step moves the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumString, VariantNames)]
@@ -57,6 +57,9 @@ pub struct TrainingSettings {
     pub batch: u32,
     /// The side of the network's square input, in pixels.
     pub pixels: u32,
+    /// What the network is shown of a picture.
+    #[serde(default = "View::of_earlier_builds")]
+    pub view: View,
     pub optimizer: Optimizer,
     /// The learning rate at the peak of the cosine schedule.
     pub learning_rate: f32,
@@ -77,6 +80,7 @@ impl Default for TrainingSettings {
             epochs: 30,
             batch: 64,
             pixels: 112,
+            view: View::Face,
             optimizer: Optimizer::Adamw,
             learning_rate: 2e-3,
             weight_decay: 1e-2,
@@ -116,6 +120,7 @@ impl TrainingSettings {
             epochs,
             batch,
             pixels: side,
+            view: _,
             optimizer: _,
             learning_rate,
             weight_decay,
@@ -186,6 +191,15 @@ mod tests {
     #[test]
     fn the_default_settings_are_valid() {
         TrainingSettings::default().validate().unwrap();
+    }
+
+    #[test]
+    fn the_runs_of_earlier_builds_were_shown_whole_pictures() {
+        let earlier: TrainingSettings = serde_json::from_str(r#"{"epochs":3}"#).unwrap();
+        assert_eq!((earlier.epochs, earlier.view), (3, View::Whole));
+        let settings = TrainingSettings::default();
+        let read: TrainingSettings = serde_json::from_str(&settings.canonical()).unwrap();
+        assert_eq!(read, settings);
     }
 
     #[test]

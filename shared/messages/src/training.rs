@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{DatasetId, JobId, RunId},
-    network::NetworkName,
+    method::Method,
     settings::TrainingSettings,
 };
 
@@ -15,8 +15,8 @@ pub struct DatasetReady {
     /// frozen by hand.
     pub job: Option<JobId>,
     pub dataset: DatasetId,
-    /// One run is made for each of these networks.
-    pub networks: Vec<NetworkName>,
+    /// One run is made for each of these: networks and the linear probe.
+    pub networks: Vec<Method>,
     pub settings: TrainingSettings,
 }
 
@@ -24,8 +24,8 @@ pub struct DatasetReady {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingRequested {
     pub dataset: DatasetId,
-    /// One run is made for each of these networks.
-    pub networks: Vec<NetworkName>,
+    /// One run is made for each of these: networks and the linear probe.
+    pub networks: Vec<Method>,
     pub settings: TrainingSettings,
 }
 
@@ -35,7 +35,7 @@ pub struct ModelTrained {
     pub dataset: DatasetId,
     /// The run's id, which is the model's id too.
     pub run: RunId,
-    pub network: NetworkName,
+    pub network: Method,
     /// The best epoch's accuracy on the validation split, 0 to 1.
     pub accuracy: f32,
     /// The best epoch's mean cross-entropy on the validation split, in nats.

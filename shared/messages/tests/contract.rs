@@ -79,6 +79,18 @@ fn the_json_of_a_message_is_stable() {
             "brightness": 0.5,
             "contrast": 0.25,
             "sharpness": 120.0,
+            "faces": [{
+                "bounds": { "left": 0.5, "top": 0.25, "width": 0.375, "height": 0.5 },
+                "score": 0.875,
+                "key_points": {
+                    "right_eye": { "x": 0.625, "y": 0.375 },
+                    "left_eye": { "x": 0.75, "y": 0.375 },
+                    "nose_tip": { "x": 0.6875, "y": 0.5 },
+                    "mouth": { "x": 0.6875, "y": 0.625 },
+                    "right_ear": { "x": 0.5, "y": 0.4375 },
+                    "left_ear": { "x": 0.875, "y": 0.4375 },
+                },
+            }],
         },
         "label": "with_mask",
         "label_origin": "source",
@@ -108,6 +120,17 @@ fn a_rejection_says_which_candidate_was_rejected_and_by_whom() {
         (JOB, candidate(), None)
     );
     assert_eq!(rejected.history.last().unwrap().stage, "scraper");
+}
+
+#[test]
+fn no_faces_and_faces_that_nobody_looked_for_are_told_apart() {
+    let mut measurements = validated().measurements;
+    for faces in [None, Some(vec![])] {
+        measurements.faces = faces;
+        let json = serde_json::to_string(&measurements).unwrap();
+        let read: Measurements = serde_json::from_str(&json).unwrap();
+        assert_eq!(read, measurements);
+    }
 }
 
 #[test]
@@ -226,7 +249,7 @@ fn a_text_that_is_no_name_is_repeated_beside_the_names_that_there_are() {
     let refused = "resnet".parse::<NetworkName>().unwrap_err().to_string();
     assert_eq!(
         refused,
-        "\"resnet\" is not a network (mobilenet_v2, mobilenet_v3_small, mnasnet1_0, efficientnet_b0)"
+        "\"resnet\" is not a network (mobilenet_v2, mobilenet_v3_small, mnasnet1_0, efficientnet_b0, efficientnet_lite0)"
     );
     let refused = "adam".parse::<Optimizer>().unwrap_err().to_string();
     assert_eq!(refused, "\"adam\" is not an optimizer (sgd, adamw)");

@@ -1,4 +1,4 @@
-//! The inverted residual block, which all four networks are made of: it expands the
+//! The inverted residual block, which all networks are made of: it expands the
 //! channels, filters each of them, weighs them and projects them.
 
 use burn::{module::Module, tensor::Tensor};
@@ -47,6 +47,7 @@ impl InvertedResidual {
             kernel: 1,
             stride: 1,
             groups: 1,
+            padding: table.padding,
             activation,
             epsilon: table.epsilon,
         };
@@ -62,6 +63,7 @@ impl InvertedResidual {
             kernel: stage.kernel,
             stride: config.stride,
             groups: expanded,
+            padding: table.padding,
             activation: stage.activation,
             epsilon: table.epsilon,
         };

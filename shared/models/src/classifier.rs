@@ -2,6 +2,7 @@
 
 use burn::{module::Module, tensor::Device};
 use image::RgbImage;
+use maskline_vision::view::Part;
 
 use crate::{
     error::ModelError,
@@ -45,10 +46,11 @@ impl Classifier {
         &self.card
     }
 
-    /// Prepares a picture of any size.
-    pub fn input(&self, picture: &RgbImage) -> Input {
-        let mut values = vec![0.0; input::len(self.card.pixels)];
-        input::write(picture, self.card.pixels, &mut values);
+    /// Prepares a part of a picture of any size.
+    pub fn input(&self, picture: &RgbImage, part: &Part) -> Input {
+        let side = self.card.pixels;
+        let mut values = vec![0.0; input::len(side)];
+        input::write(&part.square(picture, side), side, &mut values);
         Input(values)
     }
 

@@ -26,7 +26,7 @@ pub enum ModelError {
         expected: Vec<usize>,
         found: Vec<usize>,
     },
-    #[error("the tensor {name:?} is {found}: convert it to F32")]
+    #[error("the tensor {name:?} is {found}: convert it to F32, F16 or BF16")]
     Type { name: String, found: String },
     #[error("{network} does not use {count} tensors of the file, such as {name:?}")]
     LeftOver {

@@ -6,6 +6,49 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use maskline_vision::{planes, resize};
+use serde::{Deserialize, Serialize};
+
+/// How a network standardizes the pixels of its input: `(pixel − mean) / deviation`, by channel,
+/// where pixels are 0–1. It is part of the network's table and of a model's card. The network
+/// itself applies it, so that pictures are prepared alike for every network.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Standardization {
+    /// Red, green and blue.
+    pub mean: [f32; CHANNELS],
+    pub deviation: [f32; CHANNELS],
+}
+
+impl Standardization {
+    /// The mean and the standard deviation of ImageNet's pixels, which torchvision's published
+    /// weights expect.
+    pub const IMAGENET: Self = Self {
+        mean: [0.485, 0.456, 0.406],
+        deviation: [0.229, 0.224, 0.225],
+    };
+
+    /// `(x − 127) / 128` of bytes, as TensorFlow's EfficientNet-Lite has it.
+    pub const SIGNED_UNIT: Self = Self {
+        mean: [127.0 / 255.0; CHANNELS],
+        deviation: [128.0 / 255.0; CHANNELS],
+    };
+
+    /// Standardizes images `[batch, 3, side, side]`, RGB, 0–1.
+    pub(crate) fn standardize(&self, images: Tensor<4>) -> Tensor<4> {
+        let by_channel = |values: [f32; CHANNELS]| {
+            let data = TensorData::new(values.to_vec(), [1, CHANNELS, 1, 1]);
+            Tensor::<4>::from_data(data, &images.device())
+        };
+        let (mean, deviation) = (by_channel(self.mean), by_channel(self.deviation));
+        (images - mean) / deviation
+    }
+}
+
+/// The cards of earlier builds name no standardization, and all their networks had ImageNet's.
+impl Default for Standardization {
+    fn default() -> Self {
+        Self::IMAGENET
+    }
+}
 
 /// Red, green and blue.
 const CHANNELS: usize = 3;

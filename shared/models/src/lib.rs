@@ -1,8 +1,9 @@
 //! The networks: MobileNetV2, MobileNetV3-small, MnasNet-1.0 and EfficientNet-B0, with
-//! the structure and the names that torchvision gives them.
+//! the structure and the names that torchvision gives them, and EfficientNet-Lite0, with those of
+//! TensorFlow.
 //!
 //! * [`Network`] is a stem, a row of inverted-residual blocks (`block.rs`), a head and a
-//!   classifier. The four networks differ only in a table (`table.rs`).
+//!   classifier. The networks differ only in a table (`table.rs`).
 //! * [`ops`] are this crate's operations on the CPU. On a GPU the layers use Burn's.
 //! * [`input`] turns pictures into the input of a network, and [`prediction`] its output
 //!   into predictions, scores and the loss. [`calibration`] says how far their probabilities

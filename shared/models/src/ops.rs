@@ -24,19 +24,19 @@ mod convolution;
 mod matrix;
 mod norm;
 mod prelude;
-mod simd;
+pub mod simd;
 mod squeeze;
 
 use burn::{backend::DispatchDevice, tensor::Device};
 
 pub use activation::{Activation, Gate};
-pub use convolution::{depthwise, pointwise, stem};
+pub use convolution::{Padding, depthwise, pointwise, stem};
 pub use norm::{Normalized, batch_norm, fixed_norm};
 pub use squeeze::{SqueezeLayers, squeeze_excite};
 
 /// The operations that compute a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kernels {
+pub enum Kernels {
     /// The operations of this module.
     Own,
     /// Burn's operations.

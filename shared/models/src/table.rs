@@ -1,4 +1,5 @@
-//! The four networks as the tables of their papers, with torchvision's settings.
+//! The networks as the tables of their papers, with torchvision's settings. torchvision does not
+//! have EfficientNet-Lite0: its settings are TensorFlow's.
 //!
 //! | network | paper |
 //! |---|---|
@@ -6,20 +7,26 @@
 //! | MobileNetV3-small | Howard et al., *Searching for MobileNetV3*, 2019, table 2 |
 //! | MnasNet-1.0 (B1) | Tan et al., *Platform-Aware Neural Architecture Search*, 2019, figure 7 |
 //! | EfficientNet-B0 | Tan and Le, *Rethinking Model Scaling*, 2019, table 1 |
+//! | EfficientNet-Lite0 | TensorFlow's `tpu/models/official/efficientnet/lite`, 2020 |
 
 use maskline_messages::NetworkName;
 
 use crate::{
+    input::Standardization,
     names::Layout,
     ops::{
         Activation::{self, HardSwish, Relu, Relu6, Silu},
-        Gate,
+        Gate, Padding,
     },
 };
 
 /// A network: a stem, stages of inverted-residual blocks, a head, a classifier.
 pub struct Table {
     pub layout: Layout,
+    /// How pixels are standardized for it.
+    pub input: Standardization,
+    /// The padding of its convolutions.
+    pub padding: Padding,
     /// The channels of the first convolution, which is 3 × 3 with stride 2.
     pub stem: usize,
     pub stages: &'static [Stage],
@@ -133,6 +140,8 @@ const fn with_squeeze(stage: Stage) -> Stage {
 
 static MOBILENET_V2: Table = Table {
     layout: Layout::MobilenetV2,
+    input: Standardization::IMAGENET,
+    padding: Padding::Symmetric,
     stem: 32,
     stages: &[
         stage(1, 3, 16, 1, 1, Relu6),
@@ -155,6 +164,8 @@ static MOBILENET_V2: Table = Table {
 
 static MOBILENET_V3_SMALL: Table = Table {
     layout: Layout::MobilenetV3,
+    input: Standardization::IMAGENET,
+    padding: Padding::Symmetric,
     stem: 16,
     stages: &[
         bneck(3, 16, 16, true, Relu, 2),
@@ -185,6 +196,8 @@ static MOBILENET_V3_SMALL: Table = Table {
 
 static MNASNET1_0: Table = Table {
     layout: Layout::Mnasnet,
+    input: Standardization::IMAGENET,
+    padding: Padding::Symmetric,
     stem: 32,
     stages: &[
         stage(1, 3, 16, 1, 1, Relu),
@@ -207,6 +220,8 @@ static MNASNET1_0: Table = Table {
 
 static EFFICIENTNET_B0: Table = Table {
     layout: Layout::Efficientnet,
+    input: Standardization::IMAGENET,
+    padding: Padding::Symmetric,
     stem: 32,
     stages: &[
         with_squeeze(stage(1, 3, 16, 1, 1, Silu)),
@@ -231,6 +246,30 @@ static EFFICIENTNET_B0: Table = Table {
     classifier: ClassifierInit::Uniform { bound: 1.0 },
 };
 
+static EFFICIENTNET_LITE0: Table = Table {
+    layout: Layout::EfficientnetLite,
+    input: Standardization::SIGNED_UNIT,
+    padding: Padding::Same,
+    stem: 32,
+    stages: &[
+        stage(1, 3, 16, 1, 1, Relu6),
+        stage(6, 3, 24, 2, 2, Relu6),
+        stage(6, 5, 40, 2, 2, Relu6),
+        stage(6, 3, 80, 3, 2, Relu6),
+        stage(6, 5, 112, 3, 1, Relu6),
+        stage(6, 5, 192, 4, 2, Relu6),
+        stage(6, 3, 320, 1, 1, Relu6),
+    ],
+    head: 1280,
+    hidden: None,
+    activation: Relu6,
+    squeeze: None,
+    epsilon: 1e-3,
+    dropout: 0.2,
+    stochastic_depth: 0.2,
+    classifier: ClassifierInit::Normal,
+};
+
 /// The table of a network.
 pub fn table(network: NetworkName) -> &'static Table {
     match network {
@@ -238,6 +277,7 @@ pub fn table(network: NetworkName) -> &'static Table {
         NetworkName::MobilenetV3Small => &MOBILENET_V3_SMALL,
         NetworkName::Mnasnet1_0 => &MNASNET1_0,
         NetworkName::EfficientnetB0 => &EFFICIENTNET_B0,
+        NetworkName::EfficientnetLite0 => &EFFICIENTNET_LITE0,
     }
 }
 

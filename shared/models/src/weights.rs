@@ -7,14 +7,17 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use burn::tensor::{Device, Tensor};
-use maskline_messages::{Label, NetworkName};
+use half::{bf16, f16};
+use maskline_messages::{Label, NetworkName, View};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ModelError,
-    init::{Builder, Init, TensorSource},
+    init::{Builder, Init, RandomValues, TensorSource},
+    input::Standardization,
     network::{Layer, Network},
+    table::table,
 };
 
 /// The tensor in which PyTorch's batch norm counts its batches. Nothing here needs it.
@@ -26,13 +29,32 @@ const BATCHES: &str = "num_batches_tracked";
 const CARD: &str = "maskline";
 
 /// The description that a program needs to use the weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Card {
     pub network: NetworkName,
     /// The name of each class, in the order of the logits.
     pub classes: Vec<Label>,
     /// The width and the height of the images that the network was trained on.
     pub pixels: u32,
+    /// What the network was shown of a picture.
+    #[serde(default = "View::of_earlier_builds")]
+    pub view: View,
+    /// How the network standardizes its input.
+    #[serde(default)]
+    pub input: Standardization,
+}
+
+impl Card {
+    /// The card of a network with the standardization of its table.
+    pub fn new(network: NetworkName, classes: Vec<Label>, pixels: u32, view: View) -> Self {
+        Self {
+            network,
+            classes,
+            pixels,
+            view,
+            input: table(network).input,
+        }
+    }
 }
 
 /// Writes the network's weights and running statistics, as little-endian `f32`.
@@ -122,14 +144,14 @@ pub fn card(bytes: &[u8]) -> Result<Card, ModelError> {
 pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<(Network, Card), ModelError> {
     let card = card(bytes)?;
     let network = from_state_dict(bytes, card.network, card.classes.len(), device)?;
-    Ok((network, card))
+    Ok((network.with_input(card.input), card))
 }
 
 /// Reads a network from the state dict of torchvision's network, which has no card.
 ///
 /// # Errors
 /// If the file is not a safetensors file, or if a tensor is missing, is unknown, has another
-/// shape or is not of `f32`.
+/// shape or is not of `f32`, `f16` or `bf16`.
 pub fn from_state_dict(
     bytes: &[u8],
     network: NetworkName,
@@ -150,6 +172,69 @@ pub fn from_state_dict(
     Ok(built)
 }
 
+/// Reads the layers before the classifier from a state dict that may have a classifier of its own,
+/// which is left out. The classifier is new, drawn from `seed`.
+///
+/// # Errors
+/// See [`from_state_dict`].
+pub fn backbone(
+    bytes: &[u8],
+    network: NetworkName,
+    classes: usize,
+    seed: u64,
+    device: &Device,
+) -> Result<Network, ModelError> {
+    let mut source = Backbone {
+        file: StateDict {
+            network,
+            tensors: SafeTensors::deserialize(bytes)?,
+            taken: HashSet::new(),
+        },
+        new: RandomValues::new(seed),
+        head: table(network).layout.classifiers(),
+    };
+    let builder = Builder {
+        source: &mut source,
+        device,
+    };
+    let built = Network::build(builder, network, classes)?;
+    source.finish()?;
+    Ok(built)
+}
+
+/// The tensors of a file for the layers before the classifier, and random ones for that.
+struct Backbone<'a> {
+    file: StateDict<'a>,
+    new: RandomValues,
+    /// The names of the classifier's layers, with the point after them.
+    head: Vec<String>,
+}
+
+impl Backbone<'_> {
+    fn is_head(&self, name: &str) -> bool {
+        self.head.iter().any(|layer| name.starts_with(layer))
+    }
+
+    fn finish(mut self) -> Result<(), ModelError> {
+        let names = self.file.tensors.names().into_iter();
+        let left_out: Vec<String> = names
+            .filter(|name| self.is_head(name))
+            .map(Into::into)
+            .collect();
+        self.file.taken.extend(left_out);
+        self.file.finish()
+    }
+}
+
+impl TensorSource for Backbone<'_> {
+    fn values(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError> {
+        match self.is_head(name) {
+            true => self.new.values(name, shape, init),
+            false => self.file.values(name, shape, init),
+        }
+    }
+}
+
 /// The tensors of a file.
 struct StateDict<'a> {
     network: NetworkName,
@@ -165,12 +250,6 @@ impl TensorSource for StateDict<'_> {
             network,
             name: name.to_owned(),
         })?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(ModelError::Type {
-                name: name.to_owned(),
-                found: tensor.dtype().to_string(),
-            });
-        }
         if tensor.shape() != shape {
             return Err(ModelError::Shape {
                 network,
@@ -179,10 +258,27 @@ impl TensorSource for StateDict<'_> {
                 found: tensor.shape().to_vec(),
             });
         }
+        let values = floats_of(tensor.dtype(), tensor.data()).ok_or_else(|| ModelError::Type {
+            name: name.to_owned(),
+            found: tensor.dtype().to_string(),
+        })?;
         self.taken.insert(name.to_owned());
-        let (floats, _) = tensor.data().as_chunks();
-        Ok(floats.iter().copied().map(f32::from_le_bytes).collect())
+        Ok(values)
     }
+}
+
+/// The values of a tensor of one of the types that weights come in.
+fn floats_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let halves = || bytes.as_chunks().0.iter().copied();
+    Some(match dtype {
+        Dtype::F32 => {
+            let (floats, _) = bytes.as_chunks();
+            floats.iter().copied().map(f32::from_le_bytes).collect()
+        }
+        Dtype::F16 => halves().map(|x| f16::from_le_bytes(x).to_f32()).collect(),
+        Dtype::BF16 => halves().map(|x| bf16::from_le_bytes(x).to_f32()).collect(),
+        _ => return None,
+    })
 }
 
 impl StateDict<'_> {

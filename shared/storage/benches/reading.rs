@@ -247,6 +247,7 @@ async fn put_documents(catalog: &dyn Catalog, pictures: &[Picture]) -> Result<()
                 brightness: 0.5,
                 contrast: 0.2,
                 sharpness: 100.0,
+                faces: None,
             },
         };
         async move { catalog.put_image(&document).await.map(drop) }

@@ -8,11 +8,14 @@
 use image::RgbImage;
 use rand::{Rng, RngExt};
 
-use crate::resize::{self, Crop};
+use crate::{
+    resize::{self, Crop},
+    view::Part,
+};
 
-/// The least share of the picture's area that a crop keeps.
+/// The least share of the area of what the network is to be shown that a crop has.
 const MIN_AREA: f32 = 0.55;
-/// The aspect ratio of a crop differs from the picture's by at most this factor.
+/// The aspect ratio of a crop differs from that of its picture by at most this factor.
 const MAX_STRETCH: f32 = 1.25;
 /// The largest rotation to either side, in degrees.
 const MAX_ROTATION: f32 = 12.0;
@@ -28,11 +31,13 @@ const CONTRAST: f32 = 0.25;
 const SATURATION: f32 = 0.3;
 const TINT: f32 = 0.08;
 
-/// A random view of a picture for training, `side` × `side` pixels. Crop, flip,
-/// rotation, colours and resolution are drawn from `random`; the same state of it gives
-/// the same view.
-pub fn training(picture: &RgbImage, side: u32, random: &mut impl Rng) -> RgbImage {
-    let crop = random_crop(picture, random);
+/// A random view of a picture for training, `side` × `side` pixels. `part` is what the network
+/// is to be shown of the picture. What the picture has around it may be seen, too, so that a box
+/// around a face is somewhat larger or smaller, and lies elsewhere, each time. Crop, flip,
+/// rotation, colours and resolution are drawn from `random`; the same state of it gives the same
+/// view.
+pub fn training(picture: &RgbImage, part: &Part, side: u32, random: &mut impl Rng) -> RgbImage {
+    let crop = random_crop(picture, part, random);
     let pose = Pose::draw(random);
     let colours = Colours::draw(random);
     let view = if random.random_bool(COARSE) {
@@ -51,9 +56,11 @@ pub fn training(picture: &RgbImage, side: u32, random: &mut impl Rng) -> RgbImag
 /// A random crop after Szegedy et al., "Going Deeper with Convolutions" (2014). It
 /// keeps more of the picture than theirs, because a mask covers half of it and must stay
 /// visible.
-fn random_crop(picture: &RgbImage, random: &mut impl Rng) -> Crop {
+fn random_crop(picture: &RgbImage, part: &Part, random: &mut impl Rng) -> Crop {
     let (width, height) = (picture.width() as f32, picture.height() as f32);
-    let scale = random.random_range(MIN_AREA..=1.0).sqrt();
+    let share = part.width * part.height / (width * height).max(1.0);
+    let least = (MIN_AREA * share).clamp(f32::MIN_POSITIVE, 1.0);
+    let scale = random.random_range(least..=1.0).sqrt();
     let stretch = random.random_range(1.0 / MAX_STRETCH..=MAX_STRETCH).sqrt();
     let crop_width = (width * scale * stretch).min(width);
     let crop_height = (height * scale / stretch).min(height);
@@ -190,7 +197,11 @@ mod tests {
     }
 
     fn view(seed: u64) -> RgbImage {
-        training(&picture(), 48, &mut StdRng::seed_from_u64(seed))
+        view_of(&Part::whole(120, 90), seed)
+    }
+
+    fn view_of(part: &Part, seed: u64) -> RgbImage {
+        training(&picture(), part, 48, &mut StdRng::seed_from_u64(seed))
     }
 
     #[test]
@@ -208,6 +219,34 @@ mod tests {
             .filter(|view| view.get_pixel(4, 24)[0] > view.get_pixel(43, 24)[0])
             .count();
         assert!((60..140).contains(&redder_left), "{redder_left} of 200");
+    }
+
+    #[test]
+    fn a_crop_is_larger_and_smaller_than_the_part_and_lies_in_the_picture() {
+        let picture = RgbImage::new(100, 100);
+        let part = Part {
+            left: 10.0,
+            top: 10.0,
+            width: 80.0,
+            height: 80.0,
+        };
+        let mut random = StdRng::seed_from_u64(4);
+        let crops: Vec<Crop> = (0..500)
+            .map(|_| random_crop(&picture, &part, &mut random))
+            .collect();
+        let areas: Vec<f64> = crops.iter().map(|crop| crop.width * crop.height).collect();
+        let least = f64::from(MIN_AREA) * 6400.0;
+        assert!(
+            areas
+                .iter()
+                .all(|area| (least - 1.0..=10_000.1).contains(area))
+        );
+        assert!(areas.iter().any(|&area| area < 4500.0));
+        assert!(areas.iter().any(|&area| area > 9000.0));
+        assert!(crops.iter().all(|crop| {
+            let (right, bottom) = (crop.left + crop.width, crop.top + crop.height);
+            crop.left >= 0.0 && crop.top >= 0.0 && right <= 100.01 && bottom <= 100.01
+        }));
     }
 
     #[test]
@@ -234,10 +273,8 @@ mod tests {
 
     #[test]
     fn the_smallest_picture_has_views_too() {
-        let dot = RgbImage::from_pixel(1, 1, Rgb([9; 3]));
-        assert_eq!(
-            training(&dot, 8, &mut StdRng::seed_from_u64(1)).dimensions(),
-            (8, 8)
-        );
+        let (dot, part) = (RgbImage::from_pixel(1, 1, Rgb([9; 3])), Part::whole(1, 1));
+        let view = training(&dot, &part, 8, &mut StdRng::seed_from_u64(1));
+        assert_eq!(view.dimensions(), (8, 8));
     }
 }

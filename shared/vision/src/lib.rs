@@ -4,6 +4,7 @@
 //! * [`decode`](mod@decode): decodes a file to RGB, or says why it can't be decoded.
 //! * [`resize`], [`encode`]: a smaller picture, a square one, a JPEG.
 //! * [`measure`]: brightness, contrast, sharpness and a perceptual hash.
+//! * [`view`]: the part of a picture that a network is shown.
 //! * [`augment`], [`planes`]: the input of a network.
 //! * [`corruption`]: damage, to measure how well a network bears it.
 
@@ -16,5 +17,6 @@ mod luma;
 pub mod measure;
 pub mod planes;
 pub mod resize;
+pub mod view;
 
 pub use decode::{Decoded, Limits, decode};

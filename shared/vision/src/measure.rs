@@ -11,7 +11,7 @@ use crate::{decode::Decoded, hash, luma::Luma, resize};
 const WORKING_SIDE: u32 = 256;
 
 /// Measures a decoded picture. Returns the picture at working size, 256 pixels on its
-/// longest side at most, and its measurements.
+/// longest side at most, and its measurements, without the faces.
 pub fn measure(decoded: &Decoded) -> (RgbImage, Measurements) {
     let working = resize::bounded(&decoded.picture, WORKING_SIDE);
     let luma = Luma::of(&working);
@@ -26,6 +26,7 @@ pub fn measure(decoded: &Decoded) -> (RgbImage, Measurements) {
         brightness: (mean / 255.0) as f32,
         contrast: (deviation / 255.0) as f32,
         sharpness: luma.sharpness() as f32,
+        faces: None,
     };
     (working, measurements)
 }

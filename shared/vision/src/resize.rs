@@ -36,10 +36,15 @@ pub fn bounded(picture: &RgbImage, max_side: u32) -> RgbImage {
 
 /// Stretches the picture to `side` × `side` pixels.
 pub fn square(picture: &RgbImage, side: u32) -> RgbImage {
-    if picture.dimensions() == (side, side) {
+    stretched(picture, side, side)
+}
+
+/// Stretches the picture to `width` × `height` pixels.
+pub fn stretched(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
+    if picture.dimensions() == (width, height) {
         return picture.clone();
     }
-    stretch(picture, None, side, side)
+    stretch(picture, None, width, height)
 }
 
 /// Stretches a part of the picture, or all of it if `part` is `None`, to `width` ×

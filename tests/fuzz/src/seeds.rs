@@ -6,10 +6,10 @@ use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 use maskline_dataset::{Example, ExampleProvenance, shard};
 use maskline_messages::{
-    ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested,
+    ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested, View,
 };
 use maskline_models::weights::Card;
-use maskline_test_support::messages::{BYTES, JOB, fetched, label, location, one_of_each};
+use maskline_test_support::messages::{BYTES, JOB, face, fetched, label, location, one_of_each};
 use safetensors::{Dtype, tensor::TensorView};
 
 pub fn messages() -> Vec<Vec<u8>> {
@@ -110,11 +110,8 @@ pub fn pictures() -> Vec<Vec<u8>> {
 
 /// A file with the card of a network and one of its tensors.
 pub fn weights() -> Vec<Vec<u8>> {
-    let card = Card {
-        network: NetworkName::MobilenetV3Small,
-        classes: vec![label("with_mask"), label("without_mask")],
-        pixels: 112,
-    };
+    let classes = vec![label("with_mask"), label("without_mask")];
+    let card = Card::new(NetworkName::MobilenetV3Small, classes, 112, View::Face);
     let card = serde_json::to_string(&card).expect("names and numbers are JSON");
     let values = [0; 4 * 16];
     let tensor = TensorView::new(Dtype::F32, vec![16], &values).expect("its size is right");
@@ -133,6 +130,8 @@ pub fn shards() -> Vec<Vec<u8>> {
             jpeg: Bytes::from(vec![row; 3]),
             width: 1,
             height: 1,
+            faces: (row > 0).then(|| vec![face(); usize::from(row - 1)]),
+            group: Some(ImageId::of(&[row / 2])),
             provenance: ExampleProvenance {
                 url: Some(format!("https://example.org/{row}.jpg")),
                 fetched: Some(row.into()),

@@ -1,11 +1,11 @@
 //! Sample messages, and what they carry.
 
 use maskline_messages::{
-    CandidateFound, CandidateId, CollectionName, DatasetId, DatasetReady, Fetched, Format, Hop,
-    ImageFailed, ImageFetched, ImageHeader, ImageId, ImageLabeled, ImageRejected, ImageValidated,
-    JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements, Message, ModelTrained,
-    NetworkName, ObjectKey, Prediction, Reason, RunId, Source, SourceExpanded, SourceRequested,
-    TrainingRequested, TrainingSettings,
+    Bounds, CandidateFound, CandidateId, CollectionName, DatasetId, DatasetReady, Face, Fetched,
+    Format, Hop, ImageFailed, ImageFetched, ImageHeader, ImageId, ImageLabeled, ImageRejected,
+    ImageValidated, JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements,
+    Message, Method, ModelTrained, NetworkName, ObjectKey, Point, Prediction, Reason, RunId,
+    Source, SourceExpanded, SourceRequested, TrainingRequested, TrainingSettings,
 };
 use uuid::Uuid;
 
@@ -66,6 +66,29 @@ pub fn fetched(job: JobId, location: Location, bytes: &[u8]) -> ImageFetched {
     }
 }
 
+/// A face in the right half of a picture.
+pub fn face() -> Face {
+    let bounds = Bounds {
+        left: 0.5,
+        top: 0.25,
+        width: 0.375,
+        height: 0.5,
+    };
+    let points = [
+        (0.625, 0.375),
+        (0.75, 0.375),
+        (0.6875, 0.5),
+        (0.6875, 0.625),
+        (0.5, 0.4375),
+        (0.875, 0.4375),
+    ];
+    Face {
+        bounds,
+        score: 0.875,
+        key_points: points.map(|(x, y)| Point { x, y }).into(),
+    }
+}
+
 /// The same image, accepted by the validator.
 pub fn validated(job: JobId, location: Location, bytes: &[u8]) -> ImageValidated {
     let fetched = fetched(job, location, bytes);
@@ -85,6 +108,7 @@ pub fn validated(job: JobId, location: Location, bytes: &[u8]) -> ImageValidated
             brightness: 0.5,
             contrast: 0.25,
             sharpness: 120.0,
+            faces: Some(vec![face()]),
         },
     }
 }
@@ -125,7 +149,7 @@ pub fn one_of_each() -> Vec<Message> {
     let found = found(JOB, location());
     let candidate = found.candidate;
     let (stage, error) = ("validator".to_owned(), "it broke".to_owned());
-    let networks = NetworkName::ALL.to_vec();
+    let networks = Method::ALL.to_vec();
     let settings = TrainingSettings::default();
     vec![
         SourceRequested {
@@ -188,7 +212,7 @@ pub fn one_of_each() -> Vec<Message> {
         ModelTrained {
             dataset: dataset(),
             run: run(),
-            network: NetworkName::MobilenetV2,
+            network: NetworkName::MobilenetV2.into(),
             accuracy: 0.97,
             loss: 0.1,
         }

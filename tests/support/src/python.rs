@@ -19,6 +19,8 @@ pub struct PythonView {
     /// The rows of each split in the order of the shards, by library (`datasets`, `pandas`,
     /// `duckdb`).
     pub rows: BTreeMap<String, BTreeMap<String, Vec<PythonRow>>>,
+    /// The faces of each image, by library. `None` where nobody looked for them.
+    pub faces: BTreeMap<String, BTreeMap<String, Option<Vec<PythonFace>>>>,
     /// The width, the height and the mode of each picture that `datasets` decodes, by image.
     pub pictures: BTreeMap<String, (u32, u32, String)>,
     /// The images that `attribution.csv` lists.
@@ -27,6 +29,9 @@ pub struct PythonView {
 
 /// The image's id, its label, its URL, and when it was fetched, in milliseconds since 1970.
 pub type PythonRow = (String, String, Option<String>, Option<i64>);
+
+/// The box of a face (left, top, width, height), its last key point (x, y) and its score.
+pub type PythonFace = (Vec<f64>, Vec<f64>, f64);
 
 /// Reads the dataset whose manifest lies in `folder` with Python's libraries.
 pub fn read_dataset(folder: &Path) -> PythonView {

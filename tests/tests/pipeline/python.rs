@@ -69,6 +69,19 @@ async fn datasets_pandas_and_duckdb_read_a_frozen_dataset() {
         );
     }
 
+    // Nobody looked for faces only if a flag says so, and some masks hide a face.
+    for (library, faces) in &view.faces {
+        assert_eq!(faces.len(), images.len(), "{library}");
+        let found = faces.values().filter(|faces| {
+            let faces = faces.as_ref().expect("the validator looked for faces");
+            faces.iter().any(|(bbox, _, score)| {
+                *score >= 0.5 && bbox[2] > 20.0 && bbox[0] + bbox[2] < 140.0
+            })
+        });
+        let found = found.count();
+        assert!(10 * found >= 8 * images.len(), "{library}: {found} faces");
+    }
+
     let card = std::fs::read_to_string(format!("{folder}/README.md"));
     let card = card.expect("the dataset has a card");
     let counts = collection.counts();

@@ -10,9 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use maskline_faces::FaceDetector;
 use maskline_foundation::text::printable;
-use maskline_messages::{Format, ImageId, Measurements, Reason};
-use maskline_validator::{LimitArgs, validate};
+use maskline_messages::{Face, Format, ImageId, Measurements, Reason};
+use maskline_validator::{FaceArgs, LimitArgs, validate};
 use rayon::prelude::*;
 use serde::Serialize;
 use walkdir::WalkDir;
@@ -39,6 +40,8 @@ pub(crate) struct Check {
     json: bool,
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    faces: FaceArgs,
 }
 
 impl Check {
@@ -50,12 +53,13 @@ impl Check {
 }
 
 fn check_files(args: &Check) -> Result<()> {
+    let detector = args.faces.detector()?;
     let (files, mut unreadable) = find(&args.paths);
     let mut tally = Tally::default();
     let mut bar = CheckBar::new(files.len());
     let printed = in_order(
         &files,
-        |path| examine(path, &args.limits),
+        |path| examine(path, &args.limits, detector.as_ref()),
         |path, examined| {
             bar.advance();
             match examined {
@@ -139,11 +143,11 @@ struct Examined {
     verdict: Result<Measurements, maskline_validator::Rejected>,
 }
 
-fn examine(path: &Path, limits: &LimitArgs) -> Result<Examined> {
+fn examine(path: &Path, limits: &LimitArgs, detector: Option<&FaceDetector>) -> Result<Examined> {
     let bytes = std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
     Ok(Examined {
         image: ImageId::of(&bytes),
-        verdict: validate(&bytes, limits).map(|accepted| accepted.measurements),
+        verdict: validate(&bytes, limits, detector).map(|accepted| accepted.measurements),
     })
 }
 
@@ -261,6 +265,7 @@ impl FileReport<'_> {
                 .measurements
                 .as_ref()
                 .map(|m| format!("{:016x}", m.phash_mirrored)),
+            faces: self.measurements.as_ref().and_then(|m| m.faces.as_deref()),
         };
         serde_json::to_string(&report).expect("texts and numbers can be serialized")
     }
@@ -278,7 +283,16 @@ impl std::fmt::Display for FileReport<'_> {
                     printable(&rejection.detail)
                 )
             }
-            (None, Some((width, height))) => write!(f, "{path}: accepted {width}x{height}"),
+            (None, Some((width, height))) => {
+                write!(f, "{path}: accepted {width}x{height}")?;
+                let faces = self.measurements.as_ref().and_then(|m| m.faces.as_ref());
+                match faces.map(Vec::len) {
+                    None => Ok(()),
+                    Some(0) => write!(f, ", no face"),
+                    Some(1) => write!(f, ", 1 face"),
+                    Some(more) => write!(f, ", {more} faces"),
+                }
+            }
             (None, None) => write!(f, "{path}: accepted"),
         }
     }
@@ -300,6 +314,7 @@ struct JsonReport<'a> {
     sharpness: Option<f32>,
     phash: Option<String>,
     phash_mirrored: Option<String>,
+    faces: Option<&'a [Face]>,
 }
 
 /// A progress bar on a terminal, which appears when the work takes long.
@@ -405,7 +420,7 @@ mod tests {
         let mut tally = Tally::default();
         let mut report = |path| {
             tally
-                .enter(path, examine(path, &LimitArgs::DEFAULT).unwrap())
+                .enter(path, examine(path, &LimitArgs::DEFAULT, None).unwrap())
                 .to_string()
         };
         let [a, b, c] = [0, 1, 2].map(|at| report(&files[at]));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, ValueEnum};
 use maskline_messages::{
-    CollectionName, NetworkName, ObjectKey, SourceRole, SplitSettings, TrainingSettings,
+    CollectionName, Method, ObjectKey, SourceRole, SplitSettings, TrainingSettings,
 };
 use maskline_runtime::Sender;
 use maskline_storage::{
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     enqueue, models,
     run::{ServiceName, Services},
-    training_args::network_names,
+    training_args::method_names,
 };
 use crate::{
     demo::{
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Searches for faces with masks, searches for faces without, takes a page and a list, and trains a
-/// network on all of them. The faces are drawn and mixed with dirt, and a web site on this machine
+/// linear probe and a network on all of them. The faces are drawn and mixed with dirt, and a web site on this machine
 /// serves them. With --online, real providers are searched.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -65,15 +65,15 @@ pub(crate) struct Demo {
     /// The number of files of each kind of dirt
     #[arg(long, default_value_t = Recipe::default().dirt)]
     dirt: u32,
-    /// The networks to train
+    /// What to train: networks, or a linear probe, which takes seconds
     #[arg(
         long,
-        value_parser = network_names(),
+        value_parser = method_names(),
         value_name = "NETWORKS",
         value_delimiter = ',',
-        default_value = "mobilenet_v3_small"
+        default_value = "linear_probe,mobilenet_v3_small"
     )]
-    train: Vec<NetworkName>,
+    train: Vec<Method>,
     /// The number of epochs: how often a network sees each training image
     #[arg(long, default_value_t = EPOCHS)]
     epochs: u32,

@@ -12,7 +12,7 @@ use clap::{
 };
 use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::{
-    CollectionName, JobId, Label, NetworkName, Source, SourceRequested, SourceRole, SplitSettings,
+    CollectionName, JobId, Label, Method, Source, SourceRequested, SourceRole, SplitSettings,
 };
 use maskline_runtime::{Sender, telemetry};
 use maskline_storage::{
@@ -23,7 +23,7 @@ use strum::VariantNames;
 use tracing::Instrument;
 
 use self::{label_args::LabelArgs, source_command::SourceCommand};
-use super::training_args::{TrainingArgs, network_names};
+use super::training_args::{DEFAULT_METHOD, TrainingArgs, method_names};
 use crate::{
     collection_view,
     connection::ConnectionArgs,
@@ -38,7 +38,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  maskline enqueue folder photos/ --label-from folder --train mobilenet_v3_small --wait
+  maskline enqueue folder photos/ --label-from folder --train --wait
+  maskline enqueue folder photos/ --label-from folder --train linear_probe,mobilenet_v3_small
   maskline enqueue urls faces.csv --label-from column
   maskline enqueue urls laion.parquet --label-column class \\
     --label-map 1=with_mask,0=without_mask
@@ -75,9 +76,17 @@ struct JobArgs {
     /// Do not freeze the collection when the images are in it; `maskline freeze` does it later
     #[arg(long, conflicts_with = "train")]
     no_freeze: bool,
-    /// The networks to train when the collection is frozen
-    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network_names())]
-    train: Vec<NetworkName>,
+    /// What to train when the collection is frozen: networks, or a linear probe, which takes
+    /// seconds. If nothing is named, it is the linear probe
+    #[arg(
+        long,
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = method_names(),
+        num_args = 0..=1,
+        default_missing_value = DEFAULT_METHOD
+    )]
+    train: Vec<Method>,
     #[command(flatten)]
     training: TrainingArgs,
     /// The share of each class that goes to the validation split; a collection keeps the one
@@ -261,5 +270,34 @@ pub(crate) async fn wait_for_end(catalog: &dyn Catalog, id: JobId) -> Result<Job
             hinted = true;
         }
         tokio::time::sleep(POLL_INTERVAL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        job: JobArgs,
+    }
+
+    #[test]
+    fn training_without_a_name_is_the_linear_probe() {
+        let trained = |args: &[&str]| {
+            let label = ["enqueue", "--label", "with_mask"];
+            let cli = Cli::try_parse_from(label.iter().chain(args))?;
+            Ok::<_, clap::Error>(cli.job.train)
+        };
+        assert_eq!(trained(&[]).unwrap(), []);
+        assert_eq!(trained(&["--train"]).unwrap(), [Method::LinearProbe]);
+        let both = trained(&["--train", "linear_probe,mnasnet1_0", "--wait"]);
+        let expected = ["linear_probe", "mnasnet1_0"].map(|name| name.parse().unwrap());
+        assert_eq!(both.unwrap(), expected);
+        let refused = trained(&["--train", "resnet"]).unwrap_err().to_string();
+        assert!(refused.contains("linear_probe, mobilenet_v2"), "{refused}");
     }
 }

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use maskline_messages::{CollectionName, NetworkName, RequestId};
+use maskline_messages::{CollectionName, Method, RequestId};
 use maskline_storage::{
     Catalog,
     records::{Collection, TrainingWish, Work},
 };
 use serde::Serialize;
 
-use super::training_args::{TrainingArgs, network_names};
+use super::training_args::{DEFAULT_METHOD, TrainingArgs, method_names};
 use crate::{
     collection_view::{self, CollectionView},
     connection::ConnectionArgs,
@@ -29,9 +29,17 @@ pub(crate) struct Freeze {
     /// The collection
     #[arg(value_name = "COLLECTION")]
     name: CollectionName,
-    /// The networks to train on the version
-    #[arg(long, value_name = "NETWORKS", value_delimiter = ',', value_parser = network_names())]
-    train: Vec<NetworkName>,
+    /// What to train on the version: networks, or a linear probe, which takes seconds. If nothing
+    /// is named, it is the linear probe
+    #[arg(
+        long,
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = method_names(),
+        num_args = 0..=1,
+        default_missing_value = DEFAULT_METHOD
+    )]
+    train: Vec<Method>,
     #[command(flatten)]
     training: TrainingArgs,
     /// Wait until the collection is frozen and the runs on it have ended, and print what is in it

@@ -77,7 +77,7 @@ fn table_of_runs(runs: &[Run], versions: &BTreeMap<DatasetId, VersionOf>) -> Tab
                 let error = error.as_deref().unwrap_or("no reason is recorded");
                 format!("failed: {}", shortened(error, MAX_ERROR))
             }
-            _ => format!("{} of {} epochs done", run.epoch, run.settings.epochs),
+            _ => format!("{} of {} epochs done", run.epoch, run.epochs()),
         };
         table.add_row([
             Cell::new(run.id),
@@ -120,7 +120,7 @@ pub(crate) fn table(models: &[Model], versions: &BTreeMap<DatasetId, VersionOf>)
 
 #[cfg(test)]
 mod tests {
-    use maskline_messages::{NetworkName, RunId, TrainingSettings};
+    use maskline_messages::{Method, NetworkName, RunId, TrainingSettings};
 
     use super::*;
 
@@ -128,7 +128,7 @@ mod tests {
     fn a_run_without_a_model_is_listed_with_its_version_and_its_shortened_error() {
         let dataset = DatasetId::of(b"a dataset");
         let settings = TrainingSettings::default();
-        let network = NetworkName::MobilenetV2;
+        let network = Method::from(NetworkName::MobilenetV2);
         let run = |state, error: Option<String>| Run {
             id: RunId::of(&dataset, network, &settings.canonical()),
             dataset,

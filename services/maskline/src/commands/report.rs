@@ -52,7 +52,7 @@ impl Report {
                      done",
                     run.network,
                     run.epoch,
-                    run.settings.epochs
+                    run.epochs()
                 ),
             }
         };

@@ -7,7 +7,7 @@ use maskline_runtime::{RuntimeArgs, Service};
 use maskline_scraper::{FetchArgs, SearchArgs};
 use maskline_storage::StorageArgs;
 use maskline_trainer::TrainerArgs;
-use maskline_validator::LimitArgs;
+use maskline_validator::{FaceArgs, LimitArgs};
 
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
@@ -34,6 +34,8 @@ pub(crate) struct Services {
     pub(crate) search: SearchArgs,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
+    #[command(flatten)]
+    pub(crate) faces: FaceArgs,
     #[command(flatten)]
     pub(crate) model_check: ModelCheckArgs,
     #[command(flatten)]
@@ -90,11 +92,12 @@ impl Services {
                 .await
             }
             ServiceName::Validator => {
-                let limits = self.limits.clone();
+                let (limits, faces) = (self.limits.clone(), self.faces.clone());
                 maskline_validator::service(&maskline_validator::Args {
                     runtime,
                     storage,
                     limits,
+                    faces,
                 })
                 .await
             }

@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use clap::Args;
-use maskline_messages::{NetworkName, TrainingRequested};
+use maskline_messages::{Method, TrainingRequested};
 
-use super::training_args::{TrainingArgs, network_names};
+use super::training_args::{DEFAULT_METHOD, TrainingArgs, method_names};
 use crate::{connection::ConnectionArgs, job_summary, lookup, output, run_view, run_wait};
 
 #[derive(Debug, Args)]
@@ -12,15 +12,15 @@ pub(crate) struct Train {
     /// A collection (its newest version), a version such as masks@3, or the id of a dataset or
     /// its beginning
     dataset: String,
-    /// The networks, each of which becomes a run
+    /// The networks or the linear probe, each of which becomes a run
     #[arg(
         long,
         value_name = "NETWORKS",
         value_delimiter = ',',
-        value_parser = network_names(),
-        required = true
+        value_parser = method_names(),
+        default_value = DEFAULT_METHOD
     )]
-    network: Vec<NetworkName>,
+    network: Vec<Method>,
     #[command(flatten)]
     training: TrainingArgs,
     /// Wait until the runs have ended, and print how good their networks are

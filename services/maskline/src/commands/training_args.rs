@@ -1,15 +1,19 @@
-//! The flags for the networks and the settings of training runs.
+//! The flags for what is trained, and the settings of training runs.
 
 use anyhow::Result;
 use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use maskline_messages::{NetworkName, Optimizer, TrainingSettings};
+use maskline_messages::{Method, Optimizer, TrainingSettings, View};
 
-/// Parses a flag that names a network. `--help` and errors list the networks that there are.
-pub(super) fn network_names() -> impl TypedValueParser<Value = NetworkName> {
-    let names = PossibleValuesParser::new(NetworkName::ALL.map(NetworkName::as_str));
+/// What is trained if somebody asks for training and names nothing.
+pub(super) const DEFAULT_METHOD: &str = "linear_probe";
+
+/// Parses a flag that names what is to be trained: a network or the linear probe. `--help` and errors
+/// list what there is.
+pub(super) fn method_names() -> impl TypedValueParser<Value = Method> {
+    let names = PossibleValuesParser::new(Method::ALL.map(Method::as_str));
     names.map(|name| name.parse().expect("it is one of the names"))
 }
 
@@ -25,6 +29,10 @@ pub(crate) struct TrainingArgs {
     /// The side of the network's square input, in pixels
     #[arg(long, default_value_t = TrainingSettings::default().pixels)]
     pixels: u32,
+    /// What the network is shown of a picture: face (the largest face, or the whole picture if there
+    /// is none) or whole
+    #[arg(long, default_value_t = TrainingSettings::default().view)]
+    view: View,
     /// The optimizer: adamw or sgd
     #[arg(long, default_value = "adamw")]
     optimizer: Optimizer,
@@ -46,6 +54,7 @@ impl TrainingArgs {
             epochs: self.epochs,
             batch: self.batch,
             pixels: self.pixels,
+            view: self.view,
             optimizer: self.optimizer,
             learning_rate: self.learning_rate,
             weight_decay: self.weight_decay,

@@ -174,17 +174,18 @@ impl DatasetWriter<'_> {
         Ok(candidates)
     }
 
-    /// The rows with their images' bytes and provenance.
+    /// The rows with their images' bytes, faces and provenance.
     async fn examples(&self, rows: Vec<Row>) -> Result<Vec<Example>> {
         let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
         let name = &self.collection.name;
         let jpegs = self.images.image_bytes(name, &images).await?;
+        let faces = self.images.image_faces(name, &images).await?;
         let candidates = self.images.image_candidates(name, &images).await?;
         let sightings = self.images.sightings(name, &images).await?;
         let candidates = self.without_removed(candidates, &sightings).await?;
-        let found = jpegs.into_iter().zip(candidates).zip(sightings);
+        let found = jpegs.into_iter().zip(faces).zip(candidates).zip(sightings);
         let examples = rows.into_iter().zip(found);
-        let examples = examples.map(|(row, ((jpeg, candidate), sightings))| {
+        let examples = examples.map(|(row, (((jpeg, faces), candidate), sightings))| {
             let job = self.jobs.iter().find(|job| job.id == candidate.job);
             Example {
                 image: row.image,
@@ -192,6 +193,8 @@ impl DatasetWriter<'_> {
                 jpeg,
                 width: row.width,
                 height: row.height,
+                faces,
+                group: Some(row.group),
                 provenance: provenance(candidate, job, self.sources.jobs_with(&sightings)),
             }
         });

@@ -280,3 +280,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_row_has_the_group_of_the_first_image_that_looks_the_same() {
+    let mut facts: Vec<_> = (0..12).map(|n| distinct(n, "with_mask")).collect();
+    facts.push(fact(20, "with_mask", facts[3].phash ^ 1));
+    let [three, twenty] = [3, 12].map(|index: usize| facts[index].image);
+    let plan = plan(facts, &SplitSettings::default());
+    let rows = plan.rows.values().flatten();
+    let rows: Vec<Row> = rows.map(|&number| plan.row(number)).collect();
+    assert_eq!(rows.len(), 13);
+    for row in rows {
+        let expected = match row.image {
+            image if image == three || image == twenty => three.min(twenty),
+            alone => alone,
+        };
+        assert_eq!(row.group, expected);
+    }
+}

@@ -42,7 +42,7 @@ async fn a_version_is_announced_again_for_a_job_that_brings_nothing_new() {
         source: Source::Folder {
             path: "elsewhere".into(),
         },
-        train: vec![NetworkName::MobilenetV3Small],
+        train: vec![NetworkName::MobilenetV3Small.into()],
         ..records::job()
     };
     let (twin, _) = environment.enqueue(&twin, 0..0).await;

@@ -68,7 +68,7 @@ impl Environment {
     /// A job with so many candidates, all of them in flight.
     pub async fn job(&self, candidates: u64) -> (JobId, Vec<CandidateId>) {
         let job = Job {
-            train: vec![NetworkName::MobilenetV3Small],
+            train: vec![NetworkName::MobilenetV3Small.into()],
             ..records::job()
         };
         self.enqueue(&job, 0..candidates).await

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use maskline_dataset::Split;
-use maskline_messages::{CandidateId, CollectionName, DatasetId, ImageId, ObjectKey, Reason};
+use maskline_messages::{CandidateId, CollectionName, DatasetId, Face, ImageId, ObjectKey, Reason};
 use maskline_runtime::{Context, Handler, Worker};
 use maskline_storage::{
     Catalog, StorageError,
@@ -233,6 +233,14 @@ impl Images for Removing {
         }
         self.catalog.delete_images(collection, &removed).await?;
         self.catalog.image_bytes(collection, images).await
+    }
+
+    async fn image_faces(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Option<Vec<Face>>>, StorageError> {
+        self.catalog.image_faces(collection, images).await
     }
 
     async fn image_candidates(

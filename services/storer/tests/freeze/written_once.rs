@@ -14,7 +14,7 @@ use crate::environment::Environment;
 /// A frozen job of twenty images at addresses below `site`, and its dataset.
 async fn frozen(environment: &Environment, site: &str) -> (JobId, DatasetId) {
     let job = Job {
-        train: vec![NetworkName::MobilenetV3Small],
+        train: vec![NetworkName::MobilenetV3Small.into()],
         ..records::job()
     };
     let at_site = |number: u64| {

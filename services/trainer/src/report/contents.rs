@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use maskline_dataset::{Manifest, Split};
-use maskline_messages::{DatasetId, ImageId, JobId, Label, NetworkName, RunId, TrainingSettings};
+use maskline_messages::{DatasetId, ImageId, JobId, Label, Method, RunId, TrainingSettings};
 use maskline_models::{
     LayerRow, Network,
     calibration::Calibration,
@@ -17,6 +17,7 @@ use crate::{
     examples::{ExampleSet, Examples},
     measurement::Measurement,
     metrics::{Epoch, TrainingProgress},
+    probe::ProbeFacts,
     robustness::Robustness,
 };
 
@@ -33,7 +34,7 @@ pub(crate) struct Report {
     /// The id of the run and of its model.
     pub(crate) run: RunId,
     pub(crate) job: Option<JobId>,
-    pub(crate) network: NetworkName,
+    pub(crate) network: Method,
     /// The number of convolutions and fully connected layers.
     pub(crate) layers: u64,
     /// The number of trainable parameters.
@@ -44,17 +45,21 @@ pub(crate) struct Report {
     pub(crate) loss: f32,
     /// How good it is on the validation and the test split, and for each source.
     pub(crate) evaluation: Evaluation,
-    /// The epoch whose network is published, counted from 1.
+    /// The epoch whose network is published, counted from 1. 0 for a linear probe.
     pub(crate) best_epoch: usize,
     /// The time that the run took, evaluation and all attempts included.
     pub(crate) seconds: f64,
-    /// The training images per second, as the median over the epochs.
+    /// The training images per second, as the median over the epochs. For a linear probe, the
+    /// images divided by the time of the whole run.
     pub(crate) images_per_second: f64,
     /// The devices that it was trained on, in the order of their use.
     pub(crate) devices: Vec<String>,
     pub(crate) dataset: DatasetFacts,
     pub(crate) settings: TrainingSettings,
+    /// A linear probe has no epochs.
     pub(crate) epochs: Vec<Epoch>,
+    /// How a linear probe was made. `None` for a network whose layers were all trained.
+    pub(crate) probe: Option<ProbeFacts>,
     pub(crate) classes: Vec<ClassFacts>,
     /// The validation images of each class (row) by the predicted class (column).
     pub(crate) confusion: Confusion,
@@ -120,6 +125,7 @@ impl Report {
     pub(crate) fn new(
         run: &Run,
         progress: &TrainingProgress,
+        probe: Option<ProbeFacts>,
         network: &Network,
         examples: &Examples,
         measured: Measured<'_>,
@@ -147,11 +153,18 @@ impl Report {
             evaluation,
             best_epoch: progress.best().map_or(0, |epoch| epoch.epoch),
             seconds: progress.seconds,
-            images_per_second: median(progress.epochs.iter().map(|epoch| epoch.images_per_second)),
-            devices: devices(&progress.epochs),
+            images_per_second: match &probe {
+                Some(probe) => probe.images as f64 / progress.seconds.max(f64::MIN_POSITIVE),
+                None => median(progress.epochs.iter().map(|epoch| epoch.images_per_second)),
+            },
+            devices: match &probe {
+                Some(_) => run.device.iter().cloned().collect(),
+                None => devices(&progress.epochs),
+            },
             dataset: DatasetFacts::of(manifest),
             settings: run.settings.clone(),
             epochs: progress.epochs.clone(),
+            probe,
             classes: class_facts(&manifest.classes, &confusion),
             confusion,
             test_confusion: test.map(|test| test.confusion.clone()),

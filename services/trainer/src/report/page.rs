@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use maskline_dataset::Split;
+use maskline_messages::{Optimizer, TrainingSettings, View};
 use maskline_models::prediction::Confusion;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
@@ -17,7 +18,7 @@ use super::{
     text::{beginning, duration, grouped, percent, share},
     thumbnails::Thumbnail,
 };
-use crate::metrics::Epoch;
+use crate::{metrics::Epoch, probe::ProbeFacts};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -90,14 +91,54 @@ fn result(report: &Report) -> Markup {
                 }
             }
             p.quiet {
-                "The network is that of epoch " (report.best_epoch) " of " (report.epochs.len())
-                ", evaluated as it is published. The loss is the mean cross-entropy, in nats."
+                @if report.probe.is_some() {
+                    "The network is a pretrained EfficientNet-Lite0 whose last layer was learned from "
+                    "the training images."
+                } @else {
+                    "The network is that of epoch " (report.best_epoch) " of " (report.epochs.len())
+                    ", evaluated as it is published."
+                }
+                " The loss is the mean cross-entropy, in nats."
             }
         }
     }
 }
 
 fn learning(report: &Report) -> Markup {
+    match &report.probe {
+        Some(probe) => cross_validation(probe),
+        None => epochs(report),
+    }
+}
+
+/// What a linear probe has in place of curves.
+fn cross_validation(probe: &ProbeFacts) -> Markup {
+    html! {
+        section {
+            h2 { "Learning" }
+            p {
+                "A linear probe has no epochs, and so there are no curves. What the pretrained network sees in each of the "
+                (grouped(probe.images as u64)) " training images, " (grouped(probe.features as u64))
+                " numbers, was computed once, and a logistic regression was fitted to it."
+            }
+            @if let (Some(accuracy), Some(loss)) = (probe.accuracy, probe.loss) {
+                p {
+                    "The strength of its regularization, " (probe.strength) ", has the lowest loss in a cross-validation with "
+                    (probe.folds) " folds, which keeps near-duplicates together. There, " (percent(accuracy))
+                    " of the training images were classified correctly by a probe that had not seen them, and the loss was "
+                    (format!("{loss:.4}")) "."
+                }
+            } @else {
+                p {
+                    "A class has too few images that look different for a cross-validation. The strength of the regularization is "
+                    (probe.strength) "."
+                }
+            }
+        }
+    }
+}
+
+fn epochs(report: &Report) -> Markup {
     let of = |value: fn(&Epoch) -> f32| -> Vec<f64> {
         report
             .epochs
@@ -295,25 +336,10 @@ fn dataset(report: &Report) -> Markup {
 }
 
 fn training(report: &Report) -> Markup {
-    let settings = &report.settings;
-    let optimizer = match settings.optimizer {
-        maskline_messages::Optimizer::Adamw => "AdamW",
-        maskline_messages::Optimizer::Sgd => "SGD with Nesterov momentum",
+    let facts = match report.probe {
+        Some(_) => probe_facts(report),
+        None => network_facts(report),
     };
-    let facts: [(&str, String); 12] = [
-        ("Device", report.devices.join(", then ")),
-        ("Speed", format!("{:.0} images/s", report.images_per_second)),
-        ("Training time", duration(report.seconds)),
-        ("Epochs", settings.epochs.to_string()),
-        ("Batch", format!("{} images", settings.batch)),
-        ("Input", format!("{0} × {0} pixels", settings.pixels)),
-        ("Optimizer", optimizer.to_owned()),
-        ("Peak learning rate", settings.learning_rate.to_string()),
-        ("Warm-up, in epochs", settings.warmup_epochs.to_string()),
-        ("Weight decay", settings.weight_decay.to_string()),
-        ("Label smoothing", settings.label_smoothing.to_string()),
-        ("Seed", settings.seed.to_string()),
-    ];
     html! {
         section {
             h2 { "Training" }
@@ -324,6 +350,48 @@ fn training(report: &Report) -> Markup {
             }
         }
     }
+}
+
+fn probe_facts(report: &Report) -> Vec<(&'static str, String)> {
+    let settings = &report.settings;
+    vec![
+        ("Device", report.devices.join(", then ")),
+        ("Speed", format!("{:.0} images/s", report.images_per_second)),
+        ("Training time", duration(report.seconds)),
+        ("Input", input(settings)),
+        ("Seed", settings.seed.to_string()),
+    ]
+}
+
+fn input(settings: &TrainingSettings) -> String {
+    let pixels = settings.pixels;
+    let shown = match settings.view {
+        View::Face => "of the best face",
+        View::Whole => "of the whole picture",
+    };
+    format!("{pixels} × {pixels} pixels {shown}")
+}
+
+fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
+    let settings = &report.settings;
+    let optimizer = match settings.optimizer {
+        Optimizer::Adamw => "AdamW",
+        Optimizer::Sgd => "SGD with Nesterov momentum",
+    };
+    vec![
+        ("Device", report.devices.join(", then ")),
+        ("Speed", format!("{:.0} images/s", report.images_per_second)),
+        ("Training time", duration(report.seconds)),
+        ("Epochs", settings.epochs.to_string()),
+        ("Batch", format!("{} images", settings.batch)),
+        ("Input", input(settings)),
+        ("Optimizer", optimizer.to_owned()),
+        ("Peak learning rate", settings.learning_rate.to_string()),
+        ("Warm-up, in epochs", settings.warmup_epochs.to_string()),
+        ("Weight decay", settings.weight_decay.to_string()),
+        ("Label smoothing", settings.label_smoothing.to_string()),
+        ("Seed", settings.seed.to_string()),
+    ]
 }
 
 fn layers(report: &Report) -> Markup {

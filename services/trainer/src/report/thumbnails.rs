@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use maskline_vision::{encode, resize};
+use maskline_vision::encode;
 
 use super::contents::Report;
 use crate::examples::Examples;
@@ -19,9 +19,9 @@ pub(crate) struct Thumbnail(pub(crate) String);
 /// Returns the pictures of the report's mistakes, in their order.
 pub(crate) fn thumbnails(report: &Report, examples: &Examples) -> Result<Vec<Thumbnail>> {
     let thumbnail = |index: usize| {
-        let picture = examples.validation.picture(index)?;
-        let side = picture.width().min(SIDE);
-        let jpeg = encode::jpeg(&resize::square(&picture, side), QUALITY);
+        let shown = examples.validation.picture(index)?;
+        let side = shown.picture.width().min(SIDE);
+        let jpeg = encode::jpeg(&shown.square(side), QUALITY);
         Ok(Thumbnail(format!(
             "data:image/jpeg;base64,{}",
             STANDARD.encode(jpeg)

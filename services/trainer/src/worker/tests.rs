@@ -1,3 +1,4 @@
+mod probe;
 mod test_split;
 
 use std::time::Duration;
@@ -34,7 +35,7 @@ async fn request(store: &Embedded, dataset: DatasetId, settings: TrainingSetting
         id,
         dataset,
         job: Some(JobId::draw()),
-        network,
+        network: network.into(),
         settings,
         state: RunState::Open,
         error: None,
@@ -99,7 +100,8 @@ async fn a_run_ends_in_a_model_with_a_report_and_a_message() {
     let labels: Vec<&str> = model.classes.iter().map(Label::as_str).collect();
     assert_eq!((labels, model.pixels), (vec!["blue", "red"], 32));
     let card = maskline_models::weights::card(&weights(&store, id).await).unwrap();
-    assert_eq!((card.network, card.classes), (model.network, model.classes));
+    assert_eq!(card.network, model.network.network());
+    assert_eq!(card.classes, model.classes);
 
     let report = report(&store, id).await;
     assert_eq!(report["network"], "mobilenet_v3_small");

@@ -63,10 +63,19 @@ fn features(classes: &[Label]) -> Vec<Feature<'_>> {
                 let class_label = Names { names };
                 Dtype::ClassLabel(ClassLabel { class_label })
             }
-            (Kind::Jobs, _) => {
-                return Feature::List {
+            (Kind::Jobs, _) => return Feature::list(column.name, Sequence::Of("string")),
+            (Kind::Faces, _) => {
+                let numbers = "float32";
+                return Feature::Structs {
                     name: column.name,
-                    sequence: "string",
+                    list: vec![
+                        Feature::list("bbox", Sequence::Of(numbers)),
+                        Feature::list("keypoints", Sequence::Lists { sequence: numbers }),
+                        Feature::Plain {
+                            name: "score",
+                            dtype: Dtype::Name(numbers),
+                        },
+                    ],
                 };
             }
             _ => Dtype::Name("image"),
@@ -145,8 +154,27 @@ enum Feature<'a> {
     /// A list of values of a type.
     List {
         name: &'static str,
-        sequence: &'static str,
+        sequence: Sequence,
     },
+    /// A list of structs.
+    Structs {
+        name: &'static str,
+        list: Vec<Feature<'a>>,
+    },
+}
+
+impl Feature<'_> {
+    fn list(name: &'static str, sequence: Sequence) -> Self {
+        Self::List { name, sequence }
+    }
+}
+
+/// What a list is of.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Sequence {
+    Of(&'static str),
+    Lists { sequence: &'static str },
 }
 
 #[derive(Serialize)]

@@ -45,6 +45,7 @@ struct Facts {
     manifest: Manifest,
     sources: Tally,
     licenses: Tally,
+    faces: FaceCounts,
     rejected: BTreeMap<String, u64>,
 }
 
@@ -59,6 +60,12 @@ impl Facts {
             manifest: manifest(),
             sources,
             licenses,
+            faces: FaceCounts {
+                none: 40,
+                one: 1_200,
+                several: 80,
+                ..FaceCounts::default()
+            },
             rejected: [("blurred".to_owned(), 3), ("later_reason".to_owned(), 1)].into(),
         }
     }
@@ -69,6 +76,7 @@ impl Facts {
             manifest: &self.manifest,
             sources: &self.sources,
             licenses: &self.licenses,
+            faces: self.faces,
             rejected: &self.rejected,
         })
     }
@@ -113,6 +121,18 @@ dataset_info:
 ";
     let card = Facts::new().card();
     assert!(card.starts_with(expected), "{card}");
+    let faces = "\
+  - name: faces
+    list:
+    - name: bbox
+      sequence: float32
+    - name: keypoints
+      sequence:
+        sequence: float32
+    - name: score
+      dtype: float32
+";
+    assert!(card.contains(faces), "{card}");
     let splits = "\
   - name: fetched
     dtype: timestamp[ms, tz=UTC]
@@ -139,6 +159,13 @@ dataset_info:
 #[test]
 fn the_sections_count_images_sources_licences_and_rejections() {
     let card = Facts::new().card();
+    let faces = "\
+| faces | images |
+| --- | --: |
+| no face | 40 |
+| one face | 1200 |
+| several faces | 80 |";
+    assert!(section(&card, "Faces").ends_with(faces), "{card}");
     let images = "\
 | label | train | validation |
 | --- | --: | --: |

@@ -2,17 +2,20 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::{Tensor, module, ops::ConvOptions},
+    tensor::{
+        Tensor, module,
+        ops::{ConvOptions, PadMode},
+    },
 };
 
 use super::pass::Pass;
 use crate::{
     error::ModelError,
     init::{Builder, Init},
-    ops::{Kernels, depthwise, pointwise, stem},
+    ops::{Kernels, Padding, depthwise, pointwise, stem},
 };
 
-/// A convolution. Its padding keeps the size of the image, apart from the stride.
+/// A convolution. Its padding, of either kind, keeps the size of the image, apart from the stride.
 #[derive(Module, Debug)]
 pub struct Convolution {
     pub name: String,
@@ -21,6 +24,16 @@ pub struct Convolution {
     pub bias: Option<Param<Tensor<1>>>,
     pub stride: usize,
     pub groups: usize,
+    #[module(skip)]
+    padding: Padding,
+}
+
+/// How a convolution moves over the image.
+#[derive(Debug, Clone, Copy)]
+pub struct Steps {
+    pub stride: usize,
+    pub groups: usize,
+    pub padding: Padding,
 }
 
 impl Convolution {
@@ -28,16 +41,16 @@ impl Convolution {
         builder: &mut Builder,
         name: String,
         shape: [usize; 4],
-        stride: usize,
-        groups: usize,
+        steps: Steps,
     ) -> Result<Self, ModelError> {
         let weight = format!("{name}.weight");
         Ok(Self {
             weight: builder.parameter(&weight, shape, Init::kaiming(shape))?,
             bias: None,
             name,
-            stride,
-            groups,
+            stride: steps.stride,
+            groups: steps.groups,
+            padding: steps.padding,
         })
     }
 
@@ -48,7 +61,12 @@ impl Convolution {
         channels: usize,
         filters: usize,
     ) -> Result<Self, ModelError> {
-        let mut convolution = Self::new(builder, name, [filters, channels, 1, 1], 1, 1)?;
+        let steps = Steps {
+            stride: 1,
+            groups: 1,
+            padding: Padding::Symmetric,
+        };
+        let mut convolution = Self::new(builder, name, [filters, channels, 1, 1], steps)?;
         let bias = format!("{}.bias", convolution.name);
         convolution.bias = Some(builder.parameter(&bias, [filters], Init::Constant(0.0))?);
         Ok(convolution)
@@ -60,18 +78,31 @@ impl Convolution {
         match pass.kernels {
             Kernels::Own if self.bias.is_some() => self.by_burn(input, weight),
             Kernels::Own if self.groups == filters && channels == 1 => {
-                depthwise(input, weight, self.stride)
+                depthwise(input, weight, self.stride, self.padding)
             }
             Kernels::Own if kernel == 1 && self.stride == 1 => pointwise(input, weight),
-            Kernels::Own => stem(input, weight, self.stride),
+            Kernels::Own => stem(input, weight, self.stride, self.padding),
             Kernels::Burn => self.by_burn(input, weight),
         }
     }
 
     fn by_burn(&self, input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
-        let pad = weight.dims()[2] / 2;
-        let options = ConvOptions::new([self.stride; 2], [pad; 2], [1; 2], self.groups);
+        let kernel = weight.dims()[2];
+        let [_, _, height, width] = input.dims();
+        let [rows, columns] =
+            [height, width].map(|side| self.padding.around(side, kernel, self.stride));
         let bias = self.bias.as_ref().map(Param::val);
+        // Burn pads on both sides alike. Other zeros are made part of the input.
+        let (input, pad) = match [rows, columns] {
+            [[above, below], [left, right]] if above == below && left == right => {
+                (input, [above, left])
+            }
+            [rows, columns] => {
+                let zeros = [rows, columns].map(|[before, after]| (before, after));
+                (input.pad(zeros, PadMode::Constant(0.0)), [0, 0])
+            }
+        };
+        let options = ConvOptions::new([self.stride; 2], pad, [1; 2], self.groups);
         module::conv2d(input, weight, bias, options)
     }
 }

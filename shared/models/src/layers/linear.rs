@@ -2,8 +2,9 @@
 
 use burn::{
     module::{Module, Param},
-    tensor::Tensor,
+    tensor::{Tensor, TensorData},
 };
+use maskline_messages::NetworkName;
 
 use crate::{
     error::ModelError,
@@ -31,6 +32,38 @@ impl Linear {
             weight: builder.parameter(&format!("{name}.weight"), [to, from], init)?,
             bias: builder.parameter(&format!("{name}.bias"), [to], Init::Constant(0.0))?,
             name,
+        })
+    }
+
+    /// The same layer with other values, `[to, from]` and `[to]`. `network` is named in the error
+    /// if the numbers of values are others.
+    pub fn with_values(
+        self,
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        network: NetworkName,
+    ) -> Result<Self, ModelError> {
+        let [to, from] = self.weight.dims();
+        for (tensor, expected, found) in [
+            ("weight", vec![to, from], weight.len()),
+            ("bias", vec![to], bias.len()),
+        ] {
+            if found != expected.iter().product::<usize>() {
+                return Err(ModelError::Shape {
+                    network,
+                    name: format!("{}.{tensor}", self.name),
+                    expected,
+                    found: vec![found],
+                });
+            }
+        }
+        let device = self.weight.val().device();
+        let weight = Tensor::from_data(TensorData::new(weight, [to, from]), &device);
+        let bias = Tensor::from_data(TensorData::new(bias, [to]), &device);
+        Ok(Self {
+            weight: Param::from_tensor(weight),
+            bias: Param::from_tensor(bias),
+            ..self
         })
     }
 

@@ -2,8 +2,17 @@
 
 use burn::{module::Module, tensor::Tensor};
 
-use super::{convolution::Convolution, norm::Norm, pass::Pass};
-use crate::{error::ModelError, init::Builder, names::Pair, ops::Activation};
+use super::{
+    convolution::{Convolution, Steps},
+    norm::Norm,
+    pass::Pass,
+};
+use crate::{
+    error::ModelError,
+    init::Builder,
+    names::Pair,
+    ops::{Activation, Padding},
+};
 
 /// A convolution, then batch norm, then an activation.
 #[derive(Module, Debug)]
@@ -21,6 +30,7 @@ pub struct ConvNormConfig {
     pub kernel: usize,
     pub stride: usize,
     pub groups: usize,
+    pub padding: Padding,
     pub activation: Activation,
     pub epsilon: f64,
 }
@@ -37,11 +47,17 @@ impl ConvNorm {
             kernel,
             stride,
             groups,
+            padding,
             ..
         } = config;
+        let steps = Steps {
+            stride,
+            groups,
+            padding,
+        };
         let shape = [filters, channels / groups, kernel, kernel];
         Ok(Self {
-            convolution: Convolution::new(builder, convolution, shape, stride, groups)?,
+            convolution: Convolution::new(builder, convolution, shape, steps)?,
             norm: Norm::new(builder, norm, filters, config.epsilon)?,
             activation: config.activation,
         })

@@ -8,17 +8,24 @@ mod stem;
 
 use super::prelude::*;
 
+pub use geometry::Padding;
+
 /// Depthwise convolution on the CPU: a filter of its own for every channel.
 ///
 /// * `input`: `[batch, channels, height, width]`
-/// * `weight`: `[channels, 1, k, k]`, k = 3 or 5; the padding is k / 2
+/// * `weight`: `[channels, 1, k, k]`, k = 3 or 5
 ///
 /// Returns `[batch, channels, ⌈height / stride⌉, ⌈width / stride⌉]`.
 ///
 /// # Panics
 /// Panics for any other filter than 3 × 3 and 5 × 5.
-pub fn depthwise(input: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
-    convolve(input, weight, Convolution::Depthwise { stride })
+pub fn depthwise(
+    input: Tensor<4>,
+    weight: Tensor<4>,
+    stride: usize,
+    padding: Padding,
+) -> Tensor<4> {
+    convolve(input, weight, Convolution::Depthwise { stride, padding })
 }
 
 /// Pointwise convolution on the CPU: filters of 1 × 1 pixel, with stride 1.
@@ -34,11 +41,11 @@ pub fn pointwise(input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
 /// Convolution of few channels on the CPU, as in a network's first layer.
 ///
 /// * `input`: `[batch, channels, height, width]`
-/// * `weight`: `[filters, channels, k, k]`, k odd; the padding is k / 2
+/// * `weight`: `[filters, channels, k, k]`, k odd
 ///
 /// Returns `[batch, filters, ⌈height / stride⌉, ⌈width / stride⌉]`.
-pub fn stem(input: Tensor<4>, weight: Tensor<4>, stride: usize) -> Tensor<4> {
-    convolve(input, weight, Convolution::Stem { stride })
+pub fn stem(input: Tensor<4>, weight: Tensor<4>, stride: usize, padding: Padding) -> Tensor<4> {
+    convolve(input, weight, Convolution::Stem { stride, padding })
 }
 
 fn convolve(input: Tensor<4>, weight: Tensor<4>, convolution: Convolution) -> Tensor<4> {
@@ -52,9 +59,9 @@ fn convolve(input: Tensor<4>, weight: Tensor<4>, convolution: Convolution) -> Te
 /// The kind of a convolution.
 #[derive(Debug, Clone, Copy)]
 pub enum Convolution {
-    Depthwise { stride: usize },
+    Depthwise { stride: usize, padding: Padding },
     Pointwise,
-    Stem { stride: usize },
+    Stem { stride: usize, padding: Padding },
 }
 
 #[backend_extension(Autodiff, Flex)]
@@ -69,9 +76,13 @@ pub trait ConvolutionOps: Backend {
 impl ConvolutionOps for Flex {
     fn convolve(input: FlexTensor, weight: FlexTensor, convolution: Convolution) -> FlexTensor {
         match convolution {
-            Convolution::Depthwise { stride } => depthwise::forward(&input, &weight, stride),
+            Convolution::Depthwise { stride, padding } => {
+                depthwise::forward(&input, &weight, stride, padding)
+            }
             Convolution::Pointwise => pointwise::forward(&input, &weight),
-            Convolution::Stem { stride } => stem::forward(&input, &weight, stride),
+            Convolution::Stem { stride, padding } => {
+                stem::forward(&input, &weight, stride, padding)
+            }
         }
     }
 }
@@ -105,12 +116,12 @@ impl Differentiable<2> for Saved {
     fn gradients(self, gradient: FlexTensor, wanted: [bool; 2]) -> [Option<FlexTensor>; 2] {
         let (input, weight) = (&self.input, &self.weight);
         match self.convolution {
-            Convolution::Depthwise { stride } => {
-                depthwise::gradients(input, weight, stride, &gradient).map(Some)
+            Convolution::Depthwise { stride, padding } => {
+                depthwise::gradients(input, weight, stride, padding, &gradient).map(Some)
             }
             Convolution::Pointwise => pointwise::gradients(input, weight, &gradient, wanted),
-            Convolution::Stem { stride } => {
-                stem::gradients(input, weight, stride, &gradient, wanted)
+            Convolution::Stem { stride, padding } => {
+                stem::gradients(input, weight, stride, padding, &gradient, wanted)
             }
         }
     }

@@ -1,10 +1,13 @@
 //! Our own operations compute what Burn's do, and their gradients agree both with
 //! Burn's and with difference quotients.
 
-use burn::tensor::{Device, Tensor, TensorData, module, ops::ConvOptions};
+use burn::tensor::{
+    Device, Tensor, TensorData, module,
+    ops::{ConvOptions, PadMode},
+};
 use maskline_models::ops::{
-    Activation, Gate, SqueezeLayers, batch_norm, depthwise, fixed_norm, pointwise, squeeze_excite,
-    stem,
+    Activation, Gate, Padding, SqueezeLayers, batch_norm, depthwise, fixed_norm, pointwise,
+    squeeze_excite, stem,
 };
 
 use crate::{difference, uniform};
@@ -20,6 +23,24 @@ const ACTIVATIONS: [Activation; 5] = [
 /// Heights and widths: odd, even, unequal, below the width of a SIMD register, and one
 /// pixel.
 const SIZES: [[usize; 2]; 6] = [[17, 14], [16, 16], [9, 20], [7, 7], [4, 4], [1, 1]];
+
+/// Strides and paddings.
+const STEPS: [(usize, Padding); 4] = [
+    (1, Padding::Symmetric),
+    (2, Padding::Symmetric),
+    (1, Padding::Same),
+    (2, Padding::Same),
+];
+
+/// The input with the zeros around it, for a convolution that adds none.
+fn padded(input: Tensor<4>, kernel: usize, stride: usize, padding: Padding) -> Tensor<4> {
+    let [_, _, height, width] = input.dims();
+    let zeros = [height, width].map(|side| {
+        let [before, after] = padding.around(side, kernel, stride);
+        (before, after)
+    });
+    input.pad(zeros, PadMode::Constant(0.0))
+}
 
 /// An operation on arguments that are given as flat vectors.
 type Operation<'a> = &'a dyn Fn(&[Tensor<1>]) -> Tensor<4>;
@@ -111,7 +132,7 @@ fn depthwise_is_burns_convolution() {
     for channels in [7, 8, 19] {
         for [height, width] in SIZES {
             for kernel in [3, 5] {
-                for stride in [1, 2] {
+                for (stride, padding) in STEPS {
                     let arguments = [
                         uniform("input", 3 * channels * height * width),
                         uniform("weight", channels * kernel * kernel),
@@ -122,16 +143,17 @@ fn depthwise_is_burns_convolution() {
                     };
                     let own = |of: &[Tensor<1>]| {
                         let (input, weight) = shaped(of);
-                        depthwise(input, weight, stride)
+                        depthwise(input, weight, stride, padding)
                     };
                     let burn = |of: &[Tensor<1>]| {
                         let (input, weight) = shaped(of);
-                        let pad = kernel / 2;
-                        let options = ConvOptions::new([stride; 2], [pad; 2], [1; 2], channels);
+                        let input = padded(input, kernel, stride, padding);
+                        let options = ConvOptions::new([stride; 2], [0; 2], [1; 2], channels);
                         module::conv2d(input, weight, None, options)
                     };
                     let case = format!(
-                        "{channels} channels of {height} × {width}, kernel {kernel}, stride {stride}"
+                        "{channels} channels of {height} × {width}, kernel {kernel}, stride {stride}, \
+                         {padding:?}"
                     );
                     check(&case, &own, &burn, &arguments);
                 }
@@ -170,7 +192,7 @@ fn pointwise_is_burns_convolution() {
 #[test]
 fn the_stem_is_burns_convolution() {
     for [height, width] in SIZES {
-        for stride in [1, 2] {
+        for (stride, padding) in STEPS {
             let arguments = [
                 uniform("input", 3 * 3 * height * width),
                 uniform("weight", 5 * 3 * 3 * 3),
@@ -181,15 +203,16 @@ fn the_stem_is_burns_convolution() {
             };
             let own = |of: &[Tensor<1>]| {
                 let (input, weight) = shaped(of);
-                stem(input, weight, stride)
+                stem(input, weight, stride, padding)
             };
             let burn = |of: &[Tensor<1>]| {
                 let (input, weight) = shaped(of);
-                let options = ConvOptions::new([stride; 2], [1; 2], [1; 2], 1);
+                let input = padded(input, 3, stride, padding);
+                let options = ConvOptions::new([stride; 2], [0; 2], [1; 2], 1);
                 module::conv2d(input, weight, None, options)
             };
             check(
-                &format!("{height} × {width}, stride {stride}"),
+                &format!("{height} × {width}, stride {stride}, {padding:?}"),
                 &own,
                 &burn,
                 &arguments,

@@ -1,8 +1,9 @@
-//! Compares the networks with torchvision's. The files in `tests/torchvision` list the
-//! tensors and the outputs of torchvision's four networks, and the script that wrote them.
+//! Compares the networks with torchvision's. The files in `tests/torchvision` list the tensors
+//! and the outputs of torchvision's four networks and of EfficientNet-Lite0 in PyTorch. The script
+//! that wrote them is there, too.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use maskline_messages::{Label, NetworkName};
+use maskline_messages::{Label, NetworkName, View};
 use maskline_models::{
     Network,
     weights::{self, Card},
@@ -28,6 +29,7 @@ fn reference(network: NetworkName) -> Reference {
         NetworkName::MobilenetV3Small => include_str!("../torchvision/mobilenet_v3_small.txt"),
         NetworkName::Mnasnet1_0 => include_str!("../torchvision/mnasnet1_0.txt"),
         NetworkName::EfficientnetB0 => include_str!("../torchvision/efficientnet_b0.txt"),
+        NetworkName::EfficientnetLite0 => include_str!("../torchvision/efficientnet_lite0.txt"),
     };
     let rest = |word: &str| {
         let mut lines = text.lines();
@@ -119,13 +121,8 @@ fn the_networks_have_as_many_parameters_as_torchvisions() {
 #[test]
 fn the_networks_have_the_tensors_and_shapes_of_torchvisions() {
     for name in NetworkName::ALL {
-        let card = Card {
-            network: name,
-            classes: ["with", "without"]
-                .map(|class| class.parse::<Label>().unwrap())
-                .to_vec(),
-            pixels: 64,
-        };
+        let classes = ["with", "without"].map(|class| class.parse::<Label>().unwrap());
+        let card = Card::new(name, classes.to_vec(), 64, View::Face);
         let network = Network::new(name, 2, 0, &Device::flex());
         let bytes = weights::to_safetensors(&network, &card).unwrap();
         let file = SafeTensors::deserialize(&bytes).unwrap();

@@ -3,28 +3,25 @@
 
 use std::collections::HashMap;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
+use half::{bf16, f16};
 use image::RgbImage;
-use maskline_messages::{Label, NetworkName};
+use maskline_messages::{Label, NetworkName, View};
 use maskline_models::{
     Classifier, Input, ModelError, Network, input,
     prediction::Prediction,
     weights::{self, Card},
 };
+use maskline_vision::view::Part;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
-use crate::uniform;
+use crate::{difference, uniform};
 
 const NAME: NetworkName = NetworkName::MobilenetV3Small;
 
 fn card() -> Card {
-    Card {
-        network: NAME,
-        classes: ["with_mask", "without_mask"]
-            .map(|class| class.parse::<Label>().unwrap())
-            .to_vec(),
-        pixels: 32,
-    }
+    let classes = ["with_mask", "without_mask"].map(|class| class.parse::<Label>().unwrap());
+    Card::new(NAME, classes.to_vec(), 32, View::Face)
 }
 
 fn network() -> Network {
@@ -153,10 +150,143 @@ fn every_tensor_must_be_there_once_and_fit() {
             .iter_mut()
             .find(|(name, ..)| name == "classifier.3.bias");
         let (_, dtype, _, bytes) = tensor.unwrap();
-        *dtype = Dtype::F16;
-        bytes.truncate(4);
+        *dtype = Dtype::I32;
+        bytes[..4].fill(0);
     });
     assert!(matches!(refused(&of_another_type), ModelError::Type { .. }));
+}
+
+/// The file with its floats in a type of two bytes.
+fn halved(dtype: Dtype, halve: impl Fn(f32) -> [u8; 2]) -> Vec<u8> {
+    changed(|tensors, _| {
+        let floats = tensors
+            .iter_mut()
+            .filter(|(_, dtype, ..)| *dtype == Dtype::F32);
+        for (_, of, _, bytes) in floats {
+            *of = dtype;
+            let (values, _) = bytes.as_chunks();
+            *bytes = values
+                .iter()
+                .flat_map(|&x| halve(f32::from_le_bytes(x)))
+                .collect();
+        }
+    })
+}
+
+#[test]
+fn floats_of_two_bytes_are_read_too() {
+    let logits = |bytes: &[u8]| -> Vec<f32> {
+        let (network, _) = weights::from_safetensors(bytes, &Device::flex()).unwrap();
+        let mut values = vec![0.0; input::len(32)];
+        input::write(&pictures(1)[0], 32, &mut values);
+        let image = input::tensor(values, 32, &Device::flex());
+        network.forward(image).into_data().iter::<f32>().collect()
+    };
+    let whole = logits(&file());
+    // They have 11 and 8 digits of binary numbers.
+    let f16 = halved(Dtype::F16, |x| f16::from_f32(x).to_le_bytes());
+    let bf16 = halved(Dtype::BF16, |x| bf16::from_f32(x).to_le_bytes());
+    for (bytes, bound) in [(f16, 0.02), (bf16, 0.2)] {
+        let read = logits(&bytes);
+        let off = difference(&read, &whole);
+        assert!(off > 0.0 && off < bound, "off by {off:e}");
+    }
+}
+
+#[test]
+fn a_card_without_a_standardization_has_that_of_imagenet() {
+    let old = changed(|_, metadata| {
+        for text in metadata.values_mut() {
+            let mut card: serde_json::Value = serde_json::from_str(text).unwrap();
+            card.as_object_mut().unwrap().remove("input").unwrap();
+            *text = card.to_string();
+        }
+    });
+    assert_eq!(
+        weights::card(&old).unwrap().input,
+        input::Standardization::IMAGENET
+    );
+}
+
+#[test]
+fn a_network_standardizes_as_its_card_says() {
+    let values = vec![0.5; input::len(32)];
+    let image = input::tensor(values, 32, &Device::flex());
+    let logits = |input| -> Vec<f32> {
+        let file = weights::to_safetensors(&network(), &Card { input, ..card() }).unwrap();
+        let (network, card) = weights::from_safetensors(&file, &Device::flex()).unwrap();
+        assert_eq!((network.input(), card.input), (input, input));
+        network
+            .forward(image.clone())
+            .into_data()
+            .iter::<f32>()
+            .collect()
+    };
+    let (imagenet, unit) = (
+        input::Standardization::IMAGENET,
+        input::Standardization::SIGNED_UNIT,
+    );
+    assert_eq!(
+        logits(imagenet),
+        network()
+            .forward(image.clone())
+            .into_data()
+            .iter::<f32>()
+            .collect::<Vec<_>>()
+    );
+    assert_ne!(logits(imagenet), logits(unit));
+}
+
+#[test]
+fn a_backbone_keeps_its_layers_and_has_a_new_classifier() {
+    for name in NetworkName::ALL {
+        let original = Network::new(name, 5, 9, &Device::flex());
+        let classes = ["a", "b", "c", "d", "e"].map(|class| class.parse::<Label>().unwrap());
+        let file = weights::to_safetensors(
+            &original,
+            &Card::new(name, classes.to_vec(), 32, View::Face),
+        )
+        .unwrap();
+        let with = |seed| weights::backbone(&file, name, 2, seed, &Device::flex()).unwrap();
+        let network = with(3);
+        let mut values = vec![0.0; input::len(32)];
+        input::write(&pictures(1)[0], 32, &mut values);
+        let image = input::tensor(values, 32, &Device::flex());
+        let vec = |tensor: Tensor<2>| tensor.into_data().iter::<f32>().collect::<Vec<_>>();
+        assert_eq!(
+            vec(network.features(image.clone())),
+            vec(original.features(image.clone()))
+        );
+        let logits = vec(network.forward(image.clone()));
+        assert_eq!(logits.len(), 2, "{name}");
+        assert_eq!(logits, vec(with(3).forward(image.clone())));
+        assert_ne!(logits, vec(with(4).forward(image)));
+    }
+}
+
+#[test]
+fn another_classifier_is_what_the_network_computes() {
+    let network = Network::new(NetworkName::EfficientnetLite0, 2, 9, &Device::flex());
+    let mut values = vec![0.0; input::len(32)];
+    input::write(&pictures(1)[0], 32, &mut values);
+    let image = input::tensor(values, 32, &Device::flex());
+    let features: Vec<f32> = network
+        .features(image.clone())
+        .into_data()
+        .iter::<f32>()
+        .collect();
+    let count = network.feature_count();
+    assert_eq!(features.len(), count);
+    let mut weight = vec![0.0; 2 * count];
+    (weight[7], weight[count + 9]) = (2.0, -3.0);
+    let network = network
+        .with_classifier(weight.clone(), vec![0.5, 0.25])
+        .unwrap();
+    let logits: Vec<f32> = network.forward(image).into_data().iter::<f32>().collect();
+    let expected = [2.0 * features[7] + 0.5, -3.0 * features[9] + 0.25];
+    assert!(difference(&logits, &expected) < 1e-5);
+    let refused = network.with_classifier(weight, vec![0.5]).unwrap_err();
+    assert!(matches!(refused, ModelError::Shape { name, .. } if name == "_fc.bias"));
 }
 
 #[test]
@@ -179,7 +309,10 @@ fn a_classifier_predicts_image_by_image() {
     assert_eq!(classifier.card(), &card());
     // More than are computed at once.
     let inputs = pictures(35).into_iter();
-    let inputs: Vec<Input> = inputs.map(|picture| classifier.input(&picture)).collect();
+    let whole = Part::whole(32, 32);
+    let inputs: Vec<Input> = inputs
+        .map(|picture| classifier.input(&picture, &whole))
+        .collect();
     let all = classifier.predict(&inputs).unwrap();
     assert_eq!(all.len(), inputs.len());
     let probabilities = |prediction: &Prediction| [0, 1].map(|class| prediction.probability(class));

@@ -1,4 +1,5 @@
-"""Writes what torchvision's networks are and compute, for tests/torchvision.rs.
+"""Writes what torchvision's networks and EfficientNet-Lite0 are and compute, for
+tests/contract/torchvision.rs.
 
     python make.py        (with torch and torchvision installed; seconds on a CPU)
 
@@ -15,12 +16,15 @@ import numpy as np
 import torch
 import torchvision
 
+from efficientnet_lite0 import EfficientNetLite0
+
 CLASSES, SIDE = 2, 64
 NETWORKS = {
     "mobilenet_v2": torchvision.models.mobilenet_v2,
     "mobilenet_v3_small": torchvision.models.mobilenet_v3_small,
     "mnasnet1_0": torchvision.models.mnasnet1_0,
     "efficientnet_b0": torchvision.models.efficientnet_b0,
+    "efficientnet_lite0": EfficientNetLite0,
 }
 
 
@@ -52,8 +56,10 @@ def filled(name, shape):
     return values / 8
 
 
-def images(name):
+def images(name, network):
     unit = torch.from_numpy((uniform(name, (2, 3, SIDE, SIDE)) + 1) / 2)
+    if isinstance(network, EfficientNetLite0):
+        return (unit * 255 - 127) / 128
     mean = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
     return (unit - mean) / deviation
@@ -71,7 +77,7 @@ def describe(make):
         if not name.endswith("num_batches_tracked"):
             tensor.copy_(torch.from_numpy(filled(name, tuple(tensor.shape))))
     lines = [f"parameters {sum(p.numel() for p in network.parameters())}"]
-    lines.append(line("logits", network(images("images"))))
+    lines.append(line("logits", network(images("images", network))))
 
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -79,8 +85,8 @@ def describe(make):
             module.momentum = None  # the cumulative average
             module.train()
     for batch in ("first", "second"):
-        network(images(batch))
-    lines.append(line("recalibrated", network.eval()(images("images"))))
+        network(images(batch, network))
+    lines.append(line("recalibrated", network.eval()(images("images", network))))
     lines += [" ".join(["tensor", name, *map(str, t.shape)]) for name, t in state.items()]
     return "\n".join(lines) + "\n"
 

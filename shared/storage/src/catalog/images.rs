@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use maskline_messages::{CandidateId, CollectionName, ImageId};
+use maskline_messages::{CandidateId, CollectionName, Face, ImageId};
 
 use crate::{
     error::StorageError,
@@ -60,6 +60,15 @@ pub trait Images: Send + Sync + 'static {
         collection: &CollectionName,
         images: &[ImageId],
     ) -> Result<Vec<Bytes>, StorageError>;
+
+    /// Reads the faces in some of a collection's images
+    /// ([`Measurements::faces`](maskline_messages::Measurements::faces)), in the order of `images`.
+    /// Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if an image is missing.
+    async fn image_faces(
+        &self,
+        collection: &CollectionName,
+        images: &[ImageId],
+    ) -> Result<Vec<Option<Vec<Face>>>, StorageError>;
 
     /// Reads the candidates that stand for some of a collection's images, in the order of
     /// `images`. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if one is missing.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    CollectionName, DatasetId, JobId, Label, NetworkName, RequestId, SplitSettings,
-    TrainingSettings, VersionName,
+    CollectionName, DatasetId, JobId, Label, Method, RequestId, SplitSettings, TrainingSettings,
+    VersionName,
 };
 use serde::{Deserialize, Serialize};
 
@@ -133,7 +133,7 @@ impl Version {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TrainingWish {
     pub id: RequestId,
-    pub networks: Vec<NetworkName>,
+    pub networks: Vec<Method>,
     pub settings: TrainingSettings,
 }
 

@@ -2,7 +2,7 @@
 
 use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    CollectionName, DatasetId, JobId, JobState, Labeling, NetworkName, Source, SourceRole,
+    CollectionName, DatasetId, JobId, JobState, Labeling, Method, Source, SourceRole,
     TrainingSettings,
 };
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct Job {
     /// Whether the collection is to be frozen when nothing of it is in flight any more.
     pub freeze: bool,
     /// The networks to train when the collection is frozen with this source.
-    pub train: Vec<NetworkName>,
+    pub train: Vec<Method>,
     pub settings: TrainingSettings,
     pub state: JobState,
     /// Whether every candidate of it is recorded.

@@ -1,6 +1,6 @@
 //! A published model.
 
-use maskline_messages::{DatasetId, Label, NetworkName, RunId};
+use maskline_messages::{DatasetId, Label, Method, RunId};
 use serde::{Deserialize, Serialize};
 
 use super::evaluation::Evaluation;
@@ -11,7 +11,8 @@ pub struct Model {
     /// The run that trained it.
     pub id: RunId,
     pub dataset: DatasetId,
-    pub network: NetworkName,
+    /// What was trained. The network of the weights is [`Method::network`].
+    pub network: Method,
     pub classes: Vec<Label>,
     /// The side of the network's square input in pixels.
     pub pixels: u32,

@@ -1,6 +1,6 @@
 //! A training run: a network on a dataset.
 
-use maskline_messages::{DatasetId, JobId, NetworkName, RunId, TrainingSettings};
+use maskline_messages::{DatasetId, JobId, Method, RunId, TrainingSettings};
 use serde::{Deserialize, Serialize};
 use strum::Display;
 
@@ -13,7 +13,8 @@ pub struct Run {
     pub dataset: DatasetId,
     /// The job whose dataset was ready. `None` if a person asked for the run.
     pub job: Option<JobId>,
-    pub network: NetworkName,
+    /// What is trained.
+    pub network: Method,
     pub settings: TrainingSettings,
     pub state: RunState,
     pub error: Option<String>,
@@ -35,6 +36,14 @@ pub struct Run {
 }
 
 impl Run {
+    /// The number of epochs that the run has. A linear probe is done after one look at the images.
+    pub fn epochs(&self) -> u32 {
+        match self.network {
+            Method::LinearProbe => 1,
+            Method::Network(_) => self.settings.epochs,
+        }
+    }
+
     /// The run as it was before anybody began it.
     pub(crate) fn reopened(&self) -> Self {
         Self {

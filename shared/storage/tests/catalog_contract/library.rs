@@ -58,7 +58,7 @@ async fn runs_are_recorded_once_and_updated(environment: &Environment) {
     // The network and the time of creation can't be changed.
     let attempt = Run {
         created: 99,
-        network: NetworkName::EfficientnetB0,
+        network: NetworkName::EfficientnetB0.into(),
         ..progress.clone()
     };
     catalog.update_run(&attempt).await.unwrap();

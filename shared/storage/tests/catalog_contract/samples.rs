@@ -37,7 +37,10 @@ pub fn job() -> Job {
         },
         labeling: Some(Labeling::Folder),
         role: SourceRole::Test,
-        train: vec![NetworkName::MobilenetV3Small, NetworkName::Mnasnet1_0],
+        train: vec![
+            NetworkName::MobilenetV3Small.into(),
+            NetworkName::Mnasnet1_0.into(),
+        ],
         traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".to_owned()),
         created: 1_790_000_000_000,
         ..records::job()
@@ -214,6 +217,7 @@ pub fn image(candidate: &NewCandidate, bytes: &[u8], name: &str) -> ImageDocumen
             brightness: 0.512_345_6,
             contrast: 0.21,
             sharpness: 180.75,
+            faces: Some(vec![messages::face()]),
         },
     }
 }
@@ -321,7 +325,7 @@ pub fn dataset_after(latest: Option<&Version>, content: &[u8]) -> Dataset {
 pub fn run(number: u64) -> Run {
     let dataset = DatasetId::of(&number.to_be_bytes());
     let settings = TrainingSettings::default();
-    let network = NetworkName::MobilenetV3Small;
+    let network = NetworkName::MobilenetV3Small.into();
     Run {
         id: RunId::of(&dataset, network, &settings.canonical()),
         dataset,
@@ -344,7 +348,10 @@ pub fn run(number: u64) -> Run {
 pub fn wish() -> TrainingWish {
     TrainingWish {
         id: RequestId::draw(),
-        networks: vec![NetworkName::MobilenetV3Small, NetworkName::Mnasnet1_0],
+        networks: vec![
+            NetworkName::MobilenetV3Small.into(),
+            NetworkName::Mnasnet1_0.into(),
+        ],
         settings: TrainingSettings {
             epochs: 3,
             ..TrainingSettings::default()

@@ -4,7 +4,7 @@
 //! multiplication of eight lanes. That fills a register whatever the width of the
 //! image, which is down to four pixels in the last blocks.
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Padding};
 use crate::ops::{
     prelude::*,
     simd::{LANES, Lanes, SimdLoop, accumulate, vectorized},
@@ -15,8 +15,13 @@ use crate::ops::{
 ///
 /// # Panics
 /// Panics for any other filter than 3 × 3 and 5 × 5.
-pub fn forward(input: &FlexTensor, weight: &FlexTensor, stride: usize) -> FlexTensor {
-    let geometry = geometry(input, weight, stride);
+pub fn forward(
+    input: &FlexTensor,
+    weight: &FlexTensor,
+    stride: usize,
+    padding: Padding,
+) -> FlexTensor {
+    let geometry = geometry(input, weight, stride, padding);
     let (input, weight) = (input.to_contiguous(), weight.to_contiguous());
     let output = match geometry.kernel {
         3 => convolve::<3>(&geometry, values(&input), values(&weight)),
@@ -31,9 +36,10 @@ pub fn gradients(
     input: &FlexTensor,
     weight: &FlexTensor,
     stride: usize,
+    padding: Padding,
     gradient: &FlexTensor,
 ) -> [FlexTensor; 2] {
-    let geometry = geometry(input, weight, stride);
+    let geometry = geometry(input, weight, stride, padding);
     let (input, weight) = (input.to_contiguous(), weight.to_contiguous());
     let (input, weight) = (values(&input), values(&weight));
     let (input_gradient, weight_gradient) = match geometry.kernel {
@@ -47,8 +53,8 @@ pub fn gradients(
     ]
 }
 
-fn geometry(input: &FlexTensor, weight: &FlexTensor, stride: usize) -> Geometry {
-    let geometry = Geometry::of(input, weight, stride);
+fn geometry(input: &FlexTensor, weight: &FlexTensor, stride: usize, padding: Padding) -> Geometry {
+    let geometry = Geometry::of(input, weight, stride, padding);
     assert_eq!(
         geometry.channels, geometry.filters,
         "a filter for every channel"
@@ -57,10 +63,11 @@ fn geometry(input: &FlexTensor, weight: &FlexTensor, stride: usize) -> Geometry 
 }
 
 impl Geometry {
-    /// `[height, width]` of the input with its border of zeros.
+    /// `[height, width]` of the input with a border of zeros, which is wide enough for either
+    /// kind of padding.
     #[inline]
     fn padded(&self) -> [usize; 2] {
-        self.input.map(|side| side + 2 * self.padding())
+        self.input.map(|side| side + 2 * (self.kernel / 2))
     }
 
     #[inline]
@@ -250,8 +257,9 @@ impl<const K: usize> SimdLoop for BackwardImages<'_, K> {
                 add_filter_gradient::<K, FMA>(geometry, &padded, &gradient, filter_gradient);
                 padded_gradient.fill([0.0; LANES]);
                 add_input_gradient::<K, FMA>(geometry, &gradient, filter, &mut padded_gradient);
+                let [above, left] = geometry.before;
                 for y in 0..geometry.input[0] {
-                    let row = (y + geometry.padding()) * geometry.padded()[1] + geometry.padding();
+                    let row = (y + above) * geometry.padded()[1] + left;
                     let row = &padded_gradient[row..][..geometry.input[1]];
                     deinterleave(
                         row,
@@ -322,12 +330,13 @@ fn add_input_gradient<const K: usize, const FMA: bool>(
     }
 }
 
-/// Interleaves a group's planes into the middle of `padded`. The border stays as it is.
+/// Interleaves a group's planes into `padded`. The border stays as it is.
 #[inline(always)]
 fn interleave_padded(geometry: &Geometry, input: &[f32], group: usize, padded: &mut [Lanes]) {
-    let (width, columns, pad) = (geometry.input[1], geometry.padded()[1], geometry.padding());
+    let (width, columns) = (geometry.input[1], geometry.padded()[1]);
+    let [above, left] = geometry.before;
     for y in 0..geometry.input[0] {
-        let row = &mut padded[(y + pad) * columns + pad..][..width];
+        let row = &mut padded[(y + above) * columns + left..][..width];
         interleave(input, row, group, geometry.input_plane(), y * width);
     }
 }

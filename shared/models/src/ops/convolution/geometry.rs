@@ -2,6 +2,31 @@
 
 use crate::ops::prelude::*;
 
+/// Where the zeros around an image lie that let a convolution keep its size, apart from the
+/// stride. Of either kind, the output of `side` pixels has ⌈side / stride⌉.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// k / 2 on every side, as PyTorch's networks have it.
+    Symmetric,
+    /// TensorFlow's `SAME`: only as many as the filters reach, and if their number is odd, the
+    /// odd one is at the right or at the bottom.
+    Same,
+}
+
+impl Padding {
+    /// The numbers of zeros before and after the `side` pixels of a row or a column.
+    pub fn around(self, side: usize, kernel: usize, stride: usize) -> [usize; 2] {
+        match self {
+            Self::Symmetric => [kernel / 2; 2],
+            Self::Same => {
+                let reached = (side.div_ceil(stride) - 1) * stride + kernel;
+                let all = reached.saturating_sub(side);
+                [all / 2, all - all / 2]
+            }
+        }
+    }
+}
+
 /// The sizes of a convolution. Heights and widths are `[height, width]`.
 #[derive(Clone, Copy)]
 pub struct Geometry {
@@ -13,12 +38,14 @@ pub struct Geometry {
     /// The side of a filter.
     pub kernel: usize,
     pub stride: usize,
+    /// The number of zeros above and at the left of the input.
+    pub before: [usize; 2],
 }
 
 impl Geometry {
     /// The geometry of `input`, `[batch, channels, height, width]`, and `weight`,
-    /// `[filters, …, k, k]`, padded so that stride 1 keeps the size.
-    pub fn of(input: &FlexTensor, weight: &FlexTensor, stride: usize) -> Self {
+    /// `[filters, …, k, k]`.
+    pub fn of(input: &FlexTensor, weight: &FlexTensor, stride: usize, padding: Padding) -> Self {
         let [images, channels, height, width] = input.shape().dims();
         let [filters, _, kernel, _] = weight.shape().dims();
         Self {
@@ -29,6 +56,7 @@ impl Geometry {
             output: [height.div_ceil(stride), width.div_ceil(stride)],
             kernel,
             stride,
+            before: [height, width].map(|side| padding.around(side, kernel, stride)[0]),
         }
     }
 
@@ -44,12 +72,6 @@ impl Geometry {
         self.output[0] * self.output[1]
     }
 
-    /// The number of zeros on each side of the input.
-    #[inline]
-    pub fn padding(&self) -> usize {
-        self.kernel / 2
-    }
-
     /// A tensor of `values` with the shape of the input.
     pub fn input_tensor(&self, values: Vec<f32>) -> FlexTensor {
         let [height, width] = self.input;
@@ -60,5 +82,23 @@ impl Geometry {
     pub fn output_tensor(&self, values: Vec<f32>) -> FlexTensor {
         let [height, width] = self.output;
         tensor(values, [self.images, self.filters, height, width])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_odd_zero_of_tensorflows_padding_comes_last() {
+        let same = |side, kernel, stride| Padding::Same.around(side, kernel, stride);
+        // An even side at stride 2 reaches over the end alone, an odd one on both sides.
+        assert_eq!(same(112, 3, 2), [0, 1]);
+        assert_eq!(same(7, 3, 2), [1, 1]);
+        assert_eq!(same(56, 5, 2), [1, 2]);
+        assert_eq!(same(7, 5, 2), [2, 2]);
+        assert_eq!(same(1, 5, 2), [2, 2]);
+        assert_eq!(same(14, 5, 1), [2, 2]);
+        assert_eq!(Padding::Symmetric.around(112, 3, 2), [1, 1]);
     }
 }

@@ -3,7 +3,7 @@
 //! The pixels under the filter at each position of the output become a column of a
 //! matrix (im2col), and the convolution is one product of matrices.
 
-use super::geometry::Geometry;
+use super::geometry::{Geometry, Padding};
 use crate::ops::{
     matrix::{Matrix, multiply, multiply_add},
     prelude::*,
@@ -11,8 +11,13 @@ use crate::ops::{
 
 /// Convolves `input`, `[batch, channels, height, width]`, by `weight`,
 /// `[filters, channels, k, k]`.
-pub fn forward(input: &FlexTensor, weight: &FlexTensor, stride: usize) -> FlexTensor {
-    let geometry = Geometry::of(input, weight, stride);
+pub fn forward(
+    input: &FlexTensor,
+    weight: &FlexTensor,
+    stride: usize,
+    padding: Padding,
+) -> FlexTensor {
+    let geometry = Geometry::of(input, weight, stride, padding);
     let (input, weight) = (input.to_contiguous(), weight.to_contiguous());
     let weight = Matrix::new(values(&weight), geometry.filters, geometry.patch());
     let fill = |output: &mut [MaybeUninit<f32>]| {
@@ -39,10 +44,11 @@ pub fn gradients(
     input: &FlexTensor,
     weight: &FlexTensor,
     stride: usize,
+    padding: Padding,
     gradient: &FlexTensor,
     [of_input, of_weight]: [bool; 2],
 ) -> [Option<FlexTensor>; 2] {
-    let geometry = Geometry::of(input, weight, stride);
+    let geometry = Geometry::of(input, weight, stride, padding);
     let gradient = values(gradient);
     let for_input = || {
         let weight = weight.to_contiguous();
@@ -77,22 +83,22 @@ impl Geometry {
     /// zero, are left out.
     fn each_run(&self, mut call: impl FnMut(Run)) {
         let ([height, width], [rows, columns]) = (self.input, self.output);
-        let pad = self.padding();
+        let [above, left] = self.before;
         for value in 0..self.patch() {
             let channel = value / (self.kernel * self.kernel);
             let (v, u) = (value / self.kernel % self.kernel, value % self.kernel);
-            // The positions x for which x · stride + u − pad lies within the width.
-            let first = pad.saturating_sub(u).div_ceil(self.stride);
-            let end = (width + pad)
+            // The positions x for which x · stride + u − left lies within the width.
+            let first = left.saturating_sub(u).div_ceil(self.stride);
+            let end = (width + left)
                 .saturating_sub(u)
                 .div_ceil(self.stride)
                 .min(columns);
             for y in 0..rows {
-                let from = (y * self.stride + v).wrapping_sub(pad);
+                let from = (y * self.stride + v).wrapping_sub(above);
                 if from < height && first < end {
                     call(Run {
                         column: value * self.positions() + y * columns + first,
-                        pixel: (channel * height + from) * width + first * self.stride + u - pad,
+                        pixel: (channel * height + from) * width + first * self.stride + u - left,
                         len: end - first,
                     });
                 }
