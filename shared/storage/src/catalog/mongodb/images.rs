@@ -196,7 +196,7 @@ impl Images for MongodbCatalog {
             let reading = async {
                 let mut cursor = documents
                     .find(doc! { "_id": { "$in": keys } })
-                    .projection(doc! { "measurements.faces": 1 })
+                    .projection(doc! { "_id": 1, "measurements.faces": 1 })
                     .await?;
                 let mut read = vec![];
                 while cursor.advance().await? {
