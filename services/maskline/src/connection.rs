@@ -44,6 +44,10 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
     pub(crate) fn catalog(&self) -> &dyn Catalog {
         self.stores.catalog.as_ref()
     }

@@ -14,6 +14,7 @@
 //! | `models/<run>/model.safetensors` | the weights of a published model |
 //! | `models/<run>/report.json`, `report.html` | its report, for programs and for people |
 //! | `models/<run>/out_of_fold.csv` | for a linear probe, what its cross-validation predicted for each training image |
+//! | `weights/<weights>.safetensors` | weights that a person stored, to train networks from |
 //! | `crawls/<job>/<step>.json` | what a step of a crawl added to the pages to visit; deleted after the last |
 
 use std::{fmt, str::FromStr};
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ids::{DatasetId, ImageId, JobId, RunId},
+    ids::{DatasetId, ImageId, JobId, RunId, WeightsId},
     invalid::InvalidId,
 };
 
@@ -132,6 +133,11 @@ impl ObjectKey {
     /// What the cross-validation of a linear probe predicted for each training image, CSV.
     pub fn model_out_of_fold(model: RunId) -> Self {
         Self::model(model, "out_of_fold.csv")
+    }
+
+    /// Weights that a person stored, to train networks from them: a safetensors file.
+    pub fn weights(weights: &WeightsId) -> Self {
+        Self(format!("weights/{weights}.safetensors"))
     }
 
     fn model(model: RunId, file: &str) -> Self {

@@ -13,6 +13,7 @@ fn config(examples: &Examples, settings: TrainingSettings) -> LearnerConfig {
         classes: examples.manifest.classes.clone(),
         device: compute.device,
         device_name: compute.name,
+        weights: None,
     }
 }
 
@@ -52,12 +53,12 @@ async fn a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not() {
     let examples = examples().await;
     for optimizer in [Kind::Adamw, Kind::Sgd] {
         let config = config(&examples, settings(2, optimizer));
-        let mut undisturbed = Learner::new(config.clone());
+        let mut undisturbed = Learner::new(config.clone()).unwrap();
         to_the_end(&mut undisturbed, &examples);
 
         let interrupt = Interrupt::default();
         interrupt.stopping.cancel();
-        let mut learner = Learner::new(config.clone());
+        let mut learner = Learner::new(config.clone()).unwrap();
         // An epoch has six steps. The run is interrupted within the first epoch, between
         // its last step and its evaluation, and within the second epoch.
         for steps in [2, 4, 0, 1] {
@@ -83,7 +84,7 @@ async fn a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not() {
 async fn two_colours_are_told_apart_after_a_few_epochs() {
     let _alone = alone().await;
     let examples = examples().await;
-    let mut learner = Learner::new(config(&examples, settings(8, Kind::Adamw)));
+    let mut learner = Learner::new(config(&examples, settings(8, Kind::Adamw))).unwrap();
     to_the_end(&mut learner, &examples);
     let best = learner.progress().best().unwrap();
     assert!(best.validation.accuracy >= 0.9, "{:?}", learner.progress());
@@ -104,7 +105,7 @@ async fn a_loss_that_is_not_a_number_is_a_permanent_error() {
         warmup_epochs: 0.0,
         ..settings(3, Kind::Sgd)
     };
-    let mut learner = Learner::new(config(&examples, wild));
+    let mut learner = Learner::new(config(&examples, wild)).unwrap();
     let error = loop {
         assert!(!learner.is_done(), "it did not diverge");
         if let Err(error) = learner.advance(&examples, &Interrupt::default()) {

@@ -30,7 +30,7 @@ fn trainer(store: &Embedded) -> Trainer {
 /// Records a run as the stage does.
 async fn request(store: &Embedded, dataset: DatasetId, settings: TrainingSettings) -> RunId {
     let network = NetworkName::MobilenetV3Small;
-    let id = RunId::of(&dataset, network, &settings.canonical());
+    let id = RunId::of(&dataset, network, &settings);
     let run = Run {
         id,
         dataset,

@@ -9,7 +9,7 @@ use maskline_storage::records::{Collection, Dataset, SplitSettings};
 use super::*;
 
 async fn request_probe(store: &Embedded, dataset: DatasetId, settings: TrainingSettings) -> RunId {
-    let id = RunId::of(&dataset, Method::LinearProbe, &settings.canonical());
+    let id = RunId::of(&dataset, Method::LinearProbe, &settings);
     let run = Run {
         id,
         dataset,
