@@ -1,6 +1,6 @@
 //! The flags that say where broker, objects and catalog are, and the connections to them.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use clap::Args;
@@ -19,6 +19,11 @@ pub(crate) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        &self.broker.data
+    }
+
     /// Opens the object store and the catalog.
     pub(crate) async fn stores(&self) -> Result<Stores> {
         Ok(self.storage.open(&self.broker.data).await?)

@@ -22,11 +22,12 @@ use maskline_models::{
 use rand::seq::SliceRandom;
 
 use crate::{
-    batches::{self, Batch, Mixing, Preparation},
+    batches::{self, Batch, Preparation},
     evaluation::{self, Evaluator},
     examples::Examples,
     interrupt::Interrupt,
     metrics::{Epoch, TrainingProgress},
+    mixing::Mixing,
     optimizer::Optimizer,
     permanent_error::PermanentError,
     random::{Purpose, derived_seed, stream},

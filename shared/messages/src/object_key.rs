@@ -229,13 +229,17 @@ impl From<ObjectKey> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::NetworkName;
+    use crate::{network::NetworkName, settings::TrainingSettings};
 
     #[test]
     fn every_key_lies_where_earlier_versions_wrote_it() {
         let image = ImageId::of(b"an image");
         let dataset = DatasetId::of(b"a dataset");
-        let run = RunId::of(&dataset, NetworkName::MobilenetV2, "{}");
+        let run = RunId::of(
+            &dataset,
+            NetworkName::MobilenetV2,
+            &TrainingSettings::default(),
+        );
         let (hex, folder) = (image.to_string(), &image.to_string()[..2]);
         let checkpoint = |part| ObjectKey::checkpoint(run, part, b"content");
         let digest = "ed7002b439e9ac84";

@@ -286,7 +286,7 @@ impl Network {
         };
         let all = |stem: &ConvNorm, blocks: &[InvertedResidual], input| {
             let output = stem.forward(input, pass);
-            let mut blocks = blocks.iter();
+            let blocks = blocks.iter();
             blocks.fold(output, |output, block| block.forward(output, pass))
         };
         if !input.device().is_autodiff() {
