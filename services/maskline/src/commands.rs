@@ -20,3 +20,4 @@ pub(crate) mod status;
 pub(crate) mod trace;
 pub(crate) mod train;
 pub(crate) mod training_args;
+pub(crate) mod weights;

@@ -1,6 +1,6 @@
 //! The flags that say where broker, objects and catalog are, and the connections to them.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Result;
 use clap::Args;
@@ -19,6 +19,11 @@ pub(crate) struct ConnectionArgs {
 }
 
 impl ConnectionArgs {
+    /// The data folder.
+    pub(crate) fn data(&self) -> &Path {
+        &self.broker.data
+    }
+
     /// Opens the object store and the catalog.
     pub(crate) async fn stores(&self) -> Result<Stores> {
         Ok(self.storage.open(&self.broker.data).await?)
@@ -44,6 +49,10 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
     pub(crate) fn catalog(&self) -> &dyn Catalog {
         self.stores.catalog.as_ref()
     }

@@ -173,7 +173,7 @@ async fn runs(catalog: &dyn Catalog, job: &Job) -> Result<Vec<Run>> {
     };
     let mut runs = vec![];
     for &network in &job.train {
-        let id = RunId::of(&dataset, network, &job.settings.canonical());
+        let id = RunId::of(&dataset, network, &job.settings.settings(network));
         runs.extend(catalog.run(id).await?);
     }
     Ok(runs)

@@ -36,4 +36,5 @@ mod reopen;
 mod run_view;
 mod run_wait;
 mod span;
+mod start;
 mod trace_tree;

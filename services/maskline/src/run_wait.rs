@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use maskline_messages::{DatasetId, Method, RunId, TrainingSettings};
+use maskline_messages::{DatasetId, Method, RunId, TrainingChoices};
 use maskline_storage::Catalog;
 use tokio::time::Instant;
 
@@ -19,10 +19,9 @@ const POLL_INTERVAL: Duration = Duration::from_millis(250);
 pub(crate) fn ids(
     dataset: &DatasetId,
     networks: &[Method],
-    settings: &TrainingSettings,
+    choices: &TrainingChoices,
 ) -> Vec<RunId> {
-    let settings = settings.canonical();
-    let id = |&network: &Method| RunId::of(dataset, network, &settings);
+    let id = |&network: &Method| RunId::of(dataset, network, &choices.settings(network));
     networks.iter().map(id).collect()
 }
 

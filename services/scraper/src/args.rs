@@ -99,7 +99,7 @@ pub struct FetchArgs {
 
 impl FetchArgs {
     /// The limits of a process that has so many images `in_hand` at a time.
-    fn limits(&self, in_hand: usize, retry: RetryPolicy) -> anyhow::Result<FetchLimits> {
+    pub(crate) fn limits(&self, in_hand: usize, retry: RetryPolicy) -> anyhow::Result<FetchLimits> {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
         let bytes = u64::from(self.max_mib) << 20;
         Ok(FetchLimits {

@@ -4,13 +4,16 @@
 //!   queue of the scraper's own, so that many scrapers can share one large source.
 //! * [`fetch`]: a candidate becomes the bytes of its image, politely and safely.
 //! * `stage`: both, as a stage of the pipeline.
+//! * [`download()`]: a file for a command, by the same rules.
 
 mod args;
+mod download;
 pub mod expand;
 pub mod fetch;
 mod stage;
 
 pub use args::{Args, FetchArgs, service};
+pub use download::{DownloadArgs, download};
 pub use expand::search::SearchArgs;
 
 /// The service's name.

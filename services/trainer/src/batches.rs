@@ -17,6 +17,7 @@ use rayon::{
 
 use crate::{
     examples::ExampleSet,
+    mixing::{Mixed, Mixing},
     random::{Purpose, stream},
 };
 
@@ -30,13 +31,19 @@ pub(crate) struct Batch {
     pub(crate) planes: Vec<f32>,
     /// The class of each image, an index into the dataset's classes.
     pub(crate) classes: Vec<usize>,
+    /// The images that they are mixed with, if they are.
+    pub(crate) mixed: Option<Mixed>,
 }
 
 /// How images are prepared for the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Preparation {
     /// With random augmentation, which differs from epoch to epoch.
-    Augmented { seed: u64, epoch: usize },
+    Augmented {
+        seed: u64,
+        epoch: usize,
+        mixing: Mixing,
+    },
     /// As for a prediction.
     Plain,
     /// With damage.
@@ -97,7 +104,7 @@ fn assemble(
         .try_for_each(|(out, &image)| {
             let shown = set.picture(image)?;
             match preparation {
-                Preparation::Augmented { seed, epoch } => {
+                Preparation::Augmented { seed, epoch, .. } => {
                     let mut random = stream(seed, Purpose::Augmentation, epoch, image);
                     let view = augment::training(&shown.picture, &shown.part, side, &mut random);
                     input::write(&view, side, out);
@@ -110,9 +117,26 @@ fn assemble(
             anyhow::Ok(())
         })?;
     let class = |&image: &usize| set.example(image).class;
+    let classes: Vec<usize> = images.iter().map(class).collect();
+    let mixed = match (preparation, images) {
+        (
+            Preparation::Augmented {
+                seed,
+                epoch,
+                mixing,
+            },
+            &[first, ..],
+        ) => {
+            // An image is in one batch of an epoch only.
+            let mut random = stream(seed, Purpose::Mixing, epoch, first);
+            mixing.mix(&mut prepared, &classes, side as usize, &mut random)
+        }
+        _ => None,
+    };
     Ok(Batch {
         planes: prepared,
-        classes: images.iter().map(class).collect(),
+        classes,
+        mixed,
     })
 }
 
@@ -120,6 +144,7 @@ fn assemble(
 mod tests {
     use std::thread;
 
+    use maskline_messages::TrainingSettings;
     use maskline_test_support::embedded::Embedded;
     use rayon::ThreadPoolBuilder;
 
@@ -171,7 +196,12 @@ mod tests {
                     .install(|| assemble(&examples.training, images, 32, preparation))
                     .unwrap()
             };
-        let augmented = |seed, epoch| Preparation::Augmented { seed, epoch };
+        let mixing = Mixing::of(&TrainingSettings::default());
+        let augmented = |seed, epoch| Preparation::Augmented {
+            seed,
+            epoch,
+            mixing,
+        };
         let one = batch(&decoded, 1, &[3, 1, 2], augmented(42, 1));
         assert_eq!(one, batch(&decoded, 3, &[3, 1, 2], augmented(42, 1)));
         assert_eq!(one, batch(&spilled, 2, &[3, 1, 2], augmented(42, 1)));

@@ -27,6 +27,7 @@ use crate::{
     examples::Examples,
     interrupt::Interrupt,
     metrics::{Epoch, TrainingProgress},
+    mixing::Mixing,
     optimizer::Optimizer,
     permanent_error::PermanentError,
     random::{Purpose, derived_seed, stream},
@@ -50,6 +51,8 @@ pub(crate) struct LearnerConfig {
     pub(crate) device: Device,
     /// The device, as people call it.
     pub(crate) device_name: String,
+    /// The weights that the network begins from, a safetensors file. `None` begins from random ones.
+    pub(crate) weights: Option<Bytes>,
 }
 
 impl LearnerConfig {
@@ -104,17 +107,31 @@ struct StepOutput {
 
 impl Learner {
     /// A learner at the beginning of its run.
-    pub(crate) fn new(config: LearnerConfig) -> Self {
+    ///
+    /// # Errors
+    /// [`PermanentError::Weights`] if the weights to begin from are not those of the network.
+    pub(crate) fn new(config: LearnerConfig) -> Result<Self> {
         let device = config.device.clone().autodiff();
-        let seed = config.settings.seed;
-        Self {
-            network: Network::new(config.network, config.classes.len(), seed, &device),
+        let settings = &config.settings;
+        let (name, classes, seed) = (config.network, config.classes.len(), settings.seed);
+        let network = match &config.weights {
+            None => Network::new(name, classes, seed, &device),
+            Some(weights) => weights::backbone(weights, name, classes, seed, &device)
+                .map_err(|error| PermanentError::Weights(error.to_string()))?,
+        };
+        let network = network.with_frozen_blocks(settings.frozen_blocks as usize);
+        let network = match settings.stochastic_depth {
+            Some(last) => network.with_stochastic_depth(last.into()),
+            None => network,
+        };
+        Ok(Self {
+            network,
             optimizer: Optimizer::new(&config.settings),
             device,
             config,
             best: None,
             progress: TrainingProgress::default(),
-        }
+        })
     }
 
     /// A learner that continues from a snapshot.
@@ -122,7 +139,7 @@ impl Learner {
     /// # Errors
     /// If the snapshot does not fit the config.
     pub(crate) fn resume(config: LearnerConfig, snapshot: Snapshot) -> Result<Self> {
-        let mut learner = Self::new(config);
+        let mut learner = Self::new(config)?;
         let packed = burn::tensor::Bytes::from_bytes_vec(snapshot.network.to_vec());
         let record = ModuleRecord::from_bytes(packed)?;
         learner.network = learner.network.try_load_record(record)?;
@@ -192,7 +209,11 @@ impl Learner {
         thread::scope(|scope| {
             let (threads, set) = (&examples.threads, &examples.training);
             let side = self.config.settings.pixels;
-            let augmented = Preparation::Augmented { seed, epoch };
+            let augmented = Preparation::Augmented {
+                seed,
+                epoch,
+                mixing: Mixing::of(&self.config.settings),
+            };
             let prepared = batches::prepare(scope, threads, set, remaining, side, augmented);
             let mut unread = vec![];
             while self.progress.step < steps {
@@ -222,10 +243,23 @@ impl Learner {
         let (step, seed) = (self.progress.step, settings.seed);
         self.device
             .seed(derived_seed(seed, Purpose::Dropout, epoch, step));
-        let Batch { planes, classes } = batch;
+        let Batch {
+            planes,
+            classes,
+            mixed,
+        } = batch;
         let images = input::tensor(planes, settings.pixels, &self.device);
         let logits = self.network.forward(images);
-        let loss = prediction::training_loss(logits.clone(), &classes, settings.label_smoothing);
+        let loss = |classes: &[usize]| {
+            prediction::training_loss(logits.clone(), classes, settings.label_smoothing)
+        };
+        let loss = match &mixed {
+            None => loss(&classes),
+            Some(mixed) => {
+                let (own, other) = (f64::from(mixed.own), 1.0 - f64::from(mixed.own));
+                loss(&classes) * own + loss(&mixed.classes) * other
+            }
+        };
         let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
         self.network = self.optimizer.step(rate, self.network.clone(), gradients);
         StepOutput {
@@ -311,7 +345,8 @@ impl Learner {
                     None
                 }
             });
-            let network = self.network.recalibrated(images);
+            let network = self.optimizer.averaged(self.network.clone());
+            let network = network.recalibrated(images);
             failure.map_or(Ok(network), Err)
         })
     }

@@ -18,6 +18,7 @@
 //! evaluation  what the network predicts for images
 //! metrics     the scores of every epoch
 //! batches     batches of prepared images
+//! mixing      images that are mixed with others
 //! examples    the images of the dataset
 //! shown       what a network is shown of an image: its face, or all of it
 //! manifest    the dataset's manifest
@@ -36,6 +37,7 @@ mod learner;
 mod manifest;
 mod measurement;
 mod metrics;
+mod mixing;
 mod optimizer;
 mod permanent_error;
 mod probe;
@@ -53,6 +55,11 @@ mod worker;
 
 pub use args::{Args, TrainerArgs, service};
 pub use stored_model::evaluate;
+
+/// Whether maskline comes with pretrained weights of a network.
+pub fn has_pretrained(network: maskline_messages::NetworkName) -> bool {
+    maskline_pretrained::backbone(network).is_some()
+}
 
 /// The service's name.
 pub const NAME: &str = "trainer";

@@ -19,6 +19,12 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 /// The entry of the saved state's metadata that holds the number of steps.
 const STEPS: &str = "steps";
 
+/// The last part of the name of a weight's mean in the saved state.
+const MEAN: &str = "mean";
+
+/// The name of the last layer in a network. The learning rate is its own.
+const CLASSIFIER: &str = "classifier";
+
 /// Moves the weights of a network against their gradients.
 ///
 /// Weight decay applies to tensors of several dimensions only, and so neither to biases nor
@@ -28,8 +34,14 @@ pub(crate) struct Optimizer {
     weight_decay: f64,
     /// The number of steps done.
     steps: u32,
+    /// The learning rate of the layers before the classifier, as a share of that of the classifier.
+    backbone_rate: f64,
     /// The state of each weight, by its path in the network. Its tensors are flat.
     state: HashMap<String, Vec<Tensor<1>>>,
+    /// How much of a weight's mean stays in a step. 0 if there are no means.
+    ema: f64,
+    /// The mean of each weight over the steps, by its path in the network.
+    means: HashMap<String, Tensor<1>>,
 }
 
 /// How a step moves a weight.
@@ -61,7 +73,10 @@ impl Optimizer {
             rule,
             weight_decay: settings.weight_decay.into(),
             steps: 0,
+            backbone_rate: settings.backbone_rate.into(),
             state: HashMap::new(),
+            ema: settings.ema.into(),
+            means: HashMap::new(),
         }
     }
 
@@ -135,8 +150,35 @@ impl Optimizer {
                 (value - towards * rate, vec![velocity])
             }
         };
+        if self.ema > 0.0 {
+            self.average(path.clone(), value.clone());
+        }
         self.state.insert(path, state);
         value
+    }
+
+    /// Moves the mean of a weight towards its value. Of the first steps less stays, because the
+    /// weights that they begin from are not worth remembering.
+    fn average(&mut self, path: String, value: Tensor<1>) {
+        let steps = f64::from(self.steps);
+        let stays = self.ema.min((1.0 + steps) / (10.0 + steps));
+        let mean = match self.means.remove(&path) {
+            Some(mean) => mean * stays + value * (1.0 - stays),
+            None => value,
+        };
+        self.means.insert(path, mean);
+    }
+
+    /// The network with the mean of each weight in its place (Polyak and Juditsky, 1992), or the
+    /// network as it is if there are no means.
+    pub(crate) fn averaged<M: Module>(&self, network: M) -> M {
+        if self.means.is_empty() {
+            return network;
+        }
+        network.map(&mut Averaged {
+            means: &self.means,
+            path: vec![],
+        })
     }
 
     /// Returns the state as a safetensors file, for [`Optimizer::restore`].
@@ -144,10 +186,11 @@ impl Optimizer {
         let mut values = BTreeMap::new();
         for (path, state) in &self.state {
             for (index, tensor) in state.iter().enumerate() {
-                let floats: Vec<f32> = tensor.clone().try_into_vec_as()?;
-                let bytes: Vec<u8> = floats.into_iter().flat_map(f32::to_le_bytes).collect();
-                values.insert(format!("{path}/{index}"), bytes);
+                values.insert(format!("{path}/{index}"), bytes(tensor)?);
             }
+        }
+        for (path, mean) in &self.means {
+            values.insert(format!("{path}/{MEAN}"), bytes(mean)?);
         }
         let views = values.iter().map(|(name, bytes)| {
             let view = TensorView::new(Dtype::F32, vec![bytes.len() / 4], bytes);
@@ -174,15 +217,27 @@ impl Optimizer {
             .collect();
         for path in paths {
             let mut state = vec![];
-            while let Some(view) = named.remove(&format!("{path}/{}", state.len())) {
+            let tensor = |view: TensorView| {
                 let data = TensorData::new(floats(view.data()), view.shape().to_vec());
-                state.push(Tensor::from_data(data, device));
+                Tensor::from_data(data, device)
+            };
+            while let Some(view) = named.remove(&format!("{path}/{}", state.len())) {
+                state.push(tensor(view));
+            }
+            if let Some(view) = named.remove(&format!("{path}/{MEAN}")) {
+                self.means.insert(path.clone(), tensor(view));
             }
             self.state.insert(path, state);
         }
         ensure!(named.is_empty(), "some tensors belong to no weight");
         Ok(self)
     }
+}
+
+/// The values of a tensor, little-endian.
+fn bytes(tensor: &Tensor<1>) -> Result<Vec<u8>> {
+    let floats: Vec<f32> = tensor.clone().try_into_vec_as()?;
+    Ok(floats.into_iter().flat_map(f32::to_le_bytes).collect())
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {
@@ -223,6 +278,11 @@ impl ModuleMapper for Step<'_> {
         let Some(gradient) = self.gradients.remove::<D>(param.id) else {
             return param;
         };
+        let is_classifier = self.path.first().is_some_and(|name| name == CLASSIFIER);
+        let rate = match is_classifier {
+            true => self.rate,
+            false => self.rate * self.optimizer.backbone_rate,
+        };
         let path = self.path.join(".");
         param.map(|tensor| {
             let (shape, learns) = (tensor.dims(), tensor.is_require_grad());
@@ -232,8 +292,34 @@ impl ModuleMapper for Step<'_> {
                 gradient: gradient.reshape([count]),
                 decays: D > 1,
             };
-            let moved = self.optimizer.moved(path, self.rate, weight);
+            let moved = self.optimizer.moved(path, rate, weight);
             Tensor::from_inner(moved.reshape(shape)).set_require_grad(learns)
+        })
+    }
+}
+
+/// Puts the mean of each weight in its place.
+struct Averaged<'a> {
+    means: &'a HashMap<String, Tensor<1>>,
+    path: Vec<String>,
+}
+
+impl ModuleMapper for Averaged<'_> {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(mean) = self.means.get(&self.path.join(".")) else {
+            return param;
+        };
+        param.map(|tensor| {
+            let (shape, learns) = (tensor.dims(), tensor.is_require_grad());
+            Tensor::from_inner(mean.clone().reshape(shape)).set_require_grad(learns)
         })
     }
 }

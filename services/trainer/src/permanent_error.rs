@@ -1,7 +1,7 @@
 //! Errors that no retry of a run can help.
 
 use maskline_dataset::Split;
-use maskline_messages::{DatasetId, InvalidSetting, Label};
+use maskline_messages::{DatasetId, InvalidSetting, Label, NetworkName, WeightsId};
 use thiserror::Error;
 
 /// Why a run has failed for good. The text says what a person can do about it.
@@ -42,6 +42,21 @@ pub(crate) enum PermanentError {
         epoch: usize,
         step: usize,
         learning_rate: f32,
+    },
+    #[error("the run can't begin from these weights: {0}")]
+    Weights(String),
+    #[error(
+        "maskline comes with no pretrained weights of {network}: store some with `maskline train \
+         --from FILE`"
+    )]
+    NoPretrained { network: NetworkName },
+    #[error(
+        "the weights {weights} are not in the object store ({location} does not exist): ask for the \
+         run again with `maskline train --from`, which stores them"
+    )]
+    NoWeights {
+        weights: WeightsId,
+        location: String,
     },
     #[error(transparent)]
     Setting(#[from] InvalidSetting),

@@ -12,6 +12,8 @@ pub(crate) enum Purpose {
     Augmentation,
     /// The values that a step drops.
     Dropout,
+    /// The images that are mixed in one batch of an epoch.
+    Mixing,
     /// The choice of the images that the statistics of the batch norms are computed over.
     Statistics,
 }

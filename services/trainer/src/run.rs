@@ -12,7 +12,7 @@ use maskline_foundation::telemetry_names::{
     },
     span,
 };
-use maskline_messages::{Method, NetworkName};
+use maskline_messages::{Method, NetworkName, ObjectKey, Start};
 use maskline_models::{device::Compute, weights};
 use maskline_storage::{
     ObjectStore,
@@ -170,6 +170,7 @@ impl TrainingRun {
             classes: examples.manifest.classes.clone(),
             device: self.compute.device.clone(),
             device_name: device.clone(),
+            weights: self.start_weights(network).await?,
         };
         if let Some(snapshot) = checkpoint::load(&self.objects, run).await? {
             let (epochs, step) = (snapshot.progress.epochs.len(), snapshot.progress.step);
@@ -185,7 +186,28 @@ impl TrainingRun {
             }
         }
         tracing::info!(%run, %network, images, device, "training");
-        Ok(Learner::new(config))
+        Learner::new(config)
+    }
+
+    /// The weights that the network begins from. `None` if they are random.
+    async fn start_weights(&self, network: NetworkName) -> Result<Option<Bytes>> {
+        match self.record.settings.start {
+            Start::Scratch => Ok(None),
+            Start::Pretrained => match maskline_pretrained::backbone(network) {
+                Some(backbone) => Ok(Some(Bytes::from_static(backbone.safetensors))),
+                None => Err(PermanentError::NoPretrained { network }.into()),
+            },
+            Start::Stored(weights) => {
+                let key = ObjectKey::weights(&weights);
+                match self.objects.get(&key).await {
+                    Err(missing) if missing.is_not_found() => {
+                        let location = self.objects.locate(&key);
+                        Err(PermanentError::NoWeights { weights, location }.into())
+                    }
+                    weights => Ok(Some(weights?)),
+                }
+            }
+        }
     }
 
     /// Writes a complete epoch to the log and to its span, which is the current one.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use maskline_messages::{
-    DatasetId, DatasetReady, JobId, Method, RunId, TrainerRequests, TrainingRequested,
-    TrainingSettings,
+    DatasetId, DatasetReady, JobId, Method, RunId, TrainerRequests, TrainingChoices,
+    TrainingRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome, telemetry};
 use maskline_storage::{
@@ -60,16 +60,17 @@ impl RequestHandler {
         job: Option<JobId>,
         dataset: DatasetId,
         networks: Vec<Method>,
-        settings: TrainingSettings,
+        choices: TrainingChoices,
     ) -> Result<(), Failure> {
         for network in networks {
-            let id = RunId::of(&dataset, network, &settings.canonical());
+            let settings = choices.settings(network);
+            let id = RunId::of(&dataset, network, &settings);
             let run = Run {
                 id,
                 dataset,
                 job,
                 network,
-                settings: settings.clone(),
+                settings,
                 state: RunState::Open,
                 error: None,
                 epoch: 0,
@@ -108,7 +109,7 @@ mod tests {
         let networks = [NetworkName::MobilenetV2, NetworkName::Mnasnet1_0]
             .map(Method::from)
             .to_vec();
-        let settings = TrainingSettings::default();
+        let settings = TrainingChoices::default();
         let ready: TrainerRequests = DatasetReady {
             job: Some(JobId::draw()),
             dataset,
@@ -152,7 +153,7 @@ mod tests {
             job: Some(JobId::draw()),
             dataset: DatasetId::of(b"a dataset"),
             networks: vec![],
-            settings: TrainingSettings::default(),
+            settings: TrainingChoices::default(),
         };
         requests
             .handle(ready.into(), &Context::default())

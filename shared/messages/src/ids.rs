@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{invalid::InvalidId, label::Label, location::Location, method::Method};
+use crate::{
+    invalid::InvalidId, label::Label, location::Location, method::Method,
+    settings::TrainingSettings,
+};
 
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
@@ -101,10 +104,9 @@ uuid_id! {
 }
 
 impl RunId {
-    /// The id of the run that trains this on this dataset. `settings` is
-    /// [`TrainingSettings::canonical`](crate::TrainingSettings::canonical).
-    pub fn of(dataset: &DatasetId, method: impl Into<Method>, settings: &str) -> Self {
-        let name = format!("{dataset}/{}/{settings}", method.into());
+    /// The id of the run that trains this on this dataset with these settings.
+    pub fn of(dataset: &DatasetId, method: impl Into<Method>, settings: &TrainingSettings) -> Self {
+        let name = format!("{dataset}/{}/{}", method.into(), settings.canonical());
         Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes()))
     }
 }
@@ -177,4 +179,9 @@ sha256_id! {
 sha256_id! {
     /// The id of a dataset: the SHA-256 of its content, which is images, labels and split.
     DatasetId, "a dataset id (a SHA-256 in hexadecimal)"
+}
+
+sha256_id! {
+    /// The id of stored weights: the SHA-256 of their file.
+    WeightsId, "an id of weights (a SHA-256 in hexadecimal)"
 }

@@ -3,7 +3,7 @@
 //!
 //! * `collection`, `ids`, `label`, `network`, `object_key`, `location`: the names of things.
 //! * `license`: the licences that a person can ask for.
-//! * `source`, `search`, `provenance`, `settings`, `view`, `measurements`, `face`,
+//! * `source`, `search`, `provenance`, `settings`, `choices`, `start`, `view`, `measurements`, `face`,
 //!   `reason`: values that messages carry.
 //! * `job`, `image`, `training`: the messages about jobs, images and training.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
@@ -12,6 +12,7 @@
 //! * [`topology`]: the exchange, the queues and the headers.
 //! * `queue_message`: [`QueueMessage`], which says what each queue carries.
 
+mod choices;
 mod collection;
 mod face;
 mod ids;
@@ -33,13 +34,15 @@ mod reason;
 mod search;
 mod settings;
 mod source;
+mod start;
 pub mod topology;
 mod training;
 mod view;
 
+pub use choices::TrainingChoices;
 pub use collection::{CollectionName, VersionName};
 pub use face::{Bounds, Face, KeyPoints, Point};
-pub use ids::{CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId};
+pub use ids::{CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId, WeightsId};
 pub use image::{
     CandidateFound, Fetched, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled,
     ImageRejected, ImageValidated, KnownImage, Prediction,
@@ -61,6 +64,7 @@ pub use reason::Reason;
 pub use search::{Search, SearchProvider};
 pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};
 pub use source::{Labeling, Source, SourceRole};
+pub use start::Start;
 pub use topology::Queue;
 pub use training::{DatasetReady, ModelTrained, TrainingRequested};
 pub use view::View;

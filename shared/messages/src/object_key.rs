@@ -14,6 +14,7 @@
 //! | `models/<run>/model.safetensors` | the weights of a published model |
 //! | `models/<run>/report.json`, `report.html` | its report, for programs and for people |
 //! | `models/<run>/out_of_fold.csv` | for a linear probe, what its cross-validation predicted for each training image |
+//! | `weights/<weights>.safetensors` | weights that a person stored, to train networks from |
 //! | `crawls/<job>/<step>.json` | what a step of a crawl added to the pages to visit; deleted after the last |
 
 use std::{fmt, str::FromStr};
@@ -22,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ids::{DatasetId, ImageId, JobId, RunId},
+    ids::{DatasetId, ImageId, JobId, RunId, WeightsId},
     invalid::InvalidId,
 };
 
@@ -134,6 +135,11 @@ impl ObjectKey {
         Self::model(model, "out_of_fold.csv")
     }
 
+    /// Weights that a person stored, to train networks from them: a safetensors file.
+    pub fn weights(weights: &WeightsId) -> Self {
+        Self(format!("weights/{weights}.safetensors"))
+    }
+
     fn model(model: RunId, file: &str) -> Self {
         Self(format!("models/{model}/{file}"))
     }
@@ -223,13 +229,17 @@ impl From<ObjectKey> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::NetworkName;
+    use crate::{network::NetworkName, settings::TrainingSettings};
 
     #[test]
     fn every_key_lies_where_earlier_versions_wrote_it() {
         let image = ImageId::of(b"an image");
         let dataset = DatasetId::of(b"a dataset");
-        let run = RunId::of(&dataset, NetworkName::MobilenetV2, "{}");
+        let run = RunId::of(
+            &dataset,
+            NetworkName::MobilenetV2,
+            &TrainingSettings::default(),
+        );
         let (hex, folder) = (image.to_string(), &image.to_string()[..2]);
         let checkpoint = |part| ObjectKey::checkpoint(run, part, b"content");
         let digest = "ed7002b439e9ac84";

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use strum::{EnumString, VariantNames};
 use thiserror::Error;
 
-use crate::{invalid::UnknownName, view::View};
+use crate::{invalid::UnknownName, start::Start, view::View};
 
 /// The rule by which a training step moves the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, EnumString, VariantNames)]
@@ -47,7 +47,8 @@ impl Default for SplitSettings {
     }
 }
 
-/// How a network is trained. The id of a training run is derived from its settings.
+/// How a network is trained. The id of a training run is derived from its settings. A setting that
+/// the JSON of an earlier build lacks has the value that it had in effect then.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingSettings {
@@ -60,6 +61,12 @@ pub struct TrainingSettings {
     /// What the network is shown of a picture.
     #[serde(default = "View::of_earlier_builds")]
     pub view: View,
+    /// What the weights begin from.
+    pub start: Start,
+    /// The stem and so many blocks after it stay as they are. If it is 0, all layers learn.
+    pub frozen_blocks: u32,
+    /// The learning rate of the layers before the classifier, as a share of the learning rate.
+    pub backbone_rate: f32,
     pub optimizer: Optimizer,
     /// The learning rate at the peak of the cosine schedule.
     pub learning_rate: f32,
@@ -70,6 +77,17 @@ pub struct TrainingSettings {
     /// The epochs in which the learning rate rises to its peak. This need not be a whole
     /// number.
     pub warmup_epochs: f32,
+    /// The probability that the last block is skipped in training, for an image; it grows from 0 at
+    /// the first block. `None` is that of torchvision: 0.2 for EfficientNets, and 0 for others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stochastic_depth: Option<f32>,
+    /// How much of the mean of the weights stays in a step, 0 to 1. The mean is published (EMA). If
+    /// it is 0, the weights themselves are.
+    pub ema: f32,
+    /// The share of the steps in which images are mixed with others: mixup.
+    pub mixup: f32,
+    /// The share of the steps in which images get a part of others: CutMix.
+    pub cutmix: f32,
     /// The seed of all random numbers: weights, order, augmentation and dropout.
     pub seed: u64,
 }
@@ -81,11 +99,18 @@ impl Default for TrainingSettings {
             batch: 64,
             pixels: 112,
             view: View::Face,
+            start: Start::Scratch,
+            frozen_blocks: 0,
+            backbone_rate: 1.0,
             optimizer: Optimizer::Adamw,
             learning_rate: 2e-3,
             weight_decay: 1e-2,
             label_smoothing: 0.1,
             warmup_epochs: 1.0,
+            stochastic_depth: None,
+            ema: 0.0,
+            mixup: 0.0,
+            cutmix: 0.0,
             seed: 42,
         }
     }
@@ -121,14 +146,24 @@ impl TrainingSettings {
             batch,
             pixels: side,
             view: _,
+            start: _,
+            frozen_blocks: _,
+            backbone_rate,
             optimizer: _,
             learning_rate,
             weight_decay,
             label_smoothing,
             warmup_epochs,
+            stochastic_depth,
+            ema,
+            mixup,
+            cutmix,
             seed,
         } = self;
-        let rules: [(bool, &str, &dyn fmt::Display, &str); 8] = [
+        let is_share = |value: f32| (0.0..=1.0).contains(&value);
+        let depth = stochastic_depth.unwrap_or_default();
+        let mixed = mixup + cutmix;
+        let rules: [(bool, &str, &dyn fmt::Display, &str); 13] = [
             (
                 (1..=100_000).contains(epochs),
                 "epochs",
@@ -165,6 +200,36 @@ impl TrainingSettings {
                 "the warm-up",
                 warmup_epochs,
                 "a number of epochs from 0 on",
+            ),
+            (
+                is_not_negative(*backbone_rate),
+                "the learning rate of the backbone",
+                backbone_rate,
+                "a share of the learning rate from 0 on",
+            ),
+            (
+                (0.0..1.0).contains(&depth),
+                "the stochastic depth",
+                &depth,
+                "from 0 to below 1",
+            ),
+            (
+                (0.0..1.0).contains(ema),
+                "the EMA",
+                ema,
+                "from 0 to below 1",
+            ),
+            (
+                is_share(*mixup),
+                "mixup",
+                mixup,
+                "a share of the steps, 0 to 1",
+            ),
+            (
+                is_share(*cutmix) && is_share(mixed),
+                "cutmix",
+                cutmix,
+                "a share of the steps, 0 to 1, and with mixup at most 1",
             ),
             (
                 i64::try_from(*seed).is_ok(),
@@ -205,7 +270,7 @@ mod tests {
     #[test]
     fn an_invalid_setting_is_named_with_what_is_wanted() {
         type Change = fn(&mut TrainingSettings);
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 14] = [
             (|s| s.epochs = 0, "epochs can't be 0"),
             (|s| s.batch = 0, "batch can't be 0"),
             (|s| s.pixels = 31, "32 to 1024"),
@@ -217,6 +282,14 @@ mod tests {
             (
                 |s| s.seed = 1 << 63,
                 "the seed can't be 9223372036854775808: give 0 to",
+            ),
+            (|s| s.backbone_rate = -1.0, "of the backbone can't be -1"),
+            (|s| s.stochastic_depth = Some(1.0), "stochastic depth"),
+            (|s| s.ema = 1.0, "the EMA can't be 1"),
+            (|s| s.mixup = 1.5, "mixup can't be 1.5"),
+            (
+                |s| (s.mixup, s.cutmix) = (0.6, 0.6),
+                "cutmix can't be 0.6: give a share",
             ),
         ];
         for (change, expected) in cases {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    choices::TrainingChoices,
     ids::{DatasetId, JobId, RunId},
     method::Method,
-    settings::TrainingSettings,
 };
 
 /// The storer reports to the trainer that a dataset is frozen, and what to train on it.
@@ -17,7 +17,7 @@ pub struct DatasetReady {
     pub dataset: DatasetId,
     /// One run is made for each of these: networks and the linear probe.
     pub networks: Vec<Method>,
-    pub settings: TrainingSettings,
+    pub settings: TrainingChoices,
 }
 
 /// `maskline train` asks the trainer for more runs on a dataset that exists.
@@ -26,7 +26,7 @@ pub struct TrainingRequested {
     pub dataset: DatasetId,
     /// One run is made for each of these: networks and the linear probe.
     pub networks: Vec<Method>,
-    pub settings: TrainingSettings,
+    pub settings: TrainingChoices,
 }
 
 /// The trainer reports to the storer that a model is published.

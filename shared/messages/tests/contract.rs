@@ -303,9 +303,7 @@ fn ids_are_derived_from_what_they_name() {
         seed: 7,
         ..TrainingSettings::default()
     };
-    let id = |settings: &TrainingSettings| {
-        RunId::of(&dataset, NetworkName::MobilenetV2, &settings.canonical())
-    };
+    let id = |settings: &TrainingSettings| RunId::of(&dataset, NetworkName::MobilenetV2, settings);
     assert_eq!(id(&settings), id(&settings));
     assert_ne!(id(&settings), id(&other));
 }

@@ -90,6 +90,11 @@ impl InvertedResidual {
         })
     }
 
+    /// Sets the probability with which an image skips the block in training.
+    pub fn set_skip(&mut self, probability: f64) {
+        self.skip = StochasticDepth::new(probability);
+    }
+
     pub fn forward(&self, input: Tensor<4>, pass: Pass) -> Tensor<4> {
         let shortcut = self.has_shortcut.then(|| input.clone());
         let mut output = input;

@@ -1,6 +1,6 @@
 //! Why weights or a device cannot be used.
 
-use std::error::Error;
+use std::{error::Error, fmt, path::PathBuf};
 
 use maskline_messages::NetworkName;
 use thiserror::Error;
@@ -16,23 +16,21 @@ pub enum ModelError {
     NoCard,
     #[error("the file's description of its network is unusable: {0}")]
     BadCard(serde_json::Error),
-    /// The weights are those of another network.
-    #[error("the file has no tensor {name:?}, which {network} needs")]
-    Missing { network: NetworkName, name: String },
-    #[error("the tensor {name:?} is {found:?}, {network} needs {expected:?}")]
-    Shape {
+    /// A file of weights can't be used.
+    #[error("{}: {problem}", path.display())]
+    File { path: PathBuf, problem: String },
+    /// The tensors are not those of the network.
+    #[error("these are not the weights of {network}: {mismatch}")]
+    Mismatch {
         network: NetworkName,
-        name: String,
-        expected: Vec<usize>,
-        found: Vec<usize>,
+        mismatch: Mismatch,
     },
-    #[error("the tensor {name:?} is {found}: convert it to F32, F16 or BF16")]
-    Type { name: String, found: String },
-    #[error("{network} does not use {count} tensors of the file, such as {name:?}")]
-    LeftOver {
+    /// There are other numbers of values than the last layer has.
+    #[error("the last layer of {network} has {expected} values, not {found}")]
+    LastLayer {
         network: NetworkName,
-        count: usize,
-        name: String,
+        expected: usize,
+        found: usize,
     },
     /// The card has more or fewer classes than the weights.
     #[error("a network of {network} classes can't be labelled with {card} names")]
@@ -44,4 +42,72 @@ pub enum ModelError {
     /// A GPU was asked for and there is none.
     #[error("no GPU to compute on: {0}; use the device `cpu`, or `auto` to take what there is")]
     NoGpu(String),
+}
+
+/// The most tensors of a kind that an error names.
+const MOST_NAMED: usize = 10;
+
+/// How the tensors of a file differ from those that a network has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The names of tensors that the file lacks.
+    pub missing: Vec<String>,
+    /// The names of tensors that have other shapes, with the expected and the found one.
+    pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
+    /// The names of tensors that are of no type for weights, with their types.
+    pub types: Vec<(String, String)>,
+    /// The names of tensors that the network does not have.
+    pub unknown: Vec<String>,
+}
+
+impl Mismatch {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kinds = [
+            (
+                "other shapes",
+                list(self.shapes.iter().map(|(name, expected, found)| {
+                    format!("{name} is {found:?} and should be {expected:?}")
+                })),
+            ),
+            ("missing tensors", list(self.missing.iter().cloned())),
+            (
+                "tensors that are not F32, F16 or BF16",
+                list(
+                    self.types
+                        .iter()
+                        .map(|(name, found)| format!("{name} is {found}")),
+                ),
+            ),
+            (
+                "tensors that it does not have",
+                list(self.unknown.iter().cloned()),
+            ),
+        ];
+        let mut first = true;
+        for (kind, names) in kinds {
+            if let Some(names) = names {
+                let separator = if first { "" } else { "; " };
+                write!(f, "{separator}{kind}: {names}")?;
+                first = false;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The first of the names. `None` if there are none.
+fn list(names: impl ExactSizeIterator<Item = String>) -> Option<String> {
+    let more = names.len().saturating_sub(MOST_NAMED);
+    let named: Vec<String> = names.take(MOST_NAMED).collect();
+    let more = match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
 }

@@ -9,7 +9,7 @@
 //!   into predictions, scores and the loss. [`calibration`] says how far their probabilities
 //!   can be believed.
 //! * [`weights`] writes and reads safetensors files. `names.rs` knows the name of each layer
-//!   in torchvision's state dict.
+//!   in torchvision's state dict. [`weights_file`] reads the files that PyTorch saves.
 //! * [`Classifier`] predicts the classes of pictures with a trained network.
 //! * [`device`] opens a GPU or the CPU.
 
@@ -27,7 +27,8 @@ pub mod ops;
 pub mod prediction;
 mod table;
 pub mod weights;
+pub mod weights_file;
 
 pub use classifier::{Classifier, Input};
-pub use error::ModelError;
+pub use error::{Mismatch, ModelError};
 pub use network::{LayerRow, Network};

@@ -53,18 +53,6 @@ impl Layout {
         }
     }
 
-    /// The beginnings of the names of all tensors that belong to the classifier, hidden layer
-    /// included.
-    pub fn classifiers(self) -> Vec<String> {
-        match self {
-            Self::MobilenetV3 => vec![
-                format!("{}.", self.hidden()),
-                format!("{}.", self.classifier()),
-            ],
-            _ => vec![format!("{}.", self.classifier())],
-        }
-    }
-
     /// The block with this `index` in its stage, and the number `block` in the network.
     /// All count from 0.
     pub fn block(self, stage: usize, index: usize, block: usize) -> BlockNames {

@@ -38,6 +38,9 @@ pub struct Network {
     #[module(skip)]
     input: Standardization,
     classes: usize,
+    /// The number of blocks that do not learn, nor does the stem before them. If it is 0, all
+    /// layers learn.
+    frozen: usize,
     /// Burn's operations are used even where this crate has its own, to compare them.
     burn_only: bool,
 }
@@ -133,6 +136,7 @@ impl Network {
             name,
             input: table.input,
             classes,
+            frozen: 0,
             burn_only: false,
         })
     }
@@ -202,6 +206,24 @@ impl Network {
         self.backbone(images, None)
     }
 
+    /// The same network, whose stem and first `blocks` blocks do not learn: in training they compute
+    /// what they compute in use, with their running statistics. If `blocks` is 0, all layers learn.
+    pub fn with_frozen_blocks(self, blocks: usize) -> Self {
+        let frozen = blocks.min(self.blocks.len());
+        Self { frozen, ..self }
+    }
+
+    /// The same network with another stochastic depth (Huang et al., 2016): the probability that
+    /// the last block is skipped in training, for an image. It grows evenly from the first block on,
+    /// where it is 0.
+    pub fn with_stochastic_depth(mut self, last: f64) -> Self {
+        let total = self.blocks.len();
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            block.set_skip(last * index as f64 / total as f64);
+        }
+        self
+    }
+
     /// How the network standardizes pixels.
     pub fn input(&self) -> Standardization {
         self.input
@@ -216,7 +238,7 @@ impl Network {
     /// order, and `bias` has a value for each class.
     ///
     /// # Errors
-    /// [`ModelError::Shape`] if the numbers of values are others.
+    /// [`ModelError::LastLayer`] if the numbers of values are others.
     pub fn with_classifier(self, weight: Vec<f32>, bias: Vec<f32>) -> Result<Self, ModelError> {
         let classifier = self.classifier.with_values(weight, bias, self.name)?;
         Ok(Self { classifier, ..self })
@@ -236,14 +258,42 @@ impl Network {
             false => Kernels::of(&images.device()),
         };
         let pass = Pass { kernels, recompute };
-        let mut output = self.stem.forward(self.input.standardize(images), pass);
-        for block in &self.blocks {
+        let (frozen, learning) = self.blocks.split_at(self.frozen);
+        let input = self.input.standardize(images);
+        let mut output = match frozen {
+            [] => self.stem.forward(input, pass),
+            frozen => self.frozen_part(input, frozen, kernels),
+        };
+        for block in learning {
             output = block.forward(output, pass);
         }
         output = self.head.forward(output, pass);
         let [batch, channels, height, width] = output.dims();
         let planes = output.reshape([batch, channels, height * width]);
         planes.mean_dim(2).reshape([batch, channels])
+    }
+
+    /// What the stem and these blocks compute, without gradients and with their running statistics.
+    fn frozen_part(
+        &self,
+        input: Tensor<4>,
+        blocks: &[InvertedResidual],
+        kernels: Kernels,
+    ) -> Tensor<4> {
+        let pass = Pass {
+            kernels,
+            recompute: None,
+        };
+        let all = |stem: &ConvNorm, blocks: &[InvertedResidual], input| {
+            let output = stem.forward(input, pass);
+            let blocks = blocks.iter();
+            blocks.fold(output, |output, block| block.forward(output, pass))
+        };
+        if !input.device().is_autodiff() {
+            return all(&self.stem, blocks, input);
+        }
+        let valid: Vec<_> = blocks.iter().map(InvertedResidual::valid).collect();
+        Tensor::from_inner(all(&self.stem.valid(), &valid, input.inner()))
     }
 
     /// The same network, which uses Burn's operations everywhere.

@@ -13,7 +13,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::ModelError,
+    error::{Mismatch, ModelError},
     init::{Builder, Init, RandomValues, TensorSource},
     input::Standardization,
     network::{Layer, Network},
@@ -150,19 +150,15 @@ pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<(Network, Card)
 /// Reads a network from the state dict of torchvision's network, which has no card.
 ///
 /// # Errors
-/// If the file is not a safetensors file, or if a tensor is missing, is unknown, has another
-/// shape or is not of `f32`, `f16` or `bf16`.
+/// [`ModelError::Unreadable`] if the file is not a safetensors file. [`ModelError::Mismatch`] if
+/// tensors are missing, are unknown, have another shape or are not of `f32`, `f16` or `bf16`.
 pub fn from_state_dict(
     bytes: &[u8],
     network: NetworkName,
     classes: usize,
     device: &Device,
 ) -> Result<Network, ModelError> {
-    let mut source = StateDict {
-        network,
-        tensors: SafeTensors::deserialize(bytes)?,
-        taken: HashSet::new(),
-    };
+    let mut source = StateDict::new(network, bytes)?;
     let builder = Builder {
         source: &mut source,
         device,
@@ -172,8 +168,8 @@ pub fn from_state_dict(
     Ok(built)
 }
 
-/// Reads the layers before the classifier from a state dict that may have a classifier of its own,
-/// which is left out. The classifier is new, drawn from `seed`.
+/// Reads the layers before the last one from a state dict that may have a last layer of its own,
+/// for other classes, which is left out. The last layer is new, drawn from `seed`.
 ///
 /// # Errors
 /// See [`from_state_dict`].
@@ -185,13 +181,9 @@ pub fn backbone(
     device: &Device,
 ) -> Result<Network, ModelError> {
     let mut source = Backbone {
-        file: StateDict {
-            network,
-            tensors: SafeTensors::deserialize(bytes)?,
-            taken: HashSet::new(),
-        },
+        file: StateDict::new(network, bytes)?,
         new: RandomValues::new(seed),
-        head: table(network).layout.classifiers(),
+        classifier: format!("{}.", table(network).layout.classifier()),
     };
     let builder = Builder {
         source: &mut source,
@@ -206,19 +198,19 @@ pub fn backbone(
 struct Backbone<'a> {
     file: StateDict<'a>,
     new: RandomValues,
-    /// The names of the classifier's layers, with the point after them.
-    head: Vec<String>,
+    /// The name of the last layer, with the point after it.
+    classifier: String,
 }
 
 impl Backbone<'_> {
-    fn is_head(&self, name: &str) -> bool {
-        self.head.iter().any(|layer| name.starts_with(layer))
+    fn is_new(&self, name: &str) -> bool {
+        name.starts_with(&self.classifier)
     }
 
     fn finish(mut self) -> Result<(), ModelError> {
         let names = self.file.tensors.names().into_iter();
         let left_out: Vec<String> = names
-            .filter(|name| self.is_head(name))
+            .filter(|name| self.is_new(name))
             .map(Into::into)
             .collect();
         self.file.taken.extend(left_out);
@@ -228,7 +220,7 @@ impl Backbone<'_> {
 
 impl TensorSource for Backbone<'_> {
     fn values(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError> {
-        match self.is_head(name) {
+        match self.is_new(name) {
             true => self.new.values(name, shape, init),
             false => self.file.values(name, shape, init),
         }
@@ -241,29 +233,31 @@ struct StateDict<'a> {
     tensors: SafeTensors<'a>,
     /// The names of the tensors that the network took.
     taken: HashSet<String>,
+    mismatch: Mismatch,
 }
 
 impl TensorSource for StateDict<'_> {
+    /// What does not fit is noted, and zeros are taken in its place, so that an error can name all
+    /// of it.
     fn values(&mut self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>, ModelError> {
-        let network = self.network;
-        let tensor = self.tensors.tensor(name).map_err(|_| ModelError::Missing {
-            network,
-            name: name.to_owned(),
-        })?;
-        if tensor.shape() != shape {
-            return Err(ModelError::Shape {
-                network,
-                name: name.to_owned(),
-                expected: shape.to_vec(),
-                found: tensor.shape().to_vec(),
-            });
-        }
-        let values = floats_of(tensor.dtype(), tensor.data()).ok_or_else(|| ModelError::Type {
-            name: name.to_owned(),
-            found: tensor.dtype().to_string(),
-        })?;
         self.taken.insert(name.to_owned());
-        Ok(values)
+        let none = vec![0.0; shape.iter().product()];
+        let Ok(tensor) = self.tensors.tensor(name) else {
+            self.mismatch.missing.push(name.to_owned());
+            return Ok(none);
+        };
+        if tensor.shape() != shape {
+            let (expected, found) = (shape.to_vec(), tensor.shape().to_vec());
+            let shapes = (name.to_owned(), expected, found);
+            self.mismatch.shapes.push(shapes);
+            return Ok(none);
+        }
+        let values = floats_of(tensor.dtype(), tensor.data());
+        Ok(values.unwrap_or_else(|| {
+            let types = (name.to_owned(), tensor.dtype().to_string());
+            self.mismatch.types.push(types);
+            none
+        }))
     }
 }
 
@@ -281,21 +275,29 @@ fn floats_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     })
 }
 
-impl StateDict<'_> {
-    /// Refuses a file with tensors that the network did not take.
-    fn finish(self) -> Result<(), ModelError> {
-        let names = self.tensors.names();
-        let left: Vec<&str> = names
-            .into_iter()
-            .filter(|name| !self.taken.contains(*name) && !name.ends_with(BATCHES))
-            .collect();
-        match left.iter().min() {
-            None => Ok(()),
-            Some(name) => Err(ModelError::LeftOver {
-                network: self.network,
-                count: left.len(),
-                name: (*name).to_owned(),
-            }),
+impl<'a> StateDict<'a> {
+    fn new(network: NetworkName, bytes: &'a [u8]) -> Result<Self, ModelError> {
+        Ok(Self {
+            network,
+            tensors: SafeTensors::deserialize(bytes)?,
+            taken: HashSet::new(),
+            mismatch: Mismatch::default(),
+        })
+    }
+
+    /// Refuses a file whose tensors are not those that the network took.
+    fn finish(mut self) -> Result<(), ModelError> {
+        let names = self.tensors.names().into_iter();
+        let left = names.filter(|name| !self.taken.contains(*name) && !name.ends_with(BATCHES));
+        let mut unknown: Vec<String> = left.map(Into::into).collect();
+        unknown.sort();
+        self.mismatch.unknown = unknown;
+        if self.mismatch.is_empty() {
+            return Ok(());
         }
+        Err(ModelError::Mismatch {
+            network: self.network,
+            mismatch: self.mismatch,
+        })
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use maskline_messages::{
     CandidateFound, CandidateState, DatasetId, DatasetReady, JobId, JobState, Location, Message,
-    SourceRequested, TrainingSettings,
+    SourceRequested, TrainingChoices,
 };
 use maskline_storage::{
     Catalog,
@@ -136,7 +136,7 @@ async fn dead_letters_that_ended_nothing_are_only_replayed() {
         job: Some(unknown),
         dataset: DatasetId::of(b"a dataset"),
         networks: vec![],
-        settings: TrainingSettings::default(),
+        settings: TrainingChoices::default(),
     };
     let (ready, elsewhere) = (json(ready), json(step(unknown)));
     let letters = [

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use maskline_messages::{
-    DatasetId, JobId, Message, Queue, SCHEMA, SourceExpanded, TrainingRequested, TrainingSettings,
+    DatasetId, JobId, Message, Queue, SCHEMA, SourceExpanded, TrainingChoices, TrainingRequested,
 };
 use maskline_test_support::{environment::Environment, publish};
 use serde_json::{Value, json};
@@ -59,7 +59,7 @@ fn misdirected(queue: Queue) -> Message {
     TrainingRequested {
         dataset: DatasetId::of(b"none"),
         networks: vec![],
-        settings: TrainingSettings::default(),
+        settings: TrainingChoices::default(),
     }
     .into()
 }

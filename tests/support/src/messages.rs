@@ -5,7 +5,7 @@ use maskline_messages::{
     Format, Hop, ImageFailed, ImageFetched, ImageHeader, ImageId, ImageLabeled, ImageRejected,
     ImageValidated, JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements,
     Message, Method, ModelTrained, NetworkName, ObjectKey, Point, Prediction, Reason, RunId,
-    Source, SourceExpanded, SourceRequested, TrainingRequested, TrainingSettings,
+    Source, SourceExpanded, SourceRequested, TrainingChoices, TrainingRequested, TrainingSettings,
 };
 use uuid::Uuid;
 
@@ -140,7 +140,7 @@ fn dataset() -> DatasetId {
 
 /// A run with default settings on the sample dataset.
 fn run() -> RunId {
-    let settings = TrainingSettings::default().canonical();
+    let settings = TrainingSettings::default();
     RunId::of(&dataset(), NetworkName::MobilenetV2, &settings)
 }
 
@@ -150,7 +150,7 @@ pub fn one_of_each() -> Vec<Message> {
     let candidate = found.candidate;
     let (stage, error) = ("validator".to_owned(), "it broke".to_owned());
     let networks = Method::ALL.to_vec();
-    let settings = TrainingSettings::default();
+    let settings = TrainingChoices::default();
     vec![
         SourceRequested {
             job: JOB,

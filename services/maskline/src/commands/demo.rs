@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, ValueEnum};
 use maskline_messages::{
-    CollectionName, Method, ObjectKey, SourceRole, SplitSettings, TrainingSettings,
+    CollectionName, Method, ObjectKey, SourceRole, SplitSettings, TrainingChoices,
 };
 use maskline_runtime::Sender;
 use maskline_storage::{
@@ -109,7 +109,7 @@ impl Demo {
     pub(crate) async fn run(self) -> Result<()> {
         let began = Instant::now();
         let settings = self.settings();
-        settings.validate()?;
+        settings.validate(&self.train)?;
         let stop = maskline_runtime::stop_on_signals()?;
         let (sources, services, expected) = match self.online {
             true => (sources::online(), self.services(&[])?, None),
@@ -248,13 +248,12 @@ impl Demo {
         Ok(Flags::try_parse_from(flags)?.services)
     }
 
-    fn settings(&self) -> TrainingSettings {
-        let usual = TrainingSettings::default();
-        TrainingSettings {
-            epochs: self.epochs,
-            pixels: if self.online { usual.pixels } else { PIXELS },
+    fn settings(&self) -> TrainingChoices {
+        TrainingChoices {
+            epochs: Some(self.epochs),
+            pixels: (!self.online).then_some(PIXELS),
             seed: self.seed,
-            ..usual
+            ..TrainingChoices::default()
         }
     }
 
@@ -263,7 +262,7 @@ impl Demo {
         &self,
         name: &CollectionName,
         sources: Vec<DemoSource>,
-        settings: &TrainingSettings,
+        settings: &TrainingChoices,
     ) -> Vec<Job> {
         let last = sources.len().saturating_sub(1);
         let sources = sources.into_iter().enumerate();
@@ -373,8 +372,7 @@ mod tests {
         assert_eq!(trained, [false, true], "one version, and one run on it");
         assert!(jobs.iter().all(|job| job.freeze && job.collection == name));
         assert_eq!(
-            jobs[0].settings.pixels,
-            TrainingSettings::default().pixels,
+            jobs[0].settings.pixels, None,
             "photographs are not as simple as drawings"
         );
         assert!(demo(&["--online", "--faces", "20"]).is_err());

@@ -107,11 +107,15 @@ struct JobArgs {
 impl Enqueue {
     pub(crate) async fn run(self) -> Result<()> {
         let (source, args) = self.source.into_parts()?;
-        let job = args.job(source)?;
+        let mut job = args.job(source)?;
         let collection = args.collection(job.settings.seed)?;
         let connections = args.connection.connect().await?;
         let catalog = connections.catalog();
         args.check_share(catalog).await?;
+        job.settings.start = args
+            .training
+            .start(&job.train, connections.stores())
+            .await?;
         let collection = submit(&collection, &job, catalog, &connections.sender()).await?;
         if args.wait {
             let job = wait_for_end(connections.catalog(), job.id).await?;
@@ -145,7 +149,7 @@ impl JobArgs {
             role: self.role,
             freeze: !self.no_freeze,
             train: self.train.clone(),
-            settings: self.training.settings()?,
+            settings: self.training.choices(&self.train)?,
             ..Job::new(self.collection.clone(), source, Some(labeling))
         })
     }

@@ -65,8 +65,9 @@ impl Freeze {
     /// Offers the freezing to the storers. If nothing has changed since the newest version,
     /// they make no other.
     pub(crate) async fn run(self) -> Result<()> {
-        let settings = self.training.settings()?;
+        let mut settings = self.training.choices(&self.train)?;
         let stores = self.connection.stores().await?;
+        settings.start = self.training.start(&self.train, &stores).await?;
         let catalog = stores.catalog.as_ref();
         let before = lookup::collection(catalog, &self.name).await?;
         if !self.train.is_empty() {

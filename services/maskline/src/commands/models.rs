@@ -130,7 +130,7 @@ mod tests {
         let settings = TrainingSettings::default();
         let network = Method::from(NetworkName::MobilenetV2);
         let run = |state, error: Option<String>| Run {
-            id: RunId::of(&dataset, network, &settings.canonical()),
+            id: RunId::of(&dataset, network, &settings),
             dataset,
             job: None,
             network,

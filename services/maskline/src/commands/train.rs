@@ -37,9 +37,11 @@ impl Train {
     /// Asks the trainers for the runs and prints their ids, or waits for their end. Runs that
     /// failed are opened again.
     pub(crate) async fn run(self) -> Result<()> {
-        let settings = self.training.settings()?;
+        let mut settings = self.training.choices(&self.network)?;
         let connections = self.connection.connect().await?;
         let dataset = lookup::dataset(connections.catalog(), &self.dataset).await?;
+        let stores = connections.stores();
+        settings.start = self.training.start(&self.network, stores).await?;
         let ids = run_wait::ids(&dataset, &self.network, &settings);
         run_wait::reopen_failed(connections.catalog(), &ids).await?;
         let request = TrainingRequested {

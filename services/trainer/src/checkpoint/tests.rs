@@ -1,4 +1,4 @@
-use maskline_messages::{DatasetId, NetworkName};
+use maskline_messages::{DatasetId, NetworkName, TrainingSettings};
 use maskline_models::prediction::{Score, Tally};
 use maskline_test_support::embedded::Embedded;
 
@@ -6,7 +6,12 @@ use super::*;
 use crate::metrics::Epoch;
 
 fn run() -> RunId {
-    RunId::of(&DatasetId::of(b"a dataset"), NetworkName::MobilenetV2, "{}")
+    let settings = TrainingSettings::default();
+    RunId::of(
+        &DatasetId::of(b"a dataset"),
+        NetworkName::MobilenetV2,
+        &settings,
+    )
 }
 
 fn snapshot(epochs: usize, step: usize, content: &str) -> Snapshot {

@@ -1,6 +1,9 @@
-use maskline_messages::Optimizer as Kind;
+use std::collections::BTreeMap;
+
+use maskline_messages::{Optimizer as Kind, View};
 use maskline_models::prediction::Score;
 use maskline_test_support::embedded::Embedded;
+use safetensors::SafeTensors;
 
 use super::*;
 use crate::fixtures::{self, Drawing, alone, compute};
@@ -13,6 +16,7 @@ fn config(examples: &Examples, settings: TrainingSettings) -> LearnerConfig {
         classes: examples.manifest.classes.clone(),
         device: compute.device,
         device_name: compute.name,
+        weights: None,
     }
 }
 
@@ -50,14 +54,24 @@ fn result(learner: &Learner) -> (Vec<(Score, Score, f64)>, Option<Bytes>) {
 async fn a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not() {
     let _alone = alone().await;
     let examples = examples().await;
-    for optimizer in [Kind::Adamw, Kind::Sgd] {
-        let config = config(&examples, settings(2, optimizer));
-        let mut undisturbed = Learner::new(config.clone());
+    let averaged_and_mixed = TrainingSettings {
+        ema: 0.9,
+        mixup: 0.3,
+        cutmix: 0.3,
+        ..settings(2, Kind::Adamw)
+    };
+    for settings in [
+        settings(2, Kind::Adamw),
+        settings(2, Kind::Sgd),
+        averaged_and_mixed,
+    ] {
+        let config = config(&examples, settings);
+        let mut undisturbed = Learner::new(config.clone()).unwrap();
         to_the_end(&mut undisturbed, &examples);
 
         let interrupt = Interrupt::default();
         interrupt.stopping.cancel();
-        let mut learner = Learner::new(config.clone());
+        let mut learner = Learner::new(config.clone()).unwrap();
         // An epoch has six steps. The run is interrupted within the first epoch, between
         // its last step and its evaluation, and within the second epoch.
         for steps in [2, 4, 0, 1] {
@@ -83,7 +97,7 @@ async fn a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not() {
 async fn two_colours_are_told_apart_after_a_few_epochs() {
     let _alone = alone().await;
     let examples = examples().await;
-    let mut learner = Learner::new(config(&examples, settings(8, Kind::Adamw)));
+    let mut learner = Learner::new(config(&examples, settings(8, Kind::Adamw))).unwrap();
     to_the_end(&mut learner, &examples);
     let best = learner.progress().best().unwrap();
     assert!(best.validation.accuracy >= 0.9, "{:?}", learner.progress());
@@ -104,7 +118,7 @@ async fn a_loss_that_is_not_a_number_is_a_permanent_error() {
         warmup_epochs: 0.0,
         ..settings(3, Kind::Sgd)
     };
-    let mut learner = Learner::new(config(&examples, wild));
+    let mut learner = Learner::new(config(&examples, wild)).unwrap();
     let error = loop {
         assert!(!learner.is_done(), "it did not diverge");
         if let Err(error) = learner.advance(&examples, &Interrupt::default()) {
@@ -114,6 +128,99 @@ async fn a_loss_that_is_not_a_number_is_a_permanent_error() {
     let permanent = error.downcast_ref::<PermanentError>();
     assert!(
         matches!(permanent, Some(PermanentError::Diverged { .. })),
+        "{error:#}"
+    );
+}
+
+/// Random weights of MobileNetV3-small for three other classes.
+fn weights_of_v3_small() -> Bytes {
+    let name = NetworkName::MobilenetV3Small;
+    let network = Network::new(name, 3, 5, &compute().device);
+    let classes = ["a", "b", "c"].map(|class| class.parse().unwrap());
+    let card = Card::new(name, classes.to_vec(), 32, View::Face);
+    weights::to_safetensors(&network, &card).unwrap().into()
+}
+
+/// The tensors of a file by their names.
+fn tensors(file: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let file = SafeTensors::deserialize(file).unwrap();
+    let tensors = file.tensors().into_iter();
+    tensors
+        .map(|(name, tensor)| (name, tensor.data().to_vec()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_network_begins_from_weights_and_its_frozen_blocks_stay_as_they_were() {
+    let _alone = alone().await;
+    let examples = examples().await;
+    let start = weights_of_v3_small();
+    let fine_tuned = TrainingSettings {
+        frozen_blocks: 2,
+        backbone_rate: 0.25,
+        ..settings(1, Kind::Adamw)
+    };
+    let config = LearnerConfig {
+        weights: Some(start.clone()),
+        ..config(&examples, fine_tuned)
+    };
+    let mut learner = Learner::new(config).unwrap();
+    to_the_end(&mut learner, &examples);
+    let trained = tensors(learner.best_network().unwrap());
+    let (mut frozen, mut moved) = (0, 0);
+    for (name, before) in tensors(&start) {
+        let layer: usize = match name.split('.').collect::<Vec<_>>()[..] {
+            ["features", layer, ..] => layer.parse().unwrap(),
+            _ => usize::MAX,
+        };
+        // The blocks are numbered from 1 on, after the stem. Their running statistics stay, too.
+        match layer {
+            0..=2 => {
+                assert_eq!(trained[&name], before, "{name} is frozen");
+                frozen += 1;
+            }
+            _ => moved += usize::from(trained[&name] != before),
+        }
+    }
+    assert!(frozen > 20 && moved > 100, "{frozen} and {moved}");
+}
+
+#[tokio::test]
+async fn the_layers_before_the_classifier_have_a_learning_rate_of_their_own() {
+    let _alone = alone().await;
+    let examples = examples().await;
+    let still = TrainingSettings {
+        backbone_rate: 0.0,
+        ..settings(1, Kind::Adamw)
+    };
+    let config = config(&examples, still);
+    let before = Network::new(config.network, 2, config.settings.seed, &config.device);
+    let before = tensors(&weights::to_safetensors(&before, &config.card()).unwrap());
+    let mut learner = Learner::new(config).unwrap();
+    to_the_end(&mut learner, &examples);
+    let after = tensors(learner.best_network().unwrap());
+    assert_eq!(
+        after["features.5.block.0.0.weight"],
+        before["features.5.block.0.0.weight"]
+    );
+    assert_ne!(after["classifier.3.weight"], before["classifier.3.weight"]);
+}
+
+#[tokio::test]
+async fn weights_of_another_network_are_a_permanent_error() {
+    let _alone = alone().await;
+    let examples = examples().await;
+    let config = LearnerConfig {
+        network: NetworkName::MobilenetV2,
+        weights: Some(weights_of_v3_small()),
+        ..config(&examples, settings(1, Kind::Adamw))
+    };
+    let Err(error) = Learner::new(config) else {
+        panic!("the weights are those of another network");
+    };
+    let permanent = error.downcast_ref::<PermanentError>();
+    assert!(
+        matches!(permanent, Some(PermanentError::Weights(_))),
         "{error:#}"
     );
 }

@@ -159,3 +159,42 @@ fn bytes_that_are_not_a_state_are_refused() {
     let optimizer = Optimizer::new(&TrainingSettings::default());
     assert!(optimizer.restore(b"not a file", &device).is_err());
 }
+
+#[test]
+fn the_mean_of_the_weights_follows_them_and_is_saved() {
+    let _alone = alone_blocking();
+    let device = Device::flex().autodiff();
+    let plain = settings(Kind::Sgd, 0.0);
+    let settings = TrainingSettings {
+        ema: 0.5,
+        ..plain.clone()
+    };
+    let (mut optimizer, mut layer) = (Optimizer::new(&settings), layer(&device));
+    let mut expected: Option<Vec<f32>> = None;
+    for step in 0..20 {
+        let gradients = gradients(&layer, step, &device);
+        layer = optimizer.step(0.01, layer, gradients);
+        let steps = step as f32 + 1.0;
+        let stays = ((1.0 + steps) / (10.0 + steps)).min(0.5);
+        let mean = expected.map_or_else(
+            || values(&layer),
+            |mean| {
+                let pairs = mean.iter().zip(values(&layer));
+                pairs
+                    .map(|(mean, value)| mean * stays + value * (1.0 - stays))
+                    .collect()
+            },
+        );
+        expected = Some(mean);
+    }
+    let expected = expected.unwrap();
+    assert_near(&values(&optimizer.averaged(layer.clone())), &expected);
+    assert_ne!(values(&layer), expected);
+    let saved = optimizer.save().unwrap();
+    let restored = Optimizer::new(&settings)
+        .restore(&saved, &Device::flex())
+        .unwrap();
+    assert_near(&values(&restored.averaged(layer.clone())), &expected);
+    let without = Optimizer::new(&plain);
+    assert_eq!(values(&without.averaged(layer.clone())), values(&layer));
+}

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use maskline_dataset::Split;
-use maskline_messages::{Optimizer, TrainingSettings, View};
+use maskline_messages::{Optimizer, Start, TrainingSettings, View};
 use maskline_models::prediction::Confusion;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
@@ -372,6 +372,18 @@ fn input(settings: &TrainingSettings) -> String {
     format!("{pixels} × {pixels} pixels {shown}")
 }
 
+fn begins_from(settings: &TrainingSettings) -> String {
+    let weights = match settings.start {
+        Start::Scratch => return "random weights".to_owned(),
+        Start::Pretrained => "the pretrained weights of maskline".to_owned(),
+        Start::Stored(id) => format!("the weights {}", beginning(&id.to_string())),
+    };
+    match settings.frozen_blocks {
+        0 => weights,
+        blocks => format!("{weights}, of which the stem and {blocks} blocks stay"),
+    }
+}
+
 fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
     let settings = &report.settings;
     let optimizer = match settings.optimizer {
@@ -388,6 +400,7 @@ fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Optimizer", optimizer.to_owned()),
         ("Peak learning rate", settings.learning_rate.to_string()),
         ("Warm-up, in epochs", settings.warmup_epochs.to_string()),
+        ("Begins from", begins_from(settings)),
         ("Weight decay", settings.weight_decay.to_string()),
         ("Label smoothing", settings.label_smoothing.to_string()),
         ("Seed", settings.seed.to_string()),

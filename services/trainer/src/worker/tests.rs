@@ -1,11 +1,14 @@
 mod probe;
+mod start;
 mod test_split;
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use maskline_dataset::Split;
-use maskline_messages::{DatasetId, JobId, Label, NetworkName, ObjectKey, Queue, TrainingSettings};
+use maskline_messages::{
+    DatasetId, JobId, Label, Method, NetworkName, ObjectKey, Queue, TrainingSettings,
+};
 use maskline_storage::records::{Lease, now};
 use maskline_test_support::embedded::Embedded;
 
@@ -27,15 +30,25 @@ fn trainer(store: &Embedded) -> Trainer {
     )
 }
 
-/// Records a run as the stage does.
+/// Records a run of MobileNetV3-small as the stage does.
 async fn request(store: &Embedded, dataset: DatasetId, settings: TrainingSettings) -> RunId {
-    let network = NetworkName::MobilenetV3Small;
-    let id = RunId::of(&dataset, network, &settings.canonical());
+    request_of(store, dataset, NetworkName::MobilenetV3Small, settings).await
+}
+
+/// Records a run as the stage does.
+async fn request_of(
+    store: &Embedded,
+    dataset: DatasetId,
+    method: impl Into<Method>,
+    settings: TrainingSettings,
+) -> RunId {
+    let method = method.into();
+    let id = RunId::of(&dataset, method, &settings);
     let run = Run {
         id,
         dataset,
         job: Some(JobId::draw()),
-        network: network.into(),
+        network: method,
         settings,
         state: RunState::Open,
         error: None,

@@ -44,16 +44,12 @@ impl Linear {
         network: NetworkName,
     ) -> Result<Self, ModelError> {
         let [to, from] = self.weight.dims();
-        for (tensor, expected, found) in [
-            ("weight", vec![to, from], weight.len()),
-            ("bias", vec![to], bias.len()),
-        ] {
-            if found != expected.iter().product::<usize>() {
-                return Err(ModelError::Shape {
+        for (expected, found) in [(to * from, weight.len()), (to, bias.len())] {
+            if found != expected {
+                return Err(ModelError::LastLayer {
                     network,
-                    name: format!("{}.{tensor}", self.name),
                     expected,
-                    found: vec![found],
+                    found,
                 });
             }
         }

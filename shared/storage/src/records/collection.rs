@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maskline_foundation::time::unix_millis;
 use maskline_messages::{
-    CollectionName, DatasetId, JobId, Label, Method, RequestId, SplitSettings, TrainingSettings,
+    CollectionName, DatasetId, JobId, Label, Method, RequestId, SplitSettings, TrainingChoices,
     VersionName,
 };
 use serde::{Deserialize, Serialize};
@@ -134,7 +134,7 @@ impl Version {
 pub struct TrainingWish {
     pub id: RequestId,
     pub networks: Vec<Method>,
-    pub settings: TrainingSettings,
+    pub settings: TrainingChoices,
 }
 
 /// Proof that nothing of a collection was in flight. A freeze takes this proof, because a plan

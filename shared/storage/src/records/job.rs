@@ -3,7 +3,7 @@
 use maskline_foundation::time::unix_millis;
 use maskline_messages::{
     CollectionName, DatasetId, JobId, JobState, Labeling, Method, Source, SourceRole,
-    TrainingSettings,
+    TrainingChoices,
 };
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +19,7 @@ pub struct Job {
     pub freeze: bool,
     /// The networks to train when the collection is frozen with this source.
     pub train: Vec<Method>,
-    pub settings: TrainingSettings,
+    pub settings: TrainingChoices,
     pub state: JobState,
     /// Whether every candidate of it is recorded.
     #[serde(default)]
@@ -68,7 +68,7 @@ impl Job {
             role: SourceRole::Train,
             freeze: true,
             train: vec![],
-            settings: TrainingSettings::default(),
+            settings: TrainingChoices::default(),
             state: JobState::Expanding,
             expanded: false,
             pause: None,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use maskline_messages::{
     CandidateId, CollectionName, DatasetId, Format, Hop, ImageId, JobId, LabelOrigin, Labeling,
     Measurements, NetworkName, Prediction, Provenance, Reason, RequestId, RunId, Source,
-    SourceRole, TrainingSettings,
+    SourceRole, TrainingChoices, TrainingSettings,
 };
 use maskline_storage::{
     Catalog,
@@ -327,7 +327,7 @@ pub fn run(number: u64) -> Run {
     let settings = TrainingSettings::default();
     let network = NetworkName::MobilenetV3Small.into();
     Run {
-        id: RunId::of(&dataset, network, &settings.canonical()),
+        id: RunId::of(&dataset, network, &settings),
         dataset,
         job: (number == 1).then(JobId::draw),
         network,
@@ -352,9 +352,9 @@ pub fn wish() -> TrainingWish {
             NetworkName::MobilenetV3Small.into(),
             NetworkName::Mnasnet1_0.into(),
         ],
-        settings: TrainingSettings {
-            epochs: 3,
-            ..TrainingSettings::default()
+        settings: TrainingChoices {
+            epochs: Some(3),
+            ..TrainingChoices::default()
         },
     }
 }

@@ -2,34 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use maskline_messages::{CollectionName, Method};
+use maskline_messages::CollectionName;
 use maskline_models::Classifier;
 use maskline_storage::records::{Collection, Dataset, SplitSettings};
 
 use super::*;
-
-async fn request_probe(store: &Embedded, dataset: DatasetId, settings: TrainingSettings) -> RunId {
-    let id = RunId::of(&dataset, Method::LinearProbe, &settings.canonical());
-    let run = Run {
-        id,
-        dataset,
-        job: None,
-        network: Method::LinearProbe,
-        settings,
-        state: RunState::Open,
-        error: None,
-        epoch: 0,
-        accuracy: None,
-        loss: None,
-        evaluation: None,
-        device: None,
-        traceparent: None,
-        created: now(),
-    };
-    store.catalog.create_run(&run).await.unwrap();
-    store.catalog.offer_work(&Work::Train(id)).await.unwrap();
-    id
-}
 
 async fn features(store: &Embedded, dataset: DatasetId) -> Vec<ObjectKey> {
     let folder = format!("datasets/{dataset}/features");
@@ -45,7 +22,7 @@ async fn a_linear_probe_is_published_like_any_model_with_what_it_predicted_out_o
         ..Drawing::default()
     };
     let dataset = drawing.freeze(&store.objects).await;
-    let id = request_probe(&store, dataset, settings()).await;
+    let id = request_of(&store, dataset, Method::LinearProbe, settings()).await;
     assert!(trainer(&store).work(&store.context("one")).await.unwrap());
 
     let run = run(&store, id).await;
@@ -86,7 +63,7 @@ async fn features_are_computed_once_also_for_the_next_version_and_damaged_ones_a
     let store = Embedded::open().await;
     let (trainer, context) = (trainer(&store), store.context("one"));
     let first = Drawing::default().freeze(&store.objects).await;
-    let id = request_probe(&store, first, settings()).await;
+    let id = request_of(&store, first, Method::LinearProbe, settings()).await;
     assert!(trainer.work(&context).await.unwrap());
     let kept = features(&store, first).await;
     assert_eq!(kept.len(), 3, "an object for each shard");
@@ -97,7 +74,7 @@ async fn features_are_computed_once_also_for_the_next_version_and_damaged_ones_a
         seed: 7,
         ..settings()
     };
-    let id = request_probe(&store, first, again.clone()).await;
+    let id = request_of(&store, first, Method::LinearProbe, again.clone()).await;
     assert!(trainer.work(&context).await.unwrap());
     assert_eq!(report(&store, id).await["probe"]["computed"], 0);
 
@@ -112,7 +89,7 @@ async fn features_are_computed_once_also_for_the_next_version_and_damaged_ones_a
     store.catalog.create_collection(&collection).await.unwrap();
     record(&store, first, None).await;
     record(&store, second, Some(first)).await;
-    let id = request_probe(&store, second, settings()).await;
+    let id = request_of(&store, second, Method::LinearProbe, settings()).await;
     assert!(trainer.work(&context).await.unwrap());
     let report_of_second = report(&store, id).await;
     assert_eq!(report_of_second["probe"]["images"], 48);
@@ -126,7 +103,7 @@ async fn features_are_computed_once_also_for_the_next_version_and_damaged_ones_a
         .put(damaged, bytes.slice(..bytes.len() / 2))
         .await
         .unwrap();
-    let id = request_probe(&store, second, again).await;
+    let id = request_of(&store, second, Method::LinearProbe, again).await;
     assert!(trainer.work(&context).await.unwrap());
     assert_eq!(
         report(&store, id).await["probe"]["computed"],
@@ -137,7 +114,7 @@ async fn features_are_computed_once_also_for_the_next_version_and_damaged_ones_a
         pixels: 40,
         ..settings()
     };
-    let id = request_probe(&store, second, larger).await;
+    let id = request_of(&store, second, Method::LinearProbe, larger).await;
     assert!(trainer.work(&context).await.unwrap());
     assert_eq!(report(&store, id).await["probe"]["computed"], 48);
 }
@@ -170,7 +147,7 @@ async fn a_probe_that_is_interrupted_is_given_back_and_goes_on_with_its_features
     let _alone = alone().await;
     let store = Embedded::open().await;
     let dataset = Drawing::default().freeze(&store.objects).await;
-    let id = request_probe(&store, dataset, settings()).await;
+    let id = request_of(&store, dataset, Method::LinearProbe, settings()).await;
     let context = store.context("one");
     context.stopping.cancel();
     assert!(trainer(&store).work(&context).await.unwrap());

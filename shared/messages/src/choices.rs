@@ -1,0 +1,212 @@
+//! The settings of training that somebody chose. What nobody chose depends on what is trained.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    method::Method,
+    network::NetworkName,
+    settings::{InvalidSetting, Optimizer, TrainingSettings},
+    start::Start,
+    view::View,
+};
+
+/// The settings of training that somebody chose, see [`TrainingSettings`]. The others are `None`,
+/// and [`Self::settings`] fills them in for each network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TrainingChoices {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub view: Option<View>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub start: Option<Start>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frozen_blocks: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone_rate: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optimizer: Option<Optimizer>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_decay: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_smoothing: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warmup_epochs: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stochastic_depth: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mixup: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cutmix: Option<f32>,
+    /// The seed of all random numbers. It is that of the collection's split as well.
+    pub seed: u64,
+}
+
+impl Default for TrainingChoices {
+    fn default() -> Self {
+        Self {
+            epochs: None,
+            batch: None,
+            pixels: None,
+            view: None,
+            start: None,
+            frozen_blocks: None,
+            backbone_rate: None,
+            optimizer: None,
+            learning_rate: None,
+            weight_decay: None,
+            label_smoothing: None,
+            warmup_epochs: None,
+            stochastic_depth: None,
+            ema: None,
+            mixup: None,
+            cutmix: None,
+            seed: TrainingSettings::default().seed,
+        }
+    }
+}
+
+impl TrainingChoices {
+    /// The settings of a run that trains `method`: what was chosen, and the usual settings of
+    /// `method` for the rest.
+    pub fn settings(&self, method: Method) -> TrainingSettings {
+        let usual = usual(method, self.start);
+        TrainingSettings {
+            epochs: self.epochs.unwrap_or(usual.epochs),
+            batch: self.batch.unwrap_or(usual.batch),
+            pixels: self.pixels.unwrap_or(usual.pixels),
+            view: self.view.unwrap_or(usual.view),
+            start: usual.start,
+            frozen_blocks: self.frozen_blocks.unwrap_or(usual.frozen_blocks),
+            backbone_rate: self.backbone_rate.unwrap_or(usual.backbone_rate),
+            optimizer: self.optimizer.unwrap_or(usual.optimizer),
+            learning_rate: self.learning_rate.unwrap_or(usual.learning_rate),
+            weight_decay: self.weight_decay.unwrap_or(usual.weight_decay),
+            label_smoothing: self.label_smoothing.unwrap_or(usual.label_smoothing),
+            warmup_epochs: self.warmup_epochs.unwrap_or(usual.warmup_epochs),
+            stochastic_depth: self.stochastic_depth.or(usual.stochastic_depth),
+            ema: self.ema.unwrap_or(usual.ema),
+            mixup: self.mixup.unwrap_or(usual.mixup),
+            cutmix: self.cutmix.unwrap_or(usual.cutmix),
+            seed: self.seed,
+        }
+    }
+
+    /// Checks the settings of each of these methods.
+    ///
+    /// # Errors
+    /// Names the first setting with which no network can be trained.
+    pub fn validate(&self, methods: &[Method]) -> Result<(), InvalidSetting> {
+        methods
+            .iter()
+            .try_for_each(|&method| self.settings(method).validate())
+    }
+}
+
+/// The usual settings of what is trained, which begins from `start` or from what it usually begins
+/// from.
+fn usual(method: Method, start: Option<Start>) -> TrainingSettings {
+    let scratch = TrainingSettings::default();
+    match method {
+        Method::LinearProbe => TrainingSettings {
+            pixels: PROBE_PIXELS,
+            start: Start::Pretrained,
+            ..scratch
+        },
+        Method::Network(network) => {
+            let start = start.unwrap_or(match network {
+                NetworkName::EfficientnetLite0 => Start::Pretrained,
+                _ => Start::Scratch,
+            });
+            match start {
+                Start::Scratch => scratch,
+                Start::Pretrained | Start::Stored(_) => fine_tuning(start),
+            }
+        }
+    }
+}
+
+/// The side of the pictures of a linear probe. A larger one costs seconds, where it costs a network
+/// that learns minutes.
+const PROBE_PIXELS: u32 = 160;
+
+/// A network that has learnt from a million photographs what edges and textures are learns from a
+/// few thousand in a few epochs what a mask is. Its first layers stay as they are, and the others
+/// move slowly.
+fn fine_tuning(start: Start) -> TrainingSettings {
+    TrainingSettings {
+        epochs: 4,
+        batch: 32,
+        start,
+        frozen_blocks: 3,
+        backbone_rate: 0.25,
+        weight_decay: 2e-2,
+        warmup_epochs: 0.4,
+        stochastic_depth: Some(0.1),
+        ..TrainingSettings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::WeightsId;
+
+    const LITE0: Method = Method::Network(NetworkName::EfficientnetLite0);
+    const SMALL: Method = Method::Network(NetworkName::MobilenetV3Small);
+
+    #[test]
+    fn what_nobody_chose_depends_on_what_is_trained() {
+        let none = TrainingChoices::default();
+        assert_eq!(none.settings(SMALL), TrainingSettings::default());
+        assert_eq!(none.settings(LITE0).start, Start::Pretrained);
+        assert!(none.settings(LITE0).epochs < none.settings(SMALL).epochs);
+        let stored = Start::Stored(WeightsId::of(b"weights"));
+        let chosen = TrainingChoices {
+            start: Some(stored),
+            pixels: Some(64),
+            seed: 7,
+            ..none.clone()
+        };
+        let settings = chosen.settings(SMALL);
+        assert_eq!((settings.start, settings.frozen_blocks), (stored, 3));
+        assert_eq!((settings.pixels, settings.seed), (64, 7));
+        let scratch = TrainingChoices {
+            start: Some(Start::Scratch),
+            ..none
+        };
+        assert_eq!(scratch.settings(LITE0), TrainingSettings::default());
+    }
+
+    #[test]
+    fn usual_settings_are_valid_and_an_invalid_choice_is_not() {
+        TrainingChoices::default().validate(&Method::ALL).unwrap();
+        let none = TrainingChoices {
+            epochs: Some(0),
+            ..TrainingChoices::default()
+        };
+        assert_eq!(none.validate(&Method::ALL).unwrap_err().setting, "epochs");
+    }
+
+    #[test]
+    fn the_settings_of_earlier_builds_were_all_chosen() {
+        let settings = TrainingSettings {
+            epochs: 3,
+            view: View::Whole,
+            ..TrainingSettings::default()
+        };
+        let choices: TrainingChoices = serde_json::from_str(&settings.canonical()).unwrap();
+        assert_eq!(choices.settings(SMALL), settings);
+        let json = serde_json::to_string(&TrainingChoices::default()).unwrap();
+        assert_eq!(json, r#"{"seed":42}"#);
+    }
+}
