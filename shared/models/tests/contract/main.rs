@@ -1,11 +1,13 @@
 //! Tests of the networks. They are one program, because linking Burn takes longer than
 //! the tests themselves.
 
+mod exchange;
 mod loss;
 mod networks;
 mod ops;
 mod torchvision;
 mod weights;
+mod weights_file;
 
 /// Returns values in [-1, 1) that depend on a name and an index only. `make.py` in
 /// `tests/torchvision` computes the same values.

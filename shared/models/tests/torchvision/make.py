@@ -91,5 +91,6 @@ def describe(make):
     return "\n".join(lines) + "\n"
 
 
-for name, make in NETWORKS.items():
-    Path(__file__).with_name(f"{name}.txt").write_text(describe(make))
+if __name__ == "__main__":
+    for name, make in NETWORKS.items():
+        Path(__file__).with_name(f"{name}.txt").write_text(describe(make))

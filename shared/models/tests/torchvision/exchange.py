@@ -1,0 +1,56 @@
+"""Exchanges weights with torchvision, in three steps:
+
+    python exchange.py save FOLDER      (with torch, torchvision and safetensors installed)
+    MASKLINE_TORCHVISION_FILES=FOLDER cargo test --release --workspace --test contract \\
+        -- --ignored exchange
+    python exchange.py load FOLDER
+
+`save` makes torchvision's four networks with random weights of torchvision's own, for two
+classes and for the thousand of ImageNet, and saves what torch.save and safetensors make of
+them, and their logits. The test in tests/contract/exchange.rs reads the files, compares the
+logits, and writes the weights back. `load` loads those strictly and compares the logits again.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from make import NETWORKS, images, line
+
+TORCHVISION = {name: make for name, make in NETWORKS.items() if name != "efficientnet_lite0"}
+
+
+@torch.no_grad()
+def save(folder):
+    for seed, (name, make) in enumerate(TORCHVISION.items()):
+        for classes in (2, 1000):
+            torch.manual_seed(seed)
+            network = make(num_classes=classes)
+            # Running statistics that are not those of a new network.
+            network.train()(torch.randn(8, 3, 64, 64) + 1)
+            network.eval()
+            stem = folder / f"{name}-{classes}"
+            state = network.state_dict()
+            torch.save(state, f"{stem}.pth")
+            torch.save(state, f"{stem}.legacy.pth", _use_new_zipfile_serialization=False)
+            save_file(state, f"{stem}.safetensors")
+            logits = network(images("images", network))
+            Path(f"{stem}.txt").write_text(line("logits", logits) + "\n")
+
+
+@torch.no_grad()
+def load(folder):
+    for name, make in TORCHVISION.items():
+        network = make(num_classes=2)
+        network.load_state_dict(load_file(folder / f"{name}-2.exported.safetensors"), strict=True)
+        found = network.eval()(images("images", network)).flatten()
+        words = (folder / f"{name}-2.txt").read_text().split()[1:]
+        expected = torch.tensor([float(word) for word in words])
+        off = ((found - expected).abs().max() / expected.abs().max()).item()
+        print(f"{name}: loaded strictly, logits off by {off:.1e}")
+        assert off < 1e-4
+
+
+{"save": save, "load": load}[sys.argv[1]](Path(sys.argv[2]))
