@@ -8,7 +8,7 @@ use std::{collections::HashMap, fs::File, io, os::unix::fs::FileExt, sync::Arc, 
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use maskline_dataset::{Manifest, Row, Shard, Split};
+use maskline_dataset::{Manifest, Original, Row, Shard, Split};
 use maskline_messages::{DatasetId, ImageId, JobId, View};
 use maskline_storage::ObjectStore;
 use maskline_vision::decode::{self, Limits};
@@ -215,6 +215,8 @@ pub(crate) struct Example {
     jobs: u32,
     /// `None` if nobody looked for them.
     pub(crate) faces: Option<Faces>,
+    /// The image as it was fetched, if that is known.
+    pub(crate) original: Option<Original>,
     picture: Picture,
 }
 
@@ -297,6 +299,7 @@ impl ExampleSet {
             group: row.group,
             jobs,
             faces,
+            original: row.original,
             picture,
         });
     }

@@ -116,6 +116,7 @@ impl Drawing {
                         jobs: jobs.next().unwrap_or_default(),
                         width: SIDE,
                         height: SIDE,
+                        original: None,
                         faces: self.faces.then(|| vec![square]),
                     });
                 }
@@ -216,6 +217,7 @@ fn parquet(rows: &[Row], classes: &[Label]) -> Bytes {
         jpeg: row.jpeg.clone(),
         width: SIDE,
         height: SIDE,
+        original: row.original,
         faces: row.faces.clone(),
         group: Some(row.group),
         provenance: ExampleProvenance {

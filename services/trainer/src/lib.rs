@@ -10,11 +10,14 @@
 //! report      the report, for programs and for people
 //! checkpoint  what a run is resumed from
 //! probe       the linear probe, on features of a pretrained network
+//! regression  logistic regression
 //! learner     the network in training, without any I/O
 //! stored_model  measures a published model, for `maskline evaluate`
 //! measurement how good a finished network is, on each split and for each source
 //! sources     the sources of the images, as people know them
 //! robustness  how good a network is on damaged pictures
+//! by_faces    how good it is by the faces in the pictures
+//! shortcut    how well the files alone tell the classes
 //! evaluation  what the network predicts for images
 //! metrics     the scores of every epoch
 //! batches     batches of prepared images
@@ -27,6 +30,7 @@
 
 mod args;
 mod batches;
+mod by_faces;
 mod checkpoint;
 mod evaluation;
 mod examples;
@@ -43,10 +47,12 @@ mod permanent_error;
 mod probe;
 mod publish;
 mod random;
+mod regression;
 mod report;
 mod robustness;
 mod run;
 mod schedule;
+mod shortcut;
 mod shown;
 mod sources;
 mod stage;

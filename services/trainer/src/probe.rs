@@ -5,14 +5,10 @@
 //! other.
 //!
 //! * `features`: what the network sees in each image, kept beside the dataset.
-//! * `selection`: the strength of the regularization, by cross-validation over groups.
-//! * `logistic`: the regression.
 //! * `out_of_fold`: the predictions of the cross-validation, kept beside the model.
 
 mod features;
-mod logistic;
 mod out_of_fold;
-mod selection;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -25,7 +21,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
-use crate::{evaluation::Evaluator, interrupt::Interrupt};
+use crate::{evaluation::Evaluator, interrupt::Interrupt, regression, shortcut::Files};
 use features::{FeatureSet, FeatureStore, Features};
 
 pub(crate) use out_of_fold::csv;
@@ -40,6 +36,8 @@ pub(crate) struct Probe {
     /// The predictions of the cross-validation, a CSV file.
     pub(crate) out_of_fold: Bytes,
     pub(crate) facts: ProbeFacts,
+    /// The files of the training images.
+    pub(crate) files: Files,
 }
 
 /// What the report says of a probe.
@@ -109,11 +107,12 @@ impl ProbeRun<'_> {
             images,
             groups,
             computed,
+            files,
         } = features;
         let scale = rows.standardize();
         let groups: Vec<_> = groups.iter().map(|group| *group.as_bytes()).collect();
         let is_stopped = || self.interrupt.is_requested();
-        let Some(chosen) = selection::choose(&rows, &groups, &is_stopped) else {
+        let Some(chosen) = regression::choose(&rows, &groups, &is_stopped) else {
             return Ok(None);
         };
         let (weight, bias) = chosen.coefficients.for_raw_features(&scale);
@@ -138,6 +137,7 @@ impl ProbeRun<'_> {
             weights: weights::to_safetensors(&network, &card)?.into(),
             out_of_fold: csv(classes, &images, rows.classes(), &chosen.out_of_fold)?,
             facts,
+            files,
         }))
     }
 }

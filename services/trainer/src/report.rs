@@ -1,5 +1,6 @@
 //! The report of a finished run: [`Report`] for programs, and a [`page`] for people.
 
+mod by_faces;
 mod by_source;
 mod calibration;
 mod contents;

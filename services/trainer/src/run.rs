@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tracing::{Instrument, Span, field::Empty, info_span};
 
 use crate::{
-    checkpoint,
+    by_faces, checkpoint,
     evaluation::Evaluator,
     examples::Examples,
     interrupt::Interrupt,
@@ -37,6 +37,7 @@ use crate::{
     publish::TrainedModel,
     report::{self, Measured, Report},
     robustness,
+    shortcut::{self, Files},
     shown::InputShape,
 };
 
@@ -247,8 +248,8 @@ impl TrainingRun {
         Ok(())
     }
 
-    /// Measures the network of the best epoch or of the probe, read back from its file as it will be published, and writes
-    /// the report. The test images are read here for the first time. Returns `None` if an
+    /// Measures the network of the best epoch or of the probe, read back from its file as it will be
+    /// published, and writes the report. The test images are read here for the first time. Returns `None` if an
     /// interrupt is requested meanwhile.
     fn trained_model(
         &self,
@@ -281,6 +282,12 @@ impl TrainingRun {
                 measured => measured,
             },
         };
+        let files = match &probe {
+            Some(probe) => probe.files.clone(),
+            None => Files::of(&examples.training),
+        };
+        let validation_files = Files::of(&examples.validation);
+        let shortcut = shortcut::measure(&files, &validation_files, card.classes.len());
         let measurement = Measurement { validation, test };
         let evaluation = runtime.block_on(measurement.evaluation(&card.classes, &*self.jobs))?;
         let measured = Measured {
@@ -288,6 +295,8 @@ impl TrainingRun {
             measurement: &measurement,
             evaluation: evaluation.clone(),
             robustness,
+            faces: by_faces::measure(&predictions, &examples.validation),
+            shortcut,
         };
         let report = Report::new(
             &self.record,

@@ -41,6 +41,8 @@ impl From<&Card> for InputShape {
 pub(crate) struct Faces {
     /// The box of the best of them.
     pub(crate) best: Option<Bounds>,
+    /// Its longer side, as a share of the picture's longer side.
+    pub(crate) share: f32,
     pub(crate) count: usize,
 }
 
@@ -49,6 +51,9 @@ impl Faces {
         let best = Face::best(faces, width, height);
         Self {
             best: best.map(|face| face.bounds),
+            share: best.map_or(0.0, |face| {
+                face.bounds.side(width, height) / width.max(height).max(1) as f32
+            }),
             count: faces.len(),
         }
     }
@@ -185,6 +190,7 @@ mod tests {
                 View::Face,
                 Some(Faces {
                     best: None,
+                    share: 0.0,
                     count: 0,
                 }),
                 1.25,

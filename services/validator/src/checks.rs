@@ -42,6 +42,7 @@ mod tests {
             format: Format::Jpeg,
             width: 300,
             height: 400,
+            bytes: None,
             phash: 0,
             phash_mirrored: 0,
             brightness: 0.5,

@@ -51,6 +51,7 @@ pub fn validate(
         measurements: None,
     })?;
     let (picture, mut measurements) = measure(&decoded);
+    measurements.bytes = Some(bytes.len() as u64);
     match checks::first_reason(&measurements, limits) {
         Some(reason) => Err(Rejected {
             reason,

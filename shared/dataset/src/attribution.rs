@@ -72,6 +72,7 @@ mod tests {
             jpeg: Bytes::new(),
             width: 1,
             height: 1,
+            original: None,
             faces: None,
             group: None,
             provenance,

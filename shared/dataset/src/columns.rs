@@ -25,6 +25,13 @@ pub(crate) enum Kind {
     ImageId,
     Width,
     Height,
+    /// The width and the height of the image as it was fetched.
+    OriginalWidth,
+    OriginalHeight,
+    /// The number of bytes of the file as it was fetched.
+    OriginalBytes,
+    /// The format of the file as it was fetched.
+    OriginalFormat,
     /// The faces in the picture.
     Faces,
     /// The id of an image that stands for all that look the same.
@@ -42,12 +49,16 @@ const fn column(name: &'static str, kind: Kind) -> Column {
 }
 
 /// All columns in their order.
-pub(crate) const COLUMNS: [Column; 18] = [
+pub(crate) const COLUMNS: [Column; 22] = [
     column("image", Kind::Image),
     column("label", Kind::Label),
     column("image_id", Kind::ImageId),
     column("width", Kind::Width),
     column("height", Kind::Height),
+    column("original_width", Kind::OriginalWidth),
+    column("original_height", Kind::OriginalHeight),
+    column("original_bytes", Kind::OriginalBytes),
+    column("original_format", Kind::OriginalFormat),
     column("faces", Kind::Faces),
     column("near_group", Kind::Group),
     column("source", Kind::Text(|of| &of.source)),
@@ -67,9 +78,11 @@ impl Kind {
     fn data_type(self) -> DataType {
         match self {
             Self::Image => DataType::Struct(image_fields()),
-            Self::Label => DataType::Int64,
-            Self::ImageId | Self::Group | Self::Text(_) => DataType::Utf8,
-            Self::Width | Self::Height => DataType::Int32,
+            Self::Label | Self::OriginalBytes => DataType::Int64,
+            Self::ImageId | Self::Group | Self::OriginalFormat | Self::Text(_) => DataType::Utf8,
+            Self::Width | Self::Height | Self::OriginalWidth | Self::OriginalHeight => {
+                DataType::Int32
+            }
             Self::Faces => faces::data_type(),
             Self::Fetched => DataType::Timestamp(TimeUnit::Millisecond, Some(TIME_ZONE.into())),
             Self::Jobs => DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true))),
@@ -81,8 +94,11 @@ impl Kind {
     pub(crate) fn value_type(self) -> Option<&'static str> {
         match self {
             Self::Image | Self::Label | Self::Faces | Self::Jobs => None,
-            Self::ImageId | Self::Group | Self::Text(_) => Some("string"),
-            Self::Width | Self::Height => Some("int32"),
+            Self::ImageId | Self::Group | Self::OriginalFormat | Self::Text(_) => Some("string"),
+            Self::Width | Self::Height | Self::OriginalWidth | Self::OriginalHeight => {
+                Some("int32")
+            }
+            Self::OriginalBytes => Some("int64"),
             Self::Fetched => Some("timestamp[ms, tz=UTC]"),
         }
     }
@@ -92,8 +108,8 @@ pub(crate) const TIME_ZONE: &str = "UTC";
 
 /// The fields of the shard's schema.
 ///
-/// All of them may be null, although only the group, the faces and the provenance ever are. `datasets` writes its own
-/// files like that, and it ignores the types of the features (`Image`, `ClassLabel`) in a file
+/// All of them may be null, although only the group, the original, the faces and the provenance ever
+/// are. `datasets` writes its own files like that, and it ignores the types of the features (`Image`, `ClassLabel`) in a file
 /// whose fields differ from its own.
 pub(crate) fn fields() -> Vec<Field> {
     let fields = COLUMNS.iter();

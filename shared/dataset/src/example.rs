@@ -1,7 +1,7 @@
 //! One image for a dataset, and where it comes from.
 
 use bytes::Bytes;
-use maskline_messages::{Face, ImageId, JobId};
+use maskline_messages::{Face, Format, ImageId, JobId, Measurements};
 
 /// One image for a shard.
 #[derive(Debug, Clone)]
@@ -14,12 +14,37 @@ pub struct Example {
     /// The size of the normalized image in pixels.
     pub width: u32,
     pub height: u32,
+    /// The image as it was fetched. `None` if that is not known.
+    pub original: Option<Original>,
     /// The faces in the picture. `None` means that nobody looked for them.
     pub faces: Option<Vec<Face>>,
     /// The group of images that look the same, by the lowest id of an image in it. `None` if
     /// nobody has looked for groups.
     pub group: Option<ImageId>,
     pub provenance: ExampleProvenance,
+}
+
+/// An image as it was fetched. What its file alone says may tell the class of an image, and then a
+/// network may learn that in place of what is to be seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Original {
+    pub format: Format,
+    /// The size in pixels, upright.
+    pub width: u32,
+    pub height: u32,
+    /// The number of bytes of the file, if it is known.
+    pub bytes: Option<u64>,
+}
+
+impl Original {
+    pub fn of(measurements: &Measurements) -> Self {
+        Self {
+            format: measurements.format,
+            width: measurements.width,
+            height: measurements.height,
+            bytes: measurements.bytes,
+        }
+    }
 }
 
 /// Where an image comes from and how it may be used, as far as that is known. A dataset is

@@ -42,7 +42,7 @@ pub use attribution::{attribution_header, attribution_rows};
 pub use card::{CardFacts, card};
 pub use diff::{Change, Difference, differences};
 pub use error::{ManifestError, ShardError};
-pub use example::{Example, ExampleProvenance};
+pub use example::{Example, ExampleProvenance, Original};
 pub use face_counts::FaceCounts;
 pub use manifest::{LAYOUT_VERSION, Manifest, Shard, SplitManifest};
 pub use members::{MEMBERS_GROUP, Member, MembersWriter, read_members};

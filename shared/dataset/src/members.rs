@@ -200,6 +200,7 @@ mod tests {
             jpeg: Bytes::from_static(b"a"),
             width: 1,
             height: 1,
+            original: None,
             faces: None,
             group: None,
             provenance: ExampleProvenance::default(),

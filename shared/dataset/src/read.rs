@@ -3,14 +3,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrow::{
-    array::{Array, AsArray, Int32Array, ListArray, RecordBatch},
+    array::{Array, AsArray, Int32Array, Int64Array, ListArray, RecordBatch, StringArray},
     datatypes::{Int32Type, Int64Type},
 };
 use bytes::Bytes;
 use maskline_messages::{Face, ImageId, JobId};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::{error::ShardError, faces::faces_of};
+use crate::{error::ShardError, example::Original, faces::faces_of};
 
 /// The number of rows that are read at a time.
 const ROWS: usize = 256;
@@ -26,6 +26,8 @@ pub struct Row {
     /// The size of the normalized image in pixels.
     pub width: u32,
     pub height: u32,
+    /// The image as it was fetched. Datasets of earlier builds do not tell.
+    pub original: Option<Original>,
     /// The group of images that look the same. Images of other groups do not look like it. Datasets
     /// of earlier builds do not tell, and then each image is a group of its own.
     pub group: ImageId,
@@ -86,6 +88,7 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
     let faces = batch
         .column_by_name("faces")
         .and_then(|column| column.as_list_opt::<i32>());
+    let originals = Originals::of(batch);
     let groups = batch
         .column_by_name("near_group")
         .and_then(|column| column.as_string_opt::<i32>());
@@ -101,6 +104,7 @@ fn append(batch: &RecordBatch, classes: usize, rows: &mut Vec<Row>) -> Result<()
             jpeg: Bytes::copy_from_slice(jpegs.value(row)),
             width,
             height,
+            original: originals.as_ref().and_then(|all| all.row(row)),
             group: group.map_or(Ok(image), |groups| groups.value(row).parse())?,
             jobs: jobs.map_or(Ok(vec![]), |jobs| jobs_of(jobs, row))?,
             faces: faces.map_or(Ok(None), |lists| faces_of(lists, row, [width, height]))?,
@@ -117,6 +121,46 @@ fn sides(batch: &RecordBatch) -> Result<[&Int32Array; 2], ShardError> {
         column.ok_or(ShardError::NoColumn("width and height of 32-bit integers"))
     };
     Ok([side("width")?, side("height")?])
+}
+
+/// The columns of the images as they were fetched.
+struct Originals<'a> {
+    sides: [&'a Int32Array; 2],
+    bytes: &'a Int64Array,
+    formats: &'a StringArray,
+}
+
+impl<'a> Originals<'a> {
+    /// `None` if it is a shard of an earlier build.
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let column = |name| batch.column_by_name(name);
+        let side = |name| column(name)?.as_primitive_opt::<Int32Type>();
+        Some(Self {
+            sides: [side("original_width")?, side("original_height")?],
+            bytes: column("original_bytes")?.as_primitive_opt::<Int64Type>()?,
+            formats: column("original_format")?.as_string_opt::<i32>()?,
+        })
+    }
+
+    /// `None` if it is not known.
+    fn row(&self, row: usize) -> Option<Original> {
+        let [width, height] = self.sides.map(|side| {
+            let side = side.is_valid(row).then(|| side.value(row))?;
+            u32::try_from(side).ok()
+        });
+        let bytes = self.bytes.is_valid(row).then(|| self.bytes.value(row));
+        Some(Original {
+            format: self
+                .formats
+                .is_valid(row)
+                .then(|| self.formats.value(row))?
+                .parse()
+                .ok()?,
+            width: width?,
+            height: height?,
+            bytes: bytes.and_then(|bytes| u64::try_from(bytes).ok()),
+        })
+    }
 }
 
 fn jobs_of(lists: &ListArray, row: usize) -> Result<Vec<JobId>, ShardError> {
@@ -141,6 +185,7 @@ mod tests {
     };
     use parquet::arrow::ArrowWriter;
 
+    use maskline_messages::Format;
     use maskline_test_support::messages::face;
 
     use super::*;
@@ -157,6 +202,7 @@ mod tests {
             jpeg: Bytes::from_static(jpeg),
             width: 2,
             height: 1,
+            original: None,
             faces: None,
             group: None,
             provenance: ExampleProvenance::default(),
@@ -179,6 +225,18 @@ mod tests {
         let mut examples = [example(0, b"one"), example(1, b"two"), example(0, b"three")];
         examples[0].provenance.jobs = vec![JobId::draw(), JobId::draw()];
         examples[2].provenance.jobs = vec![JobId::draw()];
+        examples[0].original = Some(Original {
+            format: Format::Png,
+            width: 640,
+            height: 480,
+            bytes: Some(1 << 40),
+        });
+        examples[1].original = Some(Original {
+            format: Format::Webp,
+            width: 2,
+            height: 3,
+            bytes: None,
+        });
         examples[0].faces = Some(vec![face(), face()]);
         examples[1].faces = Some(vec![]);
         examples[2].group = Some(examples[0].image);
@@ -188,6 +246,7 @@ mod tests {
             jpeg: example.jpeg.clone(),
             width: example.width,
             height: example.height,
+            original: example.original,
             group: example.group.unwrap_or(example.image),
             jobs: example.provenance.jobs.clone(),
             faces: example.faces.clone(),
@@ -215,6 +274,16 @@ mod tests {
         columns.remove(at.unwrap());
         let rows = read(written_as(Arc::new(Schema::new(kept)), columns), 2).unwrap();
         assert_eq!((rows.len(), &rows[0].faces), (1, &None));
+    }
+
+    #[test]
+    fn a_shard_of_an_earlier_build_has_no_originals() {
+        let is_original = |name: &str| name.starts_with("original_");
+        let kept = fields().into_iter().zip(columns());
+        let kept = kept.filter(|(field, _)| !is_original(field.name()));
+        let (fields, columns): (Vec<_>, Vec<_>) = kept.unzip();
+        let rows = read(written_as(Arc::new(Schema::new(fields)), columns), 2).unwrap();
+        assert_eq!((rows.len(), rows[0].original), (1, None));
     }
 
     #[test]
@@ -281,7 +350,17 @@ mod tests {
             let refused = read(shard_without(name), 2);
             assert!(matches!(refused, Err(ShardError::Missing)), "{name}");
         }
-        for name in ["near_group", "url", "fetched", "etag", "jobs", "faces"] {
+        for name in [
+            "near_group",
+            "original_width",
+            "original_bytes",
+            "original_format",
+            "url",
+            "fetched",
+            "etag",
+            "jobs",
+            "faces",
+        ] {
             assert_eq!(read(shard_without(name), 2).unwrap().len(), 1, "{name}");
         }
     }

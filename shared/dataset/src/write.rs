@@ -112,6 +112,21 @@ fn values(kind: Kind, examples: &[Example]) -> ArrayRef {
         Kind::Height => Arc::new(Int32Array::from_iter_values(
             rows.map(|row| row.height as i32),
         )),
+        Kind::OriginalWidth => Arc::new(Int32Array::from_iter(
+            rows.map(|row| row.original.map(|original| original.width as i32)),
+        )),
+        Kind::OriginalHeight => Arc::new(Int32Array::from_iter(
+            rows.map(|row| row.original.map(|original| original.height as i32)),
+        )),
+        Kind::OriginalBytes => Arc::new(Int64Array::from_iter(rows.map(|row| {
+            let bytes = row.original.and_then(|original| original.bytes);
+            bytes.map(|bytes| bytes as i64)
+        }))),
+        Kind::OriginalFormat => {
+            Arc::new(StringArray::from_iter(rows.map(|row| {
+                row.original.map(|original| original.format.as_str())
+            })))
+        }
         Kind::Faces => faces::values(examples),
         Kind::Text(text) => Arc::new(StringArray::from_iter(
             rows.map(|row| text(&row.provenance).as_deref()),

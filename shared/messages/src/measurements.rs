@@ -1,12 +1,31 @@
 //! The measurements that the validator takes of an image.
 
 use serde::{Deserialize, Serialize};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-use crate::face::Face;
+use crate::{face::Face, invalid::UnknownName};
 
 /// The format of an image file, which is recognized by its content.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(
+    serialize_all = "snake_case",
+    parse_err_ty = UnknownName,
+    parse_err_fn = unknown
+)]
 pub enum Format {
     Jpeg,
     Png,
@@ -14,6 +33,20 @@ pub enum Format {
     Gif,
     Bmp,
     Tiff,
+}
+
+fn unknown(text: &str) -> UnknownName {
+    UnknownName::new::<Format>(text, "a format of images")
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
+
+    /// The name in JSON and in datasets.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// The measurements of an image that the validator accepted.
@@ -24,6 +57,9 @@ pub struct Measurements {
     pub width: u32,
     /// The original's height in pixels, after the EXIF orientation is applied.
     pub height: u32,
+    /// The number of bytes of the original. `None` in the documents of earlier builds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// The picture's 64-bit DCT perceptual hash.
     #[serde(with = "hash_hex")]
     pub phash: u64,

@@ -242,6 +242,7 @@ async fn put_documents(catalog: &dyn Catalog, pictures: &[Picture]) -> Result<()
                 format: Format::Jpeg,
                 width: 224,
                 height: 224,
+                bytes: Some(48_211),
                 phash: 0,
                 phash_mirrored: 0,
                 brightness: 0.5,

@@ -21,6 +21,7 @@ pub fn measure(decoded: &Decoded) -> (RgbImage, Measurements) {
         format: decoded.format,
         width: decoded.width,
         height: decoded.height,
+        bytes: None,
         phash: hashes.straight,
         phash_mirrored: hashes.mirrored,
         brightness: (mean / 255.0) as f32,

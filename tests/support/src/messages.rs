@@ -103,6 +103,7 @@ pub fn validated(job: JobId, location: Location, bytes: &[u8]) -> ImageValidated
             format: Format::Webp,
             width: 640,
             height: 480,
+            bytes: Some(48_211),
             phash: 0xf00d_0000_0000_0001,
             phash_mirrored: 1,
             brightness: 0.5,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use maskline_dataset::{
-    Example, GROUP_ROWS, LAYOUT_VERSION, MEMBERS_GROUP, Manifest, Member, MembersWriter,
+    Example, GROUP_ROWS, LAYOUT_VERSION, MEMBERS_GROUP, Manifest, Member, MembersWriter, Original,
     SHARD_ROWS, Shard, ShardWriter, Split, SplitManifest,
 };
 use maskline_messages::{DatasetId, ImageId, ObjectKey, VersionName};
@@ -174,18 +174,22 @@ impl DatasetWriter<'_> {
         Ok(candidates)
     }
 
-    /// The rows with their images' bytes, faces and provenance.
+    /// The rows with their images' bytes, measurements and provenance.
     async fn examples(&self, rows: Vec<Row>) -> Result<Vec<Example>> {
         let images: Vec<ImageId> = rows.iter().map(|row| row.image).collect();
         let name = &self.collection.name;
         let jpegs = self.images.image_bytes(name, &images).await?;
-        let faces = self.images.image_faces(name, &images).await?;
+        let measurements = self.images.image_measurements(name, &images).await?;
         let candidates = self.images.image_candidates(name, &images).await?;
         let sightings = self.images.sightings(name, &images).await?;
         let candidates = self.without_removed(candidates, &sightings).await?;
-        let found = jpegs.into_iter().zip(faces).zip(candidates).zip(sightings);
+        let found = jpegs
+            .into_iter()
+            .zip(measurements)
+            .zip(candidates)
+            .zip(sightings);
         let examples = rows.into_iter().zip(found);
-        let examples = examples.map(|(row, (((jpeg, faces), candidate), sightings))| {
+        let examples = examples.map(|(row, (((jpeg, measurements), candidate), sightings))| {
             let job = self.jobs.iter().find(|job| job.id == candidate.job);
             Example {
                 image: row.image,
@@ -193,7 +197,8 @@ impl DatasetWriter<'_> {
                 jpeg,
                 width: row.width,
                 height: row.height,
-                faces,
+                original: Some(Original::of(&measurements)),
+                faces: measurements.faces,
                 group: Some(row.group),
                 provenance: provenance(candidate, job, self.sources.jobs_with(&sightings)),
             }

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use async_trait::async_trait;
 use bytes::Bytes;
 use maskline_dataset::Split;
-use maskline_messages::{CandidateId, CollectionName, DatasetId, Face, ImageId, ObjectKey, Reason};
+use maskline_messages::{
+    CandidateId, CollectionName, DatasetId, ImageId, Measurements, ObjectKey, Reason,
+};
 use maskline_runtime::{Context, Handler, Worker};
 use maskline_storage::{
     Catalog, StorageError,
@@ -235,12 +237,12 @@ impl Images for Removing {
         self.catalog.image_bytes(collection, images).await
     }
 
-    async fn image_faces(
+    async fn image_measurements(
         &self,
         collection: &CollectionName,
         images: &[ImageId],
-    ) -> Result<Vec<Option<Vec<Face>>>, StorageError> {
-        self.catalog.image_faces(collection, images).await
+    ) -> Result<Vec<Measurements>, StorageError> {
+        self.catalog.image_measurements(collection, images).await
     }
 
     async fn image_candidates(

@@ -13,11 +13,13 @@ use maskline_storage::{ObjectStore, catalog::Library, lease::LeaseProgress};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tokio::runtime::Handle;
 
-use super::{BATCH, logistic::Rows};
+use super::BATCH;
 use crate::{
     batches::{self, Preparation},
     evaluation::Evaluator,
     examples::{self, ExampleSet},
+    regression::Rows,
+    shortcut::Files,
     shown::InputShape,
 };
 
@@ -45,6 +47,8 @@ pub(super) struct Features {
     pub(super) groups: Vec<ImageId>,
     /// How many of them were computed now.
     pub(super) computed: usize,
+    /// The files of the images.
+    pub(super) files: Files,
 }
 
 /// The features of images by their ids.
@@ -75,6 +79,7 @@ impl FeatureStore<'_> {
             images: vec![],
             groups: vec![],
             computed: 0,
+            files: Files::default(),
         };
         let most = self.most();
         let mut earlier: Option<Known> = None;
@@ -107,6 +112,7 @@ impl FeatureStore<'_> {
                 features.rows.push(found, example.class);
                 features.images.push(example.image);
                 features.groups.push(example.group);
+                features.files.push(example);
             }
             if features.images.len() == most {
                 tracing::warn!(

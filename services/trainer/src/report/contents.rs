@@ -14,11 +14,13 @@ use serde::Serialize;
 
 use super::warnings;
 use crate::{
+    by_faces::FaceScore,
     examples::{ExampleSet, Examples},
     measurement::Measurement,
     metrics::{Epoch, TrainingProgress},
     probe::ProbeFacts,
     robustness::Robustness,
+    shortcut::Shortcut,
 };
 
 /// The version of the report as JSON.
@@ -71,6 +73,10 @@ pub(crate) struct Report {
     pub(crate) calibration: Option<Calibration>,
     /// How good it is on damaged validation images.
     pub(crate) robustness: Vec<Robustness>,
+    /// How good it is on the validation images, by the faces in them.
+    pub(crate) faces: Vec<FaceScore>,
+    /// How well the files alone tell the classes. `None` if too little is known of them.
+    pub(crate) shortcut: Option<Shortcut>,
     /// What a reader must know before believing the accuracy, in sentences.
     pub(crate) warnings: Vec<String>,
     pub(crate) summary: Vec<LayerRow>,
@@ -119,6 +125,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) measurement: &'a Measurement,
     pub(crate) evaluation: Evaluation,
     pub(crate) robustness: Vec<Robustness>,
+    pub(crate) faces: Vec<FaceScore>,
+    pub(crate) shortcut: Option<Shortcut>,
 }
 
 impl Report {
@@ -135,6 +143,8 @@ impl Report {
             measurement,
             evaluation,
             robustness,
+            faces,
+            shortcut,
         } = measured;
         let manifest = &examples.manifest;
         let validation = &examples.validation;
@@ -171,7 +181,9 @@ impl Report {
             mistakes: mistakes(predictions, validation, &manifest.classes),
             calibration: Calibration::of(&labelled),
             robustness,
-            warnings: warnings::of(manifest),
+            faces,
+            warnings: warnings::of(manifest, shortcut.as_ref()),
+            shortcut,
             summary: network.summary(),
         }
     }

@@ -10,6 +10,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use plotters::style::RGBColor;
 
 use super::{
+    by_faces::by_faces,
     by_source::{by_source, lead},
     calibration::calibration,
     contents::Report,
@@ -54,6 +55,7 @@ pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
                     (learning(report))
                     (confusions(report))
                     (calibration(report))
+                    (by_faces(report))
                     (robustness(report))
                     (mistakes(report, thumbnails))
                     (dataset(report))
@@ -329,6 +331,11 @@ fn dataset(report: &Report) -> Markup {
             }
             p {
                 "Near-duplicates are always in the same split: there are " (grouped(dataset.near_duplicate_groups)) " groups of them. "
+                @if let Some(shortcut) = &report.shortcut {
+                    "What width, height, bytes and format of the files tell, without a pixel: the class of "
+                    (percent(shortcut.accuracy)) " of the validation images; the most frequent class alone is right on "
+                    (percent(shortcut.most_frequent)) ". "
+                }
                 "Set aside, because near-duplicates have different labels: " (grouped(dataset.set_aside)) " images."
             }
         }

@@ -2,14 +2,20 @@
 
 use maskline_dataset::{Manifest, Split};
 
+use crate::shortcut::Shortcut;
+
 /// Classes are unbalanced if the largest has more than so many times the images of the smallest.
 const UNBALANCED: u64 = 4;
 
 /// With fewer validation images than this an accuracy says little.
 const FEW_IMAGES: u64 = 100;
 
+/// The files alone tell the classes too well if they are right so much more often than the most
+/// frequent class.
+const STRONG_SHORTCUT: f64 = 0.1;
+
 /// The warnings, in sentences. There are none for a sound dataset.
-pub(super) fn of(manifest: &Manifest) -> Vec<String> {
+pub(super) fn of(manifest: &Manifest, shortcut: Option<&Shortcut>) -> Vec<String> {
     let mut warnings = vec![];
     let count = |split, label| {
         let split = manifest.splits.get(&split);
@@ -47,6 +53,19 @@ pub(super) fn of(manifest: &Manifest) -> Vec<String> {
              chance."
         ));
     }
+    let strong = shortcut.filter(|shortcut| {
+        shortcut.accuracy > shortcut.most_frequent + STRONG_SHORTCUT
+            && shortcut.images >= FEW_IMAGES
+    });
+    if let Some(shortcut) = strong {
+        warnings.push(format!(
+            "Width, height, bytes and format of the files, without a pixel, tell the class of {:.0} % \
+             of the validation images. A network may have learned these in place of what is to be \
+             seen: believe the accuracy on a test source from elsewhere only, and add images of each \
+             class from the same sites.",
+            100.0 * shortcut.accuracy
+        ));
+    }
     warnings
 }
 
@@ -61,7 +80,29 @@ mod tests {
         let store = Embedded::open().await;
         let dataset = drawing.freeze(&store.objects).await;
         let manifest = crate::manifest::read(&store.objects, &dataset).await;
-        of(&manifest.unwrap())
+        of(&manifest.unwrap(), None)
+    }
+
+    #[tokio::test]
+    async fn files_that_tell_the_class_are_warned_of() {
+        let store = Embedded::open().await;
+        let sound = Drawing {
+            validation: [60, 40],
+            ..Drawing::default()
+        };
+        let dataset = sound.freeze(&store.objects).await;
+        let manifest = crate::manifest::read(&store.objects, &dataset).await;
+        let manifest = manifest.unwrap();
+        let warnings = |accuracy| {
+            let shortcut = Shortcut {
+                images: 100,
+                accuracy,
+                most_frequent: 0.6,
+            };
+            of(&manifest, Some(&shortcut))
+        };
+        assert_eq!(warnings(0.65), [""; 0]);
+        assert!(warnings(0.89)[0].contains("tell the class of 89 %"));
     }
 
     #[tokio::test]

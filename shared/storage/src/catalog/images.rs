@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use maskline_messages::{CandidateId, CollectionName, Face, ImageId};
+use maskline_messages::{CandidateId, CollectionName, ImageId, Measurements};
 
 use crate::{
     error::StorageError,
@@ -61,14 +61,13 @@ pub trait Images: Send + Sync + 'static {
         images: &[ImageId],
     ) -> Result<Vec<Bytes>, StorageError>;
 
-    /// Reads the faces in some of a collection's images
-    /// ([`Measurements::faces`](maskline_messages::Measurements::faces)), in the order of `images`.
+    /// Reads the measurements of some of a collection's images, in the order of `images`.
     /// Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if an image is missing.
-    async fn image_faces(
+    async fn image_measurements(
         &self,
         collection: &CollectionName,
         images: &[ImageId],
-    ) -> Result<Vec<Option<Vec<Face>>>, StorageError>;
+    ) -> Result<Vec<Measurements>, StorageError>;
 
     /// Reads the candidates that stand for some of a collection's images, in the order of
     /// `images`. Fails with [`NotFound`](crate::StorageErrorKind::NotFound) if one is missing.

@@ -29,7 +29,7 @@ contract! {
     an_image_of_a_megabyte_comes_back_as_it_was,
     collections_have_documents_of_their_own,
     image_bytes_come_in_the_order_asked_for,
-    the_faces_of_images_come_in_the_order_asked_for,
+    the_measurements_of_images_come_in_the_order_asked_for,
     the_candidates_that_stand_for_images_come_in_the_order_asked_for,
     facts_are_of_stored_images_only,
     facts_have_the_sightings_of_all_jobs_of_the_collection,
@@ -172,24 +172,30 @@ async fn image_bytes_come_in_the_order_asked_for(environment: &Environment) {
     assert_eq!(elsewhere, Err(not_found));
 }
 
-async fn the_faces_of_images_come_in_the_order_asked_for(environment: &Environment) {
+async fn the_measurements_of_images_come_in_the_order_asked_for(environment: &Environment) {
     let catalog = environment.catalog().await;
     let job = recorded_job(&*catalog).await;
     let faces = [None, Some(vec![]), Some(vec![face(); 2])];
-    let mut ids = vec![];
-    for (number, faces) in faces.iter().enumerate() {
+    let mut images = vec![];
+    for (number, faces) in faces.into_iter().enumerate() {
         let mut image = image(&candidate(job, number), format!("{number}").as_bytes(), "a");
-        image.measurements.faces = faces.clone();
+        image.measurements.faces = faces;
+        image.measurements.bytes = (number > 0).then_some(1000 * number as u64);
         catalog.put_image(&image).await.unwrap();
-        ids.push(image.image);
+        images.push(image);
     }
     let asked = [2, 0, 1, 2];
-    let expected = asked.map(|n: usize| faces[n].clone()).to_vec();
-    let asked = asked.map(|n| ids[n]);
-    assert_eq!(catalog.image_faces(&usual(), &asked).await, Ok(expected));
+    let expected = asked
+        .map(|n: usize| images[n].measurements.clone())
+        .to_vec();
+    let asked = asked.map(|n| images[n].image);
+    let found = catalog.image_measurements(&usual(), &asked).await;
+    assert_eq!(found, Ok(expected));
 
     let absent = ImageId::of(b"absent");
-    let missing = catalog.image_faces(&usual(), &[ids[0], absent]).await;
+    let missing = catalog
+        .image_measurements(&usual(), &[asked[0], absent])
+        .await;
     let not_found = StorageError::not_found(format!("image {absent} of collection default"));
     assert_eq!(missing, Err(not_found));
 }

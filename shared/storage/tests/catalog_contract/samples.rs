@@ -212,6 +212,7 @@ pub fn image(candidate: &NewCandidate, bytes: &[u8], name: &str) -> ImageDocumen
             format: Format::Png,
             width: 640,
             height: 480,
+            bytes: Some(48_211),
             phash: 0xfedc_ba98_7654_3210,
             phash_mirrored: 0x8000_0000_0000_0001,
             brightness: 0.512_345_6,

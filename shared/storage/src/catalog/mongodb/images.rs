@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::try_join3;
 use maskline_messages::{
-    CandidateId, CollectionName, Face, ImageId, JobId, Label, LabelOrigin, Location, Measurements,
+    CandidateId, CollectionName, ImageId, JobId, Label, LabelOrigin, Location, Measurements,
     Prediction, Reason,
 };
 use mongodb::{
@@ -174,29 +174,25 @@ impl Images for MongodbCatalog {
         in_order.collect()
     }
 
-    async fn image_faces(
+    async fn image_measurements(
         &self,
         collection: &CollectionName,
         images: &[ImageId],
-    ) -> Result<Vec<Option<Vec<Face>>>, StorageError> {
+    ) -> Result<Vec<Measurements>, StorageError> {
         #[derive(Deserialize)]
         struct Found {
             _id: String,
-            measurements: Measured,
-        }
-        #[derive(Deserialize)]
-        struct Measured {
-            faces: Option<Vec<Face>>,
+            measurements: Measurements,
         }
         let documents = self.database.collection(IMAGES);
-        let mut found: HashMap<String, Option<Vec<Face>>> = HashMap::new();
+        let mut found: HashMap<String, Measurements> = HashMap::new();
         for batch in images.chunks(BATCH) {
             let keys = batch.iter().map(|image| image_key(collection, image));
             let keys: Vec<_> = keys.collect();
             let reading = async {
                 let mut cursor = documents
                     .find(doc! { "_id": { "$in": keys } })
-                    .projection(doc! { "_id": 1, "measurements.faces": 1 })
+                    .projection(doc! { "measurements": 1 })
                     .await?;
                 let mut read = vec![];
                 while cursor.advance().await? {
@@ -207,12 +203,12 @@ impl Images for MongodbCatalog {
             let connection = &self.database.connection;
             for document in connection.run("find", IMAGES, reading).await? {
                 let Found { _id, measurements } = record(document)?;
-                found.insert(_id, measurements.faces);
+                found.insert(_id, measurements);
             }
         }
         let in_order = images.iter().map(|image| {
-            let faces = found.get(&image_key(collection, image)).cloned();
-            faces.ok_or_else(|| missing::image(collection, image))
+            let measurements = found.get(&image_key(collection, image)).cloned();
+            measurements.ok_or_else(|| missing::image(collection, image))
         });
         in_order.collect()
     }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use maskline_messages::{CandidateId, CollectionName, Face, ImageId, Measurements};
+use maskline_messages::{CandidateId, CollectionName, ImageId, Measurements};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::{
@@ -150,24 +150,24 @@ impl Images for SqliteCatalog {
         .await
     }
 
-    async fn image_faces(
+    async fn image_measurements(
         &self,
         collection: &CollectionName,
         images: &[ImageId],
-    ) -> Result<Vec<Option<Vec<Face>>>, StorageError> {
+    ) -> Result<Vec<Measurements>, StorageError> {
         let (collection, images) = (collection.clone(), images.to_vec());
         self.read("select", "images", move |connection| {
             let mut select = connection.prepare_cached(
                 "SELECT measurements FROM images WHERE collection = ?1 AND image = ?2",
             )?;
-            let mut faces_of = |image: &ImageId| {
+            let mut measurements_of = |image: &ImageId| {
                 let key = [collection.as_str(), &image.to_string()];
                 let found = select.query_row(key, |row| row.get::<_, String>(0));
                 let found = found.optional()?;
                 let found = found.ok_or_else(|| missing::image(&collection, image))?;
-                Ok(parse::<Measurements>(&found)?.faces)
+                parse(&found)
             };
-            images.iter().map(&mut faces_of).collect()
+            images.iter().map(&mut measurements_of).collect()
         })
         .await
     }

@@ -28,7 +28,7 @@ const SMALL: f64 = 1e-5;
 
 /// The features of images, in row-major order, with their classes.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Rows {
+pub(crate) struct Rows {
     values: Vec<f32>,
     features: usize,
     classes: Vec<usize>,
@@ -37,7 +37,7 @@ pub(super) struct Rows {
 
 /// The mean and the deviation of each feature.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Scale {
+pub(crate) struct Scale {
     mean: Vec<f64>,
     deviation: Vec<f64>,
 }
@@ -45,7 +45,7 @@ pub(super) struct Scale {
 /// What a regression has learned: for each column the weights of the features, then a bias for
 /// each column.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Coefficients {
+pub(crate) struct Coefficients {
     values: Vec<f64>,
     features: usize,
     class_count: usize,
@@ -53,7 +53,7 @@ pub(super) struct Coefficients {
 
 impl Rows {
     /// No rows yet.
-    pub(super) fn new(features: usize, class_count: usize) -> Self {
+    pub(crate) fn new(features: usize, class_count: usize) -> Self {
         Self {
             features,
             class_count,
@@ -65,25 +65,25 @@ impl Rows {
     ///
     /// # Panics
     /// If it has another number of features.
-    pub(super) fn push(&mut self, features: &[f32], class: usize) {
+    pub(crate) fn push(&mut self, features: &[f32], class: usize) {
         assert_eq!(features.len(), self.features, "all have the same features");
         self.values.extend_from_slice(features);
         self.classes.push(class);
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.classes.len()
     }
 
-    pub(super) fn features(&self) -> usize {
+    pub(crate) fn features(&self) -> usize {
         self.features
     }
 
-    pub(super) fn classes(&self) -> &[usize] {
+    pub(crate) fn classes(&self) -> &[usize] {
         &self.classes
     }
 
-    pub(super) fn class_count(&self) -> usize {
+    pub(crate) fn class_count(&self) -> usize {
         self.class_count
     }
 
@@ -93,7 +93,7 @@ impl Rows {
 
     /// Gives each feature the mean 0 and the deviation 1. A feature that is always the same
     /// becomes 0.
-    pub(super) fn standardize(&mut self) -> Scale {
+    pub(crate) fn standardize(&mut self) -> Scale {
         let rows = self.len().max(1) as f64;
         let features = self.features.max(1);
         let mut mean = vec![0.0; self.features];
@@ -126,7 +126,7 @@ impl Rows {
 
 impl Coefficients {
     /// Nothing is learned: all classes are equally probable.
-    pub(super) fn zero(features: usize, class_count: usize) -> Self {
+    pub(crate) fn zero(features: usize, class_count: usize) -> Self {
         Self {
             values: vec![0.0; columns(class_count) * (features + 1)],
             features,
@@ -155,7 +155,7 @@ impl Coefficients {
     }
 
     /// The predictions for some rows.
-    pub(super) fn predict(&self, rows: &Rows, indices: &[usize]) -> Vec<Prediction> {
+    pub(crate) fn predict(&self, rows: &Rows, indices: &[usize]) -> Vec<Prediction> {
         let weights = self.weights();
         let predict = |&index: &usize| Prediction::of(&self.logits(&weights, rows.row(index)));
         indices.par_iter().map(predict).collect()
@@ -163,7 +163,7 @@ impl Coefficients {
 
     /// The last layer of a network whose features are not standardized: weights
     /// `[classes, features]` and biases. Of two classes each has half the logit.
-    pub(super) fn for_raw_features(&self, scale: &Scale) -> (Vec<f32>, Vec<f32>) {
+    pub(crate) fn for_raw_features(&self, scale: &Scale) -> (Vec<f32>, Vec<f32>) {
         let columns = columns(self.class_count);
         let (mut weights, mut biases) = (vec![], vec![]);
         for column in 0..columns {
@@ -196,7 +196,7 @@ fn columns(class_count: usize) -> usize {
 }
 
 /// Fits the rows at `indices`, from `start` on.
-pub(super) fn fit(
+pub(crate) fn fit(
     rows: &Rows,
     indices: &[usize],
     strength: f64,

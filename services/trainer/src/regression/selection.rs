@@ -19,21 +19,21 @@ const WITHOUT_CHOICE: f64 = 0.1;
 const MOST_FOLDS: usize = 5;
 
 /// The probe with the strength that was chosen.
-pub(super) struct Chosen {
-    pub(super) coefficients: Coefficients,
-    pub(super) strength: f64,
+pub(crate) struct Chosen {
+    pub(crate) coefficients: Coefficients,
+    pub(crate) strength: f64,
     /// 0 if there are too few groups.
-    pub(super) folds: usize,
+    pub(crate) folds: usize,
     /// The accuracy and the mean loss out of fold.
-    pub(super) score: Option<(f64, f64)>,
+    pub(crate) score: Option<(f64, f64)>,
     /// For each row its fold and the prediction of the probe that has not seen it. It is empty
     /// without folds.
-    pub(super) out_of_fold: Vec<(usize, Prediction)>,
+    pub(crate) out_of_fold: Vec<(usize, Prediction)>,
 }
 
 /// Chooses the strength with the lowest mean loss out of fold, and fits all rows with it. Each row
 /// has a group. Returns `None` if `is_stopped` becomes true.
-pub(super) fn choose<G: Ord + Copy>(
+pub(crate) fn choose<G: Ord + Copy>(
     rows: &Rows,
     groups: &[G],
     is_stopped: &dyn Fn() -> bool,

@@ -1,0 +1,100 @@
+//! How good a network is by the faces in the pictures: by how many there are, and how large the best
+//! of them is.
+
+use maskline_models::prediction::{Prediction, Tally};
+use serde::Serialize;
+
+use crate::{examples::ExampleSet, shown::Faces};
+
+/// How good a network is on the images of a kind.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct FaceScore {
+    /// The kind, in words.
+    pub(crate) pictures: &'static str,
+    pub(crate) images: u64,
+    /// The share of the images whose class is predicted, 0 to 1.
+    pub(crate) accuracy: f64,
+    /// The range in which the accuracy lies with a probability of 95 %.
+    pub(crate) interval: [f64; 2],
+}
+
+/// A kind of pictures.
+struct Kind {
+    name: &'static str,
+    has: fn(&Faces) -> bool,
+}
+
+/// All kinds. The sizes are those of pictures with one face.
+const KINDS: [Kind; 6] = [
+    Kind {
+        name: "without a face",
+        has: |faces| faces.count == 0,
+    },
+    Kind {
+        name: "with one face",
+        has: |faces| faces.count == 1,
+    },
+    Kind {
+        name: "with a face below a quarter of the picture's longer side",
+        has: |faces| faces.count == 1 && faces.share < 0.25,
+    },
+    Kind {
+        name: "with a face of a quarter to a half of it",
+        has: |faces| faces.count == 1 && (0.25..0.5).contains(&faces.share),
+    },
+    Kind {
+        name: "with a face of a half of it or more",
+        has: |faces| faces.count == 1 && faces.share >= 0.5,
+    },
+    Kind {
+        name: "with several faces",
+        has: |faces| faces.count > 1,
+    },
+];
+
+/// The scores for the kinds of which there are images. `predictions` has one for each image of `set`.
+/// There are none if nobody looked for faces.
+pub(crate) fn measure(predictions: &[Prediction], set: &ExampleSet) -> Vec<FaceScore> {
+    let mut tallies = [Tally::default(); KINDS.len()];
+    for (index, prediction) in predictions.iter().enumerate() {
+        let example = set.example(index);
+        let Some(faces) = example.faces else {
+            continue;
+        };
+        for (kind, tally) in KINDS.iter().zip(&mut tallies) {
+            if (kind.has)(&faces) {
+                tally.add(prediction, example.class);
+            }
+        }
+    }
+    let found = KINDS.iter().zip(tallies);
+    let found = found.filter(|(_, tally)| tally.images > 0);
+    found
+        .map(|(kind, tally)| FaceScore {
+            pictures: kind.name,
+            images: tally.images,
+            accuracy: tally.accuracy(),
+            interval: tally.interval().into(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_with_a_face_is_of_one_size() {
+        for share in [0.0, 0.1, 0.25, 0.4, 0.5, 0.9, 1.4] {
+            let faces = Faces {
+                best: None,
+                share,
+                count: 1,
+            };
+            let kinds = KINDS.iter().filter(|kind| (kind.has)(&faces));
+            let names: Vec<_> = kinds.map(|kind| kind.name).collect();
+            assert_eq!(names.len(), 2, "{share}: {names:?}");
+            assert_eq!(names[0], "with one face");
+        }
+    }
+}
