@@ -35,7 +35,7 @@ impl Accepted {
 pub struct Rejected {
     pub reason: Reason,
     /// The measurements, if the bytes could be decoded.
-    pub measurements: Option<Measurements>,
+    pub measurements: Option<Box<Measurements>>,
 }
 
 /// Decodes and measures the bytes of an image, checks the measurements against
@@ -55,7 +55,7 @@ pub fn validate(
     match checks::first_reason(&measurements, limits) {
         Some(reason) => Err(Rejected {
             reason,
-            measurements: Some(measurements),
+            measurements: Some(measurements.into()),
         }),
         None => {
             measurements.faces = detector.map(|detector| detector.detect(&picture));

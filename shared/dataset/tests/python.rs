@@ -5,10 +5,11 @@ use std::{collections::BTreeMap, fs, io::Cursor, path::Path};
 use bytes::Bytes;
 use image::{ImageFormat, Rgb, RgbImage};
 use maskline_dataset::{
-    CardFacts, Example, ExampleProvenance, FaceCounts, GROUP_ROWS, LAYOUT_VERSION, Manifest, Shard,
-    ShardWriter, Split, SplitManifest, Tally, attribution_header, attribution_rows, card,
+    CardFacts, Example, ExampleProvenance, FaceCounts, GROUP_ROWS, LAYOUT_VERSION, Manifest,
+    Original, Shard, ShardWriter, Split, SplitManifest, Tally, attribution_header,
+    attribution_rows, card,
 };
-use maskline_messages::{DatasetId, Face, ImageId, JobId, Label, SplitSettings};
+use maskline_messages::{DatasetId, Face, Format, ImageId, JobId, Label, SplitSettings};
 use maskline_test_support::{
     messages::{face, label},
     python::{PythonFace, PythonRow, read_dataset},
@@ -62,6 +63,12 @@ fn example(number: u32) -> Example {
         jpeg,
         width,
         height,
+        original: number.is_multiple_of(2).then_some(Original {
+            format: Format::Webp,
+            width: 640,
+            height: 480,
+            bytes: (number > 4).then_some(1 << 33),
+        }),
         faces: faces(number),
         group: Some(ImageId::of(&(number / 2).to_le_bytes())),
         provenance: if number.is_multiple_of(3) {
@@ -150,6 +157,9 @@ fn datasets_pandas_and_duckdb_read_every_row_of_every_split() {
     assert_eq!(view.features["label"], "ClassLabel(names=['no', 'münze'])");
     assert_eq!(view.features["near_group"], "Value('string')");
     assert_eq!(view.features["url"], "Value('string')");
+    assert_eq!(view.features["original_height"], "Value('int32')");
+    assert_eq!(view.features["original_bytes"], "Value('int64')");
+    assert_eq!(view.features["original_format"], "Value('string')");
     assert_eq!(view.features["jobs"], "List(Value('string'))");
     assert_eq!(view.features["fetched"], "Value('timestamp[ms, tz=UTC]')");
 

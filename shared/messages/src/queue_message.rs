@@ -41,6 +41,8 @@ one_message! {
 macro_rules! several_messages {
     ($(#[$doc:meta])* $queue:ident { $($name:ident),* $(,)? }) => {
         $(#[$doc])*
+        // A message is moved a few times in its life, and there is one at a time.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Debug, Clone, PartialEq)]
         pub enum $queue {
             $($name($name)),*

@@ -4,9 +4,10 @@ use std::{collections::HashMap, io::Cursor};
 
 use bytes::Bytes;
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
-use maskline_dataset::{Example, ExampleProvenance, shard};
+use maskline_dataset::{Example, ExampleProvenance, Original, shard};
 use maskline_messages::{
-    ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested, View,
+    Format, ImageId, Labeling, Message, NetworkName, ObjectKey, Reason, Source, SourceRequested,
+    View,
 };
 use maskline_models::weights::Card;
 use maskline_test_support::messages::{BYTES, JOB, face, fetched, label, location, one_of_each};
@@ -130,6 +131,12 @@ pub fn shards() -> Vec<Vec<u8>> {
             jpeg: Bytes::from(vec![row; 3]),
             width: 1,
             height: 1,
+            original: (row > 0).then_some(Original {
+                format: Format::Png,
+                width: 640,
+                height: 480,
+                bytes: Some(12_345),
+            }),
             faces: (row > 0).then(|| vec![face(); usize::from(row - 1)]),
             group: Some(ImageId::of(&[row / 2])),
             provenance: ExampleProvenance {

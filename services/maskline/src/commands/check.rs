@@ -174,7 +174,7 @@ impl Tally {
             },
             Err(rejected) => (
                 Some(Rejection::from(rejected.reason)),
-                rejected.measurements,
+                rejected.measurements.map(|measured| *measured),
             ),
         };
         *match rejection {

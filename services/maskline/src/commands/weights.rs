@@ -104,7 +104,7 @@ enum Command {
     /// List the weights that torchvision publishes
     List(List),
     /// Download weights, to train a network from them
-    Fetch(Fetch),
+    Fetch(Box<Fetch>),
 }
 
 #[derive(Debug, Args)]

@@ -181,7 +181,7 @@ impl Images for MongodbCatalog {
     ) -> Result<Vec<Measurements>, StorageError> {
         #[derive(Deserialize)]
         struct Found {
-            _id: String,
+            id: String,
             measurements: Measurements,
         }
         let documents = self.database.collection(IMAGES);
@@ -202,8 +202,8 @@ impl Images for MongodbCatalog {
             };
             let connection = &self.database.connection;
             for document in connection.run("find", IMAGES, reading).await? {
-                let Found { _id, measurements } = record(document)?;
-                found.insert(_id, measurements);
+                let Found { id, measurements } = record(document)?;
+                found.insert(id, measurements);
             }
         }
         let in_order = images.iter().map(|image| {
