@@ -8,6 +8,7 @@ mod demo;
 mod jaeger;
 mod killed_validator;
 mod manners;
+mod models;
 mod observability;
 mod poison;
 mod predecessors;
@@ -54,6 +55,7 @@ everywhere! {
     removal::a_source_leaves_the_collection_and_the_versions_say_so,
     removal::a_purged_image_leaves_no_byte_and_does_not_come_back,
     killed_validator::a_killed_validator_loses_nothing,
+    models::a_model_is_asked_about_every_face_and_trained_from,
     manners::four_scrapers_together_keep_the_limits_of_a_host,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     real_halves::two_halves_of_real_photographs_become_one_collection,
