@@ -74,6 +74,7 @@ fn the_json_of_a_message_is_stable() {
             "format": "webp",
             "width": 640,
             "height": 480,
+            "bytes": 48211,
             "phash": "f00d000000000001",
             "phash_mirrored": "0000000000000001",
             "brightness": 0.5,
