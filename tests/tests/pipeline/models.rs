@@ -94,10 +94,9 @@ pub async fn a_model_is_asked_about_every_face_and_trained_from(environment: &mu
 async fn published_weights_are_downloaded_checked_and_kept() {
     let environment = Environment::embedded();
     let file = "mobilenet_v3_small-047dcff4.pth";
-    let site = Site::serve_with(&Collection::default(), Behaviour::default(), |_| {
-        vec![(file.to_owned(), (&b"not the weights"[..]).into())]
-    });
-    let site = site.await;
+    let (nothing, wrong) = (Collection::default(), b"not the weights");
+    let more = |_| vec![(file.to_owned(), (&wrong[..]).into())];
+    let site = Site::serve_with(&nothing, Behaviour::default(), more).await;
     let fetch = ["weights", "fetch", "mobilenet_v3_small", "--base-url"];
     let url = site.url();
     let refused = environment.run(&[&fetch[..], &[&url]].concat(), &[]).await;
