@@ -66,6 +66,7 @@ impl TrainingRun {
     pub(crate) fn execute(mut self, runtime: &Handle) -> Result<Option<TrainedModel>> {
         let settings = &self.record.settings;
         settings.validate().map_err(PermanentError::from)?;
+        self.compute = self.compute.for_pixels(settings.pixels);
         self.record.device = Some(self.compute.name.clone());
         match self.record.network {
             Method::Network(network) => self.train(network, runtime),

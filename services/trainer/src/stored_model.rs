@@ -45,6 +45,7 @@ pub async fn evaluate(
         );
     }
     let input = InputShape::from(&card);
+    let compute = compute.for_pixels(card.pixels);
     let (objects, runtime) = (objects.clone(), Handle::current());
     let measuring = move || {
         let (network, _) = weights::from_safetensors(&model, &compute.device)?;

@@ -64,10 +64,36 @@ pub struct Compute {
 /// software, which is slower than this crate's operations on the CPU.
 pub fn choose(choice: Choice) -> Result<Compute, ModelError> {
     match choice {
-        Choice::Gpu => gpu(),
+        Choice::Gpu if software_is_allowed() => gpu().map(|(compute, _)| compute),
+        Choice::Gpu => hardware(),
         Choice::Cpu => Ok(cpu()),
-        Choice::Auto => Ok(gpu().unwrap_or_else(|_| cpu())),
+        Choice::Auto => Ok(hardware().unwrap_or_else(|_| cpu())),
     }
+}
+
+/// The variable that lets `gpu` be a renderer in software, to test what runs on a GPU without one.
+const SOFTWARE: &str = "MASKLINE_SOFTWARE_GPU";
+
+fn software_is_allowed() -> bool {
+    std::env::var_os(SOFTWARE).is_some_and(|value| !value.is_empty() && value != "0")
+}
+
+/// A GPU that is no software.
+fn hardware() -> Result<Compute, ModelError> {
+    match gpu()? {
+        (compute, Renderer::Hardware) => Ok(compute),
+        (compute, Renderer::Software) => Err(ModelError::NoGpu(format!(
+            "{} renders in software, which {SOFTWARE}=1 allows",
+            compute.name
+        ))),
+    }
+}
+
+/// What computes for a driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renderer {
+    Hardware,
+    Software,
 }
 
 /// The least number of images for which a GPU predicts sooner than the CPU. It must be opened,
@@ -86,7 +112,19 @@ pub fn choose_for(choice: Choice, images: usize) -> Result<Compute, ModelError> 
     }
 }
 
+/// The least side of a network's input, in pixels, that a GPU computes. Below it the kernels that
+/// Burn 0.22 fuses for MobileNetV3-small and the EfficientNets fail.
+const LEAST_GPU_PIXELS: u32 = 40;
+
 impl Compute {
+    /// The device for a network whose input has this side: the CPU where a GPU can't compute it.
+    pub fn for_pixels(self, pixels: u32) -> Self {
+        match self.is_gpu && pixels < LEAST_GPU_PIXELS {
+            true => cpu(),
+            false => self,
+        }
+    }
+
     /// Whether the device still computes. A GPU whose driver was reset, or that was taken away,
     /// never answers again in the process that had opened it.
     pub fn answers(&self) -> bool {
@@ -112,8 +150,9 @@ fn cpu() -> Compute {
 
 /// A process can open the GPU only once, so that everybody gets the same.
 #[cfg(feature = "gpu")]
-fn gpu() -> Result<Compute, ModelError> {
-    static OPENED: std::sync::OnceLock<Result<Compute, String>> = std::sync::OnceLock::new();
+fn gpu() -> Result<(Compute, Renderer), ModelError> {
+    type Opened = Result<(Compute, Renderer), String>;
+    static OPENED: std::sync::OnceLock<Opened> = std::sync::OnceLock::new();
     OPENED
         .get_or_init(open_gpu)
         .clone()
@@ -121,23 +160,25 @@ fn gpu() -> Result<Compute, ModelError> {
 }
 
 #[cfg(feature = "gpu")]
-fn open_gpu() -> Result<Compute, String> {
+fn open_gpu() -> Result<(Compute, Renderer), String> {
     let opened = Device::wgpu_options().init();
     let device = opened.map_err(|error| error.to_string())?;
     let identity = device.identity().ok_or("it has no name")?;
     // Only hardware has a physical identity.
-    if identity.physical.is_none() {
-        return Err(format!("{} renders in software", identity.name));
-    }
-    Ok(Compute {
-        device,
+    let renderer = match identity.physical {
+        Some(_) => Renderer::Hardware,
+        None => Renderer::Software,
+    };
+    let compute = Compute {
         name: format!("gpu ({}, wgpu)", identity.name),
+        device,
         is_gpu: true,
-    })
+    };
+    Ok((compute, renderer))
 }
 
 #[cfg(not(feature = "gpu"))]
-fn gpu() -> Result<Compute, ModelError> {
+fn gpu() -> Result<(Compute, Renderer), ModelError> {
     let reason = "this program was built without the feature `gpu`";
     Err(ModelError::NoGpu(reason.into()))
 }
@@ -160,6 +201,17 @@ mod tests {
         let compute = choose(Choice::Cpu).unwrap();
         assert!(!compute.is_gpu);
         assert!(compute.name.starts_with("cpu (flex, "), "{}", compute.name);
+    }
+
+    #[test]
+    fn small_inputs_are_computed_on_the_cpu() {
+        // A device that says that it is a GPU.
+        let gpu = Compute {
+            is_gpu: true,
+            ..choose(Choice::Cpu).unwrap()
+        };
+        assert!(!gpu.clone().for_pixels(32).is_gpu);
+        assert!(gpu.for_pixels(40).is_gpu);
     }
 
     #[test]

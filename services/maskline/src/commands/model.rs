@@ -12,7 +12,7 @@ use maskline_models::{
     Classifier, Input,
     device::{self, Choice},
     prediction::Prediction,
-    weights::Card,
+    weights::{self, Card},
 };
 use maskline_vision::{decode, view::Part};
 use rayon::prelude::*;
@@ -53,10 +53,11 @@ impl ModelArgs {
     /// Loads the model for so many images.
     pub(super) async fn load(&self, connection: &ConnectionArgs, images: usize) -> Result<Model> {
         let weights = self.weights(connection).await?;
-        let compute = device::choose_for(self.device, images)?;
+        let unusable = || format!("{} can't be used as a model", self.model);
+        let card = weights::card(&weights).with_context(unusable)?;
+        let compute = device::choose_for(self.device, images)?.for_pixels(card.pixels);
         let classifier = Classifier::load(&weights, &compute.device);
-        let classifier =
-            classifier.with_context(|| format!("{} can't be used as a model", self.model))?;
+        let classifier = classifier.with_context(unusable)?;
         let detector = FaceDetector::for_view(classifier.card().view)?;
         Ok(Model {
             classifier,
