@@ -28,7 +28,7 @@ pub struct Args {
 #[command(next_help_heading = "Labelling")]
 pub struct ModelCheckArgs {
     /// Do not ask the newest published model for its prediction of each image
-    #[arg(long, env = "MASKLINE_NO_OPINION")]
+    #[arg(long, env = "MASKLINE_NO_OPINION", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_opinion: bool,
 }
 

@@ -26,7 +26,7 @@ use crate::{
     after_help = "Begin with: maskline demo\n\n\
                   Your own images:\n  \
                   maskline run &\n  \
-                  maskline enqueue folder photos/ --label-from folder --train mobilenet_v3_small --wait"
+                  maskline enqueue folder photos/ --label-from folder --train --wait"
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -61,6 +61,9 @@ pub(crate) async fn resolved(from: &str, methods: &[Method], stores: &Stores) ->
 /// The weights as a safetensors file.
 async fn bytes(from: &str, stores: &Stores) -> Result<Bytes> {
     let path = Path::new(from);
+    if path.is_dir() {
+        bail!("{from} is a folder: name a file of weights or a model");
+    }
     if path.is_file() {
         let path = path.to_owned();
         let reading = move || weights_file::read(&path);

@@ -82,18 +82,18 @@ pub struct FetchArgs {
     pub site_limits: Option<PathBuf>,
     /// Also download from addresses that are not public, such as this machine and the local
     /// network
-    #[arg(long, env = "MASKLINE_ALLOW_PRIVATE_HOSTS")]
+    #[arg(long, env = "MASKLINE_ALLOW_PRIVATE_HOSTS", value_parser = clap::builder::FalseyValueParser::new())]
     pub allow_private_hosts: bool,
     /// Whom a site's operator can ask about this crawler: a mail address or the address of a
     /// page. It is a part of the User-Agent, and some sites allow more to who has it
     #[arg(long, env = "MASKLINE_CONTACT", value_name = "ADDRESS")]
     pub contact: Option<Contact>,
     /// Do not read robots.txt. Use this only for sites of your own
-    #[arg(long, env = "MASKLINE_IGNORE_ROBOTS")]
+    #[arg(long, env = "MASKLINE_IGNORE_ROBOTS", value_parser = clap::builder::FalseyValueParser::new())]
     pub ignore_robots: bool,
     /// Also take images whose site has opted out: by X-Robots-Tag (noai, noimageai, noindex,
     /// noimageindex) or tdm-reservation. Use this only for sites of your own
-    #[arg(long, env = "MASKLINE_IGNORE_OPT_OUTS")]
+    #[arg(long, env = "MASKLINE_IGNORE_OPT_OUTS", value_parser = clap::builder::FalseyValueParser::new())]
     pub ignore_opt_outs: bool,
 }
 

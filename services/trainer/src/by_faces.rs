@@ -35,15 +35,15 @@ const KINDS: [Kind; 6] = [
         has: |faces| faces.count == 1,
     },
     Kind {
-        name: "with a face below a quarter of the picture's longer side",
+        name: "with one face, below 1/4 of the picture's longer side",
         has: |faces| faces.count == 1 && faces.share < 0.25,
     },
     Kind {
-        name: "with a face of a quarter to a half of it",
+        name: "with one face, 1/4 to 1/2 of the picture's longer side",
         has: |faces| faces.count == 1 && (0.25..0.5).contains(&faces.share),
     },
     Kind {
-        name: "with a face of a half of it or more",
+        name: "with one face, 1/2 of the picture's longer side or more",
         has: |faces| faces.count == 1 && faces.share >= 0.5,
     },
     Kind {

@@ -373,14 +373,23 @@ impl Loader {
         let decoded: Result<Vec<_>, _> = self
             .threads
             .install(|| kept.par_iter().map(decode).collect());
+        // Faces that are not known are looked for once, and not whenever the image is read.
+        let faces = |row: &Row| match Faces::of_row(row) {
+            None if set.cutter.looks_for_faces() => decode(row).map(|(_, faces)| faces),
+            known => Ok(known),
+        };
+        let faces: Result<Vec<_>, _> = self
+            .threads
+            .install(|| spilled.par_iter().map(faces).collect());
+        let faces = faces?;
         for (row, (shown, faces)) in kept.iter().zip(decoded?) {
             set.push(row, faces, Picture::Decoded(shown));
         }
-        for row in spilled {
+        for (row, faces) in spilled.iter().zip(faces) {
             let picture = set
                 .spill(&row.jpeg)
                 .context("the images don't fit in memory, and a temporary file can't be written")?;
-            set.push(row, Faces::of_row(row), picture);
+            set.push(row, faces, picture);
         }
         Ok(())
     }

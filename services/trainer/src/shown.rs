@@ -116,6 +116,11 @@ impl Cutter {
         })
     }
 
+    /// Whether it looks for faces where nobody did.
+    pub(crate) fn looks_for_faces(&self) -> bool {
+        self.detector.is_some()
+    }
+
     /// What is shown of a picture, and its faces if they are known then. `faces` is what is known
     /// of them before. If the view needs them and nobody looked for them, they are looked for here.
     pub(crate) fn cut(

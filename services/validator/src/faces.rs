@@ -9,7 +9,7 @@ use maskline_faces::FaceDetector;
 pub struct FaceArgs {
     /// Do not look for the faces in pictures, which takes one to three milliseconds a picture.
     /// Whatever needs them then, such as training, looks for them itself
-    #[arg(long, env = "MASKLINE_NO_FACES")]
+    #[arg(long, env = "MASKLINE_NO_FACES", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_faces: bool,
 }
 

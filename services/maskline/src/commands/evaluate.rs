@@ -145,6 +145,13 @@ fn confusion_table(evaluation: &Evaluation) -> comfy_table::Table {
 /// The files in `dir`, sorted by path, each with the index of its class.
 fn files_by_class(dir: &Path, classes: &[Label]) -> Result<Vec<(PathBuf, usize)>> {
     let mut files = vec![];
+    if dir.is_file() {
+        bail!(
+            "{} is a file, and evaluate takes a folder with a folder of images for each class: \
+             maskline predict classifies single files",
+            dir.display()
+        );
+    }
     let folders = std::fs::read_dir(dir);
     for folder in folders.with_context(|| format!("{} can't be read", dir.display()))? {
         let folder = folder?.path();

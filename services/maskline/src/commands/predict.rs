@@ -1,11 +1,14 @@
 //! `maskline predict`: what a model says about image files.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use maskline_messages::Label;
-use maskline_models::weights::Card;
+use maskline_messages::{Bounds, Label};
+use maskline_models::{prediction::Prediction, weights::Card};
 use serde::Serialize;
 
 use super::model::{self, BATCH, Classified, ModelArgs};
@@ -18,7 +21,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  maskline predict model.safetensors me.jpg you.png\n  \
-                  maskline predict model.safetensors class.jpg --draw faces.png"
+                  maskline predict model.safetensors class.jpg --draw faces.png\n  \
+                  maskline predict model.safetensors photos/*.jpg --draw drawn/ --json"
 )]
 pub(crate) struct Predict {
     #[command(flatten)]
@@ -29,8 +33,8 @@ pub(crate) struct Predict {
     /// Print each file's prediction, and that of every face in it, as one line of JSON
     #[arg(long)]
     json: bool,
-    /// Draw the faces and what the model says about them: into this PNG file if there is one
-    /// picture, or else into this folder, with the name of each picture and .png at its end
+    /// Draw the faces and what the model says about them: the drawing of one picture into this file,
+    /// whose name ends in .png, or those of all into this folder, named after the pictures
     #[arg(long, value_name = "OUT")]
     draw: Option<PathBuf>,
     #[command(flatten)]
@@ -44,7 +48,8 @@ pub(super) struct Answer {
     label: Option<Label>,
     /// The probability of `label`, 0 to 1.
     confidence: Option<f32>,
-    /// Each face that was found, the best first. The label of the first is the picture's.
+    /// Each face that was found, the best first. The label of the first is the picture's. If there
+    /// is none, the label is that of the whole picture.
     faces: Vec<FaceAnswer>,
     problem: Option<String>,
 }
@@ -52,7 +57,8 @@ pub(super) struct Answer {
 /// What a model says about a face.
 #[derive(Debug, Serialize)]
 struct FaceAnswer {
-    /// Left, top, width and height in pixels, as COCO has them.
+    /// Left, top, width and height in pixels, as COCO has them. A face at the edge may reach beyond
+    /// the picture.
     bbox: [f32; 4],
     /// How sure the detector is that this is a face, 0 to 1.
     score: f32,
@@ -101,6 +107,9 @@ impl Answer {
             return format!("{path}: {}", problem.unwrap_or("no class"));
         };
         let mut text = format!("{path}: {label}, {}", percent(self.confidence));
+        if self.faces.is_empty() {
+            text.push_str(", of the whole picture");
+        }
         if self.faces.len() > 1 {
             for face in &self.faces {
                 let [left, top, width, height] = face.bbox.map(|value| value.round());
@@ -128,12 +137,13 @@ impl Predict {
                     Ok(classified) => Answer::new(path, classified, model.card()),
                     Err(problem) => Answer::of_problem(path, problem.clone()),
                 };
-                if let (Some(out), Ok(classified)) = (drawn.next(), &classified) {
-                    draw(path, classified, model.card(), out)?;
-                }
                 match self.json {
                     true => output::print_json(&answer)?,
                     false => output::print(answer.text())?,
+                }
+                if let (Some(out), Ok(classified)) = (drawn.next(), &classified) {
+                    let drawing = draw(path, classified, model.card(), out);
+                    drawing.with_context(|| format!("{} can't be drawn", path.display()))?;
                 }
             }
         }
@@ -147,11 +157,34 @@ impl Predict {
     }
 
     /// The file that each picture is drawn into. There are none without `--draw`.
+    ///
+    /// # Errors
+    /// If OUT is no place for the drawings. No picture is ever drawn over.
     fn drawn_files(&self) -> Result<Vec<PathBuf>> {
         let Some(out) = &self.draw else {
             return Ok(vec![]);
         };
-        if self.files.len() == 1 && !out.is_dir() {
+        let ending = out.extension().unwrap_or_default().to_ascii_lowercase();
+        let is_png = ending == "png" && !out.is_dir();
+        if out.is_file() && !is_png || PICTURES.iter().any(|other| ending == *other) {
+            bail!(
+                "the drawings are PNG files: name a file that ends in .png or a folder, not {}",
+                out.display()
+            );
+        }
+        let pictures = self.files.iter().map(|file| same(file));
+        let pictures: BTreeSet<PathBuf> = pictures.collect();
+        if is_png {
+            if self.files.len() > 1 {
+                bail!(
+                    "there are {} pictures: name a folder to draw them into, not the file {}",
+                    self.files.len(),
+                    out.display()
+                );
+            }
+            if pictures.contains(&same(out)) {
+                bail!("{} is the picture itself: name another file", out.display());
+            }
             return Ok(vec![out.clone()]);
         }
         std::fs::create_dir_all(out)
@@ -167,31 +200,115 @@ impl Predict {
                 });
                 out.join(name)
             });
-            // Pictures of several folders may have the same name.
-            let mut free = numbered.filter(|path| !drawn.contains(path));
+            // Pictures of several folders may have the same name, and the folder may be that of the
+            // pictures.
+            let mut free =
+                numbered.filter(|path| !drawn.contains(path) && !pictures.contains(&same(path)));
             drawn.extend(free.next());
         }
         Ok(drawn)
     }
 }
 
+/// All of a picture.
+const WHOLE: Bounds = Bounds {
+    left: 0.0,
+    top: 0.0,
+    width: 1.0,
+    height: 1.0,
+};
+
+/// Endings of names of pictures that a drawing can't have.
+const PICTURES: [&str; 7] = ["jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff"];
+
+/// A path that is the same for all ways to write it, if there is such a file.
+fn same(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 fn draw(path: &Path, classified: &Classified, card: &Card, out: &Path) -> Result<()> {
     let picture = model::read(path).map_err(anyhow::Error::msg)?;
-    let boxes = classified
-        .faces
-        .iter()
-        .map(|(face, prediction)| drawing::LabelledBox {
-            bounds: face.bounds,
-            class: prediction.class(),
-            text: format!(
-                "{} {}",
-                card.classes[prediction.class()],
-                percent(Some(prediction.confidence() as f32))
-            ),
-        });
-    let drawn = drawing::with_boxes(picture, &boxes.collect::<Vec<_>>());
+    let labelled = |bounds, prediction: &Prediction| drawing::LabelledBox {
+        bounds,
+        class: prediction.class(),
+        text: format!(
+            "{} {}",
+            card.classes[prediction.class()],
+            percent(Some(prediction.confidence() as f32))
+        ),
+    };
+    let faces = classified.faces.iter();
+    let mut boxes: Vec<_> = faces
+        .map(|(face, prediction)| labelled(face.bounds, prediction))
+        .collect();
+    if boxes.is_empty() {
+        boxes.push(labelled(WHOLE, &classified.prediction));
+    }
+    let drawn = drawing::with_boxes(picture, &boxes);
     let format = image::ImageFormat::Png;
     drawn
         .save_with_format(out, format)
         .with_context(|| format!("{} can't be written", out.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        predict: Predict,
+    }
+
+    fn drawn(files: &[&Path], out: &Path) -> Result<Vec<PathBuf>> {
+        let files = files.iter().map(|file| file.as_os_str());
+        let flags = ["predict".as_ref(), "model".as_ref()];
+        let flags = flags.into_iter().chain(files);
+        let flags = flags.chain(["--draw".as_ref(), out.as_os_str()]);
+        Flags::parse_from(flags).predict.drawn_files()
+    }
+
+    #[test]
+    fn no_picture_is_drawn_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a.jpg", "a.jpg.png", "b.png"] {
+            std::fs::write(path(name), name).unwrap();
+        }
+        let (a, a_png, b) = (path("a.jpg"), path("a.jpg.png"), path("b.png"));
+        assert_eq!(drawn(&[&a], &path("out.png")).unwrap(), [path("out.png")]);
+        // The same picture, written in another way.
+        let again = folder.path().join(".").join("b.png");
+        let refused = drawn(&[&b], &again).unwrap_err().to_string();
+        assert!(refused.contains("is the picture itself"), "{refused}");
+        let beside = drawn(&[&a, &a_png, &a], folder.path()).unwrap();
+        let names = ["a.jpg-2.png", "a.jpg.png.png", "a.jpg-3.png"];
+        assert_eq!(beside, names.map(path));
+    }
+
+    #[test]
+    fn drawings_go_into_a_png_file_or_a_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let a = path("a.jpg");
+        // A folder that is not there yet is made, also for one picture.
+        assert_eq!(drawn(&[&a], &path("new")).unwrap(), [path("new/a.jpg.png")]);
+        assert!(path("new").is_dir());
+        for (files, out, expected) in [
+            (vec![a.as_path()], "out.jpg", "ends in .png"),
+            (vec![&a, &a], "out.png", "there are 2 pictures"),
+        ] {
+            let refused = drawn(&files, &path(out)).unwrap_err().to_string();
+            assert!(refused.contains(expected), "{refused}");
+        }
+        std::fs::write(path("notes"), "text").unwrap();
+        let refused = drawn(&[&a], &path("notes")).unwrap_err().to_string();
+        assert!(
+            refused.contains("name a file that ends in .png"),
+            "{refused}"
+        );
+    }
 }

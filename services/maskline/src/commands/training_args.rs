@@ -20,7 +20,8 @@ pub(super) fn method_names() -> impl TypedValueParser<Value = Method> {
     names.map(|name| name.parse().expect("it is one of the names"))
 }
 
-/// The settings that a person can choose. Those that nobody chose depend on what is trained.
+/// The settings that a person can choose. Those that nobody chose depend on what is trained. A
+/// linear probe has no use for most of them.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrainingArgs {
     /// What the weights begin from: `scratch`, `pretrained` (EfficientNet-Lite0 comes with weights),
@@ -35,11 +36,12 @@ pub(crate) struct TrainingArgs {
     /// The number of images in a training step [default: 64, or 32 from other weights]
     #[arg(long)]
     batch: Option<u32>,
-    /// The side of the network's square input, in pixels [default: 112, or 160 for a linear probe]
+    /// The side of the network's square input, in pixels [default: 112, or 160 for a linear probe,
+    /// which has no use for the other flags but --view and --seed]
     #[arg(long)]
     pixels: Option<u32>,
-    /// What the network is shown of a picture: face (the largest face, or the whole picture if there
-    /// is none) or whole [default: face]
+    /// What the network is shown of a picture: face (the best face, or the whole picture if there is
+    /// none) or whole [default: face]
     #[arg(long)]
     view: Option<View>,
     /// The optimizer: adamw or sgd [default: adamw]
@@ -74,10 +76,12 @@ pub(crate) struct TrainingArgs {
     /// Publish the mean of the weights, of which so much stays in a step (EMA) [default: 0, no mean]
     #[arg(long, value_name = "SHARE")]
     ema: Option<f32>,
-    /// The share of the steps in which images are mixed with others [default: 0]
+    /// The share of the steps in which images are mixed with others; with --cutmix at most 1
+    /// [default: 0]
     #[arg(long, value_name = "SHARE")]
     mixup: Option<f32>,
-    /// The share of the steps in which images get a part of others [default: 0]
+    /// The share of the steps in which images get a part of others; with --mixup at most 1
+    /// [default: 0]
     #[arg(long, value_name = "SHARE")]
     cutmix: Option<f32>,
     /// The seed of the split, the augmentation and the training
@@ -92,7 +96,9 @@ impl TrainingArgs {
         if self.from.is_some() && methods.contains(&Method::LinearProbe) {
             bail!(
                 "the linear probe always begins from the pretrained weights that maskline comes \
-                 with: name the networks for --from, such as mobilenet_v3_small"
+                 with: name the network that begins from {}, with --network for maskline train, or \
+                 with --train",
+                self.from.as_deref().unwrap_or_default()
             );
         }
         let choices = TrainingChoices {

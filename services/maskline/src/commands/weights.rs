@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use comfy_table::Cell;
 use maskline_messages::NetworkName;
@@ -93,7 +93,18 @@ impl Published {
     }
 }
 
+/// The networks that there are weights of, each once.
+fn networks() -> Vec<&'static str> {
+    let mut networks = PUBLISHED.map(|of| of.network.as_str()).to_vec();
+    networks.dedup();
+    networks
+}
+
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  maskline weights fetch mobilenet_v3_small\n\n\
+                  The weights of efficientnet_lite0 come with maskline: --from pretrained"
+)]
 pub(crate) struct Weights {
     #[command(subcommand)]
     command: Command,
@@ -117,7 +128,7 @@ struct List {
 #[derive(Debug, Args)]
 struct Fetch {
     /// The network
-    #[arg(value_parser = PossibleValuesParser::new(PUBLISHED.map(|of| of.network.as_str())))]
+    #[arg(value_parser = PossibleValuesParser::new(networks()))]
     network: String,
     /// The name of the weights, as `maskline weights list` has it [default: the newest]
     #[arg(long)]
@@ -172,16 +183,18 @@ impl Fetch {
         };
         let path = folder.join(published.file);
         if !is_there(published, &path) {
-            let url = self.base_url.join(published.file)?;
+            let base = self.base_url.as_str().trim_end_matches('/');
+            let url: Url = format!("{base}/{}", published.file).parse()?;
             let quotas = self.connection.stores().await?.catalog;
             let args = DownloadArgs {
                 most_bytes: MOST_BYTES,
                 allow_private_hosts: self.base_url.as_str() != BASE,
             };
-            let bytes = download(&url, &args, quotas).await.with_context(|| {
-                format!(
-                    "{url} can't be downloaded. Download it where there is a network, and train \
-                     with --from {}",
+            let downloading = download(&url, &args, quotas).await;
+            let bytes = downloading.map_err(|error| {
+                anyhow!(
+                    "{url} can't be downloaded: {error:#}. Where there is no network, bring the file \
+                     in some other way, and train with --from {}",
                     published.file
                 )
             })?;
@@ -243,6 +256,19 @@ mod tests {
             let refused = published.check(b"another file").unwrap_err().to_string();
             assert!(refused.contains(sha256), "{refused}");
         }
+    }
+
+    #[test]
+    fn each_network_is_named_once() {
+        assert_eq!(
+            networks(),
+            [
+                "mobilenet_v2",
+                "mobilenet_v3_small",
+                "mnasnet1_0",
+                "efficientnet_b0"
+            ]
+        );
     }
 
     #[test]

@@ -332,9 +332,9 @@ fn dataset(report: &Report) -> Markup {
             p {
                 "Near-duplicates are always in the same split: there are " (grouped(dataset.near_duplicate_groups)) " groups of them. "
                 @if let Some(shortcut) = &report.shortcut {
-                    "What width, height, bytes and format of the files tell, without a pixel: the class of "
-                    (percent(shortcut.accuracy)) " of the validation images; the most frequent class alone is right on "
-                    (percent(shortcut.most_frequent)) ". "
+                    "Width, height, bytes and format of the files alone, without a pixel, tell the class of "
+                    (percent(shortcut.recall)) " of the validation images, as the mean over the classes, where guessing tells "
+                    (percent(shortcut.guessing)) ". "
                 }
                 "Set aside, because near-duplicates have different labels: " (grouped(dataset.set_aside)) " images."
             }
@@ -363,7 +363,6 @@ fn probe_facts(report: &Report) -> Vec<(&'static str, String)> {
     let settings = &report.settings;
     vec![
         ("Device", report.devices.join(", then ")),
-        ("Speed", format!("{:.0} images/s", report.images_per_second)),
         ("Training time", duration(report.seconds)),
         ("Input", input(settings)),
         ("Seed", settings.seed.to_string()),
@@ -397,7 +396,7 @@ fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
         Optimizer::Adamw => "AdamW",
         Optimizer::Sgd => "SGD with Nesterov momentum",
     };
-    vec![
+    let mut facts = vec![
         ("Device", report.devices.join(", then ")),
         ("Speed", format!("{:.0} images/s", report.images_per_second)),
         ("Training time", duration(report.seconds)),
@@ -410,8 +409,27 @@ fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Begins from", begins_from(settings)),
         ("Weight decay", settings.weight_decay.to_string()),
         ("Label smoothing", settings.label_smoothing.to_string()),
-        ("Seed", settings.seed.to_string()),
-    ]
+    ];
+    // What most runs do without.
+    let rate = settings.backbone_rate;
+    if rate != 1.0 {
+        let share = format!("{rate} of the learning rate");
+        facts.push(("Learning rate before the last layer", share));
+    }
+    if let Some(depth) = settings.stochastic_depth {
+        facts.push(("Stochastic depth", depth.to_string()));
+    }
+    for (name, share) in [
+        ("EMA of the weights", settings.ema),
+        ("Steps with mixup", settings.mixup),
+        ("Steps with CutMix", settings.cutmix),
+    ] {
+        if share > 0.0 {
+            facts.push((name, share.to_string()));
+        }
+    }
+    facts.push(("Seed", settings.seed.to_string()));
+    facts
 }
 
 fn layers(report: &Report) -> Markup {

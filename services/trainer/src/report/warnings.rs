@@ -10,9 +10,8 @@ const UNBALANCED: u64 = 4;
 /// With fewer validation images than this an accuracy says little.
 const FEW_IMAGES: u64 = 100;
 
-/// The files alone tell the classes too well if they are right so much more often than the most
-/// frequent class.
-const STRONG_SHORTCUT: f64 = 0.1;
+/// The files alone tell the classes too well if they are right so much more often than guessing.
+const STRONG_SHORTCUT: f64 = 0.15;
 
 /// The warnings, in sentences. There are none for a sound dataset.
 pub(super) fn of(manifest: &Manifest, shortcut: Option<&Shortcut>) -> Vec<String> {
@@ -54,8 +53,7 @@ pub(super) fn of(manifest: &Manifest, shortcut: Option<&Shortcut>) -> Vec<String
         ));
     }
     let strong = shortcut.filter(|shortcut| {
-        shortcut.accuracy > shortcut.most_frequent + STRONG_SHORTCUT
-            && shortcut.images >= FEW_IMAGES
+        shortcut.recall > shortcut.guessing + STRONG_SHORTCUT && shortcut.images >= FEW_IMAGES
     });
     if let Some(shortcut) = strong {
         warnings.push(format!(
@@ -63,7 +61,7 @@ pub(super) fn of(manifest: &Manifest, shortcut: Option<&Shortcut>) -> Vec<String
              of the validation images. A network may have learned these in place of what is to be \
              seen: believe the accuracy on a test source from elsewhere only, and add images of each \
              class from the same sites.",
-            100.0 * shortcut.accuracy
+            100.0 * shortcut.recall
         ));
     }
     warnings
@@ -93,15 +91,15 @@ mod tests {
         let dataset = sound.freeze(&store.objects).await;
         let manifest = crate::manifest::read(&store.objects, &dataset).await;
         let manifest = manifest.unwrap();
-        let warnings = |accuracy| {
+        let warnings = |recall| {
             let shortcut = Shortcut {
                 images: 100,
-                accuracy,
-                most_frequent: 0.6,
+                recall,
+                guessing: 0.5,
             };
             of(&manifest, Some(&shortcut))
         };
-        assert_eq!(warnings(0.65), [""; 0]);
+        assert_eq!(warnings(0.6), [""; 0]);
         assert!(warnings(0.89)[0].contains("tell the class of 89 %"));
     }
 
