@@ -12,6 +12,9 @@ use crate::{
 
 /// The settings of training that somebody chose, see [`TrainingSettings`]. The others are `None`,
 /// and [`Self::settings`] fills them in for each network.
+///
+/// The jobs of earlier builds have all settings that there were then. What came since, such as the
+/// view, is that of a new job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TrainingChoices {
@@ -80,6 +83,16 @@ impl TrainingChoices {
     /// `method` for the rest.
     pub fn settings(&self, method: Method) -> TrainingSettings {
         let usual = usual(method, self.start);
+        if method == Method::LinearProbe {
+            // A probe has no use for the others. With them in its settings the same probe would be
+            // several runs.
+            return TrainingSettings {
+                pixels: self.pixels.unwrap_or(usual.pixels),
+                view: self.view.unwrap_or(usual.view),
+                seed: self.seed,
+                ..usual
+            };
+        }
         TrainingSettings {
             epochs: self.epochs.unwrap_or(usual.epochs),
             batch: self.batch.unwrap_or(usual.batch),
@@ -188,6 +201,22 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_is_the_same_whatever_is_chosen_for_networks() {
+        let chosen = TrainingChoices {
+            epochs: Some(7),
+            ema: Some(0.9),
+            ..TrainingChoices::default()
+        };
+        let usual = TrainingChoices::default().settings(Method::LinearProbe);
+        assert_eq!(chosen.settings(Method::LinearProbe), usual);
+        let small = TrainingChoices {
+            pixels: Some(64),
+            ..chosen
+        };
+        assert_eq!(small.settings(Method::LinearProbe).pixels, 64);
+    }
+
+    #[test]
     fn usual_settings_are_valid_and_an_invalid_choice_is_not() {
         TrainingChoices::default().validate(&Method::ALL).unwrap();
         let none = TrainingChoices {
@@ -198,14 +227,20 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_of_earlier_builds_were_all_chosen() {
-        let settings = TrainingSettings {
-            epochs: 3,
-            view: View::Whole,
-            ..TrainingSettings::default()
-        };
-        let choices: TrainingChoices = serde_json::from_str(&settings.canonical()).unwrap();
-        assert_eq!(choices.settings(SMALL), settings);
+    fn the_jobs_of_earlier_builds_keep_their_settings_and_get_the_new_ones() {
+        let earlier = r#"{"epochs":3,"batch":8,"pixels":64,"optimizer":"sgd","learning_rate":0.5,
+            "weight_decay":0.25,"label_smoothing":0.125,"warmup_epochs":1.0,"seed":7}"#;
+        let choices: TrainingChoices = serde_json::from_str(earlier).unwrap();
+        let settings = choices.settings(SMALL);
+        assert_eq!(
+            (settings.epochs, settings.batch, settings.pixels),
+            (3, 8, 64)
+        );
+        assert_eq!((settings.optimizer, settings.seed), (Optimizer::Sgd, 7));
+        assert_eq!(
+            (settings.view, settings.start),
+            (View::Face, Start::Scratch)
+        );
         let json = serde_json::to_string(&TrainingChoices::default()).unwrap();
         assert_eq!(json, r#"{"seed":42}"#);
     }

@@ -146,8 +146,8 @@ impl TrainingSettings {
             batch,
             pixels: side,
             view: _,
-            start: _,
-            frozen_blocks: _,
+            start,
+            frozen_blocks,
             backbone_rate,
             optimizer: _,
             learning_rate,
@@ -163,7 +163,8 @@ impl TrainingSettings {
         let is_share = |value: f32| (0.0..=1.0).contains(&value);
         let depth = stochastic_depth.unwrap_or_default();
         let mixed = mixup + cutmix;
-        let rules: [(bool, &str, &dyn fmt::Display, &str); 13] = [
+        let learns_all = *start != Start::Scratch || *frozen_blocks == 0;
+        let rules: [(bool, &str, &dyn fmt::Display, &str); 14] = [
             (
                 (1..=100_000).contains(epochs),
                 "epochs",
@@ -200,6 +201,12 @@ impl TrainingSettings {
                 "the warm-up",
                 warmup_epochs,
                 "a number of epochs from 0 on",
+            ),
+            (
+                learns_all,
+                "the number of frozen blocks",
+                frozen_blocks,
+                "0 for random weights, which would never learn",
             ),
             (
                 is_not_negative(*backbone_rate),
@@ -270,7 +277,7 @@ mod tests {
     #[test]
     fn an_invalid_setting_is_named_with_what_is_wanted() {
         type Change = fn(&mut TrainingSettings);
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 15] = [
             (|s| s.epochs = 0, "epochs can't be 0"),
             (|s| s.batch = 0, "batch can't be 0"),
             (|s| s.pixels = 31, "32 to 1024"),
@@ -282,6 +289,10 @@ mod tests {
             (
                 |s| s.seed = 1 << 63,
                 "the seed can't be 9223372036854775808: give 0 to",
+            ),
+            (
+                |s| s.frozen_blocks = 3,
+                "frozen blocks can't be 3: give 0 for random",
             ),
             (|s| s.backbone_rate = -1.0, "of the backbone can't be -1"),
             (|s| s.stochastic_depth = Some(1.0), "stochastic depth"),

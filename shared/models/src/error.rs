@@ -9,7 +9,7 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum ModelError {
     /// The bytes are not a safetensors file.
-    #[error("not a safetensors file: {0}")]
+    #[error("not a safetensors file")]
     Unreadable(#[from] safetensors::SafeTensorError),
     /// The metadata of the file does not describe a network.
     #[error("the file doesn't say what network it is: it was not written by maskline")]
@@ -56,6 +56,8 @@ pub struct Mismatch {
     pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
     /// The names of tensors that are of no type for weights, with their types.
     pub types: Vec<(String, String)>,
+    /// The names of tensors with values that are infinite or not numbers.
+    pub not_finite: Vec<String>,
     /// The names of tensors that the network does not have.
     pub unknown: Vec<String>,
 }
@@ -83,6 +85,10 @@ impl fmt::Display for Mismatch {
                         .iter()
                         .map(|(name, found)| format!("{name} is {found}")),
                 ),
+            ),
+            (
+                "tensors with values that are infinite or not numbers",
+                list(self.not_finite.iter().cloned()),
             ),
             (
                 "tensors that it does not have",

@@ -252,12 +252,15 @@ impl TensorSource for StateDict<'_> {
             self.mismatch.shapes.push(shapes);
             return Ok(none);
         }
-        let values = floats_of(tensor.dtype(), tensor.data());
-        Ok(values.unwrap_or_else(|| {
+        let Some(values) = floats_of(tensor.dtype(), tensor.data()) else {
             let types = (name.to_owned(), tensor.dtype().to_string());
             self.mismatch.types.push(types);
-            none
-        }))
+            return Ok(none);
+        };
+        if !values.iter().all(|value| value.is_finite()) {
+            self.mismatch.not_finite.push(name.to_owned());
+        }
+        Ok(values)
     }
 }
 

@@ -11,7 +11,13 @@ use crate::error::ModelError;
 const MOST_BYTES: u64 = 1 << 30;
 
 /// What `torch.save` and training loops put before the names of a network's tensors.
-const WRAPPERS: [&str; 4] = ["state_dict.", "model.", "model_state_dict.", "module."];
+const WRAPPERS: [&str; 5] = [
+    "state_dict.",
+    "model.",
+    "model_state_dict.",
+    "module.",
+    "_orig_mod.",
+];
 
 /// Reads a file of weights, and returns it as a safetensors file. A state dict that
 /// `torch.save` wrote, as a zip archive or as a legacy pickle, is read without running any of the
@@ -34,7 +40,8 @@ pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     }
     if is_safetensors(path).map_err(|error| refused(error.to_string()))? {
         let bytes = fs::read(path).map_err(|error| refused(error.to_string()))?;
-        SafeTensors::deserialize(&bytes)?;
+        let read = SafeTensors::deserialize(&bytes);
+        read.map_err(|error| refused(format!("not a sound safetensors file: {error}")))?;
         return Ok(bytes);
     }
     from_torch(path).map_err(refused)

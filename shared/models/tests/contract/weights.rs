@@ -149,6 +149,12 @@ fn every_tensor_must_be_there_once_and_fit() {
                     classifier.3.weight is [1024, 2] and should be [2, 1024]";
     assert_eq!(refused(&misshapen).to_string(), expected);
 
+    let not_finite = changed(|tensors, _| {
+        let (_, _, _, bytes) = &mut tensors[0];
+        bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    });
+    assert_eq!(mismatch(&not_finite).not_finite.len(), 1);
+
     let of_another_type = changed(|tensors, _| {
         let tensor = tensors
             .iter_mut()
