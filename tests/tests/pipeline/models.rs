@@ -123,6 +123,24 @@ async fn published_weights_are_downloaded_checked_and_kept() {
     assert!(files.contains(&file), "{files:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_variable_of_a_flag_is_1_or_0() {
+    let environment = Environment::embedded();
+    let file = environment.folder().join("face.png");
+    std::fs::write(&file, png(&face(1, false, SIDE))).expect("the file is written");
+    let check = ["check", file.to_str().expect("a plain path")];
+    for (value, looks) in [("1", false), ("0", true), ("true", false), ("", true)] {
+        let variable = ("MASKLINE_NO_FACES".to_owned(), value.to_owned());
+        let checked = environment.json_with(&check, &[variable]).await;
+        assert_eq!(
+            !checked[0]["faces"].is_null(),
+            looks,
+            "{value}: {:#}",
+            checked[0]
+        );
+    }
+}
+
 fn text(value: &Value) -> &str {
     value
         .as_str()
