@@ -1,7 +1,6 @@
 //! Tests of the networks. They are one program, because linking Burn takes longer than
 //! the tests themselves.
 
-mod exchange;
 mod loss;
 mod networks;
 mod ops;

@@ -98,14 +98,14 @@ fn network(name: NetworkName) -> Network {
     weights::from_state_dict(&bytes, name, 2, &Device::flex()).unwrap()
 }
 
-pub fn images(name: &str) -> Tensor<4> {
+fn images(name: &str) -> Tensor<4> {
     let shape = [2, 3, SIDE, SIDE];
     let values = uniform(name, shape.iter().product());
     let unit = values.into_iter().map(|x| (x + 1.0) / 2.0).collect();
     Tensor::from_data(TensorData::new(unit, shape), &Device::flex())
 }
 
-pub fn logits(network: &Network) -> Vec<f32> {
+fn logits(network: &Network) -> Vec<f32> {
     let logits = network.forward(images("images")).into_data();
     logits.iter::<f32>().collect()
 }

@@ -1,14 +1,13 @@
 """Exchanges weights with torchvision, in three steps:
 
     python exchange.py save FOLDER      (with torch, torchvision and safetensors installed)
-    MASKLINE_TORCHVISION_FILES=FOLDER cargo test --release --workspace --test contract \\
-        -- --ignored exchange
+    cargo run --release --package maskline-models --example exchange FOLDER
     python exchange.py load FOLDER
 
 `save` makes torchvision's four networks with random weights of torchvision's own, for two
 classes and for the thousand of ImageNet, and saves what torch.save and safetensors make of
-them, and their logits. The test in tests/contract/exchange.rs reads the files, compares the
-logits, and writes the weights back. `load` loads those strictly and compares the logits again.
+them, and their logits. The program examples/exchange.rs reads the files, compares the logits, and
+writes the weights back. `load` loads those strictly and compares the logits again.
 """
 
 import sys
@@ -18,13 +17,15 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from make import NETWORKS, images, line
+from make import NETWORKS, SIDE, images, line, uniform
 
 TORCHVISION = {name: make for name, make in NETWORKS.items() if name != "efficientnet_lite0"}
 
 
 @torch.no_grad()
 def save(folder):
+    unit = (uniform("images", (2, 3, SIDE, SIDE)) + 1) / 2
+    (folder / "images.bin").write_bytes(unit.astype("<f4").tobytes())
     for seed, (name, make) in enumerate(TORCHVISION.items()):
         for classes in (2, 1000):
             torch.manual_seed(seed)
