@@ -8,20 +8,20 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::error::ModelError;
 
-/// The distribution of a tensor's initial values, as torchvision has it.
+/// The distribution of a tensor's initial values.
 #[derive(Debug, Clone, Copy)]
 pub enum Init {
     Constant(f32),
-    Normal {
-        deviation: f64,
-    },
-    /// Uniform from −`bound` to `bound`.
-    Uniform {
-        bound: f64,
-    },
+    Normal { deviation: f64 },
 }
 
 impl Init {
+    /// The weights of a classifier's layers, as torchvision has them for the MobileNets. For
+    /// MnasNet and EfficientNet torchvision draws them uniformly, with a bound that falls with the
+    /// number of classes. It suits the thousand of ImageNet; with two classes the first outputs
+    /// are about ±20, and MnasNet needs many epochs to recover.
+    pub const CLASSIFIER: Self = Self::Normal { deviation: 0.01 };
+
     /// The initialization of He et al. (2015) for the weights of a convolution. As in
     /// PyTorch the fan out counts all filters, even those of a depthwise convolution.
     pub fn kaiming([filters, _, height, width]: [usize; 4]) -> Self {
@@ -89,7 +89,6 @@ impl TensorSource for RandomValues {
         let value = |_| match init {
             Init::Constant(value) => value,
             Init::Normal { deviation } => (deviation * self.normal()) as f32,
-            Init::Uniform { bound } => (bound * (2.0 * self.0.random::<f64>() - 1.0)) as f32,
         };
         Ok((0..shape.iter().product()).map(value).collect())
     }

@@ -15,7 +15,7 @@ use crate::{
     input::Standardization,
     layers::{ConvNorm, ConvNormConfig, Convolution, Linear, Norm, Pass},
     ops::{Activation, Kernels},
-    table::{ClassifierInit, Table, table},
+    table::{Table, table},
 };
 
 /// One of the networks, as a Burn module.
@@ -147,12 +147,7 @@ impl Network {
         table: &Table,
         classes: usize,
     ) -> Result<(Option<Linear>, Linear), ModelError> {
-        let init = match table.classifier {
-            ClassifierInit::Normal => Init::Normal { deviation: 0.01 },
-            ClassifierInit::Uniform { bound } => Init::Uniform {
-                bound: (bound / classes as f64).sqrt(),
-            },
-        };
+        let init = Init::CLASSIFIER;
         let hidden = match table.hidden {
             Some(width) => {
                 let name = table.layout.hidden();

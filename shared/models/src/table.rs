@@ -43,7 +43,6 @@ pub struct Table {
     pub dropout: f64,
     /// The probability that the last block is skipped. It grows evenly from 0 at the first.
     pub stochastic_depth: f64,
-    pub classifier: ClassifierInit,
 }
 
 /// A row of equal blocks. The first has the stride and changes the number of channels, the
@@ -78,15 +77,6 @@ pub enum QuarterOf {
     Expanded,
     /// The block's input channels.
     Input,
-}
-
-/// The distribution of the classifier's initial weights. Its biases are zero.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum ClassifierInit {
-    /// Normal with a standard deviation of 0.01.
-    Normal,
-    /// Uniform between ± √(bound / classes).
-    Uniform { bound: f64 },
 }
 
 /// A stage without squeeze-and-excitation. The arguments are in the order of the papers'
@@ -159,7 +149,6 @@ static MOBILENET_V2: Table = Table {
     epsilon: 1e-5,
     dropout: 0.2,
     stochastic_depth: 0.0,
-    classifier: ClassifierInit::Normal,
 };
 
 static MOBILENET_V3_SMALL: Table = Table {
@@ -191,7 +180,6 @@ static MOBILENET_V3_SMALL: Table = Table {
     epsilon: 1e-3,
     dropout: 0.2,
     stochastic_depth: 0.0,
-    classifier: ClassifierInit::Normal,
 };
 
 static MNASNET1_0: Table = Table {
@@ -215,7 +203,6 @@ static MNASNET1_0: Table = Table {
     epsilon: 1e-5,
     dropout: 0.2,
     stochastic_depth: 0.0,
-    classifier: ClassifierInit::Uniform { bound: 3.0 },
 };
 
 static EFFICIENTNET_B0: Table = Table {
@@ -243,7 +230,6 @@ static EFFICIENTNET_B0: Table = Table {
     epsilon: 1e-5,
     dropout: 0.2,
     stochastic_depth: 0.2,
-    classifier: ClassifierInit::Uniform { bound: 1.0 },
 };
 
 static EFFICIENTNET_LITE0: Table = Table {
@@ -267,7 +253,6 @@ static EFFICIENTNET_LITE0: Table = Table {
     epsilon: 1e-3,
     dropout: 0.2,
     stochastic_depth: 0.2,
-    classifier: ClassifierInit::Normal,
 };
 
 /// The table of a network.
