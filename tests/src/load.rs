@@ -6,12 +6,14 @@
 //! * [`expand`]: a list that is too large for memory.
 //! * [`neighbours`]: a good job beside jobs of bad hosts.
 //! * [`search`]: several scrapers at one provider of image search.
+//! * [`faces`]: what finding faces costs the validator.
 //! * [`status`]: the time of `maskline status` for a large job.
 //! * [`generated_site`]: a web site of any size; [`sources`]: its pictures as several sources of one
 //!   collection; [`memory`]: the memory of a process;
 //!   [`report`]: what is printed.
 
 pub mod expand;
+pub mod faces;
 pub mod generated_site;
 pub mod memory;
 pub mod neighbours;

@@ -29,11 +29,19 @@ const SMOOTHING: f32 = 0.1;
 /// The number of steps that are measured, after one to warm up. Their median counts.
 const STEPS: usize = 7;
 
+/// Where PyTorch finds the networks that torchvision lacks.
+const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torchvision");
+
 const PYTORCH: &str = "
 import statistics, sys, time, torch, torchvision
-name, side, batch, threads, steps = sys.argv[1], *map(int, sys.argv[2:])
+name, side, batch, threads, steps = sys.argv[1], *map(int, sys.argv[3:])
+sys.path.append(sys.argv[2])
 torch.set_num_threads(threads)
-network = getattr(torchvision.models, name)(num_classes=2).train()
+if name == 'efficientnet_lite0':  # torchvision has no such network.
+    from efficientnet_lite0 import EfficientNetLite0 as network
+else:
+    network = getattr(torchvision.models, name)
+network = network(num_classes=2).train()
 optimizer = torch.optim.AdamW(network.parameters())
 images, classes = torch.randn(batch, 3, side, side), torch.arange(batch) % 2
 times = []
@@ -109,7 +117,7 @@ fn pytorch(name: NetworkName) -> Option<f64> {
     let python = std::env::var("MASKLINE_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
     let numbers = [SIDE, BATCH, THREADS, STEPS].map(|number| number.to_string());
     let run = Command::new(python)
-        .args(["-c", PYTORCH, name.as_str()])
+        .args(["-c", PYTORCH, name.as_str(), DEFINITIONS])
         .args(numbers)
         .output();
     String::from_utf8(run.ok()?.stdout)

@@ -1,9 +1,9 @@
 //! Puts the pipeline under load and prints what it needed; see `tests/load`.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use maskline_tests::load::{expand, neighbours, report::Report, search, slow_storer, soak, status};
+use maskline_tests::load::{expand, faces, neighbours, report::Report, search, slow_storer, soak, status};
 
 /// Puts the pipeline under load, and prints what it needed
 #[derive(Debug, Parser)]
@@ -47,6 +47,11 @@ enum Load {
         #[arg(default_value_t = 1_000_000)]
         count: u64,
     },
+    /// Measures what finding faces costs the validator
+    Faces {
+        /// A folder of pictures, which has a folder for each class
+        folder: PathBuf,
+    },
 }
 
 #[tokio::main]
@@ -59,6 +64,7 @@ async fn main() -> ExitCode {
         Load::Neighbours => neighbours::run(&mut report).await,
         Load::Search { minutes } => search::run(&mut report, minutes).await,
         Load::Status { count } => status::run(&mut report, count).await,
+        Load::Faces { folder } => faces::run(&mut report, &folder).await,
     }
     match report.is_good() {
         true => ExitCode::SUCCESS,
