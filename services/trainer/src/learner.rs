@@ -109,7 +109,8 @@ impl Learner {
     /// A learner at the beginning of its run.
     ///
     /// # Errors
-    /// [`PermanentError::Weights`] if the weights to begin from are not those of the network.
+    /// [`PermanentError::Weights`] if the weights to begin from are not those of the network, and
+    /// [`PermanentError::FrozenBlocks`] if it has fewer blocks than are to be frozen.
     pub(crate) fn new(config: LearnerConfig) -> Result<Self> {
         let device = config.device.clone().autodiff();
         let settings = &config.settings;
@@ -119,7 +120,9 @@ impl Learner {
             Some(weights) => weights::backbone(weights, name, classes, seed, &device)
                 .map_err(|error| PermanentError::Weights(error.to_string()))?,
         };
-        let network = network.with_frozen_blocks(settings.frozen_blocks as usize);
+        let network = network
+            .with_frozen_blocks(settings.frozen_blocks as usize)
+            .map_err(|error| PermanentError::FrozenBlocks(error.to_string()))?;
         let network = match settings.stochastic_depth {
             Some(last) => network.with_stochastic_depth(last.into()),
             None => network,

@@ -6,14 +6,14 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use maskline_messages::NetworkName;
-use serde::Serialize;
 
 use crate::{
     block::{BlockConfig, InvertedResidual},
     error::ModelError,
     init::{Builder, Init, RandomValues},
     input::Standardization,
-    layers::{ConvNorm, ConvNormConfig, Convolution, Linear, Norm, Pass},
+    layer::{Layer, LayerRow},
+    layers::{ConvNorm, ConvNormConfig, Linear, Pass},
     ops::{Activation, Kernels},
     table::{Table, table},
 };
@@ -45,26 +45,6 @@ pub struct Network {
     burn_only: bool,
 }
 
-/// A layer in the report's table of layers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LayerRow {
-    /// The name in torchvision's state dict.
-    pub name: String,
-    /// For people: `convolution 3 × 3`, `depthwise 5 × 5`, `batch norm`, `linear`.
-    pub kind: String,
-    /// The channels or features of its output.
-    pub channels: usize,
-    /// The number of trainable parameters.
-    pub parameters: u64,
-}
-
-/// A layer that has tensors.
-pub(crate) enum Layer<'a> {
-    Convolution(&'a Convolution),
-    Norm(&'a Norm),
-    Linear(&'a Linear),
-}
-
 impl Network {
     /// A network with random weights, drawn by torchvision's rules. The same seed gives the
     /// same weights on every device.
@@ -85,7 +65,7 @@ impl Network {
     ) -> Result<Self, ModelError> {
         let builder = &mut builder;
         let table = table(name);
-        let total: usize = table.stages.iter().map(|stage| stage.blocks).sum();
+        let total = table.blocks();
         let stem = ConvNormConfig {
             channels: 3,
             filters: table.stem,
@@ -203,9 +183,31 @@ impl Network {
 
     /// The same network, whose stem and first `blocks` blocks do not learn: in training they compute
     /// what they compute in use, with their running statistics. If `blocks` is 0, all layers learn.
-    pub fn with_frozen_blocks(self, blocks: usize) -> Self {
-        let frozen = blocks.min(self.blocks.len());
-        Self { frozen, ..self }
+    ///
+    /// # Errors
+    /// See [`Self::check_frozen_blocks`].
+    pub fn with_frozen_blocks(self, blocks: usize) -> Result<Self, ModelError> {
+        Self::check_frozen_blocks(self.name, blocks)?;
+        Ok(Self {
+            frozen: blocks,
+            ..self
+        })
+    }
+
+    /// Checks that a network has this number of blocks, which are to be frozen.
+    ///
+    /// # Errors
+    /// [`ModelError::FrozenBlocks`] if it has fewer.
+    pub fn check_frozen_blocks(network: NetworkName, blocks: usize) -> Result<(), ModelError> {
+        let all = table(network).blocks();
+        match blocks <= all {
+            true => Ok(()),
+            false => Err(ModelError::FrozenBlocks {
+                network,
+                blocks,
+                all,
+            }),
+        }
     }
 
     /// The same network with another stochastic depth (Huang et al., 2016): the probability that
@@ -340,45 +342,4 @@ impl Network {
 fn push<'a>(layers: &mut Vec<Layer<'a>>, pair: &'a ConvNorm) {
     layers.push(Layer::Convolution(&pair.convolution));
     layers.push(Layer::Norm(&pair.norm));
-}
-
-impl Layer<'_> {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Convolution(layer) => &layer.name,
-            Self::Norm(layer) => &layer.name,
-            Self::Linear(layer) => &layer.name,
-        }
-    }
-
-    fn row(&self) -> LayerRow {
-        let (kind, channels, parameters) = match self {
-            Self::Convolution(layer) => {
-                let [filters, channels, kernel, _] = layer.weight.dims();
-                let depthwise = layer.groups > 1;
-                let kind = if depthwise {
-                    "depthwise"
-                } else {
-                    "convolution"
-                };
-                let bias = layer.bias.as_ref().map_or(0, |bias| bias.dims()[0]);
-                let parameters = filters * channels * kernel * kernel + bias;
-                (format!("{kind} {kernel} × {kernel}"), filters, parameters)
-            }
-            Self::Norm(layer) => {
-                let [channels] = layer.weight.dims();
-                ("batch norm".into(), channels, 2 * channels)
-            }
-            Self::Linear(layer) => {
-                let [to, from] = layer.weight.dims();
-                ("linear".into(), to, to * from + to)
-            }
-        };
-        LayerRow {
-            name: self.name().to_owned(),
-            kind,
-            channels,
-            parameters: parameters as u64,
-        }
-    }
 }

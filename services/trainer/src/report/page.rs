@@ -100,7 +100,7 @@ fn result(report: &Report) -> Markup {
                     "The network is that of epoch " (report.best_epoch) " of " (report.epochs.len())
                     ", evaluated as it is published."
                 }
-                " The loss is the mean cross-entropy, in nats."
+                " The loss is the mean cross-entropy, in nats, with the network's temperature."
             }
         }
     }

@@ -10,6 +10,7 @@ use maskline_messages::{Label, NetworkName, View};
 use maskline_models::{
     Classifier, Input, ModelError, Network, input,
     prediction::Prediction,
+    temperature::Temperature,
     weights::{self, Card},
 };
 use maskline_vision::view::Part;
@@ -217,6 +218,87 @@ fn a_card_without_a_standardization_has_that_of_imagenet() {
         weights::card(&old).unwrap().input,
         input::Standardization::IMAGENET
     );
+}
+
+#[test]
+fn a_card_without_a_temperature_leaves_logits_as_they_are() {
+    let old = changed(|_, metadata| {
+        for text in metadata.values_mut() {
+            let mut card: serde_json::Value = serde_json::from_str(text).unwrap();
+            card.as_object_mut().unwrap().remove("temperature").unwrap();
+            *text = card.to_string();
+        }
+    });
+    assert_eq!(weights::card(&old).unwrap(), card());
+    let senseless = changed(|_, metadata| {
+        for text in metadata.values_mut() {
+            *text = text.replace(r#""temperature":1.0"#, r#""temperature":-1.0"#);
+        }
+    });
+    assert!(matches!(refused(&senseless), ModelError::BadCard(_)));
+}
+
+#[test]
+fn a_temperature_changes_the_probabilities_and_neither_the_classes_nor_the_weights() {
+    let temperature = Temperature::try_from(2.5).unwrap();
+    let hot = Card {
+        temperature,
+        ..card()
+    };
+    let (file, hot) = (file(), weights::with_card(&file(), &hot).unwrap());
+    assert_eq!(weights::card(&hot).unwrap().temperature, temperature);
+    let tensors = |file: &[u8]| -> HashMap<String, Vec<u8>> {
+        let tensors = SafeTensors::deserialize(file).unwrap();
+        let tensors = tensors.iter();
+        tensors
+            .map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec()))
+            .collect()
+    };
+    assert!(tensors(&file) == tensors(&hot));
+
+    let predict = |file: &[u8]| {
+        let classifier = Classifier::load(file, &Device::flex()).unwrap();
+        let pictures = pictures(3);
+        let inputs: Vec<Input> = pictures
+            .iter()
+            .map(|picture| classifier.input(picture, &Part::whole(32, 32)))
+            .collect();
+        classifier.predict(&inputs).unwrap()
+    };
+    for (raw, tempered) in predict(&file).iter().zip(predict(&hot)) {
+        assert_eq!(tempered, raw.tempered(2.5));
+        assert_eq!(tempered.class(), raw.class());
+        assert!(tempered.confidence() < raw.confidence());
+    }
+}
+
+#[test]
+fn what_a_network_can_begin_from_is_known_without_its_weights() {
+    for name in NetworkName::ALL {
+        let network = Network::new(name, 5, 9, &Device::flex());
+        let classes = ["a", "b", "c", "d", "e"].map(|class| class.parse::<Label>().unwrap());
+        let card = Card::new(name, classes.to_vec(), 32, View::Face);
+        let file = weights::to_safetensors(&network, &card).unwrap();
+        for other in NetworkName::ALL {
+            assert_eq!(weights::check(&file, other).is_ok(), other == name);
+        }
+    }
+    // It refuses what the training would refuse, with the same words.
+    let damaged = changed(|tensors, _| {
+        tensors.retain(|(name, ..)| name != "features.0.0.weight");
+        let block = tensors
+            .iter_mut()
+            .find(|(name, ..)| name == "features.1.block.0.0.weight");
+        let (_, _, _, bytes) = block.unwrap();
+        bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        tensors.push(("head.weight".into(), Dtype::F32, vec![1], vec![0; 4]));
+    });
+    let checked = weights::check(&damaged, NAME).unwrap_err().to_string();
+    let built = weights::backbone(&damaged, NAME, 2, 0, &Device::flex());
+    assert_eq!(checked, built.unwrap_err().to_string());
+    for part in ["features.0.0.weight", "features.1.block", "head.weight"] {
+        assert!(checked.contains(part), "{checked}");
+    }
 }
 
 #[test]
