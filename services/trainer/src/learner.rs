@@ -27,7 +27,7 @@ use crate::{
     examples::Examples,
     interrupt::Interrupt,
     metrics::{Epoch, TrainingProgress},
-    mixing::Mixing,
+    mixing::{Mixed, Mixing},
     optimizer::Optimizer,
     permanent_error::PermanentError,
     random::{Purpose, derived_seed, stream},
@@ -103,6 +103,8 @@ struct StepOutput {
     logits: Tensor<2>,
     /// The true class of each image.
     classes: Vec<usize>,
+    /// The images that they were mixed with, if they were.
+    mixed: Option<Mixed>,
 }
 
 impl Learner {
@@ -268,6 +270,7 @@ impl Learner {
         StepOutput {
             logits: logits.inner(),
             classes,
+            mixed,
         }
     }
 
@@ -276,7 +279,8 @@ impl Learner {
         let first = self.progress.step - outputs.len();
         for (step, output) in (first..).zip(outputs) {
             let predictions = Prediction::of_batch(output.logits)?;
-            for (prediction, class) in predictions.iter().zip(output.classes) {
+            let labelled = predictions.iter().zip(output.classes);
+            for (index, (prediction, class)) in labelled.enumerate() {
                 if !prediction.loss(class).is_finite() {
                     return Err(PermanentError::Diverged {
                         epoch: self.progress.epochs.len() + 1,
@@ -285,7 +289,8 @@ impl Learner {
                     }
                     .into());
                 }
-                self.progress.tally.add(prediction, class);
+                let shares = Mixed::shares(output.mixed.as_ref(), index, class);
+                self.progress.tally.add(prediction, &shares);
             }
         }
         Ok(())

@@ -164,7 +164,7 @@ impl TrainingSettings {
         let depth = stochastic_depth.unwrap_or_default();
         let mixed = mixup + cutmix;
         let learns_all = *start != Start::Scratch || *frozen_blocks == 0;
-        let rules: [(bool, &str, &dyn fmt::Display, &str); 14] = [
+        let rules: [(bool, &str, &dyn fmt::Display, &str); 15] = [
             (
                 (1..=100_000).contains(epochs),
                 "epochs",
@@ -176,6 +176,12 @@ impl TrainingSettings {
                 "batch",
                 batch,
                 "1 to 4096 images",
+            ),
+            (
+                *batch > 1 || mixed == 0.0,
+                "batch",
+                batch,
+                "2 images or more, which mixup and cutmix mix with each other",
             ),
             (pixels.contains(side), "pixels", side, "32 to 1024"),
             (
@@ -277,9 +283,13 @@ mod tests {
     #[test]
     fn an_invalid_setting_is_named_with_what_is_wanted() {
         type Change = fn(&mut TrainingSettings);
-        let cases: [(Change, &str); 15] = [
+        let cases: [(Change, &str); 16] = [
             (|s| s.epochs = 0, "epochs can't be 0"),
             (|s| s.batch = 0, "batch can't be 0"),
+            (
+                |s| (s.batch, s.mixup) = (1, 1.0),
+                "batch can't be 1: give 2 images or more",
+            ),
             (|s| s.pixels = 31, "32 to 1024"),
             (|s| s.learning_rate = f32::NAN, "learning rate can't be NaN"),
             (|s| s.learning_rate = 0.0, "above 0"),

@@ -10,8 +10,12 @@ use maskline_models::prediction::{Prediction, Tally};
 use super::logistic::{Coefficients, Rows, fit};
 
 /// The strengths that are tried, the strongest first: each fit begins where the one before ended.
-/// Clean labels want little, and wrong ones much.
-const STRENGTHS: [f64; 8] = [3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001];
+/// Clean labels want little, and wrong ones much. Those below 0.001 are best for classes that a line
+/// divides, such as drawn faces, and are reached by no others, because the search ends where the loss
+/// rises.
+const STRENGTHS: [f64; 12] = [
+    3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5,
+];
 
 /// The strength where there are too few groups to choose by.
 const WITHOUT_CHOICE: f64 = 0.1;
@@ -22,6 +26,8 @@ const MOST_FOLDS: usize = 5;
 pub(crate) struct Chosen {
     pub(crate) coefficients: Coefficients,
     pub(crate) strength: f64,
+    /// Whether it is the strongest or the weakest that is tried, so that one beyond it may be better.
+    pub(crate) at_border: bool,
     /// 0 if there are too few groups.
     pub(crate) folds: usize,
     /// The accuracy and the mean loss out of fold.
@@ -45,6 +51,7 @@ pub(crate) fn choose<G: Ord + Copy>(
         return Some(Chosen {
             coefficients: fit(rows, &all, WITHOUT_CHOICE, &zero()),
             strength: WITHOUT_CHOICE,
+            at_border: false,
             folds: 0,
             score: None,
             out_of_fold: vec![],
@@ -82,6 +89,7 @@ pub(crate) fn choose<G: Ord + Copy>(
     Some(Chosen {
         coefficients: fit(rows, &all, strength, &fitted[0]),
         strength,
+        at_border: [STRENGTHS.first(), STRENGTHS.last()].contains(&Some(&strength)),
         folds,
         score: Some((tally.accuracy(), tally.mean_loss())),
         out_of_fold: out_of_fold.collect(),
@@ -181,6 +189,19 @@ mod tests {
             .collect();
         let expected: Vec<usize> = (0..200).filter(|row| row % 10 == 9).collect();
         assert_eq!(wrong, expected);
+    }
+
+    #[test]
+    fn a_strength_at_the_border_is_told() {
+        let groups: Vec<usize> = (0..200).collect();
+        let chosen = choose(&rows(200), &groups, &|| false).unwrap();
+        assert!(!chosen.at_border, "{}", chosen.strength);
+        // The classes have nothing to do with the features, so that no strength is too strong.
+        let mut noise = Rows::new(1, 2);
+        (0..200).for_each(|row| noise.push(&[((row * 37) % 101) as f32], (row / 2) % 2));
+        noise.standardize();
+        let chosen = choose(&noise, &groups, &|| false).unwrap();
+        assert!(chosen.at_border && chosen.strength == STRENGTHS[0]);
     }
 
     #[test]

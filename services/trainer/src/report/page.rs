@@ -129,6 +129,9 @@ fn cross_validation(probe: &ProbeFacts) -> Markup {
                     (probe.folds) " folds, which keeps near-duplicates together. There, " (percent(accuracy))
                     " of the training images were classified correctly by a probe that had not seen them, and the loss was "
                     (format!("{loss:.4}")) "."
+                    @if probe.at_border {
+                        " It is at the border of the strengths that were tried: one beyond it may be better."
+                    }
                 }
             } @else {
                 p {
@@ -162,6 +165,9 @@ fn epochs(report: &Report) -> Markup {
             p.key {
                 span.training { "training (augmented images)" } " "
                 span.validation { "validation" }
+            }
+            @if report.settings.mixup + report.settings.cutmix > 0.0 {
+                p.quiet { "A training image that is mixed with another counts for both classes, by their shares of it." }
             }
             div.pair {
                 figure {
