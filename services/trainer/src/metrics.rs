@@ -95,7 +95,7 @@ mod tests {
         tally.add(&prediction, &[(0, 0.6), (0, 0.4)]);
         let Score { accuracy, loss } = tally.score();
         assert!((accuracy - 2.3 / 3.0).abs() < 1e-6, "{accuracy}");
-        let (likely, unlikely) = (-0.75_f64.ln(), -0.25_f64.ln());
+        let (likely, unlikely) = (-(0.75_f64.ln()), -(0.25_f64.ln()));
         let expected = (2.3 * likely + 0.7 * unlikely) / 3.0;
         assert!((f64::from(loss) - expected).abs() < 1e-6, "{loss}");
     }

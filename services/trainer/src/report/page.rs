@@ -125,7 +125,7 @@ fn cross_validation(probe: &ProbeFacts) -> Markup {
             }
             @if let (Some(accuracy), Some(loss)) = (probe.accuracy, probe.loss) {
                 p {
-                    "The strength of its regularization, " (probe.strength) ", has the lowest loss in a cross-validation with "
+                    "The strength of its regularization, " (probe.strength) ", was chosen by its loss in a cross-validation with "
                     (probe.folds) " folds, which keeps near-duplicates together. There, " (percent(accuracy))
                     " of the training images were classified correctly by a probe that had not seen them, and the loss was "
                     (format!("{loss:.4}")) "."
