@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use maskline_dataset::{Manifest, Split};
+use maskline_dataset::{FaceCounts, Manifest, Split};
 use maskline_messages::{DatasetId, ImageId, JobId, Label, Method, RunId, TrainingSettings};
 use maskline_models::{
     LayerRow, Network,
@@ -89,6 +89,9 @@ pub(crate) struct DatasetFacts {
     pub(crate) id: DatasetId,
     /// The number of images by split and class.
     pub(crate) images: BTreeMap<Split, BTreeMap<Label, u64>>,
+    /// The number of images by split and by the faces in them. A dataset of an earlier build does
+    /// not tell.
+    pub(crate) faces: BTreeMap<Split, FaceCounts>,
     pub(crate) near_duplicate_groups: u64,
     /// Images in no split, because near-duplicates of theirs have another label.
     pub(crate) set_aside: u64,
@@ -222,10 +225,14 @@ impl BeforeAndAfter {
 impl DatasetFacts {
     fn of(manifest: &Manifest) -> Self {
         let splits = manifest.splits.iter();
+        let faces = splits.clone();
         Self {
             id: manifest.dataset,
             images: splits
                 .map(|(&split, manifest)| (split, manifest.by_class.clone()))
+                .collect(),
+            faces: faces
+                .filter_map(|(&split, manifest)| Some((split, manifest.faces?)))
                 .collect(),
             near_duplicate_groups: manifest.near_duplicate_groups,
             set_aside: manifest.set_aside,
