@@ -130,15 +130,14 @@ async fn rows(objects: &dyn ObjectStore, manifest: &Manifest, shard: &Shard) -> 
 async fn location(catalog: &dyn Catalog, image: &ImageId) -> Result<Option<String>> {
     let candidates = catalog.candidates_of(image).await?;
     let first = candidates.first();
-    Ok(first.map(|candidate| candidate.location.shown().to_string()))
+    Ok(first.map(|candidate| candidate.location.shown()))
 }
 
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
     use maskline_dataset::LAYOUT_VERSION;
-    use maskline_messages::SplitSettings;
-    use maskline_test_support::messages::{face, label};
+    use maskline_messages::{Bounds, Face, Point, SplitSettings};
 
     use super::*;
 
@@ -146,11 +145,26 @@ mod tests {
         Manifest {
             version: LAYOUT_VERSION,
             dataset: DatasetId::of(b"a dataset"),
-            classes: ["with_mask", "without_mask"].map(label).to_vec(),
+            classes: ["with_mask", "without_mask"]
+                .map(|class| class.parse().unwrap())
+                .to_vec(),
             splits: [].into(),
             split_settings: SplitSettings::default(),
             near_duplicate_groups: 0,
             set_aside: 0,
+        }
+    }
+
+    fn face() -> Face {
+        Face {
+            bounds: Bounds {
+                left: 0.1,
+                top: 0.1,
+                width: 0.2,
+                height: 0.2,
+            },
+            score: 0.9,
+            key_points: [Point { x: 0.2, y: 0.2 }; 6].into(),
         }
     }
 
