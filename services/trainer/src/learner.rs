@@ -57,8 +57,16 @@ pub(crate) struct LearnerConfig {
 
 impl LearnerConfig {
     fn card(&self) -> Card {
-        let TrainingSettings { pixels, view, .. } = self.settings;
-        Card::new(self.network, self.classes.clone(), pixels, view)
+        let TrainingSettings {
+            pixels,
+            view,
+            mirror_image,
+            ..
+        } = self.settings;
+        Card {
+            mirror_image,
+            ..Card::new(self.network, self.classes.clone(), pixels, view)
+        }
     }
 
     fn batch(&self) -> usize {
@@ -355,6 +363,7 @@ impl Learner {
             });
             let network = self.optimizer.averaged(self.network.clone());
             let network = network.recalibrated(images);
+            let network = network.with_mirror_image(self.config.settings.mirror_image);
             failure.map_or(Ok(network), Err)
         })
     }

@@ -84,6 +84,10 @@ pub struct TrainingSettings {
     /// How much of the mean of the weights stays in a step, 0 to 1. The mean is published (EMA). If
     /// it is 0, the weights themselves are.
     pub ema: f32,
+    /// Whether a prediction is the mean of that for an image and of that for its mirror image, which
+    /// takes twice the time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mirror_image: bool,
     /// The share of the steps in which images are mixed with others: mixup.
     pub mixup: f32,
     /// The share of the steps in which images get a part of others: CutMix.
@@ -109,6 +113,7 @@ impl Default for TrainingSettings {
             warmup_epochs: 1.0,
             stochastic_depth: None,
             ema: 0.0,
+            mirror_image: true,
             mixup: 0.0,
             cutmix: 0.0,
             seed: 42,
@@ -156,6 +161,7 @@ impl TrainingSettings {
             warmup_epochs,
             stochastic_depth,
             ema,
+            mirror_image: _,
             mixup,
             cutmix,
             seed,
@@ -275,6 +281,7 @@ mod tests {
     fn the_runs_of_earlier_builds_were_shown_whole_pictures() {
         let earlier: TrainingSettings = serde_json::from_str(r#"{"epochs":3}"#).unwrap();
         assert_eq!((earlier.epochs, earlier.view), (3, View::Whole));
+        assert!(!earlier.mirror_image);
         let settings = TrainingSettings::default();
         let read: TrainingSettings = serde_json::from_str(&settings.canonical()).unwrap();
         assert_eq!(read, settings);

@@ -41,6 +41,8 @@ pub struct Network {
     /// The number of blocks that do not learn, nor does the stem before them. If it is 0, all
     /// layers learn.
     frozen: usize,
+    /// The output is the mean of that for an image and of that for its mirror image.
+    mirrors: bool,
     /// Burn's operations are used even where this crate has its own, to compare them.
     burn_only: bool,
 }
@@ -117,6 +119,7 @@ impl Network {
             input: table.input,
             classes,
             frozen: 0,
+            mirrors: false,
             burn_only: false,
         })
     }
@@ -151,7 +154,17 @@ impl Network {
     /// Returns logits `[batch, classes]` for images `[batch, 3, side, side]`, RGB, 0–1, as
     /// [`input`](crate::input) makes them.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.pass(images, None)
+        if !self.mirrors {
+            return self.pass(images, None);
+        }
+        let mirrored = self.pass(images.clone().flip([3]), None);
+        (self.pass(images, None) + mirrored) / 2.0
+    }
+
+    /// The same network, whose logits are the mean of those for an image and of those for its mirror
+    /// image if `mirrors` is true. That takes twice the time.
+    pub fn with_mirror_image(self, mirrors: bool) -> Self {
+        Self { mirrors, ..self }
     }
 
     /// Returns the network as `valid()` does, with the running statistics of its batch norms

@@ -102,7 +102,8 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Stored {
 pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<(Network, Card), ModelError> {
     let card = card(bytes)?;
     let network = from_state_dict(bytes, card.network, card.classes.len(), device)?;
-    Ok((network.with_input(card.input), card))
+    let network = network.with_input(card.input);
+    Ok((network.with_mirror_image(card.mirror_image), card))
 }
 
 /// Reads a network from the state dict of torchvision's network, which has no card.

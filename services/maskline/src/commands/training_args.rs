@@ -77,6 +77,10 @@ pub(crate) struct TrainingArgs {
     /// Publish the mean of the weights, of which so much stays in a step (EMA) [default: 0, no mean]
     #[arg(long, value_name = "SHARE")]
     ema: Option<f32>,
+    /// Whether each prediction is the mean of that for the picture and of that for its mirror image,
+    /// which takes twice the time [default: true, or false from other weights]
+    #[arg(long, value_name = "true|false")]
+    mirror_image: Option<bool>,
     /// The share of the steps in which images are mixed with others; with --cutmix at most 1
     /// [default: 0]
     #[arg(long, value_name = "SHARE")]
@@ -123,6 +127,7 @@ impl TrainingArgs {
             warmup_epochs: self.warmup_epochs,
             stochastic_depth: self.stochastic_depth,
             ema: self.ema,
+            mirror_image: self.mirror_image,
             mixup: self.mixup,
             cutmix: self.cutmix,
             seed: self.seed,

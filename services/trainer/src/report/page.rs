@@ -266,6 +266,10 @@ fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
             facts.push((name, share.to_string()));
         }
     }
+    if settings.mirror_image {
+        let mean = "the mean of a picture and its mirror image";
+        facts.push(("Predictions", mean.to_owned()));
+    }
     facts.push(("Seed", settings.seed.to_string()));
     facts
 }

@@ -27,13 +27,17 @@ pub struct Card {
     /// How the network standardizes its input.
     #[serde(default)]
     pub input: Standardization,
+    /// Whether its logits are the mean of those for an image and of those for its mirror image.
+    #[serde(default)]
+    pub mirror_image: bool,
     /// What its logits are divided by before they become probabilities.
     #[serde(default)]
     pub temperature: Temperature,
 }
 
 impl Card {
-    /// The card of a network with the standardization of its table, whose logits stay as they are.
+    /// The card of a network with the standardization of its table, which is shown no mirror images
+    /// and whose logits stay as they are.
     pub fn new(network: NetworkName, classes: Vec<Label>, pixels: u32, view: View) -> Self {
         Self {
             network,
@@ -41,6 +45,7 @@ impl Card {
             pixels,
             view,
             input: table(network).input,
+            mirror_image: false,
             temperature: Temperature::ONE,
         }
     }

@@ -273,6 +273,29 @@ fn a_temperature_changes_the_probabilities_and_neither_the_classes_nor_the_weigh
 }
 
 #[test]
+fn a_network_sees_the_mirror_image_as_its_card_says() {
+    let mut values = vec![0.0; input::len(32)];
+    input::write(&pictures(1)[0], 32, &mut values);
+    let image = input::tensor(values, 32, &Device::flex());
+    let mirrored = image.clone().flip([3]);
+    let with = Card {
+        mirror_image: true,
+        ..card()
+    };
+    let file = weights::to_safetensors(&network(), &with).unwrap();
+    let (both, _) = weights::from_safetensors(&file, &Device::flex()).unwrap();
+    let logits = |network: &Network, image: &Tensor<4>| -> Vec<f32> {
+        let logits = network.forward(image.clone());
+        logits.into_data().iter::<f32>().collect()
+    };
+    let [one, other] = [&image, &mirrored].map(|image| logits(&network(), image));
+    assert_ne!(one, other);
+    let mean: Vec<f32> = one.iter().zip(&other).map(|(a, b)| (a + b) / 2.0).collect();
+    assert!(difference(&logits(&both, &image), &mean) < 1e-6);
+    assert!(difference(&logits(&both, &mirrored), &mean) < 1e-6);
+}
+
+#[test]
 fn what_a_network_can_begin_from_is_known_without_its_weights() {
     for name in NetworkName::ALL {
         let network = Network::new(name, 5, 9, &Device::flex());
