@@ -24,9 +24,9 @@ pub(crate) struct TrainingProgress {
 pub(crate) struct TrainingTally {
     pub(crate) images: u64,
     /// The shares of the images whose class was predicted, added up.
-    right: f64,
+    pub(crate) right: f64,
     /// The sum of the losses, in nats.
-    loss: f64,
+    pub(crate) loss: f64,
 }
 
 impl TrainingTally {
