@@ -87,7 +87,7 @@ mod tests {
     fn a_picture_with_a_face_is_of_one_size() {
         for share in [0.0, 0.1, 0.25, 0.4, 0.5, 0.9, 1.4] {
             let faces = Faces {
-                best: None,
+                shown: None,
                 share,
                 count: 1,
             };

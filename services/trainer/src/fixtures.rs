@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
 use maskline_dataset::{
-    Example, ExampleProvenance, LAYOUT_VERSION, Manifest, Row, Shard, Split, SplitManifest,
+    Example, ExampleProvenance, FaceCounts, LAYOUT_VERSION, Manifest, Row, Shard, Split,
+    SplitManifest,
 };
 use maskline_messages::{
     Bounds, DatasetId, Face, ImageId, JobId, Label, ObjectKey, SplitSettings, View,
@@ -136,9 +137,12 @@ impl Drawing {
                 objects.put(&key, parquet).await.unwrap();
             }
             let by_class = self.classes().into_iter();
+            let mut faces = FaceCounts::default();
+            rows.iter().for_each(|row| faces.add(row.faces.as_deref()));
             let manifest = SplitManifest {
                 images: rows.len() as u64,
                 by_class: by_class.zip(counts.map(|count| count as u64)).collect(),
+                faces: Some(faces),
                 shards,
             };
             splits.insert(split, manifest);

@@ -27,7 +27,7 @@ use crate::{
     examples::Examples,
     interrupt::Interrupt,
     metrics::{Epoch, TrainingProgress},
-    mixing::Mixing,
+    mixing::{Mixed, Mixing},
     optimizer::Optimizer,
     permanent_error::PermanentError,
     random::{Purpose, derived_seed, stream},
@@ -57,8 +57,16 @@ pub(crate) struct LearnerConfig {
 
 impl LearnerConfig {
     fn card(&self) -> Card {
-        let TrainingSettings { pixels, view, .. } = self.settings;
-        Card::new(self.network, self.classes.clone(), pixels, view)
+        let TrainingSettings {
+            pixels,
+            view,
+            mirror_image,
+            ..
+        } = self.settings;
+        Card {
+            mirror_image,
+            ..Card::new(self.network, self.classes.clone(), pixels, view)
+        }
     }
 
     fn batch(&self) -> usize {
@@ -103,13 +111,16 @@ struct StepOutput {
     logits: Tensor<2>,
     /// The true class of each image.
     classes: Vec<usize>,
+    /// The images that they were mixed with, if they were.
+    mixed: Option<Mixed>,
 }
 
 impl Learner {
     /// A learner at the beginning of its run.
     ///
     /// # Errors
-    /// [`PermanentError::Weights`] if the weights to begin from are not those of the network.
+    /// [`PermanentError::Weights`] if the weights to begin from are not those of the network, and
+    /// [`PermanentError::FrozenBlocks`] if it has fewer blocks than are to be frozen.
     pub(crate) fn new(config: LearnerConfig) -> Result<Self> {
         let device = config.device.clone().autodiff();
         let settings = &config.settings;
@@ -119,7 +130,9 @@ impl Learner {
             Some(weights) => weights::backbone(weights, name, classes, seed, &device)
                 .map_err(|error| PermanentError::Weights(error.to_string()))?,
         };
-        let network = network.with_frozen_blocks(settings.frozen_blocks as usize);
+        let network = network
+            .with_frozen_blocks(settings.frozen_blocks as usize)
+            .map_err(|error| PermanentError::FrozenBlocks(error.to_string()))?;
         let network = match settings.stochastic_depth {
             Some(last) => network.with_stochastic_depth(last.into()),
             None => network,
@@ -265,6 +278,7 @@ impl Learner {
         StepOutput {
             logits: logits.inner(),
             classes,
+            mixed,
         }
     }
 
@@ -273,7 +287,8 @@ impl Learner {
         let first = self.progress.step - outputs.len();
         for (step, output) in (first..).zip(outputs) {
             let predictions = Prediction::of_batch(output.logits)?;
-            for (prediction, class) in predictions.iter().zip(output.classes) {
+            let labelled = predictions.iter().zip(output.classes);
+            for (index, (prediction, class)) in labelled.enumerate() {
                 if !prediction.loss(class).is_finite() {
                     return Err(PermanentError::Diverged {
                         epoch: self.progress.epochs.len() + 1,
@@ -282,7 +297,8 @@ impl Learner {
                     }
                     .into());
                 }
-                self.progress.tally.add(prediction, class);
+                let shares = Mixed::shares(output.mixed.as_ref(), index, class);
+                self.progress.tally.add(prediction, &shares);
             }
         }
         Ok(())
@@ -347,6 +363,7 @@ impl Learner {
             });
             let network = self.optimizer.averaged(self.network.clone());
             let network = network.recalibrated(images);
+            let network = network.with_mirror_image(self.config.settings.mirror_image);
             failure.map_or(Ok(network), Err)
         })
     }

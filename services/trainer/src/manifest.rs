@@ -81,6 +81,7 @@ mod tests {
         let split = |images: [u64; 2]| SplitManifest {
             images: images.iter().sum(),
             by_class: classes.clone().into_iter().zip(images).collect(),
+            faces: None,
             shards: vec![],
         };
         Manifest {

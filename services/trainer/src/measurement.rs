@@ -12,7 +12,9 @@ use maskline_foundation::text::shortened;
 use maskline_messages::{JobId, Label, SourceRole};
 use maskline_models::{
     Network,
+    calibration::{Calibration, Confidences},
     prediction::{Confusion, Prediction, Tally},
+    temperature::Temperature,
 };
 use maskline_storage::{
     ObjectStore, StorageError,
@@ -33,11 +35,15 @@ const MOST_SOURCES: usize = 500;
 /// The most characters of a source's name.
 const MOST_CHARACTERS: usize = 300;
 
-/// The predictions for a split, added up.
+/// The predictions for a split, with the network's temperature, added up.
 #[derive(Debug)]
 pub(crate) struct SplitMeasurement {
+    temperature: Temperature,
     tally: Tally,
     pub(crate) confusion: Confusion,
+    /// How sure the predictions are, with the temperature and without it.
+    tempered: Confidences,
+    raw: Confidences,
     /// The images of each list of jobs.
     by_jobs: HashMap<Vec<JobId>, Counted>,
 }
@@ -51,19 +57,25 @@ struct Counted {
 
 impl SplitMeasurement {
     /// Nothing yet, of a dataset that has this number of classes.
-    pub(crate) fn new(classes: usize) -> Self {
+    pub(crate) fn new(classes: usize, temperature: Temperature) -> Self {
         Self {
+            temperature,
             tally: Tally::default(),
             confusion: Confusion::new(classes),
+            tempered: Confidences::default(),
+            raw: Confidences::default(),
             by_jobs: HashMap::new(),
         }
     }
 
-    /// Adds `predictions`, one for each image of `set`, in its order.
+    /// Adds what the network says, without its temperature, about each image of `set`, in its order.
     pub(crate) fn add(&mut self, predictions: &[Prediction], set: &ExampleSet) {
         for (index, (prediction, class)) in predictions.iter().zip(set.classes()).enumerate() {
-            self.tally.add(prediction, class);
-            self.confusion.add(prediction, class);
+            self.raw.add(prediction, class);
+            let tempered = self.temperature.applied(prediction);
+            self.tempered.add(&tempered, class);
+            self.tally.add(&tempered, class);
+            self.confusion.add(&tempered, class);
             let jobs = set.jobs(index);
             if !self.by_jobs.contains_key(jobs) {
                 self.by_jobs.insert(jobs.to_vec(), Counted::default());
@@ -73,6 +85,11 @@ impl SplitMeasurement {
                 counted.right += u64::from(prediction.class() == class);
             }
         }
+    }
+
+    /// How far its probabilities can be believed, without the temperature and with it.
+    pub(crate) fn calibrations(&self) -> [Calibration; 2] {
+        [&self.raw, &self.tempered].map(Confidences::calibration)
     }
 
     fn jobs(&self) -> impl Iterator<Item = JobId> {
@@ -166,15 +183,16 @@ pub(crate) struct StoredDataset<'a> {
 }
 
 impl StoredDataset<'_> {
-    /// Measures a network on a split, of which one shard at a time is in memory. Blocks the
+    /// Measures a network with its temperature on a split, of which one shard at a time is in memory. Blocks the
     /// thread. Returns `None` if the evaluator's interrupt is requested meanwhile.
     pub(crate) fn measure(
         &self,
         split: Split,
         network: &Network,
+        temperature: Temperature,
         evaluator: &Evaluator<'_>,
     ) -> Result<Option<SplitMeasurement>> {
-        let mut measurement = SplitMeasurement::new(self.manifest.classes.len());
+        let mut measurement = SplitMeasurement::new(self.manifest.classes.len(), temperature);
         for shard in examples::shards(self.manifest, split) {
             let reading = examples::read_shard(self.objects, self.manifest, shard, evaluator.input);
             let set = self.runtime.block_on(reading)?;
@@ -193,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_score_lists_a_bounded_number_of_sources_those_with_the_most_images_first() {
-        let mut measurement = SplitMeasurement::new(2);
+        let mut measurement = SplitMeasurement::new(2, Temperature::ONE);
         let counted = (1..=MOST_SOURCES as u64 + 7).map(|images| {
             let counted = Counted { images, right: 1 };
             (vec![JobId::draw()], counted)

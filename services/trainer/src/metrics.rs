@@ -1,6 +1,6 @@
 //! What is recorded about a run while it is trained.
 
-use maskline_models::prediction::{Score, Tally};
+use maskline_models::prediction::{Prediction, Score};
 use serde::{Deserialize, Serialize};
 
 /// How far a run is. A checkpoint holds it as JSON.
@@ -11,11 +11,43 @@ pub(crate) struct TrainingProgress {
     /// The number of steps done in the current epoch.
     pub(crate) step: usize,
     /// The predictions for the training images in the current epoch so far.
-    pub(crate) tally: Tally,
+    pub(crate) tally: TrainingTally,
     /// The time that the steps of the current epoch took.
     pub(crate) training_seconds: f64,
     /// The time that the whole run took, evaluation and earlier attempts included.
     pub(crate) seconds: f64,
+}
+
+/// Adds up predictions for training images. An image that is mixed with another is of both classes,
+/// by their shares of it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct TrainingTally {
+    pub(crate) images: u64,
+    /// The shares of the images whose class was predicted, added up.
+    pub(crate) right: f64,
+    /// The sum of the losses, in nats.
+    pub(crate) loss: f64,
+}
+
+impl TrainingTally {
+    /// Adds the prediction for an image of these classes, each with its share of the image.
+    pub(crate) fn add(&mut self, prediction: &Prediction, shares: &[(usize, f64)]) {
+        self.images += 1;
+        for &(class, share) in shares {
+            if prediction.class() == class {
+                self.right += share;
+            }
+            self.loss += share * prediction.loss(class);
+        }
+    }
+
+    pub(crate) fn score(&self) -> Score {
+        let images = self.images.max(1) as f64;
+        Score {
+            accuracy: (self.right / images) as f32,
+            loss: (self.loss / images) as f32,
+        }
+    }
 }
 
 /// One epoch of a run.
@@ -46,5 +78,33 @@ impl TrainingProgress {
                 best
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mixed_image_counts_for_both_classes_by_their_shares() {
+        let mut tally = TrainingTally::default();
+        let prediction = Prediction::of(&[3.0_f32.ln(), 0.0]);
+        tally.add(&prediction, &[(0, 1.0)]);
+        tally.add(&prediction, &[(1, 0.7), (0, 0.3)]);
+        // An image that is mixed with one of its class is of that class.
+        tally.add(&prediction, &[(0, 0.6), (0, 0.4)]);
+        let Score { accuracy, loss } = tally.score();
+        assert!((accuracy - 2.3 / 3.0).abs() < 1e-6, "{accuracy}");
+        let (likely, unlikely) = (-(0.75_f64.ln()), -(0.25_f64.ln()));
+        let expected = (2.3 * likely + 0.7 * unlikely) / 3.0;
+        assert!((f64::from(loss) - expected).abs() < 1e-6, "{loss}");
+    }
+
+    #[test]
+    fn the_counts_of_a_checkpoint_of_an_earlier_build_are_read() {
+        let earlier = r#"{"images":8,"right":6,"loss":2.5}"#;
+        let tally: TrainingTally = serde_json::from_str(earlier).unwrap();
+        assert_eq!((tally.images, tally.right), (8, 6.0));
+        assert_eq!(TrainingTally::default().score().accuracy, 0.0);
     }
 }

@@ -29,6 +29,19 @@ pub(crate) struct Mixed {
     pub(crate) classes: Vec<usize>,
 }
 
+impl Mixed {
+    /// The classes of the image at `index`, whose own class is `class`, with their shares of it.
+    pub(crate) fn shares(mixed: Option<&Self>, index: usize, class: usize) -> Vec<(usize, f64)> {
+        match mixed {
+            None => vec![(class, 1.0)],
+            Some(mixed) => {
+                let own = f64::from(mixed.own);
+                vec![(class, own), (mixed.classes[index], 1.0 - own)]
+            }
+        }
+    }
+}
+
 impl Mixing {
     pub(crate) fn of(settings: &TrainingSettings) -> Self {
         Self {

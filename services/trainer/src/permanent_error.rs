@@ -45,6 +45,8 @@ pub(crate) enum PermanentError {
     },
     #[error("the run can't begin from these weights: {0}")]
     Weights(String),
+    #[error("{0}: train again with fewer --frozen-blocks")]
+    FrozenBlocks(String),
     #[error(
         "maskline comes with no pretrained weights of {network}: store some with `maskline train \
          --from FILE`"

@@ -53,6 +53,8 @@ pub(crate) struct ProbeFacts {
     pub(crate) computed: usize,
     /// The strength of the L2 regularization, for the mean loss.
     pub(crate) strength: f64,
+    /// Whether it is at the border of those that were tried.
+    pub(crate) at_border: bool,
     /// The folds of the cross-validation. 0 if there are too few groups of images for one.
     pub(crate) folds: usize,
     /// The accuracy on the training images, each predicted by a probe that has not seen its
@@ -122,6 +124,7 @@ impl ProbeRun<'_> {
             images: images.len(),
             computed,
             strength: chosen.strength,
+            at_border: chosen.at_border,
             folds: chosen.folds,
             accuracy: chosen.score.map(|score| score.0),
             loss: chosen.score.map(|score| score.1),

@@ -5,6 +5,8 @@ mod by_source;
 mod calibration;
 mod contents;
 mod curves;
+mod dataset;
+mod learning;
 mod page;
 mod robustness;
 mod text;

@@ -13,7 +13,11 @@ use maskline_foundation::telemetry_names::{
     span,
 };
 use maskline_messages::{Method, NetworkName, ObjectKey, Start};
-use maskline_models::{device::Compute, weights};
+use maskline_models::{
+    device::Compute,
+    temperature::Temperature,
+    weights::{self, Card},
+};
 use maskline_storage::{
     ObjectStore,
     catalog::{Jobs, Library},
@@ -249,9 +253,9 @@ impl TrainingRun {
         Ok(())
     }
 
-    /// Measures the network of the best epoch or of the probe, read back from its file as it will be
-    /// published, and writes the report. The test images are read here for the first time. Returns `None` if an
-    /// interrupt is requested meanwhile.
+    /// Measures the network of the best epoch or of the probe, read back from its file, fits its
+    /// temperature to the validation images, and writes the report. The test images are read here for
+    /// the first time. Returns `None` if an interrupt is requested meanwhile.
     fn trained_model(
         &self,
         weights: &Bytes,
@@ -265,8 +269,17 @@ impl TrainingRun {
         let Some(predictions) = evaluator.predict(&network, &examples.validation)? else {
             return Ok(None);
         };
-        let mut validation = SplitMeasurement::new(card.classes.len());
+        let labelled = predictions.iter().zip(examples.validation.classes());
+        let temperature = Temperature::fitted(labelled);
+        let card = Card {
+            temperature,
+            ..card
+        };
+        let weights = weights::with_card(weights, &card)?.into();
+        let mut validation = SplitMeasurement::new(card.classes.len(), temperature);
         validation.add(&predictions, &examples.validation);
+        let predictions = predictions.iter();
+        let predictions: Vec<_> = predictions.map(|raw| temperature.applied(raw)).collect();
         let robustness = robustness::measure(&network, &evaluator, &examples.validation)?;
         let Some(robustness) = robustness else {
             return Ok(None);
@@ -278,7 +291,7 @@ impl TrainingRun {
         };
         let test = match examples.manifest.images(Split::Test) {
             0 => None,
-            _ => match dataset.measure(Split::Test, &network, &evaluator)? {
+            _ => match dataset.measure(Split::Test, &network, temperature, &evaluator)? {
                 None => return Ok(None),
                 measured => measured,
             },
@@ -293,6 +306,7 @@ impl TrainingRun {
         let evaluation = runtime.block_on(measurement.evaluation(&card.classes, &*self.jobs))?;
         let measured = Measured {
             predictions: &predictions,
+            temperature,
             measurement: &measurement,
             evaluation: evaluation.clone(),
             robustness,
@@ -323,7 +337,7 @@ impl TrainingRun {
         };
         Ok(Some(TrainedModel {
             record,
-            weights: weights.clone(),
+            weights,
             out_of_fold: probe.map(|probe| probe.out_of_fold),
             report: serde_json::to_vec_pretty(&report)?.into(),
             report_page: report::page(&report, &thumbnails).into(),

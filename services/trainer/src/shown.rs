@@ -7,7 +7,7 @@ use maskline_dataset::Row;
 use maskline_faces::{FaceDetector, FaceError};
 use maskline_messages::{Bounds, Face, TrainingSettings, View};
 use maskline_models::weights::Card;
-use maskline_vision::view::Part;
+use maskline_vision::view::{Part, shown_face};
 
 /// The input of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +39,9 @@ impl From<&Card> for InputShape {
 /// The faces that a picture has.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Faces {
-    /// The box of the best of them.
-    pub(crate) best: Option<Bounds>,
-    /// Its longer side, as a share of the picture's longer side.
+    /// The box of the one that the view of a face shows.
+    pub(crate) shown: Option<Bounds>,
+    /// The longer side of the best of them, as a share of the picture's longer side.
     pub(crate) share: f32,
     pub(crate) count: usize,
 }
@@ -50,7 +50,7 @@ impl Faces {
     fn new(faces: &[Face], width: u32, height: u32) -> Self {
         let best = Face::best(faces, width, height);
         Self {
-            best: best.map(|face| face.bounds),
+            shown: shown_face(faces, width, height).map(|face| face.bounds),
             share: best.map_or(0.0, |face| {
                 face.bounds.side(width, height) / width.max(height).max(1) as f32
             }),
@@ -134,8 +134,8 @@ impl Cutter {
             Faces::new(&found, width, height)
         };
         let faces = faces.or_else(|| self.detector.as_ref().map(found));
-        let best = faces.and_then(|faces| faces.best);
-        let part = Part::of_best(self.view, best.as_ref(), width, height);
+        let face = faces.and_then(|faces| faces.shown);
+        let part = Part::of_shown(self.view, face.as_ref(), width, height);
         let kept = part.enlarged(self.border, width, height);
         let shown = Shown {
             picture: Cow::Owned(kept.square(picture, self.side)),
@@ -194,7 +194,7 @@ mod tests {
             (
                 View::Face,
                 Some(Faces {
-                    best: None,
+                    shown: None,
                     share: 0.0,
                     count: 0,
                 }),

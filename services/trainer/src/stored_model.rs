@@ -62,7 +62,7 @@ pub async fn evaluate(
             interrupt: &Interrupt::default(),
         };
         let measure = |split| {
-            let measured = dataset.measure(split, &network, &evaluator)?;
+            let measured = dataset.measure(split, &network, card.temperature, &evaluator)?;
             anyhow::Ok(measured.expect("nobody requests the interrupt"))
         };
         let test = match manifest.images(Split::Test) {

@@ -28,7 +28,7 @@ const MOST_LISTED: usize = 100;
 pub fn card(facts: &CardFacts) -> String {
     let sections = [
         ("Images", images(facts.manifest)),
-        ("Faces", faces(facts.faces)),
+        ("Faces", faces(facts.manifest)),
         ("Sources", sources(facts)),
         ("Licences", licenses(facts)),
         ("How it was cleaned", CLEANED.to_owned()),
@@ -94,20 +94,30 @@ fn images(manifest: &Manifest) -> String {
     table(&head, &classes.chain([sum]).collect::<Vec<_>>())
 }
 
-fn faces(counts: FaceCounts) -> String {
-    let rows = [
-        ("no face", counts.none),
-        ("one face", counts.one),
-        ("several faces", counts.several),
-        ("not looked for", counts.not_looked_for),
-    ];
-    let rows = rows.into_iter().filter(|&(_, images)| images > 0);
-    let rows = rows.map(|(name, images)| vec![name.to_owned(), images.to_string()]);
-    let head = ["faces", "images"].map(str::to_owned);
+/// The images by split and number of faces.
+fn faces(manifest: &Manifest) -> String {
+    let counts = Split::ALL.into_iter().filter_map(|split| {
+        let of_split = manifest.split(split).filter(|split| split.images > 0)?;
+        Some((split, of_split.faces.unwrap_or_default().named()))
+    });
+    let counts: Vec<_> = counts.collect();
+    let names = counts.iter().map(|(split, _)| split.name().to_owned());
+    let head = [vec!["faces".to_owned()], names.collect()].concat();
+    let kinds = FaceCounts::default().named().into_iter().enumerate();
+    let rows = kinds.filter_map(|(kind, (name, _))| {
+        let images = counts.iter().map(|(_, named)| named[kind].1);
+        let images: Vec<u64> = images.collect();
+        let is_found = images.iter().any(|&images| images > 0);
+        let images = images.iter().map(u64::to_string).collect();
+        is_found.then(|| [vec![name.to_owned()], images].concat())
+    });
     let table = table(&head, &rows.collect::<Vec<_>>());
     format!(
         "A detector looked for faces, and `faces` has their boxes, key points and scores. It misses \
-         some, above all behind masks, so no image was rejected for having none.\n\n{table}"
+         some, above all behind masks, so no image was rejected for having none. A picture with \
+         several faces has one label, which may not be that of all of them: whoever learns from the \
+         dataset can find these pictures by `faces`, and `maskline datasets review` lists them.\n\n\
+         {table}"
     )
 }
 

@@ -1,9 +1,10 @@
 //! Counts of images by the number of faces in them.
 
 use maskline_messages::Face;
+use serde::{Deserialize, Serialize};
 
 /// Counts of images by the number of faces in them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FaceCounts {
     /// Nobody looked for faces.
     pub not_looked_for: u64,
@@ -22,5 +23,15 @@ impl FaceCounts {
             Some([_]) => &mut self.one,
             Some(_) => &mut self.several,
         } += 1;
+    }
+
+    /// The counts in words, in the order in which a table lists them.
+    pub fn named(&self) -> [(&'static str, u64); 4] {
+        [
+            ("no face", self.none),
+            ("one face", self.one),
+            ("several faces", self.several),
+            ("not looked for", self.not_looked_for),
+        ]
     }
 }

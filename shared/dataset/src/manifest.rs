@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use maskline_messages::{DatasetId, InvalidId, Label, ObjectKey, SplitSettings};
 use serde::{Deserialize, Serialize};
 
-use crate::{error::ManifestError, split::Split};
+use crate::{error::ManifestError, face_counts::FaceCounts, split::Split};
 
 /// The version of the layout of datasets that this build writes and reads.
 pub const LAYOUT_VERSION: u32 = 2;
@@ -33,6 +33,9 @@ pub struct SplitManifest {
     pub images: u64,
     /// The number of images of each class.
     pub by_class: BTreeMap<Label, u64>,
+    /// The number of images by the faces in them. Datasets of earlier builds do not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub faces: Option<FaceCounts>,
     pub shards: Vec<Shard>,
 }
 
@@ -107,6 +110,11 @@ mod tests {
         let training = SplitManifest {
             images: 2,
             by_class: [(label("with_mask"), 2)].into(),
+            faces: Some(FaceCounts {
+                one: 1,
+                several: 1,
+                ..FaceCounts::default()
+            }),
             shards: vec![Shard {
                 file: Split::Train.shard_file(0, 1),
                 rows: 2,
@@ -140,6 +148,7 @@ mod tests {
                 "train": {
                     "images": 2,
                     "by_class": { "with_mask": 2 },
+                    "faces": { "not_looked_for": 0, "none": 0, "one": 1, "several": 1 },
                     "shards": [{
                         "file": "data/train-00000-of-00001.parquet",
                         "rows": 2,

@@ -85,11 +85,11 @@ fn write(folder: &Path) -> BTreeMap<Split, Vec<Example>> {
     let mut numbers = 0..;
     let (mut splits, mut all) = (BTreeMap::new(), BTreeMap::new());
     let (mut sources, mut licenses) = (Tally::default(), Tally::default());
-    let mut faces = FaceCounts::default();
     let mut attribution = attribution_header().to_vec();
     for (split, sizes) in SHARDS {
         let mut shards = vec![];
         let mut rows: Vec<Example> = vec![];
+        let mut faces = FaceCounts::default();
         for (index, &size) in sizes.iter().enumerate() {
             let file = split.shard_file(index, sizes.len());
             let examples: Vec<Example> = numbers.by_ref().take(size).map(example).collect();
@@ -119,6 +119,7 @@ fn write(folder: &Path) -> BTreeMap<Split, Vec<Example>> {
         let manifest = SplitManifest {
             images: rows.len() as u64,
             by_class,
+            faces: Some(faces),
             shards,
         };
         splits.insert(split, manifest);
@@ -138,7 +139,6 @@ fn write(folder: &Path) -> BTreeMap<Split, Vec<Example>> {
         manifest: &manifest,
         sources: &sources,
         licenses: &licenses,
-        faces,
         rejected: &[("blurred".to_owned(), 3)].into(),
     });
     fs::write(folder.join("README.md"), card).unwrap();

@@ -84,6 +84,10 @@ pub struct TrainingSettings {
     /// How much of the mean of the weights stays in a step, 0 to 1. The mean is published (EMA). If
     /// it is 0, the weights themselves are.
     pub ema: f32,
+    /// Whether a prediction is the mean of that for an image and of that for its mirror image, which
+    /// takes twice the time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub mirror_image: bool,
     /// The share of the steps in which images are mixed with others: mixup.
     pub mixup: f32,
     /// The share of the steps in which images get a part of others: CutMix.
@@ -109,6 +113,7 @@ impl Default for TrainingSettings {
             warmup_epochs: 1.0,
             stochastic_depth: None,
             ema: 0.0,
+            mirror_image: true,
             mixup: 0.0,
             cutmix: 0.0,
             seed: 42,
@@ -156,6 +161,7 @@ impl TrainingSettings {
             warmup_epochs,
             stochastic_depth,
             ema,
+            mirror_image: _,
             mixup,
             cutmix,
             seed,
@@ -164,7 +170,7 @@ impl TrainingSettings {
         let depth = stochastic_depth.unwrap_or_default();
         let mixed = mixup + cutmix;
         let learns_all = *start != Start::Scratch || *frozen_blocks == 0;
-        let rules: [(bool, &str, &dyn fmt::Display, &str); 14] = [
+        let rules: [(bool, &str, &dyn fmt::Display, &str); 15] = [
             (
                 (1..=100_000).contains(epochs),
                 "epochs",
@@ -176,6 +182,12 @@ impl TrainingSettings {
                 "batch",
                 batch,
                 "1 to 4096 images",
+            ),
+            (
+                *batch > 1 || mixed == 0.0,
+                "batch",
+                batch,
+                "2 images or more, which mixup and cutmix mix with each other",
             ),
             (pixels.contains(side), "pixels", side, "32 to 1024"),
             (
@@ -269,6 +281,7 @@ mod tests {
     fn the_runs_of_earlier_builds_were_shown_whole_pictures() {
         let earlier: TrainingSettings = serde_json::from_str(r#"{"epochs":3}"#).unwrap();
         assert_eq!((earlier.epochs, earlier.view), (3, View::Whole));
+        assert!(!earlier.mirror_image);
         let settings = TrainingSettings::default();
         let read: TrainingSettings = serde_json::from_str(&settings.canonical()).unwrap();
         assert_eq!(read, settings);
@@ -277,9 +290,13 @@ mod tests {
     #[test]
     fn an_invalid_setting_is_named_with_what_is_wanted() {
         type Change = fn(&mut TrainingSettings);
-        let cases: [(Change, &str); 15] = [
+        let cases: [(Change, &str); 16] = [
             (|s| s.epochs = 0, "epochs can't be 0"),
             (|s| s.batch = 0, "batch can't be 0"),
+            (
+                |s| (s.batch, s.mixup) = (1, 1.0),
+                "batch can't be 1: give 2 images or more",
+            ),
             (|s| s.pixels = 31, "32 to 1024"),
             (|s| s.learning_rate = f32::NAN, "learning rate can't be NaN"),
             (|s| s.learning_rate = 0.0, "above 0"),

@@ -54,8 +54,8 @@ impl Classifier {
         Input(values)
     }
 
-    /// A prediction for each input, in their order. Class indexes are into the card's
-    /// classes.
+    /// A prediction for each input, in their order, with the card's temperature. Class indexes are
+    /// into the card's classes.
     ///
     /// # Errors
     /// [`ModelError::Output`] if the device fails.
@@ -70,7 +70,9 @@ impl Classifier {
         let mut predictions = Vec::with_capacity(inputs.len());
         for batch in inputs.chunks(BATCH) {
             let batch = input::tensor(batch.concat(), self.card.pixels, &self.device);
-            predictions.extend(Prediction::of_batch(self.network.forward(batch))?);
+            let raw = Prediction::of_batch(self.network.forward(batch))?;
+            let temperature = self.card.temperature;
+            predictions.extend(raw.iter().map(|prediction| temperature.applied(prediction)));
         }
         Ok(predictions)
     }

@@ -51,7 +51,7 @@ impl FromStr for Choice {
 #[derive(Debug, Clone)]
 pub struct Compute {
     pub device: Device,
-    /// For people: `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`.
+    /// People read it: `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`.
     pub name: String,
     pub is_gpu: bool,
 }
@@ -78,7 +78,7 @@ fn software_is_allowed() -> bool {
     std::env::var_os(SOFTWARE).is_some_and(|value| !value.is_empty() && value != "0")
 }
 
-/// A GPU that is no software.
+/// Opens a GPU, and refuses one that is a renderer in software.
 fn hardware() -> Result<Compute, ModelError> {
     match gpu()? {
         (compute, Renderer::Hardware) => Ok(compute),
@@ -104,7 +104,7 @@ const WORTH_A_GPU: usize = 20_000;
 /// only if there are many.
 ///
 /// # Errors
-/// As [`choose`].
+/// The errors are those of [`choose`].
 pub fn choose_for(choice: Choice, images: usize) -> Result<Compute, ModelError> {
     match choice {
         Choice::Auto if images < WORTH_A_GPU => Ok(cpu()),

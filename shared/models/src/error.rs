@@ -32,6 +32,13 @@ pub enum ModelError {
         expected: usize,
         found: usize,
     },
+    /// More blocks are to be frozen than there are.
+    #[error("{blocks} blocks can't be frozen: {network} has {all}")]
+    FrozenBlocks {
+        network: NetworkName,
+        blocks: usize,
+        all: usize,
+    },
     /// The card has more or fewer classes than the weights.
     #[error("a network of {network} classes can't be labelled with {card} names")]
     Classes { network: usize, card: usize },

@@ -7,7 +7,7 @@
 //! * [`ops`] are this crate's operations on the CPU. On a GPU the layers use Burn's.
 //! * [`input`] turns pictures into the input of a network, and [`prediction`] its output
 //!   into predictions, scores and the loss. [`calibration`] says how far their probabilities
-//!   can be believed.
+//!   can be believed, and a [`temperature`] makes them come true.
 //! * [`weights`] writes and reads safetensors files. `names.rs` knows the name of each layer
 //!   in torchvision's state dict. [`weights_file`] reads the files that PyTorch saves.
 //! * [`Classifier`] predicts the classes of pictures with a trained network.
@@ -20,15 +20,18 @@ pub mod device;
 mod error;
 mod init;
 pub mod input;
+mod layer;
 mod layers;
 mod names;
 mod network;
 pub mod ops;
 pub mod prediction;
 mod table;
+pub mod temperature;
 pub mod weights;
 pub mod weights_file;
 
 pub use classifier::{Classifier, Input};
 pub use error::{Mismatch, ModelError};
-pub use network::{LayerRow, Network};
+pub use layer::LayerRow;
+pub use network::Network;

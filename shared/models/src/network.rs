@@ -6,14 +6,14 @@ use burn::{
     tensor::{Device, Tensor},
 };
 use maskline_messages::NetworkName;
-use serde::Serialize;
 
 use crate::{
     block::{BlockConfig, InvertedResidual},
     error::ModelError,
     init::{Builder, Init, RandomValues},
     input::Standardization,
-    layers::{ConvNorm, ConvNormConfig, Convolution, Linear, Norm, Pass},
+    layer::{Layer, LayerRow},
+    layers::{ConvNorm, ConvNormConfig, Linear, Pass},
     ops::{Activation, Kernels},
     table::{Table, table},
 };
@@ -41,28 +41,10 @@ pub struct Network {
     /// The number of blocks that do not learn, nor does the stem before them. If it is 0, all
     /// layers learn.
     frozen: usize,
+    /// The output is the mean of that for an image and of that for its mirror image.
+    mirrors: bool,
     /// Burn's operations are used even where this crate has its own, to compare them.
     burn_only: bool,
-}
-
-/// A layer in the report's table of layers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LayerRow {
-    /// The name in torchvision's state dict.
-    pub name: String,
-    /// For people: `convolution 3 × 3`, `depthwise 5 × 5`, `batch norm`, `linear`.
-    pub kind: String,
-    /// The channels or features of its output.
-    pub channels: usize,
-    /// The number of trainable parameters.
-    pub parameters: u64,
-}
-
-/// A layer that has tensors.
-pub(crate) enum Layer<'a> {
-    Convolution(&'a Convolution),
-    Norm(&'a Norm),
-    Linear(&'a Linear),
 }
 
 impl Network {
@@ -85,7 +67,7 @@ impl Network {
     ) -> Result<Self, ModelError> {
         let builder = &mut builder;
         let table = table(name);
-        let total: usize = table.stages.iter().map(|stage| stage.blocks).sum();
+        let total = table.blocks();
         let stem = ConvNormConfig {
             channels: 3,
             filters: table.stem,
@@ -137,6 +119,7 @@ impl Network {
             input: table.input,
             classes,
             frozen: 0,
+            mirrors: false,
             burn_only: false,
         })
     }
@@ -171,7 +154,17 @@ impl Network {
     /// Returns logits `[batch, classes]` for images `[batch, 3, side, side]`, RGB, 0–1, as
     /// [`input`](crate::input) makes them.
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.pass(images, None)
+        if !self.mirrors {
+            return self.pass(images, None);
+        }
+        let mirrored = self.pass(images.clone().flip([3]), None);
+        (self.pass(images, None) + mirrored) / 2.0
+    }
+
+    /// The same network, whose logits are the mean of those for an image and of those for its mirror
+    /// image if `mirrors` is true. That takes twice the time.
+    pub fn with_mirror_image(self, mirrors: bool) -> Self {
+        Self { mirrors, ..self }
     }
 
     /// Returns the network as `valid()` does, with the running statistics of its batch norms
@@ -203,9 +196,31 @@ impl Network {
 
     /// The same network, whose stem and first `blocks` blocks do not learn: in training they compute
     /// what they compute in use, with their running statistics. If `blocks` is 0, all layers learn.
-    pub fn with_frozen_blocks(self, blocks: usize) -> Self {
-        let frozen = blocks.min(self.blocks.len());
-        Self { frozen, ..self }
+    ///
+    /// # Errors
+    /// See [`Self::check_frozen_blocks`].
+    pub fn with_frozen_blocks(self, blocks: usize) -> Result<Self, ModelError> {
+        Self::check_frozen_blocks(self.name, blocks)?;
+        Ok(Self {
+            frozen: blocks,
+            ..self
+        })
+    }
+
+    /// Checks that a network has this number of blocks, which are to be frozen.
+    ///
+    /// # Errors
+    /// [`ModelError::FrozenBlocks`] if it has fewer.
+    pub fn check_frozen_blocks(network: NetworkName, blocks: usize) -> Result<(), ModelError> {
+        let all = table(network).blocks();
+        match blocks <= all {
+            true => Ok(()),
+            false => Err(ModelError::FrozenBlocks {
+                network,
+                blocks,
+                all,
+            }),
+        }
     }
 
     /// The same network with another stochastic depth (Huang et al., 2016): the probability that
@@ -340,45 +355,4 @@ impl Network {
 fn push<'a>(layers: &mut Vec<Layer<'a>>, pair: &'a ConvNorm) {
     layers.push(Layer::Convolution(&pair.convolution));
     layers.push(Layer::Norm(&pair.norm));
-}
-
-impl Layer<'_> {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Convolution(layer) => &layer.name,
-            Self::Norm(layer) => &layer.name,
-            Self::Linear(layer) => &layer.name,
-        }
-    }
-
-    fn row(&self) -> LayerRow {
-        let (kind, channels, parameters) = match self {
-            Self::Convolution(layer) => {
-                let [filters, channels, kernel, _] = layer.weight.dims();
-                let depthwise = layer.groups > 1;
-                let kind = if depthwise {
-                    "depthwise"
-                } else {
-                    "convolution"
-                };
-                let bias = layer.bias.as_ref().map_or(0, |bias| bias.dims()[0]);
-                let parameters = filters * channels * kernel * kernel + bias;
-                (format!("{kind} {kernel} × {kernel}"), filters, parameters)
-            }
-            Self::Norm(layer) => {
-                let [channels] = layer.weight.dims();
-                ("batch norm".into(), channels, 2 * channels)
-            }
-            Self::Linear(layer) => {
-                let [to, from] = layer.weight.dims();
-                ("linear".into(), to, to * from + to)
-            }
-        };
-        LayerRow {
-            name: self.name().to_owned(),
-            kind,
-            channels,
-            parameters: parameters as u64,
-        }
-    }
 }

@@ -266,6 +266,13 @@ pub fn table(network: NetworkName) -> &'static Table {
     }
 }
 
+impl Table {
+    /// The number of blocks of all stages.
+    pub fn blocks(&self) -> usize {
+        self.stages.iter().map(|stage| stage.blocks).sum()
+    }
+}
+
 impl Expansion {
     /// The channels inside a block whose input has `input` channels.
     pub fn of(&self, input: usize) -> usize {

@@ -3,59 +3,30 @@
 //! `load_state_dict` of torchvision takes what `safetensors.torch.load_file` reads from a
 //! file written here, and the files that `safetensors.torch.save_file` writes can be read
 //! here.
+//!
+//! * `card`: what a file says about its network.
+//! * `state_dict`: the tensors of a file, as a network takes them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod card;
+mod state_dict;
+
+use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use half::{bf16, f16};
-use maskline_messages::{Label, NetworkName, View};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::{Deserialize, Serialize};
+use maskline_messages::NetworkName;
+use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{
-    error::{Mismatch, ModelError},
-    init::{Builder, Init, RandomValues, TensorSource},
-    input::Standardization,
-    network::{Layer, Network},
-    table::table,
+    error::ModelError,
+    init::{Builder, TensorSource},
+    layer::Layer,
+    network::Network,
 };
+pub use card::{Card, card, with_card};
+use state_dict::{Backbone, Look, StateDict};
 
 /// The tensor in which PyTorch's batch norm counts its batches. Nothing here needs it.
 const BATCHES: &str = "num_batches_tracked";
-
-/// The entry of the file's metadata with the card as JSON. There is only one entry,
-/// because several would be written in a random order, and the same weights must give the
-/// same file.
-const CARD: &str = "maskline";
-
-/// The description that a program needs to use the weights.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Card {
-    pub network: NetworkName,
-    /// The name of each class, in the order of the logits.
-    pub classes: Vec<Label>,
-    /// The width and the height of the images that the network was trained on.
-    pub pixels: u32,
-    /// What the network was shown of a picture.
-    #[serde(default = "View::of_earlier_builds")]
-    pub view: View,
-    /// How the network standardizes its input.
-    #[serde(default)]
-    pub input: Standardization,
-}
-
-impl Card {
-    /// The card of a network with the standardization of its table.
-    pub fn new(network: NetworkName, classes: Vec<Label>, pixels: u32, view: View) -> Self {
-        Self {
-            network,
-            classes,
-            pixels,
-            view,
-            input: table(network).input,
-        }
-    }
-}
 
 /// Writes the network's weights and running statistics, as little-endian `f32`.
 ///
@@ -68,8 +39,6 @@ pub fn to_safetensors(network: &Network, card: &Card) -> Result<Vec<u8>, ModelEr
             card: card.classes.len(),
         });
     }
-    let card = serde_json::to_string(card).expect("names and numbers are JSON");
-    let metadata = HashMap::from([(CARD.to_owned(), card)]);
     let mut stored = BTreeMap::new();
     for layer in network.each_layer() {
         store(&layer, &mut stored);
@@ -79,7 +48,7 @@ pub fn to_safetensors(network: &Network, card: &Card) -> Result<Vec<u8>, ModelEr
         view.map(|view| (name, view))
     });
     let views: Vec<_> = views.collect::<Result<_, _>>()?;
-    Ok(safetensors::serialize(views, Some(metadata))?)
+    Ok(safetensors::serialize(views, Some(card.metadata()))?)
 }
 
 struct Stored {
@@ -126,17 +95,6 @@ fn floats<const D: usize>(tensor: Tensor<D>) -> Stored {
     }
 }
 
-/// Reads the card of a file.
-///
-/// # Errors
-/// If the file is not a safetensors file, or has no usable card.
-pub fn card(bytes: &[u8]) -> Result<Card, ModelError> {
-    let (_, header) = SafeTensors::read_metadata(bytes)?;
-    let metadata = header.metadata().as_ref();
-    let card = metadata.and_then(|metadata| metadata.get(CARD));
-    serde_json::from_str(card.ok_or(ModelError::NoCard)?).map_err(ModelError::BadCard)
-}
-
 /// Reads a network and its card, as [`to_safetensors`] wrote them.
 ///
 /// # Errors
@@ -144,7 +102,8 @@ pub fn card(bytes: &[u8]) -> Result<Card, ModelError> {
 pub fn from_safetensors(bytes: &[u8], device: &Device) -> Result<(Network, Card), ModelError> {
     let card = card(bytes)?;
     let network = from_state_dict(bytes, card.network, card.classes.len(), device)?;
-    Ok((network.with_input(card.input), card))
+    let network = network.with_input(card.input);
+    Ok((network.with_mirror_image(card.mirror_image), card))
 }
 
 /// Reads a network from the state dict of torchvision's network, which has no card.
@@ -159,11 +118,7 @@ pub fn from_state_dict(
     device: &Device,
 ) -> Result<Network, ModelError> {
     let mut source = StateDict::new(network, bytes)?;
-    let builder = Builder {
-        source: &mut source,
-        device,
-    };
-    let built = Network::build(builder, network, classes)?;
+    let built = build(&mut source, network, classes, device)?;
     source.finish()?;
     Ok(built)
 }
@@ -180,127 +135,29 @@ pub fn backbone(
     seed: u64,
     device: &Device,
 ) -> Result<Network, ModelError> {
-    let mut source = Backbone {
-        file: StateDict::new(network, bytes)?,
-        new: RandomValues::new(seed),
-        classifier: format!("{}.", table(network).layout.classifier()),
-    };
-    let builder = Builder {
-        source: &mut source,
-        device,
-    };
-    let built = Network::build(builder, network, classes)?;
+    let mut source = Backbone::new(network, bytes, seed)?;
+    let built = build(&mut source, network, classes, device)?;
     source.finish()?;
     Ok(built)
 }
 
-/// The tensors of a file for the layers before the classifier, and random ones for that.
-struct Backbone<'a> {
-    file: StateDict<'a>,
-    new: RandomValues,
-    /// The name of the last layer, with the point after it.
-    classifier: String,
+/// Checks that a network can begin from a file, as [`backbone`] does, without making its weights.
+///
+/// # Errors
+/// See [`from_state_dict`].
+pub fn check(bytes: &[u8], network: NetworkName) -> Result<(), ModelError> {
+    // The layer for the classes is not one of the file's.
+    const CLASSES: usize = 2;
+    let mut source = Look(Backbone::new(network, bytes, 0)?);
+    build(&mut source, network, CLASSES, &Device::flex())?;
+    source.0.finish()
 }
 
-impl Backbone<'_> {
-    fn is_new(&self, name: &str) -> bool {
-        name.starts_with(&self.classifier)
-    }
-
-    fn finish(mut self) -> Result<(), ModelError> {
-        let names = self.file.tensors.names().into_iter();
-        let left_out: Vec<String> = names
-            .filter(|name| self.is_new(name))
-            .map(Into::into)
-            .collect();
-        self.file.taken.extend(left_out);
-        self.file.finish()
-    }
-}
-
-impl TensorSource for Backbone<'_> {
-    fn values(&mut self, name: &str, shape: &[usize], init: Init) -> Result<Vec<f32>, ModelError> {
-        match self.is_new(name) {
-            true => self.new.values(name, shape, init),
-            false => self.file.values(name, shape, init),
-        }
-    }
-}
-
-/// The tensors of a file.
-struct StateDict<'a> {
+fn build(
+    source: &mut dyn TensorSource,
     network: NetworkName,
-    tensors: SafeTensors<'a>,
-    /// The names of the tensors that the network took.
-    taken: HashSet<String>,
-    mismatch: Mismatch,
-}
-
-impl TensorSource for StateDict<'_> {
-    /// What does not fit is noted, and zeros are taken in its place, so that an error can name all
-    /// of it.
-    fn values(&mut self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>, ModelError> {
-        self.taken.insert(name.to_owned());
-        let none = vec![0.0; shape.iter().product()];
-        let Ok(tensor) = self.tensors.tensor(name) else {
-            self.mismatch.missing.push(name.to_owned());
-            return Ok(none);
-        };
-        if tensor.shape() != shape {
-            let (expected, found) = (shape.to_vec(), tensor.shape().to_vec());
-            let shapes = (name.to_owned(), expected, found);
-            self.mismatch.shapes.push(shapes);
-            return Ok(none);
-        }
-        let Some(values) = floats_of(tensor.dtype(), tensor.data()) else {
-            let types = (name.to_owned(), tensor.dtype().to_string());
-            self.mismatch.types.push(types);
-            return Ok(none);
-        };
-        if !values.iter().all(|value| value.is_finite()) {
-            self.mismatch.not_finite.push(name.to_owned());
-        }
-        Ok(values)
-    }
-}
-
-/// The values of a tensor of one of the types that weights come in.
-fn floats_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
-    let halves = || bytes.as_chunks().0.iter().copied();
-    Some(match dtype {
-        Dtype::F32 => {
-            let (floats, _) = bytes.as_chunks();
-            floats.iter().copied().map(f32::from_le_bytes).collect()
-        }
-        Dtype::F16 => halves().map(|x| f16::from_le_bytes(x).to_f32()).collect(),
-        Dtype::BF16 => halves().map(|x| bf16::from_le_bytes(x).to_f32()).collect(),
-        _ => return None,
-    })
-}
-
-impl<'a> StateDict<'a> {
-    fn new(network: NetworkName, bytes: &'a [u8]) -> Result<Self, ModelError> {
-        Ok(Self {
-            network,
-            tensors: SafeTensors::deserialize(bytes)?,
-            taken: HashSet::new(),
-            mismatch: Mismatch::default(),
-        })
-    }
-
-    /// Refuses a file whose tensors are not those that the network took.
-    fn finish(mut self) -> Result<(), ModelError> {
-        let names = self.tensors.names().into_iter();
-        let left = names.filter(|name| !self.taken.contains(*name) && !name.ends_with(BATCHES));
-        let mut unknown: Vec<String> = left.map(Into::into).collect();
-        unknown.sort();
-        self.mismatch.unknown = unknown;
-        if self.mismatch.is_empty() {
-            return Ok(());
-        }
-        Err(ModelError::Mismatch {
-            network: self.network,
-            mismatch: self.mismatch,
-        })
-    }
+    classes: usize,
+    device: &Device,
+) -> Result<Network, ModelError> {
+    Network::build(Builder { source, device }, network, classes)
 }

@@ -12,6 +12,17 @@ use crate::resize::{self, Crop};
 /// hair and the neck, and the straps of a mask.
 const FACE_SIDES: f32 = 1.6;
 
+/// The face that the view of a face is around. `None` if the view is the whole picture. Training,
+/// predictions and the labeler have this one rule.
+///
+/// Of several faces it is the best, though the picture's label may be that of another. A network that
+/// is shown whole pictures of groups learns the framing of groups, and what it is asked later are
+/// single faces. The report tells the accuracy on these pictures apart, and `maskline datasets review`
+/// lists them, so that a label can be looked at.
+pub fn shown_face(faces: &[Face], width: u32, height: u32) -> Option<&Face> {
+    Face::best(faces, width, height)
+}
+
 /// A part of a picture, in pixels and fractions of pixels. It lies in the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Part {
@@ -23,16 +34,15 @@ pub struct Part {
 
 impl Part {
     /// What a network is shown of a picture of `width` × `height` pixels with these faces: the
-    /// square around the best of them, or all of the picture. Without a face the view of a face is
-    /// the whole picture.
+    /// square around one of them, see [`shown_face`], or all of the picture.
     pub fn of(view: View, faces: &[Face], width: u32, height: u32) -> Self {
-        let best = Face::best(faces, width, height);
-        Self::of_best(view, best.map(|face| &face.bounds), width, height)
+        let shown = shown_face(faces, width, height);
+        Self::of_shown(view, shown.map(|face| &face.bounds), width, height)
     }
 
-    /// The same for the box of the best face.
-    pub fn of_best(view: View, best: Option<&Bounds>, width: u32, height: u32) -> Self {
-        match (view, best) {
+    /// The same for the box of [`shown_face`].
+    pub fn of_shown(view: View, shown: Option<&Bounds>, width: u32, height: u32) -> Self {
+        match (view, shown) {
             (View::Face, Some(face)) => Self::around(face, width, height),
             (View::Face, None) | (View::Whole, _) => Self::whole(width, height),
         }

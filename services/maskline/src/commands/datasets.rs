@@ -1,4 +1,7 @@
-//! `maskline datasets`: the frozen datasets, and what is different between two of them.
+//! `maskline datasets`: the frozen datasets, what is different between two of them, and the images
+//! of one that are worth a look.
+
+mod review;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +17,7 @@ use crate::{
     lookup,
     output::{self, number},
 };
+use review::Review;
 
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -29,6 +33,8 @@ pub(crate) struct Datasets {
 
 #[derive(Debug, Subcommand)]
 enum DatasetsCommand {
+    /// List the images whose label is worth a look: pictures with several faces
+    Review(Review),
     /// Say which images were added, removed, relabelled and moved between two datasets
     Diff(Diff),
 }
@@ -51,6 +57,7 @@ impl Datasets {
     pub(crate) async fn run(self) -> Result<()> {
         match self.command {
             Some(DatasetsCommand::Diff(diff)) => return diff.run().await,
+            Some(DatasetsCommand::Review(review)) => return review.run().await,
             None => {}
         }
         let stores = self.connection.stores().await?;

@@ -6,11 +6,13 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use comfy_table::Cell;
 use indicatif::ProgressIterator;
+use maskline_dataset::Split;
 use maskline_messages::Label;
 use maskline_models::{
     device,
     prediction::{Confusion, Tally},
 };
+use maskline_storage::records::Dataset;
 use serde::Serialize;
 
 use super::{
@@ -109,14 +111,9 @@ impl Evaluate {
         let dataset = dataset.context("neither a folder nor a dataset")?;
         let weights = self.model.weights(&self.connection).await?;
         let frozen = catalog.dataset(&dataset).await?;
-        let images = frozen.map_or(0, |frozen| {
-            let counts = frozen.images.values().flat_map(|split| split.values());
-            counts.sum::<u64>()
-        });
-        let compute = device::choose_for(
-            self.model.device,
-            usize::try_from(images).unwrap_or(usize::MAX),
-        )?;
+        let images = frozen.map_or(0, |frozen| images_measured(&frozen));
+        let images = usize::try_from(images).unwrap_or(usize::MAX);
+        let compute = device::choose_for(self.model.device, images)?;
         let evaluation =
             maskline_trainer::evaluate(objects, catalog, &dataset, weights, compute).await?;
         if self.json {
@@ -125,6 +122,13 @@ impl Evaluate {
         let heading = "accuracy".to_owned();
         output::print(evaluation_view::text(&[(heading, &evaluation)]))
     }
+}
+
+/// The number of images of a dataset that a model is measured on: all but those to train on.
+fn images_measured(dataset: &Dataset) -> u64 {
+    let splits = dataset.images.iter();
+    let measured = splits.filter(|(split, _)| *split != Split::Train.name());
+    measured.flat_map(|(_, classes)| classes.values()).sum()
 }
 
 fn confusion_table(evaluation: &Evaluation) -> comfy_table::Table {

@@ -81,8 +81,8 @@ pub(super) struct Classified {
     pub(super) size: [u32; 2],
     /// Every face that was found, the best first, with what the model says about it.
     pub(super) faces: Vec<(Face, Prediction)>,
-    /// What the model says about the picture: about its best face, or about all of it if no face
-    /// was found or the model is shown whole pictures.
+    /// What the model says about the part of the picture that it was trained to be shown: about its
+    /// best face, or about all of it if no face was found or the model is shown whole pictures.
     pub(super) prediction: Prediction,
 }
 
@@ -91,8 +91,10 @@ struct Prepared {
     size: [u32; 2],
     /// The best first.
     faces: Vec<Face>,
-    /// One for each face, or one for the whole picture.
+    /// One for each face, and one for the picture if that is none of them.
     inputs: Vec<Input>,
+    /// The index of the picture's own.
+    own: usize,
 }
 
 impl Model {
@@ -107,11 +109,12 @@ impl Model {
         let inputs = prepared.iter().flatten().flat_map(|file| &file.inputs);
         let mut predictions = self.classifier.predict(inputs)?.into_iter();
         let mut classified = |file: Prepared| {
-            let own: Vec<Prediction> = predictions.by_ref().take(file.inputs.len()).collect();
+            let all = predictions.by_ref().take(file.inputs.len());
+            let all: Vec<Prediction> = all.collect();
             Classified {
                 size: file.size,
-                prediction: own[0].clone(),
-                faces: file.faces.into_iter().zip(own).collect(),
+                prediction: all[file.own].clone(),
+                faces: file.faces.into_iter().zip(all).collect(),
             }
         };
         let files = prepared.into_iter();
@@ -128,14 +131,18 @@ impl Model {
             .iter()
             .map(|face| Part::around(&face.bounds, width, height))
             .collect();
-        if parts.is_empty() {
-            parts.push(Part::whole(width, height));
-        }
+        let part = Part::of(self.card().view, &faces, width, height);
+        let own = parts.iter().position(|of_face| *of_face == part);
+        let own = own.unwrap_or_else(|| {
+            parts.push(part);
+            parts.len() - 1
+        });
         let inputs = parts.iter();
         let inputs = inputs.map(|part| self.classifier.input(&picture, part));
         Ok(Prepared {
             size: [width, height],
             inputs: inputs.collect(),
+            own,
             faces,
         })
     }

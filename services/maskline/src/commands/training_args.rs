@@ -5,10 +5,11 @@ use clap::{
     Args,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use maskline_messages::{Method, Optimizer, Start, TrainingChoices, View};
+use maskline_messages::{Method, Optimizer, Start, TrainingChoices, View, WeightsId};
+use maskline_models::Network;
 use maskline_storage::Stores;
 
-use crate::start;
+use crate::start::{self, Origin};
 
 /// What is trained if somebody asks for training and names nothing.
 pub(super) const DEFAULT_METHOD: &str = "linear_probe";
@@ -76,6 +77,10 @@ pub(crate) struct TrainingArgs {
     /// Publish the mean of the weights, of which so much stays in a step (EMA) [default: 0, no mean]
     #[arg(long, value_name = "SHARE")]
     ema: Option<f32>,
+    /// Whether each prediction is the mean of that for the picture and of that for its mirror image,
+    /// which takes twice the time [default: true, or false from other weights]
+    #[arg(long, value_name = "true|false")]
+    mirror_image: Option<bool>,
     /// The share of the steps in which images are mixed with others; with --cutmix at most 1
     /// [default: 0]
     #[arg(long, value_name = "SHARE")]
@@ -90,15 +95,21 @@ pub(crate) struct TrainingArgs {
 }
 
 impl TrainingArgs {
+    /// What `--from` names.
+    pub(crate) fn from(&self) -> Option<&str> {
+        self.from.as_deref()
+    }
+
     /// What was chosen for the training of `methods`. Settings that no trainer accepts are an error
     /// at once. What `--from` names in the stores or in a file is looked up by [`Self::start`].
     pub(crate) fn choices(&self, methods: &[Method]) -> Result<TrainingChoices> {
-        if self.from.is_some() && methods.contains(&Method::LinearProbe) {
+        if let Some(from) = &self.from
+            && methods.contains(&Method::LinearProbe)
+        {
             bail!(
                 "the linear probe always begins from the pretrained weights that maskline comes \
-                 with: name the network that begins from {}, with --network for maskline train, or \
-                 with --train",
-                self.from.as_deref().unwrap_or_default()
+                 with: name the network that begins from {from}, with --network for maskline train, \
+                 or with --train"
             );
         }
         let choices = TrainingChoices {
@@ -116,19 +127,86 @@ impl TrainingArgs {
             warmup_epochs: self.warmup_epochs,
             stochastic_depth: self.stochastic_depth,
             ema: self.ema,
+            mirror_image: self.mirror_image,
             mixup: self.mixup,
             cutmix: self.cutmix,
             seed: self.seed,
         };
-        choices.validate(methods)?;
+        self.check(&choices, methods)?;
         Ok(choices)
+    }
+
+    fn check(&self, choices: &TrainingChoices, methods: &[Method]) -> Result<()> {
+        // The id of weights that are still to be stored is not known, and any id does: settings
+        // depend only on whether there are weights to begin from.
+        let stored = self.from.as_ref();
+        let stored = stored.map(|from| Start::Stored(WeightsId::of(from.as_bytes())));
+        let choices = TrainingChoices {
+            start: choices.start.or(stored),
+            ..choices.clone()
+        };
+        choices.validate(methods)?;
+        for &method in methods {
+            let blocks = choices.settings(method).frozen_blocks as usize;
+            Network::check_frozen_blocks(method.network(), blocks)?;
+        }
+        Ok(())
     }
 
     /// What the weights of `methods` begin from. A file is stored, so that every trainer finds it.
     pub(crate) async fn start(&self, methods: &[Method], stores: &Stores) -> Result<Option<Start>> {
         match &self.from {
             None => Ok(None),
-            Some(from) => start::resolved(from, methods, stores).await.map(Some),
+            Some(from) => {
+                let origin = Origin::read(from, stores).await?;
+                origin.start(methods, stores).await.map(Some)
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use maskline_messages::NetworkName;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        training: TrainingArgs,
+    }
+
+    fn choices(flags: &[&str], method: impl Into<Method>) -> Result<TrainingChoices> {
+        let flags = std::iter::once("train").chain(flags.iter().copied());
+        Flags::parse_from(flags).training.choices(&[method.into()])
+    }
+
+    #[test]
+    fn more_frozen_blocks_than_a_network_has_are_refused_with_their_number() {
+        let v3_small = NetworkName::MobilenetV3Small;
+        let of = |blocks| {
+            choices(
+                &["--from", "weights.pth", "--frozen-blocks", blocks],
+                v3_small,
+            )
+        };
+        assert_eq!(of("11").unwrap().frozen_blocks, Some(11));
+        let refused = of("12").unwrap_err().to_string();
+        let expected = "12 blocks can't be frozen: mobilenet_v3_small has 11";
+        assert_eq!(refused, expected);
+        // Random weights would never learn.
+        let refused = choices(&["--frozen-blocks", "3"], v3_small).unwrap_err();
+        assert!(refused.to_string().contains("random weights"), "{refused}");
+    }
+
+    #[test]
+    fn a_linear_probe_begins_from_nothing_else() {
+        let refused = choices(&["--from", "weights.pth"], Method::LinearProbe).unwrap_err();
+        assert!(
+            refused.to_string().contains("begins from weights.pth"),
+            "{refused}"
+        );
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use maskline_dataset::{
-    Example, GROUP_ROWS, LAYOUT_VERSION, MEMBERS_GROUP, Manifest, Member, MembersWriter, Original,
-    SHARD_ROWS, Shard, ShardWriter, Split, SplitManifest,
+    Example, FaceCounts, GROUP_ROWS, LAYOUT_VERSION, MEMBERS_GROUP, Manifest, Member,
+    MembersWriter, Original, SHARD_ROWS, Shard, ShardWriter, Split, SplitManifest,
 };
 use maskline_messages::{DatasetId, ImageId, ObjectKey, VersionName};
 use maskline_storage::{
@@ -70,10 +70,12 @@ impl DatasetWriter<'_> {
                 let class = &plan.classes[plan.row(number).class];
                 *by_class.entry(class.clone()).or_default() += 1;
             }
+            let (shards, faces) = self.write_split(*split, rows, &mut description).await?;
             let split_manifest = SplitManifest {
                 images: rows.len() as u64,
                 by_class,
-                shards: self.write_split(*split, rows, &mut description).await?,
+                faces: Some(faces),
+                shards,
             };
             manifest.splits.insert(*split, split_manifest);
         }
@@ -87,15 +89,17 @@ impl DatasetWriter<'_> {
         Ok(manifest)
     }
 
+    /// Writes the shards of a split, and counts the faces in its images.
     async fn write_split(
         &self,
         split: Split,
         rows: &[u32],
         description: &mut Description<'_>,
-    ) -> Result<Vec<Shard>> {
+    ) -> Result<(Vec<Shard>, FaceCounts)> {
         let plan = self.plan;
         let count = rows.len().div_ceil(SHARD_ROWS);
         let mut shards = vec![];
+        let mut faces = FaceCounts::default();
         for (index, rows) in rows.chunks(SHARD_ROWS).enumerate() {
             let file = split.shard_file(index, count);
             let key = ObjectKey::dataset_file(&self.id, &file)?;
@@ -106,6 +110,8 @@ impl DatasetWriter<'_> {
                 let group = group.iter().map(|&number| plan.row(number)).collect();
                 let examples = self.examples(group).await?;
                 upload.write(writer.write(&examples)?).await?;
+                let faces_of_each = examples.iter().map(|example| example.faces.as_deref());
+                faces_of_each.for_each(|found| faces.add(found));
                 description.add(&examples).await?;
             }
             upload.write(writer.finish()?).await?;
@@ -117,7 +123,7 @@ impl DatasetWriter<'_> {
                 sha256: measure.sha256,
             });
         }
-        Ok(shards)
+        Ok((shards, faces))
     }
 
     async fn write_members(&self) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use maskline_dataset::{
-    CardFacts, Example, FaceCounts, Manifest, Tally, attribution_header, attribution_rows, card,
+    CardFacts, Example, Manifest, Tally, attribution_header, attribution_rows, card,
 };
 use maskline_messages::{DatasetId, ObjectKey, VersionName};
 use maskline_storage::{ObjectStore, Upload};
@@ -14,7 +14,6 @@ pub(super) struct Description<'a> {
     attribution: Box<dyn Upload + 'a>,
     sources: Tally,
     licenses: Tally,
-    faces: FaceCounts,
 }
 
 impl<'a> Description<'a> {
@@ -26,7 +25,6 @@ impl<'a> Description<'a> {
             attribution,
             sources: Tally::default(),
             licenses: Tally::default(),
-            faces: FaceCounts::default(),
         })
     }
 
@@ -35,7 +33,6 @@ impl<'a> Description<'a> {
         for example in examples {
             self.sources.add(example.provenance.source.as_deref());
             self.licenses.add(example.provenance.license.as_deref());
-            self.faces.add(example.faces.as_deref());
         }
         let rows = attribution_rows(examples);
         Ok(self.attribution.write(rows).await?)
@@ -56,7 +53,6 @@ impl<'a> Description<'a> {
             manifest,
             sources: &self.sources,
             licenses: &self.licenses,
-            faces: self.faces,
             rejected,
         });
         let key = ObjectKey::dataset_card(&manifest.dataset);

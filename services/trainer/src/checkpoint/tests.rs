@@ -1,9 +1,9 @@
 use maskline_messages::{DatasetId, NetworkName, TrainingSettings};
-use maskline_models::prediction::{Score, Tally};
+use maskline_models::prediction::Score;
 use maskline_test_support::embedded::Embedded;
 
 use super::*;
-use crate::metrics::Epoch;
+use crate::metrics::{Epoch, TrainingTally};
 
 fn run() -> RunId {
     let settings = TrainingSettings::default();
@@ -31,9 +31,9 @@ fn snapshot(epochs: usize, step: usize, content: &str) -> Snapshot {
         progress: TrainingProgress {
             epochs: (0..epochs).map(epoch).collect(),
             step,
-            tally: Tally {
+            tally: TrainingTally {
                 images: 3,
-                right: 2,
+                right: 1.7,
                 loss: 0.5,
             },
             training_seconds: 0.25,

@@ -11,7 +11,13 @@ use super::logistic::{Coefficients, Rows, fit};
 
 /// The strengths that are tried, the strongest first: each fit begins where the one before ended.
 /// Clean labels want little, and wrong ones much.
-const STRENGTHS: [f64; 8] = [3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001];
+const STRENGTHS: [f64; 12] = [
+    3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 1e-3, 3e-4, 1e-4, 3e-5, 1e-5,
+];
+
+/// The share by which the loss has to fall for a weaker strength to be taken. Where there are many
+/// images for each feature the loss falls for ever, and hardly.
+const WORTHWHILE: f64 = 1e-3;
 
 /// The strength where there are too few groups to choose by.
 const WITHOUT_CHOICE: f64 = 0.1;
@@ -22,6 +28,8 @@ const MOST_FOLDS: usize = 5;
 pub(crate) struct Chosen {
     pub(crate) coefficients: Coefficients,
     pub(crate) strength: f64,
+    /// Whether it is the strongest or the weakest that is tried, so that one beyond it may be better.
+    pub(crate) at_border: bool,
     /// 0 if there are too few groups.
     pub(crate) folds: usize,
     /// The accuracy and the mean loss out of fold.
@@ -31,8 +39,8 @@ pub(crate) struct Chosen {
     pub(crate) out_of_fold: Vec<(usize, Prediction)>,
 }
 
-/// Chooses the strength with the lowest mean loss out of fold, and fits all rows with it. Each row
-/// has a group. Returns `None` if `is_stopped` becomes true.
+/// Chooses the strength with the lowest mean loss out of fold, or a stronger one that is about as
+/// good, and fits all rows with it. Each row has a group. Returns `None` if `is_stopped` becomes true.
 pub(crate) fn choose<G: Ord + Copy>(
     rows: &Rows,
     groups: &[G],
@@ -45,6 +53,7 @@ pub(crate) fn choose<G: Ord + Copy>(
         return Some(Chosen {
             coefficients: fit(rows, &all, WITHOUT_CHOICE, &zero()),
             strength: WITHOUT_CHOICE,
+            at_border: false,
             folds: 0,
             score: None,
             out_of_fold: vec![],
@@ -57,6 +66,7 @@ pub(crate) fn choose<G: Ord + Copy>(
         })
         .collect();
     let mut fitted = vec![zero(); folds];
+    let mut lowest = f64::INFINITY;
     let mut best: Option<(f64, Tally, Vec<Option<Prediction>>)> = None;
     for strength in STRENGTHS {
         let mut predictions = vec![None; rows.len()];
@@ -72,9 +82,17 @@ pub(crate) fn choose<G: Ord + Copy>(
             }
         }
         // The loss falls and then rises. Weaker strengths would only take longer.
-        match &best {
-            Some((_, before, _)) if tally.mean_loss() >= before.mean_loss() => break,
-            _ => best = Some((strength, tally, predictions)),
+        let loss = tally.mean_loss();
+        if best.is_some() && loss >= lowest {
+            break;
+        }
+        lowest = loss;
+        let is_worthwhile = |before: &Tally| loss < (1.0 - WORTHWHILE) * before.mean_loss();
+        if best
+            .as_ref()
+            .is_none_or(|(_, before, _)| is_worthwhile(before))
+        {
+            best = Some((strength, tally, predictions));
         }
     }
     let (strength, tally, predictions) = best.expect("the first strength is the best so far");
@@ -82,6 +100,7 @@ pub(crate) fn choose<G: Ord + Copy>(
     Some(Chosen {
         coefficients: fit(rows, &all, strength, &fitted[0]),
         strength,
+        at_border: [STRENGTHS.first(), STRENGTHS.last()].contains(&Some(&strength)),
         folds,
         score: Some((tally.accuracy(), tally.mean_loss())),
         out_of_fold: out_of_fold.collect(),
@@ -181,6 +200,19 @@ mod tests {
             .collect();
         let expected: Vec<usize> = (0..200).filter(|row| row % 10 == 9).collect();
         assert_eq!(wrong, expected);
+    }
+
+    #[test]
+    fn a_strength_at_the_border_is_told() {
+        let groups: Vec<usize> = (0..200).collect();
+        let chosen = choose(&rows(200), &groups, &|| false).unwrap();
+        assert_eq!((chosen.strength, chosen.at_border), (1e-4, false));
+        // Each number comes with both classes, so that it tells nothing, however strong it is.
+        let mut noise = Rows::new(1, 2);
+        (0..200).for_each(|row| noise.push(&[((row / 2) % 7) as f32], row % 2));
+        noise.standardize();
+        let chosen = choose(&noise, &groups, &|| false).unwrap();
+        assert!(chosen.at_border && chosen.strength == STRENGTHS[0]);
     }
 
     #[test]

@@ -4,39 +4,72 @@ use maskline_models::calibration::{Bin, Calibration};
 use maud::{Markup, PreEscaped, html};
 
 use super::{
-    contents::Report,
+    contents::{BeforeAndAfter, CalibrationFacts, Report},
     text::{grouped, percent},
 };
 
-/// The side of the plot in its own units. The page scales it.
+/// The side of a plot in its own units. The page scales it.
 const SIDE: f64 = 250.0;
 
-/// The reliability plot with its figures. It is empty if there are no validation images.
+/// The temperatures that change probabilities so little that nobody notices.
+const ABOUT_ONE: std::ops::RangeInclusive<f64> = 0.95..=1.05;
+
+/// The reliability plots and the errors, without the temperature and with it.
 pub(super) fn calibration(report: &Report) -> Markup {
-    let Some(calibration) = &report.calibration else {
-        return html! {};
-    };
+    let facts = &report.calibration;
+    let test = facts.test.iter().map(|test| ("test", test));
+    let splits = [("validation", &facts.validation)].into_iter().chain(test);
+    let BeforeAndAfter { before, after } = &facts.validation;
     html! {
         section {
             h2 { "Probabilities" }
-            p { (verdict(calibration)) }
-            div.pair {
-                figure {
-                    figcaption { "Share that is right, by the probability of the predicted class" }
-                    (PreEscaped(plot(&calibration.bins)))
+            p { (verdict(facts)) }
+            div.wide {
+                table {
+                    thead { tr {
+                        th { "Expected calibration error" } th.number { "without the temperature" }
+                        th.number { "with it" }
+                    } }
+                    tbody {
+                        @for (name, split) in splits {
+                            tr {
+                                td { (name) " images" }
+                                td.number { (percent(split.before.error)) }
+                                td.number { (percent(split.after.error)) }
+                            }
+                        }
+                    }
                 }
-                div.wide {
-                    table {
-                        thead { tr {
-                            th.number { "Probability" } th.number { "Right" } th.number { "Images" }
-                        } }
-                        tbody {
-                            @for bin in &calibration.bins {
-                                tr {
-                                    td.number { (percent(bin.confidence)) }
-                                    td.number { (percent(bin.accuracy)) }
-                                    td.number { (grouped(bin.images)) }
-                                }
+            }
+            p.quiet {
+                "The share of the validation images that is right, by the probability of the predicted "
+                "class. It comes true where the dots lie on the diagonal."
+            }
+            div.pair {
+                (reliability("Without the temperature", before))
+                (reliability("With it, as the network is published", after))
+            }
+        }
+    }
+}
+
+/// A plot, and its figures.
+fn reliability(title: &str, calibration: &Calibration) -> Markup {
+    html! {
+        figure {
+            figcaption { (title) }
+            (PreEscaped(plot(&calibration.bins)))
+            div.wide {
+                table {
+                    thead { tr {
+                        th.number { "Probability" } th.number { "Right" } th.number { "Images" }
+                    } }
+                    tbody {
+                        @for bin in &calibration.bins {
+                            tr {
+                                td.number { (percent(bin.confidence)) }
+                                td.number { (percent(bin.accuracy)) }
+                                td.number { (grouped(bin.images)) }
                             }
                         }
                     }
@@ -46,18 +79,16 @@ pub(super) fn calibration(report: &Report) -> Markup {
     }
 }
 
-fn verdict(calibration: &Calibration) -> String {
-    let sure = match calibration.temperature {
-        low if low < 0.95 => "The network is surer than its probabilities say",
-        high if high > 1.05 => "The network is less sure than its probabilities say",
-        _ => "The probabilities are about right",
+fn verdict(facts: &CalibrationFacts) -> String {
+    let temperature = facts.temperature.get();
+    let raw = match temperature {
+        about if ABOUT_ONE.contains(&about) => "its probabilities are about right as they are",
+        high if high > 1.0 => "its own probabilities are too high",
+        _ => "its own probabilities are too low",
     };
     format!(
-        "The expected calibration error on the validation images is {}. {sure}: divided by a \
-         temperature of {:.2}, the logits fit them best, with an error of {}.",
-        percent(calibration.error),
-        calibration.temperature,
-        percent(calibration.error_with_temperature),
+        "The network's logits are divided by a temperature of {temperature:.2}, which fits them best \
+         to the validation images: {raw}. The predicted classes are the same with any temperature."
     )
 }
 
@@ -82,10 +113,12 @@ fn plot(bins: &[Bin]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use maskline_models::temperature::Temperature;
+
     use super::*;
 
     #[test]
-    fn each_bin_is_a_dot_and_the_verdict_says_which_way_the_network_errs() {
+    fn each_bin_is_a_dot() {
         let bin = |confidence, accuracy| Bin {
             images: 10,
             confidence,
@@ -93,14 +126,26 @@ mod tests {
         };
         let bins = vec![bin(0.6, 0.7), bin(0.9, 1.0)];
         assert_eq!(plot(&bins).matches("<circle").count(), 2);
-        let calibration = |temperature| Calibration {
-            error: 0.1,
-            bins: bins.clone(),
-            temperature,
-            error_with_temperature: 0.02,
+    }
+
+    #[test]
+    fn the_verdict_says_which_way_the_network_errs() {
+        let nothing = Calibration {
+            error: 0.0,
+            bins: vec![],
         };
-        assert!(verdict(&calibration(0.5)).contains("surer than its probabilities say"));
-        assert!(verdict(&calibration(2.0)).contains("less sure than"));
-        assert!(verdict(&calibration(1.0)).contains("about right"));
+        let verdict = |temperature: f64| {
+            verdict(&CalibrationFacts {
+                temperature: Temperature::try_from(temperature).unwrap(),
+                validation: BeforeAndAfter {
+                    before: nothing.clone(),
+                    after: nothing.clone(),
+                },
+                test: None,
+            })
+        };
+        assert!(verdict(0.5).contains("0.50") && verdict(0.5).contains("are too low"));
+        assert!(verdict(2.0).contains("are too high"));
+        assert!(verdict(1.0).contains("about right as they are"));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use maskline_dataset::{Manifest, Split};
+use maskline_dataset::{FaceCounts, Manifest, Split};
 use maskline_messages::{DatasetId, ImageId, JobId, Label, Method, RunId, TrainingSettings};
 use maskline_models::{
     LayerRow, Network,
     calibration::Calibration,
     prediction::{Confusion, Prediction},
+    temperature::Temperature,
 };
 use maskline_storage::records::{Evaluation, Run};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use super::warnings;
 use crate::{
     by_faces::FaceScore,
     examples::{ExampleSet, Examples},
-    measurement::Measurement,
+    measurement::{Measurement, SplitMeasurement},
     metrics::{Epoch, TrainingProgress},
     probe::ProbeFacts,
     robustness::Robustness,
@@ -69,8 +70,8 @@ pub(crate) struct Report {
     pub(crate) test_confusion: Option<Confusion>,
     /// The validation images with a wrong prediction and the largest loss, the worst first.
     pub(crate) mistakes: Vec<Mistake>,
-    /// How far the probabilities can be believed, on the validation split.
-    pub(crate) calibration: Option<Calibration>,
+    /// What the logits are divided by, and how far the probabilities can be believed.
+    pub(crate) calibration: CalibrationFacts,
     /// How good it is on damaged validation images.
     pub(crate) robustness: Vec<Robustness>,
     /// How good it is on the validation images, by the faces in them.
@@ -88,9 +89,29 @@ pub(crate) struct DatasetFacts {
     pub(crate) id: DatasetId,
     /// The number of images by split and class.
     pub(crate) images: BTreeMap<Split, BTreeMap<Label, u64>>,
+    /// The number of images by split and by the faces in them. A dataset of an earlier build does
+    /// not tell.
+    pub(crate) faces: BTreeMap<Split, FaceCounts>,
     pub(crate) near_duplicate_groups: u64,
     /// Images in no split, because near-duplicates of theirs have another label.
     pub(crate) set_aside: u64,
+}
+
+/// What the report says about the probabilities.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct CalibrationFacts {
+    /// What the network's logits are divided by. It was fitted to the validation images.
+    pub(crate) temperature: Temperature,
+    pub(crate) validation: BeforeAndAfter,
+    /// `None` if there are no test images.
+    pub(crate) test: Option<BeforeAndAfter>,
+}
+
+/// How far probabilities can be believed without the temperature and with it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct BeforeAndAfter {
+    pub(crate) before: Calibration,
+    pub(crate) after: Calibration,
 }
 
 /// How good the published network is on one class.
@@ -120,8 +141,9 @@ pub(crate) struct Mistake {
 
 /// How good the published network is.
 pub(crate) struct Measured<'a> {
-    /// Its predictions for the validation images, in their order.
+    /// Its predictions for the validation images, in their order, with its temperature.
     pub(crate) predictions: &'a [Prediction],
+    pub(crate) temperature: Temperature,
     pub(crate) measurement: &'a Measurement,
     pub(crate) evaluation: Evaluation,
     pub(crate) robustness: Vec<Robustness>,
@@ -140,6 +162,7 @@ impl Report {
     ) -> Self {
         let Measured {
             predictions,
+            temperature,
             measurement,
             evaluation,
             robustness,
@@ -150,7 +173,6 @@ impl Report {
         let validation = &examples.validation;
         let confusion = measurement.validation.confusion.clone();
         let test = measurement.test.as_ref();
-        let labelled: Vec<_> = predictions.iter().zip(validation.classes()).collect();
         Self {
             version: VERSION,
             run: run.id,
@@ -179,7 +201,11 @@ impl Report {
             confusion,
             test_confusion: test.map(|test| test.confusion.clone()),
             mistakes: mistakes(predictions, validation, &manifest.classes),
-            calibration: Calibration::of(&labelled),
+            calibration: CalibrationFacts {
+                temperature,
+                validation: BeforeAndAfter::of(&measurement.validation),
+                test: test.map(BeforeAndAfter::of),
+            },
             robustness,
             faces,
             warnings: warnings::of(manifest, shortcut.as_ref()),
@@ -189,13 +215,24 @@ impl Report {
     }
 }
 
+impl BeforeAndAfter {
+    fn of(measurement: &SplitMeasurement) -> Self {
+        let [before, after] = measurement.calibrations();
+        Self { before, after }
+    }
+}
+
 impl DatasetFacts {
     fn of(manifest: &Manifest) -> Self {
         let splits = manifest.splits.iter();
+        let faces = splits.clone();
         Self {
             id: manifest.dataset,
             images: splits
                 .map(|(&split, manifest)| (split, manifest.by_class.clone()))
+                .collect(),
+            faces: faces
+                .filter_map(|(&split, manifest)| Some((split, manifest.faces?)))
                 .collect(),
             near_duplicate_groups: manifest.near_duplicate_groups,
             set_aside: manifest.set_aside,

@@ -1,32 +1,23 @@
 //! The report as an HTML page. It is one file that loads nothing, in the light or dark
 //! colours that the reader prefers.
 
-use std::ops::Range;
-
-use maskline_dataset::Split;
 use maskline_messages::{Optimizer, Start, TrainingSettings, View};
 use maskline_models::prediction::Confusion;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use plotters::style::RGBColor;
 
 use super::{
     by_faces::by_faces,
     by_source::{by_source, lead},
     calibration::calibration,
     contents::Report,
-    curves::{self, Curve},
+    dataset::dataset,
+    learning::learning,
     robustness::robustness,
     text::{beginning, duration, grouped, percent, share},
     thumbnails::Thumbnail,
 };
-use crate::{metrics::Epoch, probe::ProbeFacts};
 
 const STYLE: &str = include_str!("page.css");
-
-/// The colours of the two curves. Both stand out from a light and from a dark background, and
-/// they differ in brightness, for readers who do not see colours.
-const TRAINING_COLOR: RGBColor = RGBColor(0xe0, 0x8a, 0x1e);
-const VALIDATION_COLOR: RGBColor = RGBColor(0x3b, 0x7d, 0xd8);
 
 /// Returns the whole page. `thumbnails` are those of the report's mistakes, in their order.
 pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
@@ -100,108 +91,10 @@ fn result(report: &Report) -> Markup {
                     "The network is that of epoch " (report.best_epoch) " of " (report.epochs.len())
                     ", evaluated as it is published."
                 }
-                " The loss is the mean cross-entropy, in nats."
+                " The loss is the mean cross-entropy, in nats, with the network's temperature."
             }
         }
     }
-}
-
-fn learning(report: &Report) -> Markup {
-    match &report.probe {
-        Some(probe) => cross_validation(probe),
-        None => epochs(report),
-    }
-}
-
-/// What a linear probe has in place of curves.
-fn cross_validation(probe: &ProbeFacts) -> Markup {
-    html! {
-        section {
-            h2 { "Learning" }
-            p {
-                "A linear probe has no epochs, and so there are no curves. What the pretrained network sees in each of the "
-                (grouped(probe.images as u64)) " training images, " (grouped(probe.features as u64))
-                " numbers, was computed once, and a logistic regression was fitted to it."
-            }
-            @if let (Some(accuracy), Some(loss)) = (probe.accuracy, probe.loss) {
-                p {
-                    "The strength of its regularization, " (probe.strength) ", has the lowest loss in a cross-validation with "
-                    (probe.folds) " folds, which keeps near-duplicates together. There, " (percent(accuracy))
-                    " of the training images were classified correctly by a probe that had not seen them, and the loss was "
-                    (format!("{loss:.4}")) "."
-                }
-            } @else {
-                p {
-                    "A class has too few images that look different for a cross-validation. The strength of the regularization is "
-                    (probe.strength) "."
-                }
-            }
-        }
-    }
-}
-
-fn epochs(report: &Report) -> Markup {
-    let of = |value: fn(&Epoch) -> f32| -> Vec<f64> {
-        report
-            .epochs
-            .iter()
-            .map(|epoch| value(epoch).into())
-            .collect()
-    };
-    let losses = [
-        of(|epoch| epoch.training.loss),
-        of(|epoch| epoch.validation.loss),
-    ];
-    let accuracies = [
-        of(|epoch| epoch.training.accuracy),
-        of(|epoch| epoch.validation.accuracy),
-    ];
-    html! {
-        section {
-            h2 { "Learning" }
-            p.key {
-                span.training { "training (augmented images)" } " "
-                span.validation { "validation" }
-            }
-            div.pair {
-                figure {
-                    figcaption { "Loss by epoch, in nats" }
-                    (chart(&losses, loss_range(&losses), |loss| format!("{loss:.2}")))
-                }
-                figure {
-                    figcaption { "Accuracy by epoch" }
-                    (chart(&accuracies, accuracy_range(&accuracies), |share| format!("{:.0} %", share * 100.0)))
-                }
-            }
-        }
-    }
-}
-
-fn chart(
-    [training, validation]: &[Vec<f64>; 2],
-    height: Range<f64>,
-    label: fn(&f64) -> String,
-) -> Markup {
-    let curves = [(TRAINING_COLOR, training), (VALIDATION_COLOR, validation)];
-    let curves = curves.map(|(color, values)| Curve {
-        color,
-        values: values.clone(),
-    });
-    PreEscaped(curves::svg(&curves, height, label))
-}
-
-/// The range from 0 to just above the highest loss. A loss that was very high once is cut
-/// off, so that it does not flatten the rest of the curve.
-fn loss_range(losses: &[Vec<f64>; 2]) -> Range<f64> {
-    const CEILING: f64 = 3.0;
-    let highest = losses.iter().flatten().copied().fold(0.1, f64::max);
-    0.0..(highest * 1.05).min(CEILING)
-}
-
-/// The range from the tenth at or below the lowest accuracy to 1.
-fn accuracy_range(accuracies: &[Vec<f64>; 2]) -> Range<f64> {
-    let lowest = accuracies.iter().flatten().copied().fold(0.9, f64::min);
-    ((lowest * 10.0).floor() / 10.0).max(0.0)..1.0
 }
 
 fn confusions(report: &Report) -> Markup {
@@ -282,61 +175,6 @@ fn mistakes(report: &Report, thumbnails: &[Thumbnail]) -> Markup {
                         }
                     }
                 }
-            }
-        }
-    }
-}
-
-fn dataset(report: &Report) -> Markup {
-    let dataset = &report.dataset;
-    let images = |split, label| {
-        let split = dataset.images.get(&split);
-        split
-            .and_then(|split| split.get(label))
-            .copied()
-            .unwrap_or_default()
-    };
-    let all = |split| {
-        dataset
-            .images
-            .get(&split)
-            .map_or(0, |split| split.values().sum())
-    };
-    html! {
-        section {
-            h2 { "Dataset" }
-            p.quiet { "Dataset " code { (dataset.id) } }
-            div.wide {
-                table {
-                    thead { tr {
-                        th { "Images" } th.number { "training" } th.number { "validation" } th.number { "test" }
-                    } }
-                    tbody {
-                        @for class in &report.classes {
-                            tr {
-                                td { (class.label) }
-                                td.number { (grouped(images(Split::Train, &class.label))) }
-                                td.number { (grouped(images(Split::Validation, &class.label))) }
-                                td.number { (grouped(images(Split::Test, &class.label))) }
-                            }
-                        }
-                        tr.sum {
-                            td { "all" }
-                            td.number { (grouped(all(Split::Train))) }
-                            td.number { (grouped(all(Split::Validation))) }
-                            td.number { (grouped(all(Split::Test))) }
-                        }
-                    }
-                }
-            }
-            p {
-                "Near-duplicates are always in the same split: there are " (grouped(dataset.near_duplicate_groups)) " groups of them. "
-                @if let Some(shortcut) = &report.shortcut {
-                    "Width, height, bytes and format of the files alone, without a pixel, tell the class of "
-                    (percent(shortcut.recall)) " of the validation images, as the mean over the classes, where guessing tells "
-                    (percent(shortcut.guessing)) ". "
-                }
-                "Set aside, because near-duplicates have different labels: " (grouped(dataset.set_aside)) " images."
             }
         }
     }
@@ -428,6 +266,10 @@ fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
             facts.push((name, share.to_string()));
         }
     }
+    if settings.mirror_image {
+        let mean = "the mean of a picture and its mirror image";
+        facts.push(("Predictions", mean.to_owned()));
+    }
     facts.push(("Seed", settings.seed.to_string()));
     facts
 }
@@ -456,18 +298,5 @@ fn layers(report: &Report) -> Markup {
                 }
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_axis_shows_all_of_its_curve() {
-        let losses = [vec![0.7, 0.2], vec![0.9, 0.3]];
-        assert!(loss_range(&losses).contains(&0.9));
-        assert_eq!(accuracy_range(&[vec![0.55], vec![0.97]]), 0.5..1.0);
-        assert_eq!(accuracy_range(&[vec![0.99], vec![0.97]]), 0.9..1.0);
     }
 }

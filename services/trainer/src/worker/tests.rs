@@ -9,6 +9,7 @@ use maskline_dataset::Split;
 use maskline_messages::{
     DatasetId, JobId, Label, Method, NetworkName, ObjectKey, Queue, TrainingSettings,
 };
+use maskline_models::temperature::Temperature;
 use maskline_storage::records::{Lease, now};
 use maskline_test_support::embedded::Embedded;
 
@@ -133,9 +134,14 @@ async fn a_run_ends_in_a_model_with_a_report_and_a_message() {
     let [low, high] = interval.map(|bound| bound.as_f64().unwrap());
     let accuracy = validation["accuracy"].as_f64().unwrap();
     assert!((low..=high).contains(&accuracy) && high - low > 0.1);
-    let bins = report["calibration"]["bins"].as_array().unwrap();
-    let images = bins.iter().map(|bin| bin["images"].as_u64().unwrap());
-    assert_eq!(images.sum::<u64>(), 16);
+    let calibration = &report["calibration"];
+    assert_eq!(calibration["temperature"], card.temperature.get());
+    assert_ne!(card.temperature, Temperature::ONE);
+    for side in ["before", "after"] {
+        let bins = calibration["validation"][side]["bins"].as_array().unwrap();
+        let images = bins.iter().map(|bin| bin["images"].as_u64().unwrap());
+        assert_eq!(images.sum::<u64>(), 16, "{side}");
+    }
     let damaged = report["robustness"].as_array().unwrap();
     let kinds: Vec<_> = damaged
         .iter()
@@ -156,6 +162,43 @@ async fn a_run_ends_in_a_model_with_a_report_and_a_message() {
         !trainer.work(&context).await.unwrap(),
         "there is no other run"
     );
+}
+
+#[tokio::test]
+async fn a_model_is_measured_again_as_its_report_says_with_its_temperature() {
+    let _alone = alone().await;
+    let store = Embedded::open().await;
+    let drawing = Drawing {
+        test: [3, 3],
+        ..Drawing::default()
+    };
+    let dataset = drawing.freeze(&store.objects).await;
+    let id = request(&store, dataset, settings()).await;
+    trainer(&store).work(&store.context("one")).await.unwrap();
+    let report = report(&store, id).await;
+    assert!(report["calibration"]["test"]["after"]["error"].is_number());
+    let model = weights(&store, id).await;
+    let (objects, jobs) = (&store.objects, &*store.catalog);
+    let evaluation = crate::evaluate(objects, jobs, &dataset, model.clone(), compute());
+    let measured = evaluation.await.unwrap();
+    let close = |loss: f32, expected: &serde_json::Value| {
+        (f64::from(loss) - expected.as_f64().unwrap()).abs() < 1e-4
+    };
+    assert!(
+        close(measured.validation.loss, &report["loss"]),
+        "{measured:?}"
+    );
+    let test = measured.test.unwrap();
+    assert!(close(test.loss, &report["evaluation"]["test"]["loss"]));
+
+    // Without the temperature the losses are others, and the accuracies the same.
+    let mut card = maskline_models::weights::card(&model).unwrap();
+    card.temperature = Temperature::ONE;
+    let raw = maskline_models::weights::with_card(&model, &card).unwrap();
+    let raw = crate::evaluate(objects, jobs, &dataset, raw.into(), compute()).await;
+    let raw = raw.unwrap();
+    assert!(!close(raw.validation.loss, &report["loss"]));
+    assert_eq!(raw.validation.accuracy, measured.validation.accuracy);
 }
 
 #[tokio::test]
@@ -194,7 +237,7 @@ async fn the_page_shows_the_whole_report_and_loads_nothing() {
     ] {
         assert!(page.contains(part), "no {part}");
     }
-    assert_eq!(page.matches("<svg").count(), 3);
+    assert_eq!(page.matches("<svg").count(), 4);
     let report = report(&store, id).await;
     let mistakes = report["mistakes"].as_array().unwrap();
     assert!(!mistakes.is_empty());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{face_counts::FaceCounts, manifest::Manifest, tally::Tally};
+use crate::{manifest::Manifest, tally::Tally};
 
 /// What a card says. Equal facts make equal cards.
 #[derive(Debug, Clone, Copy)]
@@ -14,8 +14,6 @@ pub struct CardFacts<'a> {
     pub sources: &'a Tally,
     /// The images of all splits by licence.
     pub licenses: &'a Tally,
-    /// The images of all splits by the number of faces in them.
-    pub faces: FaceCounts,
     /// How many candidates were rejected, by [`Reason::code`](maskline_messages::Reason::code).
     pub rejected: &'a BTreeMap<String, u64>,
 }

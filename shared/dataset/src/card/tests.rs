@@ -7,7 +7,7 @@ fn label(name: &str) -> Label {
     name.parse().unwrap()
 }
 
-fn split_of(split: Split, images: [u64; 2]) -> (Split, SplitManifest) {
+fn split_of(split: Split, images: [u64; 2], several: u64) -> (Split, SplitManifest) {
     let classes = [label("no"), label("with_mask")];
     let shard = Shard {
         file: split.shard_file(0, 1),
@@ -18,6 +18,12 @@ fn split_of(split: Split, images: [u64; 2]) -> (Split, SplitManifest) {
     let manifest = SplitManifest {
         images: shard.rows,
         by_class: classes.into_iter().zip(images).collect(),
+        faces: Some(FaceCounts {
+            none: 4,
+            one: shard.rows - several - 4,
+            several,
+            ..FaceCounts::default()
+        }),
         shards: vec![shard],
     };
     (split, manifest)
@@ -29,8 +35,8 @@ fn manifest() -> Manifest {
         dataset: DatasetId::of(b"a dataset"),
         classes: vec![label("no"), label("with_mask")],
         splits: [
-            split_of(Split::Train, [700, 500]),
-            split_of(Split::Validation, [70, 50]),
+            split_of(Split::Train, [700, 500], 76),
+            split_of(Split::Validation, [70, 50], 0),
             (Split::Test, SplitManifest::default()),
         ]
         .into(),
@@ -45,7 +51,6 @@ struct Facts {
     manifest: Manifest,
     sources: Tally,
     licenses: Tally,
-    faces: FaceCounts,
     rejected: BTreeMap<String, u64>,
 }
 
@@ -60,12 +65,6 @@ impl Facts {
             manifest: manifest(),
             sources,
             licenses,
-            faces: FaceCounts {
-                none: 40,
-                one: 1_200,
-                several: 80,
-                ..FaceCounts::default()
-            },
             rejected: [("blurred".to_owned(), 3), ("later_reason".to_owned(), 1)].into(),
         }
     }
@@ -76,7 +75,6 @@ impl Facts {
             manifest: &self.manifest,
             sources: &self.sources,
             licenses: &self.licenses,
-            faces: self.faces,
             rejected: &self.rejected,
         })
     }
@@ -160,11 +158,11 @@ dataset_info:
 fn the_sections_count_images_sources_licences_and_rejections() {
     let card = Facts::new().card();
     let faces = "\
-| faces | images |
-| --- | --: |
-| no face | 40 |
-| one face | 1200 |
-| several faces | 80 |";
+| faces | train | validation |
+| --- | --: | --: |
+| no face | 4 | 4 |
+| one face | 1120 | 116 |
+| several faces | 76 | 0 |";
     assert!(section(&card, "Faces").ends_with(faces), "{card}");
     let images = "\
 | label | train | validation |

@@ -1,6 +1,8 @@
 //! Tests of weights in files: they are read as they were written, and a file that does not
 //! fit is refused with a plain error.
 
+mod card;
+
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor};
@@ -81,15 +83,6 @@ fn weights_are_read_as_they_were_written() {
     assert_eq!(read, card());
     let twice = weights::to_safetensors(&again, &read).unwrap();
     assert!(twice == file, "the same weights give the same file");
-}
-
-#[test]
-fn a_card_names_every_class() {
-    let mut card = card();
-    card.classes.pop();
-    let error = weights::to_safetensors(&network(), &card).unwrap_err();
-    let expected = "a network of 2 classes can't be labelled with 1 names";
-    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
@@ -205,47 +198,32 @@ fn floats_of_two_bytes_are_read_too() {
 }
 
 #[test]
-fn a_card_without_a_standardization_has_that_of_imagenet() {
-    let old = changed(|_, metadata| {
-        for text in metadata.values_mut() {
-            let mut card: serde_json::Value = serde_json::from_str(text).unwrap();
-            card.as_object_mut().unwrap().remove("input").unwrap();
-            *text = card.to_string();
+fn what_a_network_can_begin_from_is_known_without_its_weights() {
+    for name in NetworkName::ALL {
+        let network = Network::new(name, 5, 9, &Device::flex());
+        let classes = ["a", "b", "c", "d", "e"].map(|class| class.parse::<Label>().unwrap());
+        let card = Card::new(name, classes.to_vec(), 32, View::Face);
+        let file = weights::to_safetensors(&network, &card).unwrap();
+        for other in NetworkName::ALL {
+            assert_eq!(weights::check(&file, other).is_ok(), other == name);
         }
+    }
+    // It refuses what the training would refuse, with the same words.
+    let damaged = changed(|tensors, _| {
+        tensors.retain(|(name, ..)| name != "features.0.0.weight");
+        let block = tensors
+            .iter_mut()
+            .find(|(name, ..)| name == "features.1.block.0.0.weight");
+        let (_, _, _, bytes) = block.unwrap();
+        bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+        tensors.push(("head.weight".into(), Dtype::F32, vec![1], vec![0; 4]));
     });
-    assert_eq!(
-        weights::card(&old).unwrap().input,
-        input::Standardization::IMAGENET
-    );
-}
-
-#[test]
-fn a_network_standardizes_as_its_card_says() {
-    let values = vec![0.5; input::len(32)];
-    let image = input::tensor(values, 32, &Device::flex());
-    let logits = |input| -> Vec<f32> {
-        let file = weights::to_safetensors(&network(), &Card { input, ..card() }).unwrap();
-        let (network, card) = weights::from_safetensors(&file, &Device::flex()).unwrap();
-        assert_eq!((network.input(), card.input), (input, input));
-        network
-            .forward(image.clone())
-            .into_data()
-            .iter::<f32>()
-            .collect()
-    };
-    let (imagenet, unit) = (
-        input::Standardization::IMAGENET,
-        input::Standardization::SIGNED_UNIT,
-    );
-    assert_eq!(
-        logits(imagenet),
-        network()
-            .forward(image.clone())
-            .into_data()
-            .iter::<f32>()
-            .collect::<Vec<_>>()
-    );
-    assert_ne!(logits(imagenet), logits(unit));
+    let checked = weights::check(&damaged, NAME).unwrap_err().to_string();
+    let built = weights::backbone(&damaged, NAME, 2, 0, &Device::flex());
+    assert_eq!(checked, built.unwrap_err().to_string());
+    for part in ["features.0.0.weight", "features.1.block", "head.weight"] {
+        assert!(checked.contains(part), "{checked}");
+    }
 }
 
 #[test]

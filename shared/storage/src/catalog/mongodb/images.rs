@@ -1,31 +1,40 @@
 //! The images' collection, and who has claimed an image.
+//!
+//! * `document`: the document of an image.
+//! * `holders`: the candidates that stand for images, and which of them count.
+//! * `facts`: what a plan needs to know of images.
 
-use std::collections::{BTreeSet, HashMap};
+mod document;
+mod facts;
+mod holders;
+
+use std::collections::HashMap;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::try_join3;
-use maskline_messages::{
-    CandidateId, CollectionName, ImageId, JobId, Label, LabelOrigin, Location, Measurements,
-    Prediction, Reason,
-};
+use maskline_messages::{CandidateId, CollectionName, ImageId, Measurements};
 use mongodb::{
-    bson::{Binary, Bson, Document, doc, spec::BinarySubtype},
+    bson::{Document, doc},
     options::ReturnDocument,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::{
     MongodbCatalog,
-    database::{BATCH, Database, Query},
-    documents::{damaged, document, record, records},
+    database::{BATCH, Query},
+    documents::{damaged, record, records},
     schema::{CANDIDATES, CLAIMS, IMAGES},
 };
 use crate::{
     catalog::{images::Images, missing},
     error::StorageError,
-    records::{Candidate, CandidateState, Claim, ImageDocument, ImageFacts, Sighting},
+    records::{Candidate, Claim, ImageDocument, ImageFacts, Sighting},
 };
+use document::{Described, image_document, image_of};
+pub(super) use document::{image_key, image_keys};
+use facts::{facts_among, sightings_of};
+pub(super) use holders::kept_among;
+use holders::{has_ended_without, holders_of};
 
 /// Images whose facts are read at a time. A document in memory takes kilobytes.
 const FACTS: usize = 250;
@@ -271,267 +280,4 @@ fn claim_of(claim: &Document) -> Result<Claim, StorageError> {
         Ok(holder) => Ok(Claim::Held(holder.parse().map_err(damaged)?)),
         Err(_) => Ok(Claim::Removed),
     }
-}
-
-/// Says whether a candidate was rejected or given up.
-async fn has_ended_without(
-    database: &Database,
-    candidate: CandidateId,
-) -> Result<bool, StorageError> {
-    let ended = [CandidateState::Rejected, CandidateState::Failed].map(CandidateState::as_str);
-    let filter = doc! { "_id": candidate.to_string(), "state": { "$in": ended.to_vec() } };
-    Ok(database.find_one(CANDIDATES, filter).await?.is_some())
-}
-
-/// The candidates that stand for images, by image.
-async fn holders_of(
-    database: &Database,
-    collection: &CollectionName,
-    images: &[ImageId],
-) -> Result<HashMap<String, String>, StorageError> {
-    let keys: Vec<_> = images
-        .iter()
-        .map(|image| image_key(collection, image))
-        .collect();
-    let of_images = doc! { "_id": { "$in": keys } };
-    let query = Query::sorted(doc! {}).only(doc! { "image": 1, "candidate": 1 });
-    let found = database.find(IMAGES, of_images, query).await?;
-    let holders = found.iter().map(|image| {
-        let text = |name| image.get_str(name).map(str::to_owned).map_err(damaged);
-        Ok((text("image")?, text("candidate")?))
-    });
-    holders.collect()
-}
-
-/// Selects those of the images of which the collection has a document that counts: see
-/// [`stored_among`].
-pub(super) async fn kept_among(
-    database: &Database,
-    collection: &CollectionName,
-    images: &[ImageId],
-) -> Result<BTreeSet<ImageId>, StorageError> {
-    let mut kept = BTreeSet::new();
-    for batch in images.chunks(BATCH) {
-        let holders = holders_of(database, collection, batch).await?;
-        let stored = stored_among(database, holders.values().cloned().collect()).await?;
-        let stored: BTreeSet<String> = stored.iter().map(ToString::to_string).collect();
-        kept.extend(batch.iter().filter(|image| {
-            let holder = holders.get(&image.to_string());
-            holder.is_some_and(|holder| stored.contains(holder))
-        }));
-    }
-    Ok(kept)
-}
-
-/// Selects those of the candidates that are stored, or were removed with their source: another
-/// source may have the image.
-async fn stored_among(
-    database: &Database,
-    candidates: Vec<String>,
-) -> Result<BTreeSet<CandidateId>, StorageError> {
-    let filter = doc! {
-        "_id": { "$in": candidates },
-        "$or": [
-            { "state": CandidateState::Stored.as_str() },
-            { "reason.code": Reason::Removed.code() },
-        ],
-    };
-    let query = Query::sorted(doc! {}).only(doc! { "_id": 1 });
-    let found = database.find(CANDIDATES, filter, query).await?;
-    let ids = found.iter().map(|candidate| {
-        let id = candidate.get_str("_id").map_err(damaged)?;
-        id.parse().map_err(damaged)
-    });
-    ids.collect()
-}
-
-/// Selects those of the collection's images from `first` to `last` that were removed.
-async fn removed_between(
-    database: &Database,
-    collection: &CollectionName,
-    first: &ImageId,
-    last: &ImageId,
-) -> Result<BTreeSet<String>, StorageError> {
-    let filter = doc! {
-        "_id": { "$gte": image_key(collection, first), "$lte": image_key(collection, last) },
-        "candidate": { "$exists": false },
-    };
-    let query = Query::sorted(doc! {}).only(doc! { "image": 1 });
-    let found = database.find(CLAIMS, filter, query).await?;
-    let images = found
-        .iter()
-        .map(|claim| claim.get_str("image").map(str::to_owned));
-    images.collect::<Result<_, _>>().map_err(damaged)
-}
-
-/// The candidates of the collection that turned out to be these images, by image. The server
-/// groups those that are alike, of which there may be any number.
-async fn sightings_of(
-    database: &Database,
-    collection: &CollectionName,
-    images: &[ImageId],
-) -> Result<HashMap<ImageId, Vec<Sighting>>, StorageError> {
-    #[derive(Deserialize)]
-    struct Group {
-        #[serde(rename = "_id")]
-        alike: Alike,
-        lowest: CandidateId,
-    }
-    #[derive(Deserialize)]
-    struct Alike {
-        image: ImageId,
-        job: JobId,
-        label: Option<Label>,
-        state: CandidateState,
-        reason: Option<String>,
-    }
-    let ids: Vec<_> = images.iter().map(ToString::to_string).collect();
-    let filter = doc! { "collection": collection.as_str(), "image": { "$in": ids } };
-    let group = doc! {
-        "_id": {
-            "image": "$image",
-            "job": "$job",
-            "label": "$label",
-            "state": "$state",
-            "reason": "$reason.code",
-        },
-        "lowest": { "$min": "$_id" },
-    };
-    let mut sightings: HashMap<_, Vec<Sighting>> = HashMap::new();
-    let groups: Vec<Group> = database.groups(CANDIDATES, filter, group).await?;
-    for Group { alike, lowest } in groups {
-        sightings.entry(alike.image).or_default().push(Sighting {
-            candidate: lowest,
-            job: alike.job,
-            label: alike.label,
-            state: alike.state,
-            reason: alike.reason,
-        });
-    }
-    for of_image in sightings.values_mut() {
-        of_image.sort_by_key(|sighting| sighting.candidate);
-    }
-    Ok(sightings)
-}
-
-/// Facts about those of the images (sorted by id) whose candidates are stored, without those
-/// that were removed.
-async fn facts_among(
-    database: &Database,
-    collection: &CollectionName,
-    images: Vec<Described>,
-) -> Result<Vec<ImageFacts>, StorageError> {
-    let (Some(first), Some(last)) = (images.first(), images.last()) else {
-        return Ok(vec![]);
-    };
-    let candidates = images.iter().map(|i| i.candidate.to_string()).collect();
-    let ids: Vec<ImageId> = images.iter().map(|image| image.image).collect();
-    let (stored, removed, mut sightings) = try_join3(
-        stored_among(database, candidates),
-        removed_between(database, collection, &first.image, &last.image),
-        sightings_of(database, collection, &ids),
-    )
-    .await?;
-    let kept = images.into_iter().filter(|image| {
-        stored.contains(&image.candidate) && !removed.contains(&image.image.to_string())
-    });
-    let facts = kept.map(|image| {
-        let sightings = sightings.remove(&image.image).unwrap_or_default();
-        image.facts(sightings)
-    });
-    Ok(facts.collect())
-}
-
-/// The `_id` of a collection's image, and of its claim.
-pub(super) fn image_key(collection: &CollectionName, image: &ImageId) -> String {
-    format!("{collection}/{image}")
-}
-
-/// A condition on the `_id`s of a collection's images: those after `after`.
-pub(super) fn image_keys(collection: &CollectionName, after: Option<&ImageId>) -> Document {
-    let from = match after {
-        Some(image) => image_key(collection, image),
-        None => format!("{collection}/"),
-    };
-    // `0` comes next after `/` in ASCII.
-    doc! { "$gt": from, "$lt": format!("{collection}0") }
-}
-
-/// An image's document without `_id` and pixels.
-#[derive(Serialize, Deserialize)]
-struct Described {
-    collection: CollectionName,
-    job: JobId,
-    pub image: ImageId,
-    pub candidate: CandidateId,
-    source: Location,
-    /// The size of the pixels in the document.
-    width: u32,
-    height: u32,
-    pub label: Label,
-    label_origin: LabelOrigin,
-    prediction: Option<Prediction>,
-    measurements: Measurements,
-}
-
-impl Described {
-    pub fn facts(self, sightings: Vec<Sighting>) -> ImageFacts {
-        ImageFacts {
-            image: self.image,
-            width: self.width,
-            height: self.height,
-            phash: self.measurements.phash,
-            phash_mirrored: self.measurements.phash_mirrored,
-            sightings,
-        }
-    }
-}
-
-fn image_document(image: &ImageDocument) -> Result<Document, StorageError> {
-    let described = document(&Described {
-        collection: image.collection.clone(),
-        job: image.job,
-        image: image.image,
-        candidate: image.candidate,
-        source: image.source.clone(),
-        width: image.width,
-        height: image.height,
-        label: image.label.clone(),
-        label_origin: image.label_origin,
-        prediction: image.prediction.clone(),
-        measurements: image.measurements.clone(),
-    })?;
-    let mut document = doc! { "_id": image_key(&image.collection, &image.image) };
-    document.extend(described);
-    // The pixels come last, so that a reader of the other fields comes to those first.
-    document.insert(
-        "binary",
-        Binary {
-            subtype: BinarySubtype::Generic,
-            bytes: image.binary.to_vec(),
-        },
-    );
-    Ok(document)
-}
-
-/// The inverse of [`image_document`].
-fn image_of(mut document: Document) -> Result<ImageDocument, StorageError> {
-    let Some(Bson::Binary(binary)) = document.remove("binary") else {
-        return Err(damaged("an image without pixels"));
-    };
-    let described: Described = record(document)?;
-    Ok(ImageDocument {
-        collection: described.collection,
-        job: described.job,
-        image: described.image,
-        candidate: described.candidate,
-        source: described.source,
-        binary: binary.bytes.into(),
-        width: described.width,
-        height: described.height,
-        label: described.label,
-        label_origin: described.label_origin,
-        prediction: described.prediction,
-        measurements: described.measurements,
-    })
 }

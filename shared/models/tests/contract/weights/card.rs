@@ -1,0 +1,133 @@
+//! Tests of cards: what a file says about its network is what the network does.
+
+use maskline_models::temperature::Temperature;
+
+use super::*;
+
+#[test]
+fn a_card_names_every_class() {
+    let mut card = card();
+    card.classes.pop();
+    let error = weights::to_safetensors(&network(), &card).unwrap_err();
+    let expected = "a network of 2 classes can't be labelled with 1 names";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_card_without_a_standardization_has_that_of_imagenet() {
+    let old = changed(|_, metadata| {
+        for text in metadata.values_mut() {
+            let mut card: serde_json::Value = serde_json::from_str(text).unwrap();
+            card.as_object_mut().unwrap().remove("input").unwrap();
+            *text = card.to_string();
+        }
+    });
+    assert_eq!(
+        weights::card(&old).unwrap().input,
+        input::Standardization::IMAGENET
+    );
+}
+
+#[test]
+fn a_card_without_a_temperature_leaves_logits_as_they_are() {
+    let old = changed(|_, metadata| {
+        for text in metadata.values_mut() {
+            let mut card: serde_json::Value = serde_json::from_str(text).unwrap();
+            card.as_object_mut().unwrap().remove("temperature").unwrap();
+            *text = card.to_string();
+        }
+    });
+    assert_eq!(weights::card(&old).unwrap(), card());
+    let senseless = changed(|_, metadata| {
+        for text in metadata.values_mut() {
+            *text = text.replace(r#""temperature":1.0"#, r#""temperature":-1.0"#);
+        }
+    });
+    assert!(matches!(refused(&senseless), ModelError::BadCard(_)));
+}
+
+#[test]
+fn a_temperature_changes_the_probabilities_and_neither_the_classes_nor_the_weights() {
+    let temperature = Temperature::try_from(2.5).unwrap();
+    let hot = Card {
+        temperature,
+        ..card()
+    };
+    let (file, hot) = (file(), weights::with_card(&file(), &hot).unwrap());
+    assert_eq!(weights::card(&hot).unwrap().temperature, temperature);
+    let tensors = |file: &[u8]| -> HashMap<String, Vec<u8>> {
+        let tensors = SafeTensors::deserialize(file).unwrap();
+        let tensors = tensors.iter();
+        tensors
+            .map(|(name, tensor)| (name.to_owned(), tensor.data().to_vec()))
+            .collect()
+    };
+    assert!(tensors(&file) == tensors(&hot));
+
+    let predict = |file: &[u8]| {
+        let classifier = Classifier::load(file, &Device::flex()).unwrap();
+        let pictures = pictures(3);
+        let inputs: Vec<Input> = pictures
+            .iter()
+            .map(|picture| classifier.input(picture, &Part::whole(32, 32)))
+            .collect();
+        classifier.predict(&inputs).unwrap()
+    };
+    for (raw, tempered) in predict(&file).iter().zip(predict(&hot)) {
+        assert_eq!(tempered, raw.tempered(2.5));
+        assert_eq!(tempered.class(), raw.class());
+        assert!(tempered.confidence() < raw.confidence());
+    }
+}
+
+#[test]
+fn a_network_sees_the_mirror_image_as_its_card_says() {
+    let mut values = vec![0.0; input::len(32)];
+    input::write(&pictures(1)[0], 32, &mut values);
+    let image = input::tensor(values, 32, &Device::flex());
+    let mirrored = image.clone().flip([3]);
+    let with = Card {
+        mirror_image: true,
+        ..card()
+    };
+    let file = weights::to_safetensors(&network(), &with).unwrap();
+    let (both, _) = weights::from_safetensors(&file, &Device::flex()).unwrap();
+    let logits = |network: &Network, image: &Tensor<4>| -> Vec<f32> {
+        let logits = network.forward(image.clone());
+        logits.into_data().iter::<f32>().collect()
+    };
+    let [one, other] = [&image, &mirrored].map(|image| logits(&network(), image));
+    assert_ne!(one, other);
+    let mean: Vec<f32> = one.iter().zip(&other).map(|(a, b)| (a + b) / 2.0).collect();
+    assert!(difference(&logits(&both, &image), &mean) < 1e-6);
+    assert!(difference(&logits(&both, &mirrored), &mean) < 1e-6);
+}
+
+#[test]
+fn a_network_standardizes_as_its_card_says() {
+    let values = vec![0.5; input::len(32)];
+    let image = input::tensor(values, 32, &Device::flex());
+    let logits = |input| -> Vec<f32> {
+        let file = weights::to_safetensors(&network(), &Card { input, ..card() }).unwrap();
+        let (network, card) = weights::from_safetensors(&file, &Device::flex()).unwrap();
+        assert_eq!((network.input(), card.input), (input, input));
+        network
+            .forward(image.clone())
+            .into_data()
+            .iter::<f32>()
+            .collect()
+    };
+    let (imagenet, unit) = (
+        input::Standardization::IMAGENET,
+        input::Standardization::SIGNED_UNIT,
+    );
+    assert_eq!(
+        logits(imagenet),
+        network()
+            .forward(image.clone())
+            .into_data()
+            .iter::<f32>()
+            .collect::<Vec<_>>()
+    );
+    assert_ne!(logits(imagenet), logits(unit));
+}
