@@ -1,5 +1,5 @@
 //! The records of the catalog: collections, jobs, candidates, images, datasets, runs, models,
-//! leases, quotas.
+//! studies, leases, quotas.
 //!
 //! Times are milliseconds since the Unix epoch.
 
@@ -15,6 +15,7 @@ mod model;
 mod quota;
 mod run;
 mod share;
+mod study;
 
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
 pub(crate) use candidate::{REMOVED_BY, erased_location};
@@ -32,3 +33,4 @@ pub(crate) use quota::{KEPT_IDLE, QuotaState};
 pub use quota::{LONGEST_WAIT, Quota, Turn};
 pub use run::{Run, RunState};
 pub use share::{PLACES_LAST, Share, ShareLimit, ShareRequest};
+pub use study::{Study, StudyState, TrialOutcome, TrialResult, TrialRung};
