@@ -39,7 +39,12 @@ pub(crate) struct Epoch {
 impl TrainingProgress {
     /// The best epoch so far by its validation score; the earliest of equals.
     pub(crate) fn best(&self) -> Option<&Epoch> {
-        self.epochs.iter().reduce(|best, epoch| {
+        self.best_of_first(self.epochs.len())
+    }
+
+    /// The best of so many epochs from the beginning on.
+    pub(crate) fn best_of_first(&self, epochs: usize) -> Option<&Epoch> {
+        self.epochs.iter().take(epochs).reduce(|best, epoch| {
             if epoch.validation.is_better_than(&best.validation) {
                 epoch
             } else {

@@ -1,23 +1,26 @@
-//! The stage. It records a run for each network that is to be trained.
+//! The stage. It records a run for each network that is to be trained, and each study.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use maskline_messages::{
     DatasetId, DatasetReady, JobId, Method, RunId, TrainerRequests, TrainingChoices,
-    TrainingRequested,
+    TrainingRequested, TuningRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome, telemetry};
 use maskline_storage::{
-    catalog::{Leases, Library},
-    records::{Run, RunState, Work, now},
+    catalog::{Leases, Library, Studies},
+    records::{Run, RunState, TrialRung, Work, now},
 };
 use tokio::sync::Notify;
 
-/// Records runs. The worker trains them, because that takes longer than a delivery may be
+use crate::tuning;
+
+/// Records runs and studies. The worker trains them, because that takes longer than a delivery may be
 /// held.
 pub(crate) struct RequestHandler {
     pub(crate) library: Arc<dyn Library>,
+    pub(crate) studies: Arc<dyn Studies>,
     pub(crate) leases: Arc<dyn Leases>,
     /// Notified when there is a run to work on.
     pub(crate) notify: Arc<Notify>,
@@ -48,6 +51,7 @@ impl Handler for RequestHandler {
                 networks,
                 settings,
             }) => self.record(None, dataset, networks, settings).await?,
+            TrainerRequests::TuningRequested(request) => self.record_study(&request).await?,
         }
         Ok(Outcome::done())
     }
@@ -88,6 +92,23 @@ impl RequestHandler {
         }
         Ok(())
     }
+
+    /// The study is recorded before the work, as a run is. Its trials are those that were recorded
+    /// first: another build may draw others.
+    async fn record_study(&self, request: &TuningRequested) -> Result<(), Failure> {
+        request.validate().map_err(Failure::poison)?;
+        let study = tuning::study(request, telemetry::current_traceparent());
+        self.studies.create_study(&study).await?;
+        for trial in study.indices() {
+            let (study, rung) = (study.id, 0);
+            let first = TrialRung { study, trial, rung };
+            self.leases.offer_work(&Work::Trial(first)).await?;
+        }
+        let (id, network, trials) = (study.id, study.network, study.trials.len());
+        tracing::info!(study = %id, %network, trials, "a study is recorded, to be tuned");
+        self.notify.notify_one();
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +123,7 @@ mod tests {
         let store = Embedded::open().await;
         let requests = RequestHandler {
             library: store.catalog.clone(),
+            studies: store.catalog.clone(),
             leases: store.catalog.clone(),
             notify: Arc::default(),
         };
@@ -146,6 +168,7 @@ mod tests {
         let store = Embedded::open().await;
         let requests = RequestHandler {
             library: store.catalog.clone(),
+            studies: store.catalog.clone(),
             leases: store.catalog.clone(),
             notify: Arc::default(),
         };

@@ -16,6 +16,7 @@ mod quota;
 mod run;
 mod share;
 mod study;
+mod trial;
 
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
 pub(crate) use candidate::{REMOVED_BY, erased_location};
@@ -34,3 +35,4 @@ pub use quota::{LONGEST_WAIT, Quota, Turn};
 pub use run::{Run, RunState};
 pub use share::{PLACES_LAST, Share, ShareLimit, ShareRequest};
 pub use study::{Study, StudyState, TrialOutcome, TrialResult, TrialRung};
+pub use trial::{RungScore, Trial, TrialEnd};

@@ -21,7 +21,8 @@ use super::{
 };
 use crate::{metrics::Epoch, probe::ProbeFacts};
 
-const STYLE: &str = include_str!("page.css");
+/// The style of all pages.
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// The colours of the two curves. Both stand out from a light and from a dark background, and
 /// they differ in brightness, for readers who do not see colours.

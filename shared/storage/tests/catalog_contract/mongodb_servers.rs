@@ -25,7 +25,7 @@ async fn a_server_that_does_not_answer_is_unavailable() {
 
 #[tokio::test]
 async fn a_database_of_another_version_is_refused() {
-    for found in [4, 7] {
+    for found in [4, 8] {
         is_refused(found).await;
     }
 }
