@@ -324,7 +324,7 @@ mod tests {
             let values = [0.0, 0.5, last].map(|place| range.at(place));
             assert_eq!(values, [first, middle, end], "{range:?}");
         }
-        assert_eq!(logarithmic(1e-3, 1e-1).at(0.123_4), 1.76e-3);
+        assert_eq!(logarithmic(1e-3, 1e-1).at(0.123_4), 1.77e-3);
     }
 
     #[test]

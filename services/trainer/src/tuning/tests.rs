@@ -119,7 +119,7 @@ async fn a_study_ends_in_the_model_of_its_best_trial_and_a_report() {
     let page = store.objects.get(&page).await.unwrap();
     let page = String::from_utf8(page.to_vec()).unwrap();
     let varied = maskline_messages::tunable::varied(&study.trials);
-    assert!(varied.len() > 5);
+    assert!(varied.len() >= 4, "not even the learning rate");
     assert_eq!(page.matches("<svg").count(), varied.len());
     for part in ["Best trial", "learning rate", "after 3 epochs", "(ASHA)"] {
         assert!(page.contains(part), "no {part}");
