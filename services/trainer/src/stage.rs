@@ -116,7 +116,16 @@ mod tests {
     use maskline_test_support::embedded::Embedded;
 
     use super::*;
-    use maskline_messages::NetworkName;
+    use maskline_messages::{NetworkName, StudyId, TuningSearch};
+
+    fn handler(store: &Embedded) -> RequestHandler {
+        RequestHandler {
+            library: store.catalog.clone(),
+            studies: store.catalog.clone(),
+            leases: store.catalog.clone(),
+            notify: Arc::default(),
+        }
+    }
 
     #[tokio::test]
     async fn each_network_is_one_run_however_often_it_is_asked_for() {
@@ -161,6 +170,38 @@ mod tests {
         )
         .await
         .expect("the worker is notified");
+    }
+
+    #[tokio::test]
+    async fn a_study_is_recorded_once_with_the_first_rung_of_each_trial() {
+        let store = Embedded::open().await;
+        let requests = handler(&store);
+        let request = TuningRequested {
+            dataset: DatasetId::of(b"a dataset"),
+            network: NetworkName::MobilenetV2,
+            trials: 3,
+            search: TuningSearch::Asha,
+            settings: TrainingChoices::default(),
+        };
+        for _ in 0..2 {
+            let message = request.clone().into();
+            let handled = requests.handle(message, &Context::default()).await;
+            handled.unwrap();
+        }
+        let study = store.catalog.study(StudyId::of(&request)).await.unwrap();
+        assert_eq!(study.expect("it is recorded").trials.len(), 3);
+        let open = store.catalog.open_work("trial").await.unwrap();
+        assert_eq!(open.len(), 3);
+        let is_first = |work: &Work| matches!(work, Work::Trial(TrialRung { rung: 0, .. }));
+        assert!(open.iter().all(|lease| is_first(&lease.work)), "{open:?}");
+        assert!(store.catalog.runs(None, 10).await.unwrap().is_empty());
+
+        let none = TuningRequested {
+            trials: 0,
+            ..request
+        };
+        let refused = requests.handle(none.into(), &Context::default()).await;
+        assert!(matches!(refused, Err(Failure::Poison(_))));
     }
 
     #[tokio::test]

@@ -7,6 +7,9 @@
 //! reported, the best third of these *n* is promoted, for each *n*. So whoever computes the
 //! promotions from some of the results gets a beginning of what all results give: a promotion is
 //! never taken back, and the number of trainers and the order in which they end change nothing.
+//!
+//! The first trial, which has the usual settings, goes on in any case. Otherwise one that learns
+//! slowly at first could be stopped, and then tuning could give less than training.
 
 use std::cmp::Ordering;
 
@@ -15,6 +18,9 @@ use maskline_models::prediction::Score;
 
 /// One of so many participants of a rung is promoted.
 const REDUCTION: u32 = 3;
+
+/// The trial that has the usual settings.
+const USUAL: u32 = 0;
 
 /// How many rungs the search has at most.
 const MAX_RUNGS: u32 = 3;
@@ -69,6 +75,9 @@ impl Standing {
                 // One that failed is behind all others, and nothing of it can go on.
                 if let Some(score) = result {
                     insert(&mut ranked, Ranked { trial, score });
+                    if trial == USUAL {
+                        promoted.push(trial);
+                    }
                 }
                 let places = count / REDUCTION as usize;
                 for one in ranked.iter().take(places) {
@@ -82,9 +91,15 @@ impl Standing {
                 break;
             }
             if complete {
-                // A third of one or two is none, and those that were promoted may all fail later.
-                // Then the best of the others goes on, so that somebody comes to the last rung.
-                // Nothing else is promoted any more here, so this changes no order.
+                // A third of one or two is none, but the best of them goes on. Those that were
+                // promoted may all fail later, and then the best of the others goes on, so that
+                // somebody comes to the last rung. Nothing else is promoted here any more, so this
+                // changes no order.
+                if let Some(best) = ranked.first()
+                    && !promoted.contains(&best.trial)
+                {
+                    promoted.push(best.trial);
+                }
                 let failed = |&trial: &u32| outcome(rung + 1, trial) == Some(None);
                 while promoted.iter().all(failed)
                     && let Some(next) = ranked.iter().find(|one| !promoted.contains(&one.trial))
@@ -196,15 +211,15 @@ mod tests {
             results.insert((0, of), score(accuracies[trial]));
             standing(7, 3, &results).participants[1].clone()
         };
-        assert_eq!(report(0), NONE);
-        assert_eq!(report(3), NONE, "the first two have not all reported");
-        assert_eq!(report(2), NONE);
+        assert_eq!(report(3), NONE, "the first has not reported");
+        assert_eq!(report(0), [0], "the usual one goes on");
+        assert_eq!(report(2), [0], "the first two have not all reported");
         let both = "1 is the best of the first three, and 3 of the first four";
-        assert_eq!(report(1), [1, 3], "{both}");
-        assert_eq!(report(5), [1, 3]);
+        assert_eq!(report(1), [0, 1, 3], "{both}");
+        assert_eq!(report(5), [0, 1, 3]);
         // The best two of the first six are 3 and 5, but 1 was promoted before.
-        assert_eq!(report(4), [1, 3, 5]);
-        assert_eq!(report(6), [1, 3, 5]);
+        assert_eq!(report(4), [0, 1, 3, 5]);
+        assert_eq!(report(6), [0, 1, 3, 5]);
     }
 
     #[test]
@@ -231,7 +246,8 @@ mod tests {
             let result = |_, trial| score(if trial == last { 0.9 } else { 0.5 });
             let (_, standings) = run(trials, 3, result, |_| 0);
             let end = &standings[standings.len() - 1];
-            assert_eq!(end.participants[1..], [[last], [last]]);
+            let all: Vec<u32> = (0..trials).collect();
+            assert_eq!(end.participants[1..], [all.clone(), all]);
             assert!(end.complete);
             assert_eq!(end.best, Some(last));
         }
@@ -248,10 +264,15 @@ mod tests {
         let end = &standings[standings.len() - 1];
         assert_eq!(end.participants[1], [2, 3], "of the first three and of all");
         assert_eq!(end.best, Some(2));
-        let (_, standings) = run(2, 2, |rung, trial| result(rung, trial + 2), |_| 0);
+        // All that were promoted fail in the second rung.
+        let result = |rung, trial| match (rung, trial) {
+            (1, 0 | 1) => None,
+            _ => score([0.1, 0.4, 0.2][trial as usize]),
+        };
+        let (_, standings) = run(3, 2, result, |_| 0);
         let end = &standings[standings.len() - 1];
-        assert_eq!(end.participants[1], [1, 0]);
-        assert_eq!((end.complete, end.best), (true, Some(0)));
+        assert_eq!(end.participants[1], [0, 1, 2]);
+        assert_eq!((end.complete, end.best), (true, Some(2)));
     }
 
     #[test]

@@ -185,7 +185,7 @@ async fn what_follows_from_a_result_is_done_by_the_next_if_a_trainer_died_before
         record(trial, 0, accuracy).await;
     }
     let (trainer, context) = (trainer(&store), store.context("two"));
-    // The first of them offers the second rung, which has a result as well by then.
+    // The best one and the first, which has the usual settings, are promoted.
     assert!(trainer.work(&context).await.unwrap());
     let open = store.catalog.open_work("trial").await.unwrap();
     let second = TrialRung {
@@ -194,7 +194,8 @@ async fn what_follows_from_a_result_is_done_by_the_next_if_a_trainer_died_before
         rung: 1,
     };
     assert!(open.iter().any(|lease| lease.work == Work::Trial(second)));
-    assert_eq!(open.len(), 3, "two of the first rung and the promoted one");
+    assert_eq!(open.len(), 4, "two of the first rung and two of the second");
+    record(0, 1, 0.75).await;
     record(1, 1, 0.875).await;
     assert!(trainer.work(&context).await.unwrap());
     let ended = recorded(&store, study.id).await;

@@ -71,7 +71,7 @@ fn how(report: &StudyReport) -> String {
     match (report.search, epochs.split_last()) {
         (TuningSearch::Asha, Some((all, earlier))) if !earlier.is_empty() => format!(
             "Each trial was measured after {} epochs, and about the best third went on each time, up \
-             to {all} epochs (ASHA).",
+             to {all} epochs (ASHA). Trial 0 went on in any case.",
             earlier.join(" and ")
         ),
         (_, Some((all, _))) => format!("Each trial was trained for all {all} epochs."),
