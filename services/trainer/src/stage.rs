@@ -130,12 +130,7 @@ mod tests {
     #[tokio::test]
     async fn each_network_is_one_run_however_often_it_is_asked_for() {
         let store = Embedded::open().await;
-        let requests = RequestHandler {
-            library: store.catalog.clone(),
-            studies: store.catalog.clone(),
-            leases: store.catalog.clone(),
-            notify: Arc::default(),
-        };
+        let requests = handler(&store);
         let dataset = DatasetId::of(b"a dataset");
         let networks = [NetworkName::MobilenetV2, NetworkName::Mnasnet1_0]
             .map(Method::from)
@@ -207,12 +202,7 @@ mod tests {
     #[tokio::test]
     async fn a_dataset_without_networks_to_train_makes_no_run() {
         let store = Embedded::open().await;
-        let requests = RequestHandler {
-            library: store.catalog.clone(),
-            studies: store.catalog.clone(),
-            leases: store.catalog.clone(),
-            notify: Arc::default(),
-        };
+        let requests = handler(&store);
         let ready = DatasetReady {
             job: Some(JobId::draw()),
             dataset: DatasetId::of(b"a dataset"),
