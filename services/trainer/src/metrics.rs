@@ -53,3 +53,34 @@ impl TrainingProgress {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_of_the_first_epochs_does_not_know_the_later_ones() {
+        let epoch = |epoch, accuracy| {
+            let score = Score {
+                accuracy,
+                loss: 0.5,
+            };
+            Epoch {
+                epoch,
+                learning_rate: 1e-3,
+                training: score,
+                validation: score,
+                images_per_second: 1.0,
+                device: "cpu".to_owned(),
+            }
+        };
+        let progress = TrainingProgress {
+            epochs: vec![epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.75), epoch(4, 1.0)],
+            ..TrainingProgress::default()
+        };
+        let best = |epochs| progress.best_of_first(epochs).map(|best| best.epoch);
+        let expected = [None, Some(1), Some(2), Some(2), Some(4), Some(4)];
+        assert_eq!([0, 1, 2, 3, 4, 9].map(best), expected);
+        assert_eq!(progress.best().map(|best| best.epoch), Some(4));
+    }
+}

@@ -100,7 +100,7 @@ impl TrainingRun {
     fn prepare(&mut self) -> Result<()> {
         let settings = &self.record.settings;
         settings.validate().map_err(PermanentError::from)?;
-        self.compute = self.compute.for_pixels(settings.pixels);
+        self.compute = self.compute.clone().for_pixels(settings.pixels);
         self.record.device = Some(self.compute.name.clone());
         Ok(())
     }

@@ -4,7 +4,6 @@ use std::{cmp::Reverse, sync::Arc};
 
 use anyhow::{Context, Error, Result, bail};
 use async_trait::async_trait;
-use maskline_models::device::Compute;
 use maskline_runtime::{BrokerError, EndsProcess, WorkContext, Worker, telemetry};
 use maskline_storage::{
     StorageError,
@@ -140,7 +139,7 @@ impl Trainer {
 
     /// Whether the GPU that a run has failed on does not compute any more.
     async fn device_is_lost(&self) -> bool {
-        let compute: Compute = self.resources.compute.clone();
+        let compute = self.resources.compute.clone();
         let asking = move || compute.is_gpu && !compute.answers();
         tokio::task::spawn_blocking(asking).await.unwrap_or(true)
     }
