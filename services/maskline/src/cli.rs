@@ -10,7 +10,7 @@ use crate::{
         check::Check, collections::Collections, datasets::Datasets, dead_letters::DeadLetters,
         demo::Demo, enqueue::Enqueue, evaluate::Evaluate, freeze::Freeze, models::Models,
         predict::Predict, rejects::Rejects, remove::Remove, report::Report, run::Run,
-        status::Status, trace::Trace, train::Train, weights::Weights,
+        status::Status, trace::Trace, train::Train, tune::Tune, weights::Weights,
     },
     output,
 };
@@ -61,6 +61,8 @@ enum Command {
     Report(Report),
     /// Ask the trainers for more runs on a dataset
     Train(Train),
+    /// Ask the trainers to find good settings for a network, by training it several times
+    Tune(Box<Tune>),
     /// List and download the pretrained weights that torchvision publishes
     Weights(Weights),
     /// List, replay or drop the messages that the services gave up
@@ -100,6 +102,7 @@ impl Cli {
                 Command::Models(models) => models.run().await,
                 Command::Report(report) => report.run().await,
                 Command::Train(train) => train.run().await,
+                Command::Tune(tune) => tune.run().await,
                 Command::Weights(weights) => weights.run().await,
                 Command::DeadLetters(dead_letters) => dead_letters.run().await,
                 Command::Check(check) => check.run().await,

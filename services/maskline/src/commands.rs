@@ -20,4 +20,5 @@ pub(crate) mod status;
 pub(crate) mod trace;
 pub(crate) mod train;
 pub(crate) mod training_args;
+pub(crate) mod tune;
 pub(crate) mod weights;

@@ -1,4 +1,4 @@
-//! How far one job is, while a person waits for it.
+//! How far a job, training runs or a study are, while a person waits for them.
 
 use std::{io::IsTerminal, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 /// How long a person waits without any progress before a hint says what may be the cause.
 pub(crate) const HINT_AFTER: Duration = Duration::from_secs(10);
 
-/// Shows the progress of one job, or of training runs, on standard error: as a bar on a terminal,
+/// Shows the progress of one job, of training runs or of a study, on standard error: as a bar on a terminal,
 /// and elsewhere as a line whenever it comes to something new.
 pub(crate) struct JobProgress {
     bar: Option<ProgressBar>,
@@ -56,6 +56,19 @@ impl JobProgress {
         }
     }
 
+    /// Shows in words how far something is of which nobody knows how long it takes. `done` counts
+    /// what is done of it.
+    pub(crate) fn show_words(&mut self, words: String, done: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_style(style_of_words());
+            bar.set_position(done as u64);
+            bar.set_message(words);
+        } else if self.shown != words {
+            note(&words);
+            self.shown = words;
+        }
+    }
+
     fn draw(&mut self, activity: Activity) {
         if let Some(bar) = &self.bar {
             bar.set_length(activity.total);
@@ -86,6 +99,10 @@ impl JobProgress {
 fn style() -> ProgressStyle {
     ProgressStyle::with_template("{spinner} {wide_bar} {pos}/{len} {msg}")
         .expect("the template is a valid constant")
+}
+
+fn style_of_words() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {msg}").expect("the template is a valid constant")
 }
 
 impl Activity {

@@ -9,6 +9,7 @@
 //! * `evaluation_view`: how good networks are, as text.
 //! * `job_view`: a job with its counts and its runs, as a person asks about it.
 //! * `run_view`, `run_wait`: a training run as a person asks about it, and waiting for its end.
+//! * `study_view`, `study_wait`: a study as a person asks about it, and waiting for its end.
 //! * `dataset_remarks`: what a person should know of a version before training on it.
 //! * `job_summary`, `job_progress`: a job as text, and as a progress bar.
 //! * `output`: printing lines and tables.
@@ -37,4 +38,6 @@ mod run_view;
 mod run_wait;
 mod span;
 mod start;
+mod study_view;
+mod study_wait;
 mod trace_tree;

@@ -7,15 +7,15 @@ use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::{StorageArgs, catalog_answers, lease::LeaseWatch, objects_answer};
 use tokio::sync::Notify;
 
-use crate::{NAME, stage::RequestHandler, worker::Trainer};
+use crate::{NAME, resources::Resources, stage::RequestHandler, worker::Trainer};
 
 /// The default of `--image-memory`.
 const MEMORY_GIB: f64 = 4.0;
 
 /// Trains networks on frozen datasets and publishes them with a report.
 ///
-/// Takes DatasetReady and TrainingRequested, sends ModelTrained. Each trainer works on one
-/// run at a time. Several trainers share the runs.
+/// Takes DatasetReady, TrainingRequested and TuningRequested, sends ModelTrained. Each trainer works
+/// on one run at a time. Several trainers share the runs, and the trials of a study.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(
     name = "maskline-trainer",
@@ -70,18 +70,21 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let notify = Arc::new(Notify::new());
     let requests = RequestHandler {
         library: stores.catalog.clone(),
+        studies: stores.catalog.clone(),
         leases: stores.catalog.clone(),
         notify: notify.clone(),
     };
-    let trainer = Trainer::new(
-        stores.objects.clone(),
-        stores.catalog.clone(),
-        stores.catalog.clone(),
-        LeaseWatch::new(stores.catalog.clone()),
-        notify,
+    let resources = Resources {
+        objects: stores.objects.clone(),
+        library: stores.catalog.clone(),
+        studies: stores.catalog.clone(),
+        jobs: stores.catalog.clone(),
+        leases: stores.catalog.clone(),
         compute,
-        args.trainer.image_bytes(),
-    );
+        image_memory: args.trainer.image_bytes(),
+    };
+    let watch = LeaseWatch::new(stores.catalog.clone());
+    let trainer = Trainer::new(resources, watch, notify);
     Ok(Service::new(NAME)
         .handler(requests)
         .worker(trainer)

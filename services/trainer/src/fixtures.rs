@@ -13,13 +13,16 @@ use maskline_messages::{
 };
 use maskline_models::device::{self, Choice, Compute};
 use maskline_storage::ObjectStore;
-use maskline_test_support::messages::{face, label};
+use maskline_test_support::{
+    embedded::Embedded,
+    messages::{face, label},
+};
 use maskline_vision::encode;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::{examples::Examples, manifest, shown::InputShape};
+use crate::{examples::Examples, manifest, resources::Resources, shown::InputShape};
 
 /// The number of rows in a shard: few, so that a drawn dataset has several shards.
 const SHARD_ROWS: usize = 20;
@@ -39,6 +42,19 @@ static COMPUTING: Mutex<()> = Mutex::const_new(());
 
 pub(crate) fn compute() -> Compute {
     device::choose(Choice::Cpu).expect("every machine has a CPU")
+}
+
+/// What a trainer needs that works with these stores, on the CPU.
+pub(crate) fn resources(store: &Embedded) -> Resources {
+    Resources {
+        objects: store.objects.clone(),
+        library: store.catalog.clone(),
+        studies: store.catalog.clone(),
+        jobs: store.catalog.clone(),
+        leases: store.catalog.clone(),
+        compute: compute(),
+        image_memory: 1 << 30,
+    }
 }
 
 /// The number of pictures to draw of each class, and how hard they are to tell apart.

@@ -181,9 +181,9 @@ impl Learner {
         &self.progress
     }
 
-    /// Returns whether all epochs are complete.
-    pub(crate) fn is_done(&self) -> bool {
-        self.progress.epochs.len() >= self.config.settings.epochs as usize
+    /// Returns whether so many epochs are complete.
+    pub(crate) fn has_done(&self, epochs: u32) -> bool {
+        self.progress.epochs.len() >= epochs as usize
     }
 
     /// The network of the best epoch so far, as a safetensors file to publish.

@@ -3,8 +3,11 @@
 //! Each module knows only those below it:
 //!
 //! ```text
-//! stage       records a run for every requested network
-//! worker      claims one run at a time, and decides what an error means
+//! stage       records a run for every requested network, and every study
+//! worker      claims one piece of work at a time, and decides what an error means
+//! tuning      the trials of a study, and what follows from their results
+//! task        a piece of work; the one that publishes a model
+//! resources   the stores and the device that all work needs
 //! run         one run, from its dataset to a trained model
 //! publish     publishes the trained model
 //! report      the report, for programs and for people
@@ -49,6 +52,7 @@ mod publish;
 mod random;
 mod regression;
 mod report;
+mod resources;
 mod robustness;
 mod run;
 mod schedule;
@@ -57,6 +61,8 @@ mod shown;
 mod sources;
 mod stage;
 mod stored_model;
+mod task;
+mod tuning;
 mod worker;
 
 pub use args::{Args, TrainerArgs, service};

@@ -71,7 +71,12 @@ pub(crate) struct Epoch {
 impl TrainingProgress {
     /// The best epoch so far by its validation score; the earliest of equals.
     pub(crate) fn best(&self) -> Option<&Epoch> {
-        self.epochs.iter().reduce(|best, epoch| {
+        self.best_of_first(self.epochs.len())
+    }
+
+    /// The best of so many epochs from the beginning on.
+    pub(crate) fn best_of_first(&self, epochs: usize) -> Option<&Epoch> {
+        self.epochs.iter().take(epochs).reduce(|best, epoch| {
             if epoch.validation.is_better_than(&best.validation) {
                 epoch
             } else {
@@ -106,5 +111,31 @@ mod tests {
         let tally: TrainingTally = serde_json::from_str(earlier).unwrap();
         assert_eq!((tally.images, tally.right), (8, 6.0));
         assert_eq!(TrainingTally::default().score().accuracy, 0.0);
+    }
+
+    #[test]
+    fn the_best_of_the_first_epochs_does_not_know_the_later_ones() {
+        let epoch = |epoch, accuracy| {
+            let score = Score {
+                accuracy,
+                loss: 0.5,
+            };
+            Epoch {
+                epoch,
+                learning_rate: 1e-3,
+                training: score,
+                validation: score,
+                images_per_second: 1.0,
+                device: "cpu".to_owned(),
+            }
+        };
+        let progress = TrainingProgress {
+            epochs: vec![epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.75), epoch(4, 1.0)],
+            ..TrainingProgress::default()
+        };
+        let best = |epochs| progress.best_of_first(epochs).map(|best| best.epoch);
+        let expected = [None, Some(1), Some(2), Some(2), Some(4), Some(4)];
+        assert_eq!([0, 1, 2, 3, 4, 9].map(best), expected);
+        assert_eq!(progress.best().map(|best| best.epoch), Some(4));
     }
 }

@@ -63,14 +63,14 @@ pub(crate) enum PermanentError {
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
     #[error(
-        "it failed {times} times, the last time with: {error}. Ask for it again with \
-         `maskline train` once the cause is removed"
+        "it failed {times} times, the last time with: {error}. Ask for it again, as it was asked for \
+         before, once the cause is removed"
     )]
     TooManyFailures { times: u32, error: String },
     #[error(
         "{times} trainers in a row ended during the run and left neither an error nor a \
-         checkpoint, as a process does that finds no memory. Ask for it again with \
-         `maskline train` and a smaller --batch or --pixels, or give the trainers more memory"
+         checkpoint, as a process does that finds no memory. Ask for it again with a smaller --batch \
+         or --pixels, or give the trainers more memory"
     )]
     EndsTrainers { times: u32 },
 }

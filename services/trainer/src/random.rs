@@ -16,6 +16,8 @@ pub(crate) enum Purpose {
     Mixing,
     /// The choice of the images that the statistics of the batch norms are computed over.
     Statistics,
+    /// The settings of one trial of a study.
+    Tuning,
 }
 
 /// Returns the generator for a purpose in an epoch. `index` is that of the image or the

@@ -14,5 +14,6 @@ mod thumbnails;
 mod warnings;
 
 pub(crate) use contents::{Measured, Report};
-pub(crate) use page::page;
+pub(crate) use page::{STYLE, page};
+pub(crate) use text::percent;
 pub(crate) use thumbnails::thumbnails;

@@ -15,6 +15,7 @@ use maskline_foundation::telemetry_names::{
 use maskline_messages::{Method, NetworkName, ObjectKey, Start};
 use maskline_models::{
     device::Compute,
+    prediction::Score,
     temperature::Temperature,
     weights::{self, Card},
 };
@@ -58,6 +59,8 @@ pub(crate) struct TrainingRun {
     pub(crate) interrupt: Interrupt,
     /// Notified of every checkpoint.
     pub(crate) lease_progress: LeaseProgress,
+    /// Whether it is a trial of a study. The catalog does not list such a run.
+    pub(crate) is_trial: bool,
 }
 
 impl TrainingRun {
@@ -68,21 +71,67 @@ impl TrainingRun {
     /// # Errors
     /// [`PermanentError`] if no retry can help.
     pub(crate) fn execute(mut self, runtime: &Handle) -> Result<Option<TrainedModel>> {
-        let settings = &self.record.settings;
-        settings.validate().map_err(PermanentError::from)?;
-        self.compute = self.compute.for_pixels(settings.pixels);
-        self.record.device = Some(self.compute.name.clone());
+        self.prepare()?;
         match self.record.network {
             Method::Network(network) => self.train(network, runtime),
             Method::LinearProbe => self.probe(runtime),
         }
     }
 
-    /// Trains all layers of a network, epoch by epoch.
+    /// Trains a network until so many epochs are done, from the run's latest checkpoint if it has
+    /// one. What it does in them does not depend on how many there are: the learning rate follows
+    /// the schedule of the whole run. Returns the score of the best of these epochs, or `None` if
+    /// the service is asked to stop. A checkpoint is saved in both cases.
+    ///
+    /// # Errors
+    /// [`PermanentError`] if no retry can help.
+    pub(crate) fn execute_until(
+        mut self,
+        epochs: u32,
+        network: NetworkName,
+        runtime: &Handle,
+    ) -> Result<Option<Score>> {
+        self.prepare()?;
+        let examples = runtime.block_on(self.load_examples())?;
+        let Some(learner) = self.learn(network, epochs, &examples, runtime)? else {
+            return Ok(None);
+        };
+        // Another trainer may have trained it for longer.
+        let best = learner.progress().best_of_first(epochs as usize);
+        let best = best.context("no epoch was the best")?;
+        Ok(Some(best.validation))
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        let settings = &self.record.settings;
+        settings.validate().map_err(PermanentError::from)?;
+        self.compute = self.compute.clone().for_pixels(settings.pixels);
+        self.record.device = Some(self.compute.name.clone());
+        Ok(())
+    }
+
+    /// Trains all layers of a network to the end.
     fn train(mut self, network: NetworkName, runtime: &Handle) -> Result<Option<TrainedModel>> {
         let examples = runtime.block_on(self.load_examples())?;
-        let mut learner = runtime.block_on(self.resume(network, &examples))?;
-        while !learner.is_done() {
+        let epochs = self.record.settings.epochs;
+        let Some(learner) = self.learn(network, epochs, &examples, runtime)? else {
+            return Ok(None);
+        };
+        let weights = learner.best_network().context("no epoch was the best")?;
+        self.trained_model(weights, learner.progress(), None, &examples, runtime)
+    }
+
+    /// Trains a network, epoch by epoch, until so many are done. Returns `None` if the service is
+    /// asked to stop before.
+    fn learn(
+        &mut self,
+        network: NetworkName,
+        epochs: u32,
+        examples: &Examples,
+        runtime: &Handle,
+    ) -> Result<Option<Learner>> {
+        let mut learner = runtime.block_on(self.resume(network, examples))?;
+        while !learner.has_done(epochs) {
             let span = info_span!(
                 span::EPOCH,
                 // A signed number, because an unsigned one would be exported as text.
@@ -93,7 +142,7 @@ impl TrainingRun {
                 { VALIDATION_ACCURACY } = Empty,
                 { IMAGES_PER_SECOND } = Empty,
             );
-            let advance = span.in_scope(|| learner.advance(&examples, &self.interrupt))?;
+            let advance = span.in_scope(|| learner.advance(examples, &self.interrupt))?;
             self.interrupt.check_lease(self.record.id)?;
             let epoch = learner.progress().epochs.last();
             if let (Advance::EpochDone, Some(epoch)) = (advance, epoch) {
@@ -104,8 +153,7 @@ impl TrainingRun {
                 return Ok(None);
             }
         }
-        let weights = learner.best_network().context("no epoch was the best")?;
-        self.trained_model(weights, learner.progress(), None, &examples, runtime)
+        Ok(Some(learner))
     }
 
     /// Makes a linear probe.
@@ -115,7 +163,7 @@ impl TrainingRun {
         tracing::info!(%run, device, "making a linear probe");
         let input = InputShape::from(&self.record.settings);
         let examples = runtime.block_on(async {
-            self.library.update_run(&self.record).await?;
+            self.update_record().await?;
             let dataset = &self.record.dataset;
             let manifest = manifest::read_trainable(&self.objects, dataset).await?;
             Examples::load_validation(&self.objects, manifest, input, self.image_memory).await
@@ -138,7 +186,7 @@ impl TrainingRun {
             return Ok(None);
         };
         self.record.epoch = self.record.epochs();
-        runtime.block_on(self.library.update_run(&self.record))?;
+        runtime.block_on(self.update_record())?;
         let progress = TrainingProgress {
             seconds: began.elapsed().as_secs_f64(),
             ..TrainingProgress::default()
@@ -167,7 +215,7 @@ impl TrainingRun {
     /// A learner that continues from the latest checkpoint, or a new one if there is no
     /// usable checkpoint.
     async fn resume(&self, network: NetworkName, examples: &Examples) -> Result<Learner> {
-        self.library.update_run(&self.record).await?;
+        self.update_record().await?;
         let run = self.record.id;
         let (images, device) = (examples.training.len(), &self.compute.name);
         let config = LearnerConfig {
@@ -249,7 +297,13 @@ impl TrainingRun {
         self.record.epoch = u32::try_from(snapshot.progress.epochs.len())?;
         self.record.accuracy = best.map(|score| score.accuracy);
         self.record.loss = best.map(|score| score.loss);
-        self.library.update_run(&self.record).await?;
+        self.update_record().await
+    }
+
+    async fn update_record(&self) -> Result<()> {
+        if !self.is_trial {
+            self.library.update_run(&self.record).await?;
+        }
         Ok(())
     }
 

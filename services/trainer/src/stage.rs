@@ -1,23 +1,26 @@
-//! The stage. It records a run for each network that is to be trained.
+//! The stage. It records a run for each network that is to be trained, and each study.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use maskline_messages::{
     DatasetId, DatasetReady, JobId, Method, RunId, TrainerRequests, TrainingChoices,
-    TrainingRequested,
+    TrainingRequested, TuningRequested,
 };
 use maskline_runtime::{Context, Failure, Handler, Outcome, telemetry};
 use maskline_storage::{
-    catalog::{Leases, Library},
-    records::{Run, RunState, Work, now},
+    catalog::{Leases, Library, Studies},
+    records::{Run, RunState, TrialRung, Work, now},
 };
 use tokio::sync::Notify;
 
-/// Records runs. The worker trains them, because that takes longer than a delivery may be
+use crate::tuning;
+
+/// Records runs and studies. The worker trains them, because that takes longer than a delivery may be
 /// held.
 pub(crate) struct RequestHandler {
     pub(crate) library: Arc<dyn Library>,
+    pub(crate) studies: Arc<dyn Studies>,
     pub(crate) leases: Arc<dyn Leases>,
     /// Notified when there is a run to work on.
     pub(crate) notify: Arc<Notify>,
@@ -48,6 +51,7 @@ impl Handler for RequestHandler {
                 networks,
                 settings,
             }) => self.record(None, dataset, networks, settings).await?,
+            TrainerRequests::TuningRequested(request) => self.record_study(&request).await?,
         }
         Ok(Outcome::done())
     }
@@ -88,6 +92,23 @@ impl RequestHandler {
         }
         Ok(())
     }
+
+    /// The study is recorded before the work, as a run is. Its trials are those that were recorded
+    /// first: another build may draw others.
+    async fn record_study(&self, request: &TuningRequested) -> Result<(), Failure> {
+        request.validate().map_err(Failure::poison)?;
+        let study = tuning::study(request, telemetry::current_traceparent());
+        self.studies.create_study(&study).await?;
+        for trial in study.indices() {
+            let (study, rung) = (study.id, 0);
+            let first = TrialRung { study, trial, rung };
+            self.leases.offer_work(&Work::Trial(first)).await?;
+        }
+        let (id, network, trials) = (study.id, study.network, study.trials.len());
+        tracing::info!(study = %id, %network, trials, "a study is recorded, to be tuned");
+        self.notify.notify_one();
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -95,16 +116,21 @@ mod tests {
     use maskline_test_support::embedded::Embedded;
 
     use super::*;
-    use maskline_messages::NetworkName;
+    use maskline_messages::{NetworkName, StudyId, TuningSearch};
+
+    fn handler(store: &Embedded) -> RequestHandler {
+        RequestHandler {
+            library: store.catalog.clone(),
+            studies: store.catalog.clone(),
+            leases: store.catalog.clone(),
+            notify: Arc::default(),
+        }
+    }
 
     #[tokio::test]
     async fn each_network_is_one_run_however_often_it_is_asked_for() {
         let store = Embedded::open().await;
-        let requests = RequestHandler {
-            library: store.catalog.clone(),
-            leases: store.catalog.clone(),
-            notify: Arc::default(),
-        };
+        let requests = handler(&store);
         let dataset = DatasetId::of(b"a dataset");
         let networks = [NetworkName::MobilenetV2, NetworkName::Mnasnet1_0]
             .map(Method::from)
@@ -142,13 +168,41 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_study_is_recorded_once_with_the_first_rung_of_each_trial() {
+        let store = Embedded::open().await;
+        let requests = handler(&store);
+        let request = TuningRequested {
+            dataset: DatasetId::of(b"a dataset"),
+            network: NetworkName::MobilenetV2,
+            trials: 3,
+            search: TuningSearch::Asha,
+            settings: TrainingChoices::default(),
+        };
+        for _ in 0..2 {
+            let message = request.clone().into();
+            let handled = requests.handle(message, &Context::default()).await;
+            handled.unwrap();
+        }
+        let study = store.catalog.study(StudyId::of(&request)).await.unwrap();
+        assert_eq!(study.expect("it is recorded").trials.len(), 3);
+        let open = store.catalog.open_work("trial").await.unwrap();
+        assert_eq!(open.len(), 3);
+        let is_first = |work: &Work| matches!(work, Work::Trial(TrialRung { rung: 0, .. }));
+        assert!(open.iter().all(|lease| is_first(&lease.work)), "{open:?}");
+        assert!(store.catalog.runs(None, 10).await.unwrap().is_empty());
+
+        let none = TuningRequested {
+            trials: 0,
+            ..request
+        };
+        let refused = requests.handle(none.into(), &Context::default()).await;
+        assert!(matches!(refused, Err(Failure::Poison(_))));
+    }
+
+    #[tokio::test]
     async fn a_dataset_without_networks_to_train_makes_no_run() {
         let store = Embedded::open().await;
-        let requests = RequestHandler {
-            library: store.catalog.clone(),
-            leases: store.catalog.clone(),
-            notify: Arc::default(),
-        };
+        let requests = handler(&store);
         let ready = DatasetReady {
             job: Some(JobId::draw()),
             dataset: DatasetId::of(b"a dataset"),

@@ -18,6 +18,8 @@ pub mod span {
     pub const FREEZE: &str = "freeze";
     /// A network is trained.
     pub const TRAIN: &str = "train";
+    /// One rung of a trial of a study is trained.
+    pub const TRIAL: &str = "trial";
     /// One epoch of a training run.
     pub const EPOCH: &str = "epoch";
     /// One operation of the catalog. A trace shows the operation's own name.
@@ -49,6 +51,12 @@ pub mod attribute {
     pub const DATASET_ID: &str = "maskline.dataset.id";
     /// The training run.
     pub const RUN_ID: &str = "maskline.run.id";
+    /// The study that tunes a network.
+    pub const STUDY_ID: &str = "maskline.study.id";
+    /// The number of a trial in its study, from 0 on.
+    pub const TRIAL: &str = "maskline.trial";
+    /// The number of a rung, from 0 on.
+    pub const RUNG: &str = "maskline.rung";
     /// The network that is trained.
     pub const NETWORK: &str = "maskline.network";
 

@@ -111,6 +111,27 @@ impl RunId {
     }
 }
 
+impl RunId {
+    /// The id of the run of a study's trial. It is none of those of [`Self::of`], so that the
+    /// checkpoints and the model of a trial are not those of a run with the same settings.
+    pub fn of_trial(study: StudyId, trial: u32) -> Self {
+        Self(Uuid::new_v5(&study.0, trial.to_string().as_bytes()))
+    }
+}
+
+uuid_id! {
+    /// The id of a study, which tunes a network. It is the UUIDv5 of all that was asked for, so
+    /// that the same request makes the same study.
+    StudyId, "a study id (a UUID)"
+}
+
+impl StudyId {
+    /// The id that is derived from a request in its canonical form.
+    pub(crate) fn derived(canonical: &[u8]) -> Self {
+        Self(Uuid::new_v5(&Uuid::NAMESPACE_OID, canonical))
+    }
+}
+
 macro_rules! sha256_id {
     ($(#[$doc:meta])* $name:ident, $expected:literal) => {
         $(#[$doc])*

@@ -5,7 +5,8 @@
 //! * `license`: the licences that a person can ask for.
 //! * `source`, `search`, `provenance`, `settings`, `choices`, `start`, `view`, `measurements`, `face`,
 //!   `reason`: values that messages carry.
-//! * `job`, `image`, `training`: the messages about jobs, images and training.
+//! * `job`, `image`, `training`, `tuning`: the messages about jobs, images, training and tuning.
+//! * [`tunable`]: the settings that tuning varies, and their ranges.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
 //! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
 //!   given up.
@@ -37,12 +38,16 @@ mod source;
 mod start;
 pub mod topology;
 mod training;
+pub mod tunable;
+mod tuning;
 mod view;
 
 pub use choices::TrainingChoices;
 pub use collection::{CollectionName, VersionName};
 pub use face::{Bounds, Face, KeyPoints, Point};
-pub use ids::{CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId, WeightsId};
+pub use ids::{
+    CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId, StudyId, WeightsId,
+};
 pub use image::{
     CandidateFound, Fetched, Hop, ImageFailed, ImageFetched, ImageHeader, ImageLabeled,
     ImageRejected, ImageValidated, KnownImage, Prediction,
@@ -67,4 +72,6 @@ pub use source::{Labeling, Source, SourceRole};
 pub use start::Start;
 pub use topology::Queue;
 pub use training::{DatasetReady, ModelTrained, TrainingRequested};
+pub use tunable::Tunable;
+pub use tuning::{TuningRequested, TuningSearch};
 pub use view::View;

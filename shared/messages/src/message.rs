@@ -17,6 +17,7 @@ use crate::{
     },
     job::{JobFailed, SourceExpanded, SourceRequested},
     training::{DatasetReady, ModelTrained, TrainingRequested},
+    tuning::TuningRequested,
 };
 
 /// The version of the contract that this build speaks.
@@ -94,6 +95,7 @@ messages! {
     JobFailed => "job.failed",
     DatasetReady => "dataset.ready",
     TrainingRequested => "training.requested",
+    TuningRequested => "tuning.requested",
     ModelTrained => "model.trained",
 }
 
@@ -132,8 +134,8 @@ impl Message {
         Ok(serde_json::from_slice(body)?)
     }
 
-    /// The job that the message belongs to. A training request and its model belong to
-    /// none.
+    /// The job that the message belongs to. Requests for training or tuning and the models that
+    /// come of them belong to none.
     pub fn job(&self) -> Option<JobId> {
         match self {
             Self::SourceRequested(m) => Some(m.job),
@@ -147,6 +149,7 @@ impl Message {
             Self::JobFailed(m) => Some(m.job),
             Self::DatasetReady(m) => m.job,
             Self::TrainingRequested(_) => None,
+            Self::TuningRequested(_) => None,
             Self::ModelTrained(_) => None,
         }
     }

@@ -14,6 +14,7 @@
 //! | `models/<run>/model.safetensors` | the weights of a published model |
 //! | `models/<run>/report.json`, `report.html` | its report, for programs and for people |
 //! | `models/<run>/out_of_fold.csv` | for a linear probe, what its cross-validation predicted for each training image |
+//! | `studies/<study>/report.json`, `report.html` | the report of a study, for programs and for people |
 //! | `weights/<weights>.safetensors` | weights that a person stored, to train networks from |
 //! | `crawls/<job>/<step>.json` | what a step of a crawl added to the pages to visit; deleted after the last |
 
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ids::{DatasetId, ImageId, JobId, RunId, WeightsId},
+    ids::{DatasetId, ImageId, JobId, RunId, StudyId, WeightsId},
     invalid::InvalidId,
 };
 
@@ -133,6 +134,16 @@ impl ObjectKey {
     /// What the cross-validation of a linear probe predicted for each training image, CSV.
     pub fn model_out_of_fold(model: RunId) -> Self {
         Self::model(model, "out_of_fold.csv")
+    }
+
+    /// The report of a study for programs, JSON.
+    pub fn study_report(study: StudyId) -> Self {
+        Self(format!("studies/{study}/report.json"))
+    }
+
+    /// The report of a study for people, an HTML page.
+    pub fn study_report_page(study: StudyId) -> Self {
+        Self(format!("studies/{study}/report.html"))
     }
 
     /// Weights that a person stored, to train networks from them: a safetensors file.
@@ -299,10 +310,21 @@ mod tests {
             ),
         ];
         let job = JobId(uuid::Uuid::nil());
-        let cases = cases.into_iter().chain([(
-            ObjectKey::crawl(job, 12),
-            format!("crawls/{job}/000000012.json"),
-        )]);
+        let study = StudyId(uuid::Uuid::nil());
+        let cases = cases.into_iter().chain([
+            (
+                ObjectKey::crawl(job, 12),
+                format!("crawls/{job}/000000012.json"),
+            ),
+            (
+                ObjectKey::study_report(study),
+                format!("studies/{study}/report.json"),
+            ),
+            (
+                ObjectKey::study_report_page(study),
+                format!("studies/{study}/report.html"),
+            ),
+        ]);
         for (key, expected) in cases {
             assert_eq!(key.as_str(), expected);
             assert_eq!(expected.parse(), Ok(key), "the key is a plain path");

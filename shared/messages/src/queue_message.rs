@@ -9,6 +9,7 @@ use crate::{
     message::Message,
     topology::Queue,
     training::{DatasetReady, ModelTrained, TrainingRequested},
+    tuning::TuningRequested,
 };
 
 /// Everything that one queue carries: one message type, or an enum of several.
@@ -83,8 +84,8 @@ several_messages! {
 }
 
 several_messages! {
-    /// The requests to train.
-    TrainerRequests { DatasetReady, TrainingRequested }
+    /// The requests to train and to tune.
+    TrainerRequests { DatasetReady, TrainingRequested, TuningRequested }
 }
 
 impl Queue {

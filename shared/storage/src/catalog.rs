@@ -1,7 +1,7 @@
 //! Everything that is known about collections, jobs and images, by role.
 //!
 //! * [`Collections`], [`Jobs`], [`Candidates`], [`Images`], [`Removals`], [`Leases`],
-//!   [`Library`], [`Quotas`]: what each service uses.
+//!   [`Library`], [`Studies`], [`Quotas`]: what each service uses.
 //! * [`Catalog`]: all of them. [`open`] opens one in SQLite or in MongoDB.
 
 mod candidates;
@@ -18,6 +18,7 @@ mod removals;
 mod roles;
 mod span;
 mod sqlite;
+mod studies;
 
 pub use candidates::Candidates;
 pub use collections::Collections;
@@ -29,3 +30,4 @@ pub use open::open;
 pub use quotas::Quotas;
 pub use removals::Removals;
 pub use roles::Catalog;
+pub use studies::Studies;

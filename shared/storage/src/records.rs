@@ -1,5 +1,5 @@
 //! The records of the catalog: collections, jobs, candidates, images, datasets, runs, models,
-//! leases, quotas.
+//! studies, leases, quotas.
 //!
 //! Times are milliseconds since the Unix epoch.
 
@@ -15,6 +15,8 @@ mod model;
 mod quota;
 mod run;
 mod share;
+mod study;
+mod trial;
 
 pub use candidate::{Candidate, CandidateOutcome, NewCandidate, OutcomeKind};
 pub(crate) use candidate::{REMOVED_BY, erased_location};
@@ -32,3 +34,5 @@ pub(crate) use quota::{KEPT_IDLE, QuotaState};
 pub use quota::{LONGEST_WAIT, Quota, Turn};
 pub use run::{Run, RunState};
 pub use share::{PLACES_LAST, Share, ShareLimit, ShareRequest};
+pub use study::{Study, StudyState, TrialOutcome, TrialResult, TrialRung};
+pub use trial::{RungScore, Trial, TrialEnd};

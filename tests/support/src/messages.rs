@@ -6,6 +6,7 @@ use maskline_messages::{
     ImageValidated, JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements,
     Message, Method, ModelTrained, NetworkName, ObjectKey, Point, Prediction, Reason, RunId,
     Source, SourceExpanded, SourceRequested, TrainingChoices, TrainingRequested, TrainingSettings,
+    TuningRequested, TuningSearch,
 };
 use uuid::Uuid;
 
@@ -216,6 +217,14 @@ pub fn one_of_each() -> Vec<Message> {
             network: NetworkName::MobilenetV2.into(),
             accuracy: 0.97,
             loss: 0.1,
+        }
+        .into(),
+        TuningRequested {
+            dataset: dataset(),
+            network: NetworkName::MobilenetV2,
+            trials: 16,
+            search: TuningSearch::Asha,
+            settings: TrainingChoices::default(),
         }
         .into(),
     ]

@@ -19,6 +19,7 @@ mod removal;
 mod secrets;
 mod sources;
 mod traces;
+mod tuning;
 
 macro_rules! everywhere {
     ($($area:ident::$test:ident),* $(,)?) => {
@@ -60,6 +61,7 @@ everywhere! {
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,
     real_halves::two_halves_of_real_photographs_become_one_collection,
     traces::every_image_is_one_trace_through_all_stages,
+    tuning::two_trainers_of_which_one_is_killed_tune_as_one_does,
     sources::an_archive_a_compressed_list_and_a_crawl_become_one_version,
     sources::a_source_that_can_not_be_read_says_so_and_takes_nothing_away,
     redelivery::redelivered_and_shuffled_messages_and_two_replicas_give_the_same_dataset,

@@ -17,7 +17,8 @@ use super::{
     thumbnails::Thumbnail,
 };
 
-const STYLE: &str = include_str!("page.css");
+/// The style of all pages.
+pub(crate) const STYLE: &str = include_str!("page.css");
 
 /// Returns the whole page. `thumbnails` are those of the report's mistakes, in their order.
 pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {

@@ -1,7 +1,7 @@
 //! Numbers and ids, written for people.
 
 /// A percentage. No line breaks at the space before its sign.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}\u{a0}%", share * 100.0)
 }
 

@@ -7,28 +7,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use maskline_dataset::Split;
 use maskline_messages::{
-    DatasetId, JobId, Label, Method, NetworkName, ObjectKey, Queue, TrainingSettings,
+    DatasetId, JobId, Label, Method, NetworkName, ObjectKey, Queue, RunId, TrainingSettings,
 };
 use maskline_models::temperature::Temperature;
-use maskline_storage::records::{Lease, now};
+use maskline_storage::{
+    lease::LeaseProgress,
+    records::{Lease, Run, RunState, now},
+};
 use maskline_test_support::embedded::Embedded;
+use tokio::runtime::Handle;
 
 use super::*;
-use crate::fixtures::{Drawing, alone, compute};
+use crate::{
+    fixtures::{self, Drawing, alone, compute},
+    run::TrainingRun,
+};
 
 fn trainer(store: &Embedded) -> Trainer {
     let leases = LeaseWatch::lasting(store.catalog.clone(), Duration::from_secs(5));
-    let (objects, library) = (store.objects.clone(), store.catalog.clone());
-    let jobs = store.catalog.clone();
-    Trainer::new(
-        objects,
-        library,
-        jobs,
-        leases,
-        Arc::default(),
-        compute(),
-        1 << 30,
-    )
+    Trainer::new(fixtures::resources(store), leases, Arc::default())
 }
 
 /// Records a run of MobileNetV3-small as the stage does.
@@ -298,6 +295,7 @@ async fn a_trainer_that_lost_its_lease_writes_nothing() {
         image_memory: 1 << 30,
         interrupt,
         lease_progress: LeaseProgress::default(),
+        is_trial: false,
     };
     let runtime = Handle::current();
     let executed = tokio::task::spawn_blocking(move || training.execute(&runtime));

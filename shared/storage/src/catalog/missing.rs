@@ -1,6 +1,6 @@
 //! The errors for records that are not there, the same from every catalog.
 
-use maskline_messages::{CandidateId, CollectionName, ImageId, JobId, RunId};
+use maskline_messages::{CandidateId, CollectionName, ImageId, JobId, RunId, StudyId};
 
 use crate::error::StorageError;
 
@@ -18,6 +18,10 @@ pub(super) fn candidate(id: CandidateId) -> StorageError {
 
 pub(super) fn image(collection: &CollectionName, image: &ImageId) -> StorageError {
     StorageError::not_found(format!("image {image} of collection {collection}"))
+}
+
+pub(super) fn study(id: StudyId) -> StorageError {
+    StorageError::not_found(format!("study {id}"))
 }
 
 pub(super) fn run(id: RunId) -> StorageError {

@@ -23,6 +23,7 @@ mod migrations;
 mod quotas;
 mod removals;
 mod schema;
+mod studies;
 
 use async_trait::async_trait;
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::{
     candidates::Candidates, collections::Collections, images::Images, jobs::Jobs, leases::Leases,
-    library::Library, quotas::Quotas, removals::Removals,
+    library::Library, quotas::Quotas, removals::Removals, studies::Studies,
 };
 use crate::error::StorageError;
 
@@ -17,7 +17,7 @@ use crate::error::StorageError;
 /// documents that can no longer change, or it changes with them.
 #[async_trait]
 pub trait Catalog:
-    Collections + Jobs + Candidates + Images + Removals + Leases + Library + Quotas
+    Collections + Jobs + Candidates + Images + Removals + Leases + Library + Studies + Quotas
 {
     /// Succeeds if the catalog answers now.
     async fn ping(&self) -> Result<(), StorageError>;

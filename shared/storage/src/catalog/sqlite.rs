@@ -14,6 +14,7 @@ mod migrations;
 mod quotas;
 mod removals;
 mod rows;
+mod studies;
 
 use std::path::Path;
 

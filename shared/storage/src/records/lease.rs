@@ -5,12 +5,15 @@ use std::fmt;
 use maskline_messages::{CollectionName, InvalidId, RunId};
 use serde::{Deserialize, Serialize};
 
+use super::study::TrialRung;
+
 /// Work that one process at a time may do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "id", rename_all = "snake_case")]
 pub enum Work {
     Freeze(CollectionName),
     Train(RunId),
+    Trial(TrialRung),
 }
 
 impl Work {
@@ -19,18 +22,20 @@ impl Work {
         match kind {
             "freeze" => Ok(Self::Freeze(id.parse()?)),
             "train" => Ok(Self::Train(id.parse()?)),
+            "trial" => Ok(Self::Trial(id.parse()?)),
             _ => Err(InvalidId {
                 text: kind.to_owned(),
-                expected: "a kind of work (freeze, train)",
+                expected: "a kind of work (freeze, train, trial)",
             }),
         }
     }
 
-    /// The kind of work: `freeze` or `train`.
+    /// The kind of work: `freeze`, `train` or `trial`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Freeze(_) => "freeze",
             Self::Train(_) => "train",
+            Self::Trial(_) => "trial",
         }
     }
 
@@ -39,6 +44,7 @@ impl Work {
         match self {
             Self::Freeze(collection) => collection.to_string(),
             Self::Train(run) => run.to_string(),
+            Self::Trial(rung) => rung.to_string(),
         }
     }
 }

@@ -47,6 +47,7 @@ mod processes;
 mod quotas;
 mod removals;
 mod sqlite_files;
+mod studies;
 mod versions;
 
 #[tokio::test]

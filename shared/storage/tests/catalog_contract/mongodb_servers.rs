@@ -25,7 +25,7 @@ async fn a_server_that_does_not_answer_is_unavailable() {
 
 #[tokio::test]
 async fn a_database_of_another_version_is_refused() {
-    for found in [4, 7] {
+    for found in [4, 8] {
         is_refused(found).await;
     }
 }
@@ -66,7 +66,7 @@ async fn is_brought_to_this_version(environment: &Environment) {
     }
     let versions = database.collection::<Document>("versions");
     let version = versions.find_one(doc! {}).await.unwrap().unwrap();
-    assert_eq!(version.get_i32("version").unwrap(), 6);
+    assert_eq!(version.get_i32("version").unwrap(), 7);
 }
 
 async fn is_refused(found: i32) {
@@ -80,7 +80,7 @@ async fn is_refused(found: i32) {
     };
     let text = error.to_string();
     assert!(text.contains("written by another version of maskline"));
-    let expected = format!("found {found}, this build reads 6");
+    let expected = format!("found {found}, this build reads 7");
     assert!(text.contains(&expected), "{text}");
 }
 

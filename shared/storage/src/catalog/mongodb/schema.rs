@@ -6,7 +6,8 @@
 //! | collection | `_id` | contains |
 //! |---|---|---|
 //! | `collections` | the collection's name | the record, and how often it was opened (`generation`) |
-//! | `jobs`, `candidates`, `datasets`, `runs`, `models` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` and the id of its location (`place`) |
+//! | `jobs`, `candidates`, `datasets`, `runs`, `models`, `studies` | the record's id | the record; a job's also how often it was opened again (`reopened`), a candidate's its `page` and the id of its location (`place`) |
+//! | `trial_results` | `STUDY/TRIAL/RUNG` | what came of a rung of a trial (`outcome`) |
 //! | `ledger` | a candidate's id, the first of its page | what a page of a job's candidates counts, see [`super::ledger`] |
 //! | `images` | `COLLECTION/IMAGE` | the pixels (`binary`), the label, the measurements |
 //! | `claims` | `COLLECTION/IMAGE` | which candidate stands for the bytes; none if the image was removed, and then whether it was `purged` |
@@ -37,6 +38,8 @@ pub(super) const QUOTAS: &str = "quotas";
 pub(super) const DATASETS: &str = "datasets";
 pub(super) const RUNS: &str = "runs";
 pub(super) const MODELS: &str = "models";
+pub(super) const STUDIES: &str = "studies";
+pub(super) const TRIAL_RESULTS: &str = "trial_results";
 
 /// Brings the documents to this version, and makes the indexes if they are missing.
 pub(super) async fn prepare(connection: &Connection) -> Result<(), StorageError> {
@@ -106,6 +109,13 @@ fn indexes() -> Vec<(&'static str, Vec<IndexModel>)> {
             ],
         ),
         (MODELS, vec![by_age()]),
+        (
+            TRIAL_RESULTS,
+            vec![index(
+                "by_study",
+                doc! { "study": 1, "rung": 1, "trial": 1 },
+            )],
+        ),
     ]
 }
 

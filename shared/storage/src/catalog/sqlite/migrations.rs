@@ -7,10 +7,10 @@
 use maskline_foundation::sqlite::Migration;
 
 /// The version of schema.sql, kept in the file's `user_version`.
-pub(super) const VERSION: i32 = 6;
+pub(super) const VERSION: i32 = 7;
 
 /// The steps, the oldest first. A file of a version before the first is refused.
-pub(super) const MIGRATIONS: [Migration; 1] = [
+pub(super) const MIGRATIONS: [Migration; 2] = [
     // Sources, images and locations can be removed.
     Migration {
         from: 5,
@@ -25,6 +25,24 @@ pub(super) const MIGRATIONS: [Migration; 1] = [
                 ON candidates (collection, json_extract(provenance, '$.landing_page'))
                 WHERE json_extract(provenance, '$.landing_page') IS NOT NULL;
             UPDATE jobs SET record = json_set(record, '$.purged', json('false'));
+        ",
+    },
+    // Networks are tuned.
+    Migration {
+        from: 6,
+        statements: "
+            CREATE TABLE studies (
+                id      TEXT PRIMARY KEY,
+                created INTEGER NOT NULL,
+                record  TEXT NOT NULL
+            ) STRICT;
+            CREATE TABLE trial_results (
+                study   TEXT NOT NULL,
+                rung    INTEGER NOT NULL,
+                trial   INTEGER NOT NULL,
+                outcome TEXT NOT NULL,
+                PRIMARY KEY (study, rung, trial)
+            ) STRICT, WITHOUT ROWID;
         ",
     },
 ];

@@ -143,6 +143,21 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_age ON runs (created, id);
 CREATE INDEX runs_by_dataset ON runs (dataset, created, id);
 
+CREATE TABLE studies (
+    id      TEXT PRIMARY KEY,
+    created INTEGER NOT NULL,
+    record  TEXT NOT NULL
+) STRICT;
+
+-- What came of each rung of each trial.
+CREATE TABLE trial_results (
+    study   TEXT NOT NULL,
+    rung    INTEGER NOT NULL,
+    trial   INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    PRIMARY KEY (study, rung, trial)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE models (
     id      TEXT PRIMARY KEY,
     created INTEGER NOT NULL,

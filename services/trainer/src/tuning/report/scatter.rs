@@ -1,0 +1,128 @@
+//! The values of a setting against the accuracy of the trials, as SVG.
+
+use std::{error::Error, ops::Range};
+
+use plotters::prelude::*;
+
+/// Width and height in pixels. The page scales the picture.
+const SIZE: (u32, u32) = (480, 250);
+
+/// The page's style replaces these by colours that fit a light or a dark background.
+const INK: RGBColor = BLACK;
+const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+
+/// How wide the dots are, in pixels.
+const RADIUS: i32 = 4;
+
+/// The dots of one colour: values of the setting, and accuracies.
+pub(super) struct Dots {
+    pub(super) color: RGBColor,
+    pub(super) points: Vec<(f32, f32)>,
+}
+
+/// Draws the dots, those of the last colour above the others. `is_logarithmic` says how the values
+/// of the setting are spread.
+pub(super) fn svg(dots: &[Dots], is_logarithmic: bool) -> String {
+    let mut svg = String::new();
+    draw(&mut svg, dots, is_logarithmic).expect("writing to a string does not fail");
+    svg
+}
+
+fn draw(svg: &mut String, dots: &[Dots], is_logarithmic: bool) -> Result<(), Box<dyn Error>> {
+    let place = |value: f32| match is_logarithmic {
+        true => f64::from(value).log10(),
+        false => f64::from(value),
+    };
+    let points = || dots.iter().flat_map(|dots| dots.points.iter().copied());
+    let width = around(points().map(|(value, _)| place(value)));
+    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
+    let mut chart = ChartBuilder::on(&area)
+        .margin(10)
+        .x_label_area_size(26)
+        .y_label_area_size(46)
+        .build_cartesian_2d(width, accuracies(points().map(|(_, accuracy)| accuracy)))?;
+    let text = ("sans-serif", 15).into_font().color(&INK);
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .light_line_style(TRANSPARENT)
+        .bold_line_style(GRID)
+        .axis_style(GRID)
+        .x_labels(6)
+        .x_label_formatter(&|&place| match is_logarithmic {
+            true => short(10_f64.powf(place)),
+            false => short(place),
+        })
+        .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
+        .label_style(text)
+        .draw()?;
+    for Dots { color, points } in dots {
+        let dot = |&(value, accuracy): &(f32, f32)| {
+            let at = (place(value), f64::from(accuracy));
+            Circle::new(at, RADIUS, color.filled())
+        };
+        chart.draw_series(points.iter().map(dot))?;
+    }
+    area.present()?;
+    drop(chart);
+    drop(area);
+    Ok(())
+}
+
+/// The range of the values, and a little more to both sides.
+fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| {
+        (low.min(value), high.max(value))
+    });
+    if low > high {
+        return 0.0..1.0;
+    }
+    let margin = ((high - low) * 0.05).max(1e-6);
+    low - margin..high + margin
+}
+
+/// The range from the tenth at or below the lowest accuracy to 1.
+fn accuracies(accuracies: impl Iterator<Item = f32>) -> Range<f64> {
+    let lowest = accuracies.map(f64::from).fold(0.9, f64::min);
+    // A dot at the very edge would be cut off.
+    ((lowest * 10.0 - 0.1).floor() / 10.0).max(-0.02)..1.02
+}
+
+/// A number with two significant digits.
+fn short(value: f64) -> String {
+    let rounded: f64 = format!("{value:.1e}").parse().unwrap_or(value);
+    // Beside numbers of this size the axis means 0.
+    match rounded.abs() < 1e-9 {
+        true => "0".to_owned(),
+        false => rounded.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trial_is_a_dot_whatever_the_values_are() {
+        for is_logarithmic in [true, false] {
+            for points in [
+                vec![(1e-3, 0.5), (1e-2, 0.9), (0.1, 1.0)],
+                vec![(0.1, 0.0); 3],
+            ] {
+                let dots = Dots { color: RED, points };
+                let svg = svg(&[dots], is_logarithmic);
+                assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+                assert_eq!(svg.matches("<circle").count(), 3);
+                assert!(!svg.contains("NaN"), "{svg}");
+            }
+        }
+        assert!(svg(&[], false).contains("<svg"), "no trial came so far");
+    }
+
+    #[test]
+    fn labels_are_short() {
+        assert_eq!(short(0.003_162_277), "0.0032");
+        assert_eq!(short(64.0), "64");
+        assert_eq!(short(1e-17), "0");
+    }
+}
