@@ -89,7 +89,17 @@ impl TrainingRun {
                 { VALIDATION_ACCURACY } = Empty,
                 { IMAGES_PER_SECOND } = Empty,
             );
-            let advance = span.in_scope(|| learner.advance(&examples, &self.interrupt))?;
+            let advance = match span.in_scope(|| learner.advance(&examples, &self.interrupt)) {
+                Ok(advance) => advance,
+                Err(error) => {
+                    let parts = learner.progress().parts;
+                    let parts = parts.doubled_for(error, self.record.settings.batch as usize)?;
+                    // What the device has computed since the last checkpoint can't be used.
+                    learner = runtime.block_on(self.resume(network, &examples))?;
+                    learner = learner.with_parts(parts);
+                    continue;
+                }
+            };
             self.interrupt.check_lease(self.record.id)?;
             let epoch = learner.progress().epochs.last();
             if let (Advance::EpochDone, Some(epoch)) = (advance, epoch) {
@@ -261,7 +271,10 @@ impl TrainingRun {
         runtime: &Handle,
     ) -> Result<Option<TrainedModel>> {
         let (network, card) = weights::from_safetensors(weights, &self.compute.device)?;
-        let evaluator = self.evaluator(examples, (&card).into());
+        let evaluator = Evaluator {
+            batch: progress.parts.images(self.record.settings.batch as usize),
+            ..self.evaluator(examples, (&card).into())
+        };
         let Some(predictions) = evaluator.predict(&network, &examples.validation)? else {
             return Ok(None);
         };

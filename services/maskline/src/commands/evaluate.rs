@@ -7,10 +7,7 @@ use clap::Args;
 use comfy_table::Cell;
 use indicatif::ProgressIterator;
 use maskline_messages::Label;
-use maskline_models::{
-    device,
-    prediction::{Confusion, Tally},
-};
+use maskline_models::prediction::{Confusion, Tally};
 use serde::Serialize;
 
 use super::{
@@ -113,10 +110,8 @@ impl Evaluate {
             let counts = frozen.images.values().flat_map(|split| split.values());
             counts.sum::<u64>()
         });
-        let compute = device::choose_for(
-            self.model.device,
-            usize::try_from(images).unwrap_or(usize::MAX),
-        )?;
+        let images = usize::try_from(images).unwrap_or(usize::MAX);
+        let compute = self.model.compute(&self.connection, images)?;
         let evaluation =
             maskline_trainer::evaluate(objects, catalog, &dataset, weights, compute).await?;
         if self.json {

@@ -20,6 +20,7 @@ fn snapshot(epochs: usize, step: usize, content: &str) -> Snapshot {
         loss,
     };
     let epoch = |index| Epoch {
+        parts: Parts::default(),
         epoch: index + 1,
         learning_rate: 1.0 / 3.0,
         training: score(1.0 / 3.0),
