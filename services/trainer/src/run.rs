@@ -92,11 +92,20 @@ impl TrainingRun {
             let advance = match span.in_scope(|| learner.advance(&examples, &self.interrupt)) {
                 Ok(advance) => advance,
                 Err(error) => {
-                    let parts = learner.progress().parts;
+                    let (reason, parts) = (format!("{error:#}"), learner.progress().parts);
                     let parts = parts.doubled_for(error, self.record.settings.batch as usize)?;
+                    self.interrupt.check_lease(self.record.id)?;
                     // What the device has computed since the last checkpoint can't be used.
                     learner = runtime.block_on(self.resume(network, &examples))?;
                     learner = learner.with_parts(parts);
+                    tracing::warn!(
+                        run = %self.record.id,
+                        device = self.compute.name,
+                        images = learner.images_at_a_time(),
+                        parts = parts.count(),
+                        reason,
+                        "the device has no memory for the batch, which is computed in parts from now on"
+                    );
                     continue;
                 }
             };

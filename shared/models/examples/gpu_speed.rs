@@ -62,7 +62,7 @@ struct Speed {
     first: f64,
 }
 
-fn main() -> Result<(), ModelError> {
+fn main() -> Result<(), Box<ModelError>> {
     let args = Args::parse();
     let networks = match args.networks.as_slice() {
         [] => NetworkName::ALL.to_vec(),
@@ -81,7 +81,7 @@ fn main() -> Result<(), ModelError> {
             let prediction = prediction(name, batch, &args, &compute.device);
             let torch = torch.get(&(name.to_string(), batch));
             let torch = |at: usize| torch.map_or("–".into(), |both| format!("{:.0}", both[at]));
-            let first = |speed: &Result<Speed, ModelError>| match speed {
+            let first = |speed: &Result<Speed, Box<ModelError>>| match speed {
                 Ok(speed) => format!("{:.1} s", speed.first),
                 Err(_) => "–".into(),
             };
@@ -99,10 +99,10 @@ fn main() -> Result<(), ModelError> {
     Ok(())
 }
 
-fn cell(speed: &Result<Speed, ModelError>) -> String {
+fn cell(speed: &Result<Speed, Box<ModelError>>) -> String {
     match speed {
         Ok(speed) => format!("{:.0}", speed.images),
-        Err(ModelError::DeviceMemory(_)) => "no memory".into(),
+        Err(error) if matches!(**error, ModelError::DeviceMemory(_)) => "no memory".into(),
         Err(error) => {
             eprintln!("{error}");
             "error".into()
@@ -115,7 +115,7 @@ fn training(
     batch: usize,
     args: &Args,
     device: &Device,
-) -> Result<Speed, ModelError> {
+) -> Result<Speed, Box<ModelError>> {
     let device = device.clone().autodiff();
     let mut network = Network::new(name, 2, 1, &device);
     let mut optimizer = AdamWConfig::new().init();
@@ -136,7 +136,7 @@ fn prediction(
     batch: usize,
     args: &Args,
     device: &Device,
-) -> Result<Speed, ModelError> {
+) -> Result<Speed, Box<ModelError>> {
     let network = Network::new(name, 2, 1, &device.clone().autodiff()).valid();
     let values = values(batch, args.pixels);
     let predict = || network.forward(input::tensor(values.clone(), args.pixels, device));
@@ -154,7 +154,7 @@ fn measure(
     args: &Args,
     between_reads: usize,
     mut step: impl FnMut() -> burn::tensor::Tensor<2>,
-) -> Result<Speed, ModelError> {
+) -> Result<Speed, Box<ModelError>> {
     let began = Instant::now();
     // The second step needs what the first has written.
     for _ in 0..2 {

@@ -3,7 +3,7 @@ use maskline_models::prediction::{Score, Tally};
 use maskline_test_support::embedded::Embedded;
 
 use super::*;
-use crate::metrics::Epoch;
+use crate::{metrics::Epoch, parts::Parts};
 
 fn run() -> RunId {
     let settings = TrainingSettings::default();

@@ -44,7 +44,13 @@ async fn the_gradients_of_parts_add_up_to_those_of_the_batch() {
     let _alone = alone().await;
     let examples = examples().await;
     // The optimizer's state is the gradient after the first step.
-    let config = config(&examples, settings(1, Kind::Sgd));
+    let config = config(
+        &examples,
+        TrainingSettings {
+            weight_decay: 0.0,
+            ..settings(1, Kind::Sgd)
+        },
+    );
     let (whole, halves) = (
         after_a_step(&config, Parts::default()),
         after_a_step(&config, halves()),
