@@ -35,7 +35,8 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
 pub struct TrainerArgs {
-    /// The device to train on: auto (a GPU if there is one), gpu or cpu
+    /// The device to train on: auto (a GPU if there is one), gpu (the fastest), gpu:N (that of
+    /// the number N, counted from 0) or cpu
     #[arg(long, env = "MASKLINE_DEVICE", value_name = "DEVICE", default_value_t = Choice::Auto)]
     pub device: Choice,
     /// Memory for decoded images, in GiB. Images beyond it are read from a temporary file and
@@ -65,6 +66,7 @@ impl TrainerArgs {
 pub async fn service(args: &Args) -> anyhow::Result<Service> {
     let stores = args.storage.open(&args.runtime.connection.data).await?;
     let choice = args.trainer.device;
+    device::keep_kernels_in(&args.runtime.connection.data.join(device::KERNELS));
     let compute = tokio::task::spawn_blocking(move || device::choose(choice)).await??;
     tracing::info!(device = compute.name, "networks are trained on this device");
     let notify = Arc::new(Notify::new());

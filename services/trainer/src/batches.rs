@@ -18,6 +18,7 @@ use rayon::{
 use crate::{
     examples::ExampleSet,
     mixing::{Mixed, Mixing},
+    parts::Parts,
     random::{Purpose, stream},
 };
 
@@ -33,6 +34,32 @@ pub(crate) struct Batch {
     pub(crate) classes: Vec<usize>,
     /// The images that they are mixed with, if they are.
     pub(crate) mixed: Option<Mixed>,
+}
+
+impl Batch {
+    /// Divides the batch into parts.
+    pub(crate) fn divide(self, parts: Parts) -> Vec<Self> {
+        if parts == Parts::default() {
+            return vec![self];
+        }
+        let each = self.planes.len() / self.classes.len().max(1);
+        let mut first = 0;
+        let sizes = parts.divide(self.classes.len());
+        let part = |size: usize| {
+            let images = first..first + size;
+            first = images.end;
+            let mixed = |mixed: &Mixed| Mixed {
+                own: mixed.own,
+                classes: mixed.classes[images.clone()].to_vec(),
+            };
+            Self {
+                planes: self.planes[images.start * each..images.end * each].to_vec(),
+                classes: self.classes[images.clone()].to_vec(),
+                mixed: self.mixed.as_ref().map(mixed),
+            }
+        };
+        sizes.map(part).collect()
+    }
 }
 
 /// How images are prepared for the network.
@@ -145,6 +172,7 @@ mod tests {
     use std::thread;
 
     use maskline_messages::TrainingSettings;
+    use maskline_models::ModelError;
     use maskline_test_support::embedded::Embedded;
     use rayon::ThreadPoolBuilder;
 
@@ -167,6 +195,28 @@ mod tests {
         assert_eq!(training_batches(&[4, 1, 3, 0, 2], 2), [[4, 1], [3, 0]]);
         assert_eq!(training_batches(&[1, 0], 2), [[1, 0]]);
         assert_eq!(training_batches(&[1, 0], 3), [[1, 0]]);
+    }
+
+    #[test]
+    fn the_parts_of_a_batch_have_each_image_with_its_classes_once() {
+        let each = input::len(2);
+        let batch = Batch {
+            planes: (0..3 * each).map(|at| at as f32).collect(),
+            classes: vec![0, 1, 2],
+            mixed: Some(Mixed {
+                own: 0.7,
+                classes: vec![2, 0, 1],
+            }),
+        };
+        assert_eq!(batch.clone().divide(Parts::default()), [batch.clone()]);
+        let error = ModelError::DeviceMemory("out of device memory".into());
+        let halves = Parts::default().doubled_for(error.into(), 3).unwrap();
+        let [first, second] = batch.clone().divide(halves).try_into().unwrap();
+        assert_eq!([first.planes, second.planes].concat(), batch.planes);
+        assert_eq!((first.classes, second.classes), (vec![0], vec![1, 2]));
+        let mixed = [first.mixed, second.mixed].map(Option::unwrap);
+        assert_eq!(mixed.each_ref().map(|mixed| mixed.own), [0.7, 0.7]);
+        assert_eq!(mixed.map(|mixed| mixed.classes), [vec![2], vec![0, 1]]);
     }
 
     #[tokio::test]

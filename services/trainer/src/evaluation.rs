@@ -54,12 +54,20 @@ impl Evaluator<'_> {
         thread::scope(|scope| {
             let prepared = batches::prepare(scope, self.threads, set, batches, side, preparation);
             let mut predictions = Vec::with_capacity(indices.len());
+            let mut unread = None;
             for batch in prepared {
                 if self.interrupt.is_requested() {
                     return Ok(None);
                 }
                 let images = input::tensor(batch?.planes, side, self.device);
-                predictions.extend(Prediction::of_batch(network.forward(images))?);
+                // A GPU computes this batch while the logits of the one before are read.
+                let before = unread.replace(network.forward(images));
+                if let Some(logits) = before {
+                    predictions.extend(Prediction::of_batch(logits)?);
+                }
+            }
+            if let Some(logits) = unread {
+                predictions.extend(Prediction::of_batch(logits)?);
             }
             Ok(Some(predictions))
         })

@@ -3,34 +3,32 @@
 //! The learner does no I/O. It can be stopped after any step, and a learner that is made
 //! from its snapshot, even on another machine, continues as if nothing had happened.
 
+mod step;
+
 use std::{mem, thread, time::Instant};
 
 use anyhow::{Context, Result};
-use burn::{
-    module::Module,
-    optim::GradientsParams,
-    store::ModuleRecord,
-    tensor::{Device, Tensor},
-};
+use burn::{module::Module, store::ModuleRecord, tensor::Device};
 use bytes::Bytes;
 use maskline_messages::{Label, NetworkName, TrainingSettings};
 use maskline_models::{
     Network, input,
-    prediction::{self, Prediction},
     weights::{self, Card},
 };
 use rand::seq::SliceRandom;
+use step::StepOutput;
 
 use crate::{
-    batches::{self, Batch, Preparation},
+    batches::{self, Preparation},
     evaluation::{self, Evaluator},
     examples::Examples,
     interrupt::Interrupt,
     metrics::{Epoch, TrainingProgress},
-    mixing::{Mixed, Mixing},
+    mixing::Mixing,
     optimizer::Optimizer,
+    parts::Parts,
     permanent_error::PermanentError,
-    random::{Purpose, derived_seed, stream},
+    random::{Purpose, stream},
     schedule::Schedule,
 };
 
@@ -104,15 +102,8 @@ pub(crate) struct Learner {
     optimizer: Optimizer,
     best: Option<Bytes>,
     progress: TrainingProgress,
-}
-
-/// The output of one step, which is read later.
-struct StepOutput {
-    logits: Tensor<2>,
-    /// The true class of each image.
-    classes: Vec<usize>,
-    /// The images that they were mixed with, if they were.
-    mixed: Option<Mixed>,
+    /// Whether this learner has done a step, and the device had memory for all of it.
+    has_fitted: bool,
 }
 
 impl Learner {
@@ -144,6 +135,7 @@ impl Learner {
             config,
             best: None,
             progress: TrainingProgress::default(),
+            has_fitted: false,
         })
     }
 
@@ -163,6 +155,17 @@ impl Learner {
         learner.best = snapshot.best;
         learner.progress = snapshot.progress;
         Ok(learner)
+    }
+
+    /// The same learner, which computes each batch in so many parts.
+    pub(crate) fn with_parts(mut self, parts: Parts) -> Self {
+        self.progress.parts = parts;
+        self
+    }
+
+    /// The number of images that are computed at a time.
+    pub(crate) fn images_at_a_time(&self) -> usize {
+        self.progress.parts.images(self.config.batch())
     }
 
     /// The complete state, for [`Learner::resume`].
@@ -234,6 +237,12 @@ impl Learner {
                 let rate = schedule.at(epoch * steps + self.progress.step);
                 unread.push(self.step(batch, rate));
                 self.progress.step += 1;
+                if !self.has_fitted {
+                    // A device says only then that it had no memory for a tensor when what
+                    // depends on it is read. The optimizer's state depends on every gradient.
+                    self.optimizer.save()?;
+                    self.has_fitted = true;
+                }
                 if interrupt.is_requested() {
                     self.record_metrics(unread)?;
                     return Ok(Advance::Interrupted);
@@ -247,48 +256,11 @@ impl Learner {
         })
     }
 
-    /// Trains one step. The output is that of the network before the step.
-    fn step(&mut self, batch: Batch, rate: f64) -> StepOutput {
-        let epoch = self.progress.epochs.len();
-        let settings = &self.config.settings;
-        // Each step has a seed of its own, so that a run that was interrupted drops the
-        // same values as one that was not.
-        let (step, seed) = (self.progress.step, settings.seed);
-        self.device
-            .seed(derived_seed(seed, Purpose::Dropout, epoch, step));
-        let Batch {
-            planes,
-            classes,
-            mixed,
-        } = batch;
-        let images = input::tensor(planes, settings.pixels, &self.device);
-        let logits = self.network.forward(images);
-        let loss = |classes: &[usize]| {
-            prediction::training_loss(logits.clone(), classes, settings.label_smoothing)
-        };
-        let loss = match &mixed {
-            None => loss(&classes),
-            Some(mixed) => {
-                let (own, other) = (f64::from(mixed.own), 1.0 - f64::from(mixed.own));
-                loss(&classes) * own + loss(&mixed.classes) * other
-            }
-        };
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.network);
-        self.network = self.optimizer.step(rate, self.network.clone(), gradients);
-        StepOutput {
-            logits: logits.inner(),
-            classes,
-            mixed,
-        }
-    }
-
     /// Reads the outputs of the last steps and adds up their predictions.
     fn record_metrics(&mut self, outputs: Vec<StepOutput>) -> Result<()> {
         let first = self.progress.step - outputs.len();
         for (step, output) in (first..).zip(outputs) {
-            let predictions = Prediction::of_batch(output.logits)?;
-            let labelled = predictions.iter().zip(output.classes);
-            for (index, (prediction, class)) in labelled.enumerate() {
+            for (prediction, class, shares) in output.read()? {
                 if !prediction.loss(class).is_finite() {
                     return Err(PermanentError::Diverged {
                         epoch: self.progress.epochs.len() + 1,
@@ -297,8 +269,7 @@ impl Learner {
                     }
                     .into());
                 }
-                let shares = Mixed::shares(output.mixed.as_ref(), index, class);
-                self.progress.tally.add(prediction, &shares);
+                self.progress.tally.add(&prediction, &shares);
             }
         }
         Ok(())
@@ -311,7 +282,7 @@ impl Learner {
         let evaluator = Evaluator {
             threads: &examples.threads,
             input: (&self.config.settings).into(),
-            batch: self.config.batch(),
+            batch: self.images_at_a_time(),
             device: &self.config.device,
             interrupt,
         };
@@ -336,6 +307,7 @@ impl Learner {
             validation,
             images_per_second: tally.images as f64 / seconds.max(f64::MIN_POSITIVE),
             device: self.config.device_name.clone(),
+            parts: progress.parts,
         });
         Ok(Advance::EpochDone)
     }
@@ -348,7 +320,7 @@ impl Learner {
         let mut indices: Vec<usize> = (0..examples.training.len()).collect();
         indices.shuffle(&mut stream(seed, Purpose::Statistics, epoch, 0));
         indices.truncate(STATISTICS_IMAGES.max(self.config.batch()));
-        let batches = batches::training_batches(&indices, self.config.batch());
+        let batches = batches::training_batches(&indices, self.images_at_a_time());
         let side = self.config.settings.pixels;
         thread::scope(|scope| {
             let (threads, set) = (&examples.threads, &examples.training);

@@ -23,6 +23,7 @@
 //! shortcut    how well the files alone tell the classes
 //! evaluation  what the network predicts for images
 //! metrics     the scores of every epoch
+//! parts       batches that are more than a device has memory for
 //! batches     batches of prepared images
 //! mixing      images that are mixed with others
 //! examples    the images of the dataset
@@ -46,6 +47,7 @@ mod measurement;
 mod metrics;
 mod mixing;
 mod optimizer;
+mod parts;
 mod permanent_error;
 mod probe;
 mod publish;

@@ -3,11 +3,16 @@
 use maskline_models::prediction::{Prediction, Score};
 use serde::{Deserialize, Serialize};
 
+use crate::parts::Parts;
+
 /// How far a run is. A checkpoint holds it as JSON.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct TrainingProgress {
     /// The epochs that were trained and evaluated.
     pub(crate) epochs: Vec<Epoch>,
+    /// The number of parts that batches are computed in.
+    #[serde(default)]
+    pub(crate) parts: Parts,
     /// The number of steps done in the current epoch.
     pub(crate) step: usize,
     /// The predictions for the training images in the current epoch so far.
@@ -66,6 +71,9 @@ pub(crate) struct Epoch {
     pub(crate) images_per_second: f64,
     /// The device, as people call it.
     pub(crate) device: String,
+    /// The number of parts that batches were computed in, if the device had no memory for whole ones.
+    #[serde(default)]
+    pub(crate) parts: Parts,
 }
 
 impl TrainingProgress {
@@ -127,6 +135,7 @@ mod tests {
                 validation: score,
                 images_per_second: 1.0,
                 device: "cpu".to_owned(),
+                parts: Parts::default(),
             }
         };
         let progress = TrainingProgress {

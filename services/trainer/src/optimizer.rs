@@ -14,6 +14,7 @@ use burn::{
     tensor::{Device, Tensor, TensorData},
 };
 use maskline_messages::{Optimizer as Kind, TrainingSettings};
+use maskline_models::device;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 /// The entry of the saved state's metadata that holds the number of steps.
@@ -236,7 +237,7 @@ impl Optimizer {
 
 /// The values of a tensor, little-endian.
 fn bytes(tensor: &Tensor<1>) -> Result<Vec<u8>> {
-    let floats: Vec<f32> = tensor.clone().try_into_vec_as()?;
+    let floats = device::read(tensor.clone())?;
     Ok(floats.into_iter().flat_map(f32::to_le_bytes).collect())
 }
 

@@ -43,6 +43,11 @@ pub(crate) enum PermanentError {
         step: usize,
         learning_rate: f32,
     },
+    #[error(
+        "the device has no memory for a single image at a time: {error}. Ask for the run again with \
+         smaller --pixels or a smaller --batch, or start a trainer with `--device cpu`"
+    )]
+    DeviceMemory { error: String },
     #[error("the run can't begin from these weights: {0}")]
     Weights(String),
     #[error("{0}: train again with fewer --frozen-blocks")]

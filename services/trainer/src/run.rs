@@ -142,7 +142,26 @@ impl TrainingRun {
                 { VALIDATION_ACCURACY } = Empty,
                 { IMAGES_PER_SECOND } = Empty,
             );
-            let advance = span.in_scope(|| learner.advance(examples, &self.interrupt))?;
+            let advance = match span.in_scope(|| learner.advance(examples, &self.interrupt)) {
+                Ok(advance) => advance,
+                Err(error) => {
+                    let (reason, parts) = (format!("{error:#}"), learner.progress().parts);
+                    let parts = parts.doubled_for(error, self.record.settings.batch as usize)?;
+                    self.interrupt.check_lease(self.record.id)?;
+                    // What the device has computed since the last checkpoint can't be used.
+                    learner = runtime.block_on(self.resume(network, examples))?;
+                    learner = learner.with_parts(parts);
+                    tracing::warn!(
+                        run = %self.record.id,
+                        device = self.compute.name,
+                        images = learner.images_at_a_time(),
+                        parts = parts.count(),
+                        reason,
+                        "the device has no memory for the batch, which is computed in parts from now on"
+                    );
+                    continue;
+                }
+            };
             self.interrupt.check_lease(self.record.id)?;
             let epoch = learner.progress().epochs.last();
             if let (Advance::EpochDone, Some(epoch)) = (advance, epoch) {
@@ -319,7 +338,10 @@ impl TrainingRun {
         runtime: &Handle,
     ) -> Result<Option<TrainedModel>> {
         let (network, card) = weights::from_safetensors(weights, &self.compute.device)?;
-        let evaluator = self.evaluator(examples, (&card).into());
+        let evaluator = Evaluator {
+            batch: progress.parts.images(self.record.settings.batch as usize),
+            ..self.evaluator(examples, (&card).into())
+        };
         let Some(predictions) = evaluator.predict(&network, &examples.validation)? else {
             return Ok(None);
         };

@@ -1,99 +1,67 @@
 //! The device that networks are computed on: a GPU through wgpu, or the CPU.
 
-use std::{
-    fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
-    str::FromStr,
-};
+mod choice;
+#[cfg_attr(not(feature = "gpu"), path = "device/no_gpu.rs")]
+mod gpu;
+mod reading;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::{Device, Tensor};
 
+pub use choice::Choice;
+pub use gpu::keep_kernels_in;
+pub use reading::read;
+
 use crate::error::ModelError;
-
-/// The kind of device that a person asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Choice {
-    /// A GPU if there is one, and the CPU otherwise.
-    #[default]
-    Auto,
-    Gpu,
-    Cpu,
-}
-
-impl Choice {
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Gpu, Self::Cpu];
-
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Gpu => "gpu",
-            Self::Cpu => "cpu",
-        }
-    }
-}
-
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Choice {
-    type Err = ModelError;
-
-    fn from_str(text: &str) -> Result<Self, ModelError> {
-        let found = Self::ALL.into_iter().find(|choice| choice.as_str() == text);
-        found.ok_or_else(|| ModelError::UnknownDevice(text.to_owned()))
-    }
-}
 
 /// An opened device and its description.
 #[derive(Debug, Clone)]
 pub struct Compute {
     pub device: Device,
-    /// People read it: `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`.
+    /// People read it: `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`, `gpu:1 (NVIDIA H100, wgpu)`.
     pub name: String,
     pub is_gpu: bool,
 }
 
-/// Opens a device to compute on.
+/// Opens a device to compute on. A GPU is opened once in a process, so that everybody who asks for
+/// it gets the same.
 ///
 /// # Errors
-/// [`ModelError::NoGpu`] if a GPU was asked for and none can be used. Either this program
-/// was built without the feature `gpu`, or there is no driver, or the only renderer is
-/// software, which is slower than this crate's operations on the CPU.
+/// If a GPU was asked for and can't be used. [`ModelError::NoGpu`]: this program was built without
+/// the feature `gpu`, or there is no driver, or the only renderer is software, which is slower
+/// than this crate's operations on the CPU. [`ModelError::NoSuchGpu`]: there are fewer.
 pub fn choose(choice: Choice) -> Result<Compute, ModelError> {
     match choice {
-        Choice::Gpu if software_is_allowed() => gpu().map(|(compute, _)| compute),
-        Choice::Gpu => hardware(),
+        Choice::Gpu => gpu::best(Software::allowed()),
+        Choice::NthGpu(index) => gpu::nth(index, Software::allowed()),
         Choice::Cpu => Ok(cpu()),
-        Choice::Auto => Ok(hardware().unwrap_or_else(|_| cpu())),
+        Choice::Auto => Ok(gpu::best(Software::Refused).unwrap_or_else(|_| cpu())),
     }
 }
+
+/// The folder in the data folder for [`keep_kernels_in`].
+pub const KERNELS: &str = "kernels";
 
 /// The variable that lets `gpu` be a renderer in software, to test what runs on a GPU without one.
-const SOFTWARE: &str = "MASKLINE_SOFTWARE_GPU";
+pub const SOFTWARE: &str = "MASKLINE_SOFTWARE_GPU";
 
-fn software_is_allowed() -> bool {
-    std::env::var_os(SOFTWARE).is_some_and(|value| !value.is_empty() && value != "0")
-}
-
-/// Opens a GPU, and refuses one that is a renderer in software.
-fn hardware() -> Result<Compute, ModelError> {
-    match gpu()? {
-        (compute, Renderer::Hardware) => Ok(compute),
-        (compute, Renderer::Software) => Err(ModelError::NoGpu(format!(
-            "{} renders in software, which {SOFTWARE}=1 allows",
-            compute.name
-        ))),
-    }
-}
-
-/// What computes for a driver.
+/// Whether a renderer in software may stand in for a GPU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Renderer {
-    Hardware,
-    Software,
+enum Software {
+    Allowed,
+    Refused,
+}
+
+impl Software {
+    /// What the environment says.
+    fn allowed() -> Self {
+        let value = std::env::var_os(SOFTWARE);
+        match value.is_some_and(|value| !value.is_empty() && value != "0") {
+            true => Self::Allowed,
+            false => Self::Refused,
+        }
+    }
 }
 
 /// The least number of images for which a GPU predicts sooner than the CPU. It must be opened,
@@ -148,53 +116,9 @@ fn cpu() -> Compute {
     }
 }
 
-/// A process can open the GPU only once, so that everybody gets the same.
-#[cfg(feature = "gpu")]
-fn gpu() -> Result<(Compute, Renderer), ModelError> {
-    type Opened = Result<(Compute, Renderer), String>;
-    static OPENED: std::sync::OnceLock<Opened> = std::sync::OnceLock::new();
-    OPENED
-        .get_or_init(open_gpu)
-        .clone()
-        .map_err(ModelError::NoGpu)
-}
-
-#[cfg(feature = "gpu")]
-fn open_gpu() -> Result<(Compute, Renderer), String> {
-    let opened = Device::wgpu_options().init();
-    let device = opened.map_err(|error| error.to_string())?;
-    let identity = device.identity().ok_or("it has no name")?;
-    // Only hardware has a physical identity.
-    let renderer = match identity.physical {
-        Some(_) => Renderer::Hardware,
-        None => Renderer::Software,
-    };
-    let compute = Compute {
-        name: format!("gpu ({}, wgpu)", identity.name),
-        device,
-        is_gpu: true,
-    };
-    Ok((compute, renderer))
-}
-
-#[cfg(not(feature = "gpu"))]
-fn gpu() -> Result<(Compute, Renderer), ModelError> {
-    let reason = "this program was built without the feature `gpu`";
-    Err(ModelError::NoGpu(reason.into()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn choices_read_as_they_print() {
-        for choice in Choice::ALL {
-            assert_eq!(choice.to_string().parse::<Choice>().unwrap(), choice);
-        }
-        let error = "cuda".parse::<Choice>().unwrap_err();
-        assert_eq!(error.to_string(), "\"cuda\" is no device: auto, gpu or cpu");
-    }
 
     #[test]
     fn the_cpu_is_always_there() {
@@ -229,12 +153,14 @@ mod tests {
     #[test]
     fn auto_opens_a_gpu_or_the_cpu_and_gpu_only_a_gpu() {
         let auto = choose(Choice::Auto).unwrap();
-        match choose(Choice::Gpu) {
-            Ok(gpu) => assert!(gpu.is_gpu && auto.is_gpu),
-            Err(error) => {
-                assert!(!auto.is_gpu);
-                let advice = "use the device `cpu`, or `auto` to take what there is";
-                assert!(error.to_string().ends_with(advice), "{error}");
+        for choice in [Choice::Gpu, Choice::NthGpu(0)] {
+            match choose(choice) {
+                Ok(gpu) => assert!(gpu.is_gpu && auto.is_gpu),
+                Err(error) => {
+                    assert!(!auto.is_gpu);
+                    let advice = "use the device `cpu`, or `auto` to take what there is";
+                    assert!(error.to_string().ends_with(advice), "{error}");
+                }
             }
         }
     }

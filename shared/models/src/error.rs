@@ -42,13 +42,33 @@ pub enum ModelError {
     /// The card has more or fewer classes than the weights.
     #[error("a network of {network} classes can't be labelled with {card} names")]
     Classes { network: usize, card: usize },
-    #[error("{0:?} is no device: auto, gpu or cpu")]
+    #[error("{0:?} is no device: auto, gpu, gpu:0, gpu:1 … or cpu")]
     UnknownDevice(String),
     #[error("the device can't give the network's output: {0}")]
     Output(#[source] Box<dyn Error + Send + Sync>),
+    /// The device has no memory for a tensor, or can't have one that large.
+    #[error("the device has no memory for so many or so large pictures at a time: {0}")]
+    DeviceMemory(#[source] Box<dyn Error + Send + Sync>),
     /// A GPU was asked for and there is none.
     #[error("no GPU to compute on: {0}; use the device `cpu`, or `auto` to take what there is")]
     NoGpu(String),
+    /// A GPU was asked for by its number, and there are fewer. `names` has those that there are.
+    #[error(
+        "gpu:{index}: {}; use the device `cpu`, or `auto` to take what there is",
+        gpus(names)
+    )]
+    NoSuchGpu { index: usize, names: Vec<String> },
+}
+
+/// Says which GPUs there are.
+fn gpus(names: &[String]) -> String {
+    let numbered = names.iter().enumerate();
+    let numbered: Vec<String> = numbered.map(|(at, name)| format!("{at} {name}")).collect();
+    match numbered.as_slice() {
+        [] => "there is no GPU".into(),
+        [one] => format!("there is one GPU: {one}"),
+        several => format!("there are {} GPUs: {}", several.len(), several.join(", ")),
+    }
 }
 
 /// The most tensors of a kind that an error names.
@@ -123,4 +143,23 @@ fn list(names: impl ExactSizeIterator<Item = String>) -> Option<String> {
         more => format!(" and {more} more"),
     };
     (!named.is_empty()).then(|| format!("{}{more}", named.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_about_a_gpu_that_is_not_there_names_those_that_are() {
+        let error = |names: &[&str]| {
+            let names = names.iter().map(|&name| name.to_owned()).collect();
+            ModelError::NoSuchGpu { index: 3, names }.to_string()
+        };
+        let starts = |names: &[&str], text: &str| {
+            assert!(error(names).starts_with(text), "{}", error(names));
+        };
+        starts(&["A", "B"], "gpu:3: there are 2 GPUs: 0 A, 1 B; use");
+        starts(&["A"], "gpu:3: there is one GPU: 0 A; use");
+        starts(&[], "gpu:3: there is no GPU; use");
+    }
 }

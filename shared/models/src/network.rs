@@ -234,6 +234,14 @@ impl Network {
         self
     }
 
+    /// The same network, which drops nothing in training. Devices draw other random values, so that
+    /// only networks that draw none can be compared on them.
+    pub fn without_dropping(self) -> Self {
+        let mut network = self.with_stochastic_depth(0.0);
+        network.dropout.prob = 0.0;
+        network
+    }
+
     /// How the network standardizes pixels.
     pub fn input(&self) -> Standardization {
         self.input

@@ -11,7 +11,7 @@ use burn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::error::ModelError;
+use crate::{device, error::ModelError};
 
 /// The prediction of a network for one image.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,12 +53,10 @@ impl Prediction {
     /// The predictions for a batch, from logits `[images, classes]`.
     ///
     /// # Errors
-    /// [`ModelError::Output`] if the device cannot compute or return the logits.
+    /// If the device cannot compute or return the logits, see [`device::read`].
     pub fn of_batch(logits: Tensor<2>) -> Result<Vec<Self>, ModelError> {
         let [_, classes] = logits.dims();
-        let logits: Vec<f32> = logits
-            .try_into_vec_as()
-            .map_err(|error| ModelError::Output(error.into()))?;
+        let logits = device::read(logits)?;
         Ok(logits.chunks_exact(classes).map(Self::of).collect())
     }
 

@@ -3,7 +3,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use maskline_tests::load::{expand, faces, neighbours, report::Report, search, slow_storer, soak, status};
+use maskline_tests::load::{
+    expand, faces, neighbours, report::Report, search, slow_storer, soak, status,
+};
 
 /// Puts the pipeline under load, and prints what it needed
 #[derive(Debug, Parser)]

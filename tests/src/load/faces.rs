@@ -105,7 +105,10 @@ fn processor_seconds(process: &Process) -> f64 {
     // The fields after the name, which is in parentheses and may have blanks.
     let fields = stat.rsplit(')').next().unwrap_or_default();
     let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
+    ticks
+        .filter_map(|ticks| ticks.parse::<f64>().ok())
+        .sum::<f64>()
+        / TICKS
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -11,6 +11,7 @@
 //! * [`messages`]: sample messages; [`records`]: sample records of a catalog; [`publish`]:
 //!   messages as raw bytes.
 //! * [`real_images`]: photographs beside the repository, if there are any.
+//! * [`vulkan`]: tests on a GPU, which is a driver in software.
 //! * [`wait`]: waiting with a limit.
 
 pub mod collector;
@@ -27,4 +28,5 @@ pub mod rabbitmq;
 pub mod real_images;
 pub mod records;
 pub mod span;
+pub mod vulkan;
 pub mod wait;

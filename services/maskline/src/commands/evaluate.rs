@@ -8,10 +8,7 @@ use comfy_table::Cell;
 use indicatif::ProgressIterator;
 use maskline_dataset::Split;
 use maskline_messages::Label;
-use maskline_models::{
-    device,
-    prediction::{Confusion, Tally},
-};
+use maskline_models::prediction::{Confusion, Tally};
 use maskline_storage::records::Dataset;
 use serde::Serialize;
 
@@ -113,7 +110,7 @@ impl Evaluate {
         let frozen = catalog.dataset(&dataset).await?;
         let images = frozen.map_or(0, |frozen| images_measured(&frozen));
         let images = usize::try_from(images).unwrap_or(usize::MAX);
-        let compute = device::choose_for(self.model.device, images)?;
+        let compute = self.model.compute(&self.connection, images)?;
         let evaluation =
             maskline_trainer::evaluate(objects, catalog, &dataset, weights, compute).await?;
         if self.json {

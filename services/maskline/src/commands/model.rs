@@ -10,7 +10,7 @@ use maskline_faces::FaceDetector;
 use maskline_messages::{Face, ObjectKey};
 use maskline_models::{
     Classifier, Input,
-    device::{self, Choice},
+    device::{self, Choice, Compute},
     prediction::Prediction,
     weights::{self, Card},
 };
@@ -28,10 +28,10 @@ pub(super) const BATCH: usize = 32;
 pub(super) struct ModelArgs {
     /// The id of a model or its beginning, or a safetensors file
     model: String,
-    /// The device to compute on: auto (a GPU if there is one and there are many images), gpu or
-    /// cpu
+    /// The device to compute on: auto (a GPU if there is one and there are many images), gpu (the
+    /// fastest), gpu:N (that of the number N, counted from 0) or cpu
     #[arg(long, env = "MASKLINE_DEVICE", default_value_t = Choice::Auto)]
-    pub(super) device: Choice,
+    device: Choice,
 }
 
 impl ModelArgs {
@@ -50,12 +50,22 @@ impl ModelArgs {
         Ok(stores.objects.get(&ObjectKey::model_weights(id)).await?)
     }
 
+    /// Opens the device for so many images.
+    pub(super) fn compute(&self, connection: &ConnectionArgs, images: usize) -> Result<Compute> {
+        // Here no data folder is made where there is none.
+        let data = connection.data();
+        if data.is_dir() {
+            device::keep_kernels_in(&data.join(device::KERNELS));
+        }
+        Ok(device::choose_for(self.device, images)?)
+    }
+
     /// Loads the model for so many images.
     pub(super) async fn load(&self, connection: &ConnectionArgs, images: usize) -> Result<Model> {
         let weights = self.weights(connection).await?;
         let unusable = || format!("{} can't be used as a model", self.model);
         let card = weights::card(&weights).with_context(unusable)?;
-        let compute = device::choose_for(self.device, images)?.for_pixels(card.pixels);
+        let compute = self.compute(connection, images)?.for_pixels(card.pixels);
         let classifier = Classifier::load(&weights, &compute.device);
         let classifier = classifier.with_context(unusable)?;
         let detector = FaceDetector::for_view(classifier.card().view)?;

@@ -3,7 +3,10 @@ use maskline_models::prediction::Score;
 use maskline_test_support::embedded::Embedded;
 
 use super::*;
-use crate::metrics::{Epoch, TrainingTally};
+use crate::{
+    metrics::{Epoch, TrainingTally},
+    parts::Parts,
+};
 
 fn run() -> RunId {
     let settings = TrainingSettings::default();
@@ -20,6 +23,7 @@ fn snapshot(epochs: usize, step: usize, content: &str) -> Snapshot {
         loss,
     };
     let epoch = |index| Epoch {
+        parts: Parts::default(),
         epoch: index + 1,
         learning_rate: 1.0 / 3.0,
         training: score(1.0 / 3.0),

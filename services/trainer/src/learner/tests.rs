@@ -1,3 +1,6 @@
+mod gpu;
+mod parts;
+
 use std::collections::BTreeMap;
 
 use maskline_messages::{Optimizer as Kind, View};

@@ -165,8 +165,7 @@ impl FeatureStore<'_> {
                     return Ok(None);
                 }
                 let images = input::tensor(batch?.planes, side, device);
-                let values = self.network.features(images).try_into_vec_as::<f32>();
-                let values = values.map_err(|error| anyhow::anyhow!("{error}"))?;
+                let values = maskline_models::device::read(self.network.features(images))?;
                 for (&index, features) in indices.iter().zip(values.chunks_exact(count)) {
                     known.insert(set.example(index).image, features.to_vec());
                 }

@@ -16,6 +16,7 @@ use super::{
     text::{beginning, duration, grouped, percent, share},
     thumbnails::Thumbnail,
 };
+use crate::parts::Parts;
 
 /// The style of all pages.
 pub(crate) const STYLE: &str = include_str!("page.css");
@@ -229,6 +230,17 @@ fn begins_from(settings: &TrainingSettings) -> String {
     }
 }
 
+fn batch(report: &Report) -> String {
+    let images = format!("{} images", report.settings.batch);
+    let parts = report.epochs.iter().map(|epoch| epoch.parts).max();
+    match parts.map_or(1, Parts::count) {
+        1 => images,
+        parts => format!(
+            "{images}, computed in {parts} parts, because the device had no memory for more"
+        ),
+    }
+}
+
 fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
     let settings = &report.settings;
     let optimizer = match settings.optimizer {
@@ -240,7 +252,7 @@ fn network_facts(report: &Report) -> Vec<(&'static str, String)> {
         ("Speed", format!("{:.0} images/s", report.images_per_second)),
         ("Training time", duration(report.seconds)),
         ("Epochs", settings.epochs.to_string()),
-        ("Batch", format!("{} images", settings.batch)),
+        ("Batch", batch(report)),
         ("Input", input(settings)),
         ("Optimizer", optimizer.to_owned()),
         ("Peak learning rate", settings.learning_rate.to_string()),

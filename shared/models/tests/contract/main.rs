@@ -1,6 +1,8 @@
 //! Tests of the networks. They are one program, because linking Burn takes longer than
 //! the tests themselves.
 
+#[cfg(feature = "gpu")]
+mod gpu;
 mod loss;
 mod networks;
 mod ops;

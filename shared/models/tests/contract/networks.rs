@@ -17,13 +17,17 @@ use crate::{difference, uniform};
 const SIDE: usize = 40;
 
 fn images(name: &str, count: usize, device: &Device) -> Tensor<4> {
-    let shape = [count, 3, SIDE, SIDE];
+    images_of(SIDE, name, count, device)
+}
+
+pub fn images_of(side: usize, name: &str, count: usize, device: &Device) -> Tensor<4> {
+    let shape = [count, 3, side, side];
     let values = uniform(name, shape.iter().product());
     let unit = values.into_iter().map(|x| (x + 1.0) / 2.0).collect();
     Tensor::from_data(TensorData::new(unit, shape), device)
 }
 
-fn vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub fn vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().iter::<f32>().collect()
 }
 
@@ -39,6 +43,17 @@ struct Collect<'a> {
     gradients: &'a Gradients,
     path: Vec<String>,
     found: BTreeMap<String, Vec<f32>>,
+}
+
+/// The gradient of every parameter of a network, by its path in the module.
+pub fn collected(network: &Network, gradients: &Gradients) -> BTreeMap<String, Vec<f32>> {
+    let mut collect = Collect {
+        gradients,
+        path: Vec::new(),
+        found: BTreeMap::new(),
+    };
+    network.visit(&mut collect);
+    collect.found
 }
 
 impl ModuleVisitor for Collect<'_> {
@@ -64,13 +79,7 @@ fn gradients(network: &Network) -> BTreeMap<String, Vec<f32>> {
     let logits = network.forward(images("images", 4, &device));
     let weights = TensorData::new(uniform("weights", 8), [4, 2]);
     let loss = (logits * Tensor::from_data(weights, &device)).sum();
-    let mut collect = Collect {
-        gradients: &loss.backward(),
-        path: Vec::new(),
-        found: BTreeMap::new(),
-    };
-    network.visit(&mut collect);
-    collect.found
+    collected(network, &loss.backward())
 }
 
 /// The largest relative difference between two gradients of the same parameter.

@@ -1,0 +1,91 @@
+//! Batches that are computed in parts.
+
+use anyhow::Error;
+use maskline_models::ModelError;
+
+use super::*;
+use crate::batches::Batch;
+
+fn halves() -> Parts {
+    let error = Error::from(ModelError::DeviceMemory("out of device memory".into()));
+    Parts::default().doubled_for(error, 8).unwrap()
+}
+
+/// The weights and the state of the optimizer after one step with a batch whose second half is its
+/// first half again. Batch norm then has the same statistics for each half as for the batch.
+fn after_a_step(config: &LearnerConfig, parts: Parts) -> Vec<f32> {
+    let mut learner = Learner::new(config.clone()).unwrap().with_parts(parts);
+    // Dropping would draw other values for the second half.
+    learner.network = learner.network.without_dropping();
+    let half: Vec<f32> = (0..2 * input::len(32))
+        .map(|at| (at % 251) as f32 / 251.0)
+        .collect();
+    let batch = Batch {
+        planes: [half.clone(), half].concat(),
+        classes: vec![0, 1, 0, 1],
+        mixed: None,
+    };
+    let output = learner.step(batch, 0.1);
+    assert_eq!(output.read().unwrap().len(), 4);
+    let state = learner.optimizer.save().unwrap();
+    let tensors = tensors(&state).into_values();
+    let floats = |bytes: Vec<u8>| -> Vec<f32> {
+        let (floats, _) = bytes.as_chunks();
+        floats
+            .iter()
+            .map(|&float| f32::from_le_bytes(float))
+            .collect()
+    };
+    tensors.flat_map(floats).collect()
+}
+
+#[tokio::test]
+async fn the_gradients_of_parts_add_up_to_those_of_the_batch() {
+    let _alone = alone().await;
+    let examples = examples().await;
+    // The optimizer's state is the gradient after the first step.
+    let config = config(
+        &examples,
+        TrainingSettings {
+            weight_decay: 0.0,
+            ..settings(1, Kind::Sgd)
+        },
+    );
+    let (whole, halves) = (
+        after_a_step(&config, Parts::default()),
+        after_a_step(&config, halves()),
+    );
+    let length = |values: &[f32]| {
+        values
+            .iter()
+            .map(|x| f64::from(*x).powi(2))
+            .sum::<f64>()
+            .sqrt()
+    };
+    let off: Vec<f32> = whole.iter().zip(&halves).map(|(a, b)| a - b).collect();
+    assert_eq!(whole.len(), halves.len());
+    assert!(
+        length(&off) < 1e-4 * length(&whole),
+        "off by {}",
+        length(&off)
+    );
+}
+
+#[tokio::test]
+async fn a_run_in_parts_goes_on_in_parts_and_is_the_same_again() {
+    let _alone = alone().await;
+    let examples = examples().await;
+    let config = config(&examples, settings(1, Kind::Adamw));
+    let mut undisturbed = Learner::new(config.clone()).unwrap().with_parts(halves());
+    assert_eq!(undisturbed.images_at_a_time(), 4);
+    to_the_end(&mut undisturbed, &examples);
+    assert_eq!(undisturbed.progress().epochs[0].parts, halves());
+
+    let interrupt = Interrupt::default();
+    interrupt.stopping.cancel();
+    let mut learner = Learner::new(config.clone()).unwrap().with_parts(halves());
+    learner.advance(&examples, &interrupt).unwrap();
+    let mut resumed = Learner::resume(config, learner.snapshot().unwrap()).unwrap();
+    to_the_end(&mut resumed, &examples);
+    assert_eq!(result(&resumed), result(&undisturbed));
+}

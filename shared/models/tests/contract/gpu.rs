@@ -1,0 +1,216 @@
+//! What a GPU computes is what the CPU computes. The GPU is a driver in software; `tests/gpu` runs
+//! the comparisons on the machine's own.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use burn::{
+    module::Module,
+    tensor::{Device, Tensor},
+};
+use maskline_messages::{NetworkName, View};
+use maskline_models::{
+    ModelError, Network,
+    device::{self, Choice, Compute},
+    prediction::training_loss,
+    weights::{self, Card},
+};
+use maskline_test_support::vulkan::{Software, on_gpu};
+use safetensors::SafeTensors;
+
+use crate::{
+    difference,
+    networks::{collected, images_of, vec},
+};
+
+/// The side of the images, in pixels.
+const SIDE: usize = 64;
+
+/// The number of images in a batch.
+const IMAGES: usize = 4;
+
+/// The most that logits may be off, relative to the largest.
+const LOGITS: f32 = 1e-5;
+
+/// The most that the running statistics of a batch norm may be off, relative to the largest of
+/// them, when they are computed anew.
+const STATISTICS: f32 = 1e-4;
+
+/// The most that a loss may be off, relative to it.
+const LOSS: f32 = 1e-5;
+
+/// The most that all gradients together may be off, as the relative distance in L2.
+const GRADIENTS: f64 = 1e-3;
+
+/// The networks that are tried. With some seeds a value lies so near the corner of a ReLU that
+/// rounding decides its side, and with it the gradients of all layers before. A gradient that is
+/// computed wrongly is off with every seed.
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=5;
+
+macro_rules! networks {
+    ($($test:ident: $network:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $test() {
+                let test = concat!("gpu::", stringify!($test));
+                on_gpu(test, Software::Allowed, || compare(NetworkName::$network));
+            }
+        )*
+    };
+}
+
+networks! {
+    a_gpu_computes_mobilenet_v2_as_the_cpu_does: MobilenetV2,
+    a_gpu_computes_mobilenet_v3_small_as_the_cpu_does: MobilenetV3Small,
+    a_gpu_computes_mnasnet_as_the_cpu_does: Mnasnet1_0,
+    a_gpu_computes_efficientnet_b0_as_the_cpu_does: EfficientnetB0,
+    a_gpu_computes_efficientnet_lite0_as_the_cpu_does: EfficientnetLite0,
+}
+
+fn gpu() -> Compute {
+    device::choose(Choice::Gpu).expect("a GPU")
+}
+
+fn compare(name: NetworkName) {
+    let began = Instant::now();
+    let (gpu, cpu) = (gpu().device, Device::flex());
+    let network = |seed, device: &Device| {
+        Network::new(name, 2, seed, &device.clone().autodiff()).without_dropping()
+    };
+    let logits = |device: &Device| {
+        let images = images_of(SIDE, "images", IMAGES, device);
+        vec(network(1, device).valid().forward(images))
+    };
+    let logits = difference(&logits(&gpu), &logits(&cpu));
+    let statistics = |device| statistics(&network(1, device), device);
+    let statistics = statistics_off(&statistics(&gpu), &statistics(&cpu));
+    let mut least = (f64::INFINITY, f32::INFINITY);
+    for seed in SEEDS {
+        let learned = |device| learned(&network(seed, device), device);
+        let ((on_gpu, gradients), (on_cpu, expected)) = (learned(&gpu), learned(&cpu));
+        assert!(
+            gradients.keys().eq(expected.keys()),
+            "of the same parameters"
+        );
+        let loss = (on_gpu - on_cpu).abs() / on_cpu;
+        least = (
+            least.0.min(distance(&gradients, &expected)),
+            least.1.min(loss),
+        );
+        if least.0 < GRADIENTS && least.1 < LOSS {
+            break;
+        }
+    }
+    let (gradients, loss) = least;
+    println!(
+        "{name:<20} off by: logits {logits:.0e}, statistics {statistics:.0e}, loss {loss:.0e}, \
+         gradients {gradients:.0e} ({:.0} s)",
+        began.elapsed().as_secs_f64()
+    );
+    assert!(logits < LOGITS, "{name}: the logits are off");
+    assert!(statistics < STATISTICS, "{name}: the statistics are off");
+    assert!(loss < LOSS, "{name}: the loss is off");
+    assert!(gradients < GRADIENTS, "{name}: the gradients are off");
+}
+
+/// The statistics of each batch norm, computed anew.
+fn statistics(network: &Network, device: &Device) -> BTreeMap<String, Vec<f32>> {
+    let batches = ["first", "second"].map(|name| images_of(SIDE, name, IMAGES, device));
+    let network = network.recalibrated(batches);
+    let classes = ["a", "b"].map(|class| class.parse().unwrap()).to_vec();
+    let card = Card::new(network.name(), classes, SIDE as u32, View::Face);
+    let file = weights::to_safetensors(&network, &card).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let running = tensors.tensors().into_iter();
+    let running = running.filter(|(name, _)| name.contains(".running_"));
+    let values = |bytes: &[u8]| {
+        bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&b| f32::from_le_bytes(b))
+            .collect()
+    };
+    running
+        .map(|(name, tensor)| (name, values(tensor.data())))
+        .collect()
+}
+
+fn statistics_off(
+    found: &BTreeMap<String, Vec<f32>>,
+    expected: &BTreeMap<String, Vec<f32>>,
+) -> f32 {
+    assert!(found.keys().eq(expected.keys()) && found.len() > 20);
+    let pairs = found.values().zip(expected.values());
+    pairs
+        .map(|(found, expected)| difference(found, expected))
+        .fold(0.0, f32::max)
+}
+
+/// The loss of a training step, and the gradient of every parameter.
+fn learned(network: &Network, device: &Device) -> (f32, BTreeMap<String, Vec<f32>>) {
+    let images = images_of(SIDE, "images", IMAGES, &device.clone().autodiff());
+    let loss = training_loss(network.forward(images), &[0, 1, 0, 1], 0.1);
+    let value = vec(loss.clone().inner())[0];
+    (value, collected(network, &loss.backward()))
+}
+
+/// The distance of all gradients together, relative to their length.
+fn distance(found: &BTreeMap<String, Vec<f32>>, expected: &BTreeMap<String, Vec<f32>>) -> f64 {
+    let (mut off, mut length) = (0.0, 0.0);
+    for (found, expected) in found.values().flatten().zip(expected.values().flatten()) {
+        off += f64::from(found - expected).powi(2);
+        length += f64::from(*expected).powi(2);
+    }
+    (off / length).sqrt()
+}
+
+#[test]
+fn a_tensor_that_is_too_large_is_an_error_of_memory_and_the_device_goes_on() {
+    let test = "gpu::a_tensor_that_is_too_large_is_an_error_of_memory_and_the_device_goes_on";
+    on_gpu(test, Software::Allowed, || {
+        let compute = gpu();
+        // The driver's buffers have 2 GiB at most.
+        let large = Tensor::<2>::ones([1 << 15, 1 << 15], &compute.device);
+        let error = device::read(large.sum_dim(0)).unwrap_err();
+        assert!(matches!(error, ModelError::DeviceMemory(_)), "{error}");
+        assert!(compute.answers());
+    });
+}
+
+#[test]
+fn a_gpu_is_opened_once_and_by_its_number() {
+    let test = "gpu::a_gpu_is_opened_once_and_by_its_number";
+    on_gpu(test, Software::Allowed, || {
+        let folder = tempfile::tempdir().unwrap();
+        device::keep_kernels_in(&folder.path().join("kernels"));
+        let first = gpu();
+        assert!(first.name.starts_with("gpu (llvmpipe"), "{}", first.name);
+        assert_eq!(gpu().device, first.device);
+        let numbered = device::choose(Choice::NthGpu(0)).unwrap();
+        assert!(
+            numbered.name.starts_with("gpu:0 (llvmpipe"),
+            "{}",
+            numbered.name
+        );
+        assert!(first.answers() && numbered.answers());
+        let error = device::choose(Choice::NthGpu(3)).unwrap_err().to_string();
+        assert!(
+            error.starts_with("gpu:3: there is one GPU: 0 llvmpipe"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn software_is_no_gpu_unless_it_may_be_one() {
+    let test = "gpu::software_is_no_gpu_unless_it_may_be_one";
+    on_gpu(test, Software::Refused, || {
+        assert!(!device::choose(Choice::Auto).unwrap().is_gpu);
+        let error = device::choose(Choice::Gpu).unwrap_err().to_string();
+        let reason = "renders in software, which MASKLINE_SOFTWARE_GPU=1 allows";
+        assert!(error.contains(reason), "{error}");
+        let error = device::choose(Choice::NthGpu(0)).unwrap_err().to_string();
+        assert!(error.starts_with("gpu:0: there is no GPU; "), "{error}");
+        assert!(error.contains("use the device `cpu`"), "{error}");
+    });
+}
