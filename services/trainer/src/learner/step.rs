@@ -17,6 +17,9 @@ use crate::{
     random::{Purpose, derived_seed},
 };
 
+/// Classes with their shares of an image.
+type Shares = Vec<(usize, f64)>;
+
 /// The output of one step, which is read later.
 pub(super) struct StepOutput {
     /// The logits of each part of the batch.
@@ -28,9 +31,9 @@ pub(super) struct StepOutput {
 }
 
 impl StepOutput {
-    /// The prediction for each image of the batch, with its class, and with the shares of the
-    /// classes that it was mixed of.
-    pub(super) fn read(self) -> Result<Vec<(Prediction, usize, Vec<(usize, f64)>)>> {
+    /// The prediction for each image of the batch, with its class, and with the classes that it was
+    /// mixed of.
+    pub(super) fn read(self) -> Result<Vec<(Prediction, usize, Shares)>> {
         let mut predictions = Vec::with_capacity(self.classes.len());
         for logits in self.parts {
             predictions.extend(Prediction::of_batch(logits)?);
