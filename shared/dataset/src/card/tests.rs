@@ -19,8 +19,7 @@ fn split_of(split: Split, images: [u64; 2], several: u64) -> (Split, SplitManife
         images: shard.rows,
         by_class: classes.into_iter().zip(images).collect(),
         faces: Some(FaceCounts {
-            none: 4,
-            one: shard.rows - several - 4,
+            one: shard.rows - several,
             several,
             ..FaceCounts::default()
         }),
@@ -160,8 +159,7 @@ fn the_sections_count_images_sources_licences_and_rejections() {
     let faces = "\
 | faces | train | validation |
 | --- | --: | --: |
-| no face | 4 | 4 |
-| one face | 1120 | 116 |
+| one face | 1124 | 120 |
 | several faces | 76 | 0 |";
     assert!(section(&card, "Faces").ends_with(faces), "{card}");
     let images = "\
@@ -200,7 +198,7 @@ fn the_sections_count_images_sources_licences_and_rejections() {
 #[test]
 fn a_test_split_is_named_wherever_the_others_are() {
     let mut facts = Facts::new();
-    let test = [split_of(Split::Test, [1, 0])];
+    let test = [split_of(Split::Test, [1, 0], 0)];
     facts.manifest.splits.extend(test);
     let card = facts.card();
     assert!(card.contains("  - split: test\n    path: data/test-*.parquet\n"));
