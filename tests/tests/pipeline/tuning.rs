@@ -37,7 +37,7 @@ pub async fn two_trainers_of_which_one_is_killed_tune_as_one_does(environment: &
     assert_eq!(study["run"]["state"], "done", "{study:#}");
     assert_eq!(trials.len(), 6);
     let done = |epochs: u64| {
-        let rungs = trials.iter().flat_map(|trial| rungs(trial));
+        let rungs = trials.iter().flat_map(rungs);
         rungs.filter(|rung| rung["epochs"] == epochs).count()
     };
     assert_eq!(done(1), 6);
@@ -73,8 +73,9 @@ async fn freeze(environment: &Environment) {
     let pipeline = Pipeline::start(environment, &Pipeline::STAGES).await;
     let folder = folder.to_str().expect("a plain path");
     let source = ["enqueue", "folder", folder, "--label-from", "folder"];
-    let job = environment.json(&[&source[..], &["--collection", "masks", "--wait"]].concat());
-    assert_eq!(job.await[0]["state"], "frozen");
+    let into = ["--collection", "masks", "--wait"];
+    let job = environment.json(&[&source[..], &into].concat()).await;
+    assert_eq!(job[0]["state"], "frozen", "{job:#?}");
     pipeline.stop().await;
 }
 

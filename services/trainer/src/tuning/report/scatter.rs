@@ -34,13 +34,15 @@ fn draw(svg: &mut String, dots: &[Dots], is_logarithmic: bool) -> Result<(), Box
         false => f64::from(value),
     };
     let points = || dots.iter().flat_map(|dots| dots.points.iter().copied());
-    let width = around(points().map(|(value, _)| place(value)));
+    let width = around(points().map(|(value, _)| place(value)), 1e-6);
+    // A few images more or less are no difference that should fill the picture.
+    let height = around(points().map(|(_, accuracy)| accuracy.into()), 0.005);
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     let mut chart = ChartBuilder::on(&area)
         .margin(10)
         .x_label_area_size(26)
-        .y_label_area_size(46)
-        .build_cartesian_2d(width, accuracies(points().map(|(_, accuracy)| accuracy)))?;
+        .y_label_area_size(56)
+        .build_cartesian_2d(width, height)?;
     let text = ("sans-serif", 15).into_font().color(&INK);
     chart
         .configure_mesh()
@@ -53,7 +55,7 @@ fn draw(svg: &mut String, dots: &[Dots], is_logarithmic: bool) -> Result<(), Box
             true => short(10_f64.powf(place)),
             false => short(place),
         })
-        .y_label_formatter(&|share| format!("{:.0} %", share * 100.0))
+        .y_label_formatter(&|share| format!("{:.1} %", share * 100.0))
         .label_style(text)
         .draw()?;
     for Dots { color, points } in dots {
@@ -69,23 +71,17 @@ fn draw(svg: &mut String, dots: &[Dots], is_logarithmic: bool) -> Result<(), Box
     Ok(())
 }
 
-/// The range of the values, and a little more to both sides.
-fn around(values: impl Iterator<Item = f64>) -> Range<f64> {
+/// The range of the values, and a little more to both sides, because a dot at the very edge would be
+/// cut off. It is `margin` at least.
+fn around(values: impl Iterator<Item = f64>, margin: f64) -> Range<f64> {
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| {
         (low.min(value), high.max(value))
     });
     if low > high {
         return 0.0..1.0;
     }
-    let margin = ((high - low) * 0.05).max(1e-6);
+    let margin = ((high - low) * 0.05).max(margin);
     low - margin..high + margin
-}
-
-/// The range from the tenth at or below the lowest accuracy to 1.
-fn accuracies(accuracies: impl Iterator<Item = f32>) -> Range<f64> {
-    let lowest = accuracies.map(f64::from).fold(0.9, f64::min);
-    // A dot at the very edge would be cut off.
-    ((lowest * 10.0 - 0.1).floor() / 10.0).max(-0.02)..1.02
 }
 
 /// A number with two significant digits.
@@ -117,6 +113,13 @@ mod tests {
             }
         }
         assert!(svg(&[], false).contains("<svg"), "no trial came so far");
+    }
+
+    #[test]
+    fn a_range_has_room_on_both_sides() {
+        let range = around([0.5, 0.7].into_iter(), 0.005);
+        assert!((range.start - 0.49).abs() < 1e-9 && (range.end - 0.71).abs() < 1e-9);
+        assert_eq!(around([0.5].into_iter(), 0.25), 0.25..0.75);
     }
 
     #[test]
