@@ -4,7 +4,7 @@
 use image::RgbImage;
 use maskline_messages::Measurements;
 
-use crate::{decode::Decoded, hash, luma::Luma, resize};
+use crate::{decode::Decoded, fingerprint::fingerprint, hash, luma::Luma, resize};
 
 /// The longest side at which pictures are measured, in pixels. Smaller pictures are
 /// measured as they are.
@@ -28,6 +28,7 @@ pub fn measure(decoded: &Decoded) -> (RgbImage, Measurements) {
         contrast: (deviation / 255.0) as f32,
         sharpness: luma.sharpness() as f32,
         faces: None,
+        fingerprint: Some(fingerprint(&luma)),
     };
     (working, measurements)
 }
