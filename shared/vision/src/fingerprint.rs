@@ -4,18 +4,19 @@
 //! The details that are left do not change. They are found and described as in Lowe, "Distinctive
 //! Image Features from Scale-Invariant Keypoints" (2004), without the rotations:
 //!
-//! * [`scale_space`](crate::scale_space) has the places where the picture differs most from
+//! * `scale_space` has the places where the picture differs most from
 //!   what is around them, with their sizes.
 //! * Around each of the strongest a square is cut out, 12 times as large as the place, and hashed:
 //!   each of the 63 lowest frequencies gives one bit, which is its sign.
 //!
-//! What has a side is turned to one side first: if the square is darker on its right, its mirror
+//! What has a side is turned to one side first: if the square is brighter on its right, its mirror
 //! image is hashed. So a detail has the same hash in a mirrored picture.
 //!
 //! The details of two pictures tell where one lies in the other. The thumbnails confirm it.
 
 use std::sync::LazyLock;
 
+use image::RgbImage;
 use maskline_messages::{Detail, Fingerprint, Thumbnail};
 
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
 const MOST: usize = 12;
 
 /// How many times the size of a detail the side of its square is.
-const SIZES: f32 = 12.0;
+const SQUARE: f32 = 12.0;
 
 /// The least share of the square that lies in the picture.
 const LEAST_INSIDE: f32 = 0.75;
@@ -37,11 +38,12 @@ const LEAST_INSIDE: f32 = 0.75;
 /// The steps of [`Detail::scale`] that double the size.
 const STEPS: f32 = 32.0;
 
-/// The fingerprint of a picture of at most 256 pixels on its longest side, from its luma.
-pub fn fingerprint(luma: &Luma) -> Fingerprint {
+/// The fingerprint of a picture at working size, see [`measure`](crate::measure::measure).
+pub fn fingerprint(picture: &RgbImage) -> Fingerprint {
+    let luma = Luma::of(picture);
     Fingerprint {
-        details: details(luma),
-        thumbnail: thumbnail(luma),
+        details: details(&luma),
+        thumbnail: thumbnail(&luma),
     }
 }
 
@@ -69,7 +71,7 @@ fn details(luma: &Luma) -> Vec<Detail> {
     extrema.sort_by(|a, b| strength(b).total_cmp(&strength(a)));
     let found = extrema.iter().filter_map(|extremum| {
         let scale = scale(extremum);
-        let side = SIZES * size(scale);
+        let side = SQUARE * size(scale);
         is_inside(extremum, side, luma).then(|| {
             let square = square(&octaves[extremum.octave], extremum, side);
             detail(extremum, scale, &hash::frequencies(&square))
@@ -140,7 +142,7 @@ fn detail(extremum: &Extremum, scale: u8, frequencies: &Frequencies) -> Detail {
 
 #[cfg(test)]
 mod tests {
-    use image::{Rgb, RgbImage, imageops};
+    use image::{Rgb, imageops};
     use rand::{RngExt, SeedableRng, rngs::StdRng};
 
     use super::*;
@@ -172,10 +174,6 @@ mod tests {
         })
     }
 
-    fn fingerprint_of(picture: &RgbImage) -> Fingerprint {
-        fingerprint(&Luma::of(picture))
-    }
-
     fn coarse(picture: &RgbImage) -> RgbImage {
         let decoded = image::load_from_memory(&encode::jpeg(picture, 60));
         decoded.unwrap().to_rgb8()
@@ -201,15 +199,15 @@ mod tests {
     fn a_crop_has_details_of_its_picture_even_if_it_is_small_and_mirrored() {
         for seed in 0..6 {
             let whole = scene(seed);
-            let fingerprint = fingerprint_of(&whole);
+            let of_whole = fingerprint(&whole);
             let crop = imageops::crop_imm(&whole, 24, 10, 200, 180).to_image();
-            let same = shared(&fingerprint_of(&coarse(&crop)), &fingerprint, |detail| {
+            let same = shared(&fingerprint(&coarse(&crop)), &of_whole, |detail| {
                 [f32::from(detail.x) + 24.0, f32::from(detail.y) + 10.0]
             });
             assert!(same >= 4, "{same} details");
             let small = resize::bounded(&crop, 150);
             let mirror = imageops::flip_horizontal(&small);
-            let same = shared(&fingerprint_of(&coarse(&mirror)), &fingerprint, |detail| {
+            let same = shared(&fingerprint(&coarse(&mirror)), &of_whole, |detail| {
                 let scale = 200.0 / 150.0;
                 [
                     (149.0 - f32::from(detail.x)) * scale + 24.0,
@@ -230,8 +228,7 @@ mod tests {
                 .filter(|a| other.details.iter().any(|b| near(a, b)));
             found.count()
         };
-        let fingerprints: Vec<Fingerprint> =
-            (0..8).map(|seed| fingerprint_of(&scene(seed))).collect();
+        let fingerprints: Vec<Fingerprint> = (0..8).map(|seed| fingerprint(&scene(seed))).collect();
         for (number, one) in fingerprints.iter().enumerate() {
             for other in &fingerprints[..number] {
                 assert!(anywhere(one, other) < 2);
@@ -245,11 +242,13 @@ mod tests {
             let (x, y) = (x / 11, y / 13);
             Rgb([(x * x * 37 + y * 91 + x * y * 53) as u8; 3])
         });
-        let fingerprint = fingerprint_of(&picture);
-        assert_eq!(fingerprint.details.len(), MOST);
-        let details: Vec<String> = fingerprint.details.iter().map(Detail::to_string).collect();
-        assert_eq!(details[..2], ["", ""]);
-        assert_eq!(fingerprint.thumbnail.to_string(), "");
+        let details = fingerprint(&picture).details;
+        assert_eq!(details.len(), MOST);
+        let details: Vec<String> = details.iter().map(Detail::to_string).collect();
+        assert_eq!(
+            details[..2],
+            ["3874370fd8bb24b74e14521", "4d35665b0dce73e2172e510"]
+        );
     }
 
     #[test]
@@ -257,7 +256,7 @@ mod tests {
         let ramp = RgbImage::from_fn(64, 40, |x, y| {
             Rgb([if y < 20 { x as u8 * 4 } else { 255 }; 3])
         });
-        let values = fingerprint_of(&ramp).thumbnail.values();
+        let values = fingerprint(&ramp).thumbnail.values();
         assert_eq!(values[0], [0, 2, 4, 6, 8, 10, 12, 14]);
         assert_eq!(values[7], [15; 8]);
     }
@@ -266,7 +265,7 @@ mod tests {
     fn pictures_without_details_have_a_fingerprint() {
         for (width, height) in [(0, 0), (1, 1), (5, 3), (256, 9)] {
             let picture = RgbImage::from_pixel(width, height, Rgb([90; 3]));
-            assert_eq!(fingerprint_of(&picture).details, []);
+            assert_eq!(fingerprint(&picture).details, []);
         }
     }
 }

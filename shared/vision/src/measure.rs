@@ -4,14 +4,14 @@
 use image::RgbImage;
 use maskline_messages::Measurements;
 
-use crate::{decode::Decoded, fingerprint::fingerprint, hash, luma::Luma, resize};
+use crate::{decode::Decoded, hash, luma::Luma, resize};
 
 /// The longest side at which pictures are measured, in pixels. Smaller pictures are
 /// measured as they are.
 const WORKING_SIDE: u32 = 256;
 
 /// Measures a decoded picture. Returns the picture at working size, 256 pixels on its
-/// longest side at most, and its measurements, without the faces.
+/// longest side at most, and its measurements, without the faces and the fingerprint.
 pub fn measure(decoded: &Decoded) -> (RgbImage, Measurements) {
     let working = resize::bounded(&decoded.picture, WORKING_SIDE);
     let luma = Luma::of(&working);
@@ -28,7 +28,7 @@ pub fn measure(decoded: &Decoded) -> (RgbImage, Measurements) {
         contrast: (deviation / 255.0) as f32,
         sharpness: luma.sharpness() as f32,
         faces: None,
-        fingerprint: Some(fingerprint(&luma)),
+        fingerprint: None,
     };
     (working, measurements)
 }
