@@ -4,12 +4,15 @@
 //! * [`stage`]: records how each candidate ended.
 //! * [`freeze`]: the worker that makes a version of a collection.
 //! * `history`: the splits that they were in, in earlier versions.
-//! * `plan` and `near_duplicates`: which image goes to which split, as pure functions.
+//! * `plan`: which image goes to which split, as a pure function.
+//! * `near_duplicates`, `photographs`: which images look the same, and which are of one photograph.
 
 mod args;
+mod disjoint_sets;
 pub mod freeze;
 mod history;
 mod near_duplicates;
+mod photographs;
 mod plan;
 pub mod stage;
 

@@ -1,5 +1,7 @@
 //! Groups of near-duplicates, found by perceptual hash.
 
+use crate::disjoint_sets::DisjointSets;
+
 /// An image's perceptual hash, and that of its mirror image.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PerceptualHashes {
@@ -11,7 +13,7 @@ pub(crate) struct PerceptualHashes {
 ///
 /// Two images are a pair if one of the hashes of one differs from the straight hash of
 /// the other in at most `distance` bits. Groups are the connected components of these
-/// pairs. Returns for each image the lowest index in its group.
+/// pairs.
 ///
 /// Not all images are compared with each other. The 64 bits are divided into
 /// `distance + 2` bands. Two hashes that differ in at most `distance` bits are equal in at
@@ -19,7 +21,7 @@ pub(crate) struct PerceptualHashes {
 /// are compared. At the usual distance of 4 two bands have 21 bits, which hardly two of a
 /// million images that look different have in common. Of images whose hashes are equal
 /// only one is compared with the others.
-pub(crate) fn groups(hashes: &[PerceptualHashes], distance: u32) -> Vec<u32> {
+pub(crate) fn groups(hashes: &[PerceptualHashes], distance: u32) -> DisjointSets {
     let mut sets = DisjointSets::new(hashes.len());
     let mut sorted = distinct(hashes, &mut sets);
     for mask in masks(distance) {
@@ -40,7 +42,7 @@ pub(crate) fn groups(hashes: &[PerceptualHashes], distance: u32) -> Vec<u32> {
             }
         }
     }
-    sets.into_roots()
+    sets
 }
 
 /// The index of one image for each pair of hashes. Other images with the same hashes are
@@ -64,7 +66,7 @@ fn distinct(hashes: &[PerceptualHashes], sets: &mut DisjointSets) -> Vec<u32> {
 
 /// For each pair of the `distance + 2` bands, a mask of their bits. If more than 62 bits may
 /// differ, there are no two bands, and an empty mask makes all images be compared.
-fn masks(distance: u32) -> Vec<u64> {
+pub(crate) fn masks(distance: u32) -> Vec<u64> {
     if distance > 62 {
         return vec![0];
     }
@@ -83,42 +85,15 @@ fn bands(count: u32) -> impl Iterator<Item = u64> {
     })
 }
 
-/// A union-find structure. The root of a set is its lowest member.
-struct DisjointSets(Vec<u32>);
-
-impl DisjointSets {
-    fn new(size: usize) -> Self {
-        Self((0..).take(size).collect())
-    }
-
-    fn root(&mut self, mut index: u32) -> u32 {
-        while self.0[index as usize] != index {
-            let above = self.0[index as usize];
-            self.0[index as usize] = self.0[above as usize];
-            index = self.0[index as usize];
-        }
-        index
-    }
-
-    /// The root of each member's set.
-    fn into_roots(mut self) -> Vec<u32> {
-        for index in 0..self.0.len() as u32 {
-            self.0[index as usize] = self.root(index);
-        }
-        self.0
-    }
-
-    fn join(&mut self, one: u32, other: u32) {
-        let (one, other) = (self.root(one), self.root(other));
-        self.0[one.max(other) as usize] = one.min(other);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn groups(hashes: &[PerceptualHashes], distance: u32) -> Vec<u32> {
+        super::groups(hashes, distance).roots()
+    }
 
     fn image(straight: u64) -> PerceptualHashes {
         // The mirror image's hash is far from every other hash here.
@@ -195,7 +170,7 @@ mod tests {
                     }
                 }
             }
-            prop_assert_eq!(groups(&hashes, distance), sets.into_roots());
+            prop_assert_eq!(groups(&hashes, distance), sets.roots());
         }
     }
 }

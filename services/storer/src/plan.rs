@@ -1,7 +1,7 @@
 //! Decides which image goes to which split, as a pure function of the images and the settings.
 //!
 //! * [`images`]: what is known of each image.
-//! * [`groups`]: images that look the same go to one split together.
+//! * [`groups`]: images that look the same or are of one photograph go to one split together.
 //! * [`draw`]: orders that are random and yet always the same.
 
 mod draw;
@@ -17,9 +17,9 @@ use maskline_messages::{CollectionName, DatasetId, ImageId, Label, SourceRole};
 use maskline_storage::records::SplitSettings;
 use sha2::{Digest, Sha256};
 
-use crate::near_duplicates;
+use crate::{near_duplicates, photographs};
 use draw::sort_by_draw;
-use groups::{assign_splits, groups};
+use groups::{assign_splits, compare_labels, groups};
 use images::{CONFLICTING, Image};
 
 pub(crate) use images::Images;
@@ -36,9 +36,9 @@ pub(crate) struct Plan {
     pub(crate) rows: BTreeMap<Split, Vec<u32>>,
     /// How many groups have more than one image.
     pub(crate) near_duplicate_groups: u64,
-    /// How many images have, or are in groups that have, several labels.
+    /// How many images have several labels, or look like others that have another label.
     pub(crate) set_aside: u64,
-    /// How many images are left out because they look like one of a test source.
+    /// How many images are left out because they are in a group with one of a test source.
     pub(crate) withheld: u64,
     /// For each image the number of the first in its group.
     firsts: Vec<u32>,
@@ -107,15 +107,16 @@ fn row(images: &[Image], firsts: &[u32], number: u32) -> Row {
 
 /// Plans a dataset of `images`, in whatever order they come.
 ///
-/// Near-duplicates form groups. A group with several labels is set aside, since one of
-/// them must be wrong. The images of test sources go to the test split, and images of other
-/// sources that look like one of them are withheld. A group of which an image was trained on in
+/// Images that look the same are set aside if they have several labels, since one of them must be
+/// wrong. They form groups, together with images of the same photograph: two crops of it may show
+/// two persons, and so have different labels. The images of test sources go to the test split, and images of other
+/// sources that are in a group with one of them are withheld. A group of which an image was trained on in
 /// an earlier version goes to training, and one of which an image was validated on to
 /// validation. Of the other groups, whole groups of each class go to the validation split
-/// until its share is reached, in an order that is random in the seed. So no two images that
-/// look the same are on both sides, and a model of an earlier version can be measured on the
-/// validation split of a later one. A class with at least two groups, all of them new, has at
-/// least one image on either side.
+/// until its share is reached, in an order that is random in the seed. So no two images of a
+/// group are on both sides, and a model of an earlier version can be measured on the validation
+/// split of a later one. A class with at least two groups, all of them new and none of them with
+/// images of another class, has at least one image on either side.
 pub(crate) fn plan(
     collection: &CollectionName,
     mut images: Images,
@@ -125,17 +126,25 @@ pub(crate) fn plan(
     let Images {
         mut images,
         hashes,
+        fingerprints,
         labels,
     } = images;
-    let firsts = near_duplicates::groups(&hashes, settings.near_distance);
+    let mut sets = near_duplicates::groups(&hashes, settings.near_distance);
     // Here and below, memory that grows with the number of images is freed at once.
     drop(hashes);
+    compare_labels(&mut images, &sets.clone().roots());
+    if let Some(distance) = settings.detail_distance {
+        let size = |image: usize| [images[image].width, images[image].height];
+        photographs::join(&fingerprints, size, distance, &mut sets);
+    }
+    drop(fingerprints);
+    let firsts = sets.roots();
     let mut groups = groups(&images, &firsts);
     let near_duplicate_groups = groups.iter().filter(|group| group.size > 1).count() as u64;
 
     let (classes, others): (Vec<_>, Vec<_>) = labels
         .into_iter()
-        .partition(|(_, number)| assign_splits(&images, &mut groups, *number, settings));
+        .partition(|(_, number)| assign_splits(&images, &firsts, &mut groups, *number, settings));
     // A collection of test sources alone has the classes of its test images.
     let classes = if classes.is_empty() { others } else { classes };
     let mut class_of = vec![CONFLICTING; usize::from(u16::MAX)];
@@ -148,7 +157,7 @@ pub(crate) fn plan(
     let mut rows: BTreeMap<Split, Vec<u32>> = Split::ALL.map(|split| (split, vec![])).into();
     for ((number, image), &first) in (0..).zip(&mut images).zip(&firsts) {
         let group = &groups[first as usize];
-        let class = class_of.get(usize::from(group.label));
+        let class = class_of.get(usize::from(image.label));
         image.label = class.copied().unwrap_or(CONFLICTING);
         let is_test = image.role == SourceRole::Test;
         match group.split {

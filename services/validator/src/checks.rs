@@ -49,6 +49,7 @@ mod tests {
             contrast: 0.2,
             sharpness: 800.0,
             faces: None,
+            fingerprint: None,
         }
     }
 

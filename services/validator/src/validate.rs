@@ -3,7 +3,7 @@
 use image::RgbImage;
 use maskline_faces::FaceDetector;
 use maskline_messages::{Measurements, Reason};
-use maskline_vision::{Limits, decode, encode, measure::measure};
+use maskline_vision::{Limits, decode, encode, fingerprint::fingerprint, measure::measure};
 
 use crate::{checks, limits::LimitArgs};
 
@@ -39,8 +39,8 @@ pub struct Rejected {
 }
 
 /// Decodes and measures the bytes of an image, checks the measurements against
-/// `limits`, and normalizes the picture. If there is a detector, it looks for the faces in an
-/// accepted picture.
+/// `limits`, and normalizes the picture. An accepted picture gets its fingerprint. If there is a detector, it looks for the
+/// faces in it.
 pub fn validate(
     bytes: &[u8],
     limits: &LimitArgs,
@@ -58,6 +58,7 @@ pub fn validate(
             measurements: Some(measurements.into()),
         }),
         None => {
+            measurements.fingerprint = Some(fingerprint(&picture));
             measurements.faces = detector.map(|detector| detector.detect(&picture));
             Ok(Accepted {
                 picture,
@@ -128,6 +129,8 @@ mod tests {
         let bytes = encode::jpeg(&checkered(1024, 512, 40, 210), 90);
         let accepted = validate(&bytes, &LimitArgs::DEFAULT, None).unwrap();
         assert_eq!(accepted.picture.dimensions(), (256, 128));
+        let fingerprint = accepted.measurements.fingerprint.as_ref().unwrap();
+        assert!(!fingerprint.details.is_empty());
         assert_eq!(
             (accepted.measurements.width, accepted.measurements.height),
             (1024, 512)

@@ -169,11 +169,21 @@ fn near_duplicates(manifest: &Manifest) -> String {
     let groups = counted(manifest.near_duplicate_groups, "group", "groups");
     let distance = counted(manifest.split_settings.near_distance.into(), "bit", "bits");
     let set_aside = counted(manifest.set_aside, "image is", "images are");
+    let crops = match manifest.split_settings.detail_distance {
+        None => String::new(),
+        Some(distance) => format!(
+            "So do images of one photograph, such as two crops of it: at least two details of them \
+             agree, whose 63-bit perceptual hashes differ in at most {}, and they look the same \
+             where one lies on the other. ",
+            counted(distance.into(), "bit", "bits")
+        ),
+    };
     format!(
         "Images that look the same form a group: their 64-bit perceptual hashes, or that of one and \
-         of the other's mirror image, differ in at most {distance}. A group is in one split as a \
+         of the other's mirror image, differ in at most {distance}. {crops}A group is in one split as a \
          whole, because an image that a network has learnt from would be too easy to recognize. \
-         The dataset has {groups} of more than one image.\n\n\
+         The dataset has {groups} of more than one image. Other photographs of the same person are not \
+         told apart from those of other persons, and may be in another split.\n\n\
          {set_aside} in no split, because images that look the same have different labels, one of \
          which must be wrong."
     )
@@ -184,7 +194,7 @@ fn split(manifest: &Manifest) -> String {
     let share = 100.0 * settings.validation;
     let mut text = format!(
         "About {share:.0} % of each class are in the validation split: whole groups of images that \
-         look the same, drawn at random with the seed {}. The same images and the same seed give \
+         look the same or are of one photograph, drawn at random with the seed {}. The same images and the same seed give \
          the same splits.",
         settings.seed
     );

@@ -34,7 +34,7 @@ pub(crate) enum Kind {
     OriginalFormat,
     /// The faces in the picture.
     Faces,
-    /// The id of an image that stands for all that look the same.
+    /// The id of an image that stands for all that look the same or are of one photograph.
     Group,
     /// A text of the image's provenance.
     Text(fn(&ExampleProvenance) -> &Option<String>),

@@ -18,7 +18,7 @@ pub struct Example {
     pub original: Option<Original>,
     /// The faces in the picture. `None` means that nobody looked for them.
     pub faces: Option<Vec<Face>>,
-    /// The group of images that look the same, by the lowest id of an image in it. `None` if
+    /// The group of images that look the same or are of one photograph, by the lowest id of an image in it. `None` if
     /// nobody has looked for groups.
     pub group: Option<ImageId>,
     pub provenance: ExampleProvenance,

@@ -21,9 +21,9 @@ pub struct Manifest {
     pub classes: Vec<Label>,
     pub splits: BTreeMap<Split, SplitManifest>,
     pub split_settings: SplitSettings,
-    /// Groups of several images that are near-duplicates of each other.
+    /// Groups of several images that look the same or are of one photograph.
     pub near_duplicate_groups: u64,
-    /// Images in no split, because near-duplicates of theirs have another label.
+    /// Images in no split, because images that look the same have another label.
     pub set_aside: u64,
 }
 
@@ -159,7 +159,7 @@ mod tests {
                 "validation": { "images": 0, "by_class": {}, "shards": [] },
                 "test": { "images": 0, "by_class": {}, "shards": [] },
             },
-            "split_settings": { "validation": 0.2, "seed": 42, "near_distance": 4 },
+            "split_settings": { "validation": 0.2, "seed": 42, "near_distance": 4, "detail_distance": 8 },
             "near_duplicate_groups": 3,
             "set_aside": 1,
         });

@@ -28,8 +28,8 @@ pub struct Row {
     pub height: u32,
     /// The image as it was fetched. Datasets of earlier builds do not tell.
     pub original: Option<Original>,
-    /// The group of images that look the same. Images of other groups do not look like it. Datasets
-    /// of earlier builds do not tell, and then each image is a group of its own.
+    /// The group of images that look the same or are of one photograph. Datasets of earlier builds
+    /// do not tell, and then each image is a group of its own.
     pub group: ImageId,
     /// The jobs whose sources have the image. Datasets of earlier builds do not tell.
     pub jobs: Vec<JobId>,

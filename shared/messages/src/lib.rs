@@ -4,7 +4,7 @@
 //! * `collection`, `ids`, `label`, `network`, `object_key`, `location`: the names of things.
 //! * `license`: the licences that a person can ask for.
 //! * `source`, `search`, `provenance`, `settings`, `choices`, `start`, `view`, `measurements`, `face`,
-//!   `reason`: values that messages carry.
+//!   `fingerprint`, `reason`: values that messages carry.
 //! * `job`, `image`, `training`, `tuning`: the messages about jobs, images, training and tuning.
 //! * [`tunable`]: the settings that tuning varies, and their ranges.
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
@@ -16,6 +16,7 @@
 mod choices;
 mod collection;
 mod face;
+mod fingerprint;
 mod ids;
 mod image;
 mod invalid;
@@ -45,6 +46,7 @@ mod view;
 pub use choices::TrainingChoices;
 pub use collection::{CollectionName, VersionName};
 pub use face::{Bounds, Face, KeyPoints, Point};
+pub use fingerprint::{Detail, Fingerprint, InvalidFingerprint, Thumbnail};
 pub use ids::{
     CandidateId, DatasetId, ImageId, JobId, LocationId, RequestId, RunId, StudyId, WeightsId,
 };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
-use crate::{face::Face, invalid::UnknownName};
+use crate::{face::Face, fingerprint::Fingerprint, invalid::UnknownName};
 
 /// The format of an image file, which is recognized by its content.
 #[derive(
@@ -76,6 +76,10 @@ pub struct Measurements {
     /// The faces in the picture, the one with the highest score first. `None` means that nobody
     /// looked for them.
     pub faces: Option<Vec<Face>>,
+    /// What other crops of the same photograph are found by. `None` in the documents of earlier
+    /// builds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
 }
 
 // A hash is text of 16 hexadecimal digits, because many readers of JSON take numbers for

@@ -35,6 +35,11 @@ pub struct SplitSettings {
     /// Two images are near-duplicates, and stay in one split, if their perceptual
     /// hashes, mirrored or not, differ in at most this many of 64 bits.
     pub near_distance: u32,
+    /// Two details of images can be the same if their hashes differ in at most this many of 63
+    /// bits. Images that have details of one photograph stay in one split, too. `None`, as in the
+    /// collections of earlier builds, means that details are not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail_distance: Option<u32>,
 }
 
 impl Default for SplitSettings {
@@ -43,6 +48,7 @@ impl Default for SplitSettings {
             validation: 0.2,
             seed: 42,
             near_distance: 4,
+            detail_distance: Some(8),
         }
     }
 }
@@ -271,6 +277,17 @@ impl TrainingSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn collections_of_earlier_builds_do_not_compare_details() {
+        let earlier = r#"{"validation":0.2,"seed":42,"near_distance":4}"#;
+        let earlier: SplitSettings = serde_json::from_str(earlier).unwrap();
+        assert_eq!(earlier.detail_distance, None);
+        let settings = SplitSettings::default();
+        let json = serde_json::to_string(&settings).unwrap();
+        let read: SplitSettings = serde_json::from_str(&json).unwrap();
+        assert_eq!((read.detail_distance, read), (Some(8), settings));
+    }
 
     #[test]
     fn the_default_settings_are_valid() {

@@ -92,6 +92,10 @@ fn the_json_of_a_message_is_stable() {
                     "left_ear": { "x": 0.875, "y": 0.4375 },
                 },
             }],
+            "fingerprint": {
+                "details": ["123456789abcdef04020601"],
+                "thumbnail": "02469bdf".repeat(8),
+            },
         },
         "label": "with_mask",
         "label_origin": "source",

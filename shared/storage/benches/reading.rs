@@ -249,6 +249,7 @@ async fn put_documents(catalog: &dyn Catalog, pictures: &[Picture]) -> Result<()
                 contrast: 0.2,
                 sharpness: 100.0,
                 faces: None,
+                fingerprint: None,
             },
         };
         async move { catalog.put_image(&document).await.map(drop) }

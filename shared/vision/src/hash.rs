@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 use crate::luma::Luma;
 
 /// The side of the averaged picture.
-const GRID: usize = 32;
+pub(crate) const GRID: usize = 32;
 /// The side of the block of lowest frequencies.
 const LOW: usize = 8;
 
@@ -42,12 +42,12 @@ pub fn hashes(luma: &Luma) -> Hashes {
     }
 }
 
-type Grid = [[i64; GRID]; GRID];
-type Frequencies = [[i64; LOW]; LOW];
+pub(crate) type Grid = [[i64; GRID]; GRID];
+pub(crate) type Frequencies = [[i64; LOW]; LOW];
 
 /// The means of 32 × 32 equal cells, in 1/256 of a grey level. A pixel on the edge
 /// between two cells counts in both, in proportion to the part that lies in each.
-fn averaged(luma: &Luma) -> Grid {
+pub(crate) fn averaged(luma: &Luma) -> Grid {
     let mut grid = [[0; GRID]; GRID];
     if luma.width == 0 || luma.height == 0 {
         return grid;
@@ -99,7 +99,7 @@ impl Cells {
 }
 
 /// The lowest frequencies of the DCT-II, indexed `[vertical][horizontal]`, unscaled.
-fn frequencies(grid: &Grid) -> Frequencies {
+pub(crate) fn frequencies(grid: &Grid) -> Frequencies {
     /// cos(π(2x + 1)f / 64) · 2¹⁴
     static COSINES: LazyLock<[[i64; GRID]; LOW]> = LazyLock::new(|| {
         let angle = |f: usize, x: usize| {

@@ -11,7 +11,7 @@ use crate::{decode::Decoded, hash, luma::Luma, resize};
 const WORKING_SIDE: u32 = 256;
 
 /// Measures a decoded picture. Returns the picture at working size, 256 pixels on its
-/// longest side at most, and its measurements, without the faces.
+/// longest side at most, and its measurements, without the faces and the fingerprint.
 pub fn measure(decoded: &Decoded) -> (RgbImage, Measurements) {
     let working = resize::bounded(&decoded.picture, WORKING_SIDE);
     let luma = Luma::of(&working);
@@ -28,6 +28,7 @@ pub fn measure(decoded: &Decoded) -> (RgbImage, Measurements) {
         contrast: (deviation / 255.0) as f32,
         sharpness: luma.sharpness() as f32,
         faces: None,
+        fingerprint: None,
     };
     (working, measurements)
 }

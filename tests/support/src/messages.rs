@@ -1,12 +1,12 @@
 //! Sample messages, and what they carry.
 
 use maskline_messages::{
-    Bounds, CandidateFound, CandidateId, CollectionName, DatasetId, DatasetReady, Face, Fetched,
-    Format, Hop, ImageFailed, ImageFetched, ImageHeader, ImageId, ImageLabeled, ImageRejected,
-    ImageValidated, JobFailed, JobId, Label, LabelOrigin, Labeling, Location, Measurements,
-    Message, Method, ModelTrained, NetworkName, ObjectKey, Point, Prediction, Reason, RunId,
-    Source, SourceExpanded, SourceRequested, TrainingChoices, TrainingRequested, TrainingSettings,
-    TuningRequested, TuningSearch,
+    Bounds, CandidateFound, CandidateId, CollectionName, DatasetId, DatasetReady, Detail, Face,
+    Fetched, Fingerprint, Format, Hop, ImageFailed, ImageFetched, ImageHeader, ImageId,
+    ImageLabeled, ImageRejected, ImageValidated, JobFailed, JobId, Label, LabelOrigin, Labeling,
+    Location, Measurements, Message, Method, ModelTrained, NetworkName, ObjectKey, Point,
+    Prediction, Reason, RunId, Source, SourceExpanded, SourceRequested, Thumbnail, TrainingChoices,
+    TrainingRequested, TrainingSettings, TuningRequested, TuningSearch,
 };
 use uuid::Uuid;
 
@@ -67,6 +67,22 @@ pub fn fetched(job: JobId, location: Location, bytes: &[u8]) -> ImageFetched {
     }
 }
 
+/// A fingerprint of one detail. Two images that have it need not be of one photograph, because one
+/// detail is not enough to tell that.
+pub fn fingerprint() -> Fingerprint {
+    let detail = Detail {
+        hash: 0x1234_5678_9abc_def0,
+        x: 64,
+        y: 32,
+        scale: 96,
+        mirrored: true,
+    };
+    Fingerprint {
+        details: vec![detail],
+        thumbnail: Thumbnail::new([[0, 2, 4, 6, 9, 11, 13, 15]; 8]),
+    }
+}
+
 /// A face in the right half of a picture.
 pub fn face() -> Face {
     let bounds = Bounds {
@@ -111,6 +127,7 @@ pub fn validated(job: JobId, location: Location, bytes: &[u8]) -> ImageValidated
             contrast: 0.25,
             sharpness: 120.0,
             faces: Some(vec![face()]),
+            fingerprint: Some(fingerprint()),
         },
     }
 }

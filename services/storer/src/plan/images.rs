@@ -6,18 +6,21 @@ use maskline_dataset::Split;
 use maskline_messages::{ImageId, Label, SourceRole};
 use maskline_storage::{membership::Membership, records::ImageFacts};
 
-use crate::near_duplicates::PerceptualHashes;
+use crate::{near_duplicates::PerceptualHashes, photographs::Fingerprints};
 
 /// The label of an image about which its sources contradict each other, of a group whose
 /// images have several labels, and of an image that is in no split.
 pub(super) const CONFLICTING: u16 = u16::MAX;
 
-/// The images of a collection. Each takes 56 bytes, because there may be millions.
+/// The images of a collection. Each takes 224 bytes at most, because there may be millions: 56 and
+/// its fingerprint.
 #[derive(Debug, Default)]
 pub(crate) struct Images {
     pub(super) images: Vec<Image>,
     /// The hashes of each image.
     pub(super) hashes: Vec<PerceptualHashes>,
+    /// The fingerprint of each image.
+    pub(super) fingerprints: Fingerprints,
     /// The labels that occur, numbered in the order in which they came.
     pub(super) labels: BTreeMap<Label, u16>,
 }
@@ -57,6 +60,7 @@ impl Images {
             straight: facts.phash,
             mirrored: facts.phash_mirrored,
         });
+        self.fingerprints.add(facts.fingerprint.as_ref());
     }
 
     /// The number of a label. Labels beyond the 65,535th are taken as contradictions.
@@ -79,6 +83,7 @@ impl Images {
         order.sort_unstable_by_key(id);
         order.dedup_by_key(|number| id(number));
         let order = || order.iter().map(|&number| number as usize);
+        self.fingerprints = self.fingerprints.of(order());
         self.hashes = order().map(|number| self.hashes[number]).collect();
         self.images = order().map(|number| self.images[number]).collect();
     }
@@ -86,11 +91,27 @@ impl Images {
 
 #[cfg(test)]
 mod tests {
+    use maskline_messages::{Detail, Fingerprint, Thumbnail};
+
     use super::*;
 
     #[test]
-    fn an_image_takes_56_bytes() {
-        let bytes = size_of::<Image>() + size_of::<PerceptualHashes>();
-        assert_eq!(bytes, 56);
+    fn a_million_images_take_less_than_250_megabytes() {
+        let bytes = size_of::<Image>() + size_of::<PerceptualHashes>() + Fingerprints::MOST_BYTES;
+        assert_eq!(bytes, 224);
+        let detail = Detail {
+            hash: 1,
+            x: 2,
+            y: 3,
+            scale: 4,
+            mirrored: true,
+        };
+        let fingerprint = Fingerprint {
+            details: vec![detail; 100],
+            thumbnail: Thumbnail::new([[7; 8]; 8]),
+        };
+        let mut fingerprints = Fingerprints::default();
+        (0..10).for_each(|_| fingerprints.add(Some(&fingerprint)));
+        assert_eq!(fingerprints.bytes(), 10 * Fingerprints::MOST_BYTES);
     }
 }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use maskline_messages::CandidateId;
+use maskline_messages::{CandidateId, Detail, Fingerprint, Thumbnail};
 use maskline_storage::records::ImageFacts;
 use maskline_test_support::messages::{JOB, location};
 use proptest::prelude::*;
@@ -19,6 +19,7 @@ struct Fact {
     role: SourceRole,
     /// The split that the earlier versions ask for.
     before: Option<Split>,
+    fingerprint: Option<Fingerprint>,
 }
 
 fn images(facts: &[Fact]) -> Images {
@@ -30,6 +31,7 @@ fn images(facts: &[Fact]) -> Images {
             height: 192,
             phash: fact.phash,
             phash_mirrored: fact.phash_mirrored,
+            fingerprint: fact.fingerprint.clone(),
             sightings: vec![],
         };
         let member = Membership {
@@ -54,6 +56,7 @@ fn fact(name: u64, label: &'static str, phash: u64) -> Fact {
         phash_mirrored: !phash,
         role: SourceRole::Train,
         before: None,
+        fingerprint: None,
     }
 }
 
@@ -297,4 +300,107 @@ fn a_row_has_the_group_of_the_first_image_that_looks_the_same() {
         };
         assert_eq!(row.group, expected);
     }
+}
+
+/// The image with the fingerprint of a part of photograph number `photograph`: the part of it from
+/// `left` on, `scale` times as large.
+fn crop(mut fact: Fact, photograph: u64, left: f32, scale: f32) -> Fact {
+    let draw = |number: u64| {
+        let digest = Sha256::digest([photograph.to_le_bytes(), number.to_le_bytes()].concat());
+        u64::from_le_bytes(digest[..8].try_into().expect("8 bytes"))
+    };
+    // Twelve details on a circle in a photograph of 256 × 192 pixels that is darker on its right.
+    let details = (0..12).map(|number| {
+        let angle = number as f32 / 2.0;
+        Detail {
+            hash: draw(number) >> 1,
+            x: (scale * (128.0 + 60.0 * angle.cos() - left)).round() as u8,
+            y: (scale * (96.0 + 60.0 * angle.sin())).round() as u8,
+            scale: (32.0 * (scale * 6.0).log2()).round() as u8,
+            mirrored: number % 2 == 0,
+        }
+    });
+    let details = details.collect();
+    let values = |column: usize| {
+        let at = left + (column as f32 + 0.5) * 32.0 / scale;
+        15 - (at / 256.0 * 15.0).clamp(0.0, 15.0) as u8
+    };
+    fact.fingerprint = Some(Fingerprint {
+        details,
+        thumbnail: Thumbnail::new([std::array::from_fn(values); 8]),
+    });
+    fact
+}
+
+#[test]
+fn crops_of_one_photograph_are_one_group_in_one_split() {
+    let mut facts: Vec<Fact> = (0..40)
+        .map(|n| crop(distinct(n, "with_mask"), n, 0.0, 1.0))
+        .collect();
+    facts.extend((0..40).map(|n| crop(distinct(100 + n, "with_mask"), n, 20.0, 1.1)));
+    let planned = plan(facts.clone(), &SplitSettings::default());
+    assert_eq!(planned.near_duplicate_groups, 40);
+    assert_eq!(planned.size(Split::Validation), 16);
+    for number in 0..40 {
+        let [one, other] = [number, 40 + number].map(|index| split_of(&planned, &facts[index]));
+        assert_eq!(one, other);
+        assert!(one.is_some());
+    }
+    let without = SplitSettings {
+        detail_distance: None,
+        ..Default::default()
+    };
+    assert_eq!(plan(facts.clone(), &without).near_duplicate_groups, 0);
+    for fact in &mut facts[40..] {
+        fact.fingerprint = None;
+    }
+    assert_eq!(
+        plan(facts, &SplitSettings::default()).near_duplicate_groups,
+        0
+    );
+}
+
+/// One crop of a photograph may show a person with a mask, and another one a person without.
+#[test]
+fn crops_with_different_labels_are_kept_together_and_not_set_aside() {
+    let mut facts: Vec<Fact> = (0..30)
+        .map(|n| crop(distinct(n, "with_mask"), n, 0.0, 1.0))
+        .collect();
+    facts.extend((0..30).map(|n| crop(distinct(100 + n, "without_mask"), n, 20.0, 1.1)));
+    let planned = plan(facts.clone(), &SplitSettings::default());
+    assert_eq!((planned.set_aside, planned.near_duplicate_groups), (0, 30));
+    assert_eq!(
+        (planned.size(Split::Train), planned.size(Split::Validation)),
+        (48, 12)
+    );
+    for number in 0..30 {
+        let [one, other] = [number, 30 + number].map(|index| split_of(&planned, &facts[index]));
+        assert_eq!(one, other);
+    }
+}
+
+#[test]
+fn a_crop_of_a_test_image_is_withheld() {
+    let mut facts: Vec<Fact> = (0..20)
+        .map(|n| crop(distinct(n, "with_mask"), n, 0.0, 1.0))
+        .collect();
+    facts[5].role = SourceRole::Test;
+    facts.push(crop(distinct(100, "with_mask"), 5, 20.0, 1.1));
+    let planned = plan(facts.clone(), &SplitSettings::default());
+    assert_eq!(split_of(&planned, &facts[5]), Some(Split::Test));
+    assert_eq!(split_of(&planned, &facts[20]), None);
+    assert_eq!((planned.withheld, planned.set_aside), (1, 0));
+}
+
+#[test]
+fn the_order_in_which_crops_come_changes_nothing() {
+    let mut facts: Vec<Fact> = (0..12)
+        .map(|n| crop(distinct(n, "a"), n / 3, 7.0 * (n % 3) as f32, 1.0))
+        .collect();
+    let planned = plan(facts.clone(), &SplitSettings::default());
+    assert_eq!(planned.near_duplicate_groups, 4);
+    facts.reverse();
+    assert_eq!(plan(facts.clone(), &SplitSettings::default()), planned);
+    facts.rotate_left(5);
+    assert_eq!(plan(facts, &SplitSettings::default()), planned);
 }

@@ -187,6 +187,7 @@ fn the_sections_count_images_sources_licences_and_rejections() {
     let groups = section(&card, "Near-duplicates");
     assert!(groups.contains("1 group of more"), "{groups}");
     assert!(groups.contains("2 images are in no split"), "{groups}");
+    assert!(groups.contains("differ in at most 8 bits"), "{groups}");
     let split = section(&card, "How it was split");
     assert!(
         split.contains("About 20 %") && split.contains("seed 42"),

@@ -21,10 +21,11 @@ pub struct Dataset {
     pub classes: Vec<Label>,
     /// The number of images by split (`train`, `validation`, `test`) and class.
     pub images: BTreeMap<String, BTreeMap<Label, u64>>,
+    /// Groups of several images that look the same or are of one photograph.
     pub near_duplicate_groups: u64,
-    /// Stored images that are in no split because their group has several labels.
+    /// Stored images that are in no split because they or images that look the same have several labels.
     pub set_aside: u64,
-    /// Stored images that are in no split because they look like an image of a test source.
+    /// Stored images that are in no split because they are in a group with an image of a test source.
     pub withheld: u64,
     pub split: SplitSettings,
     pub created: u64,

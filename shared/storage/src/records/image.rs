@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use maskline_messages::{
-    CandidateId, CandidateState, CollectionName, ImageId, JobId, Label, LabelOrigin, Location,
-    Measurements, Prediction,
+    CandidateId, CandidateState, CollectionName, Fingerprint, ImageId, JobId, Label, LabelOrigin,
+    Location, Measurements, Prediction,
 };
 
 /// The document of an image, with its pixels and its label.
@@ -56,6 +56,8 @@ pub struct ImageFacts {
     pub height: u32,
     pub phash: u64,
     pub phash_mirrored: u64,
+    /// `None` for images of earlier builds.
+    pub fingerprint: Option<Fingerprint>,
     /// The candidates with these bytes: the stored one, and those that were rejected because
     /// of it. Sorted by the candidate's id.
     pub sightings: Vec<Sighting>,

@@ -266,6 +266,8 @@ async fn facts_are_of_stored_images_only(environment: &Environment) {
     assert_eq!((fact.width, fact.height), (stored.width, stored.height));
     assert_eq!(fact.phash, stored.measurements.phash);
     assert_eq!(fact.phash_mirrored, stored.measurements.phash_mirrored);
+    assert_eq!(fact.fingerprint, stored.measurements.fingerprint);
+    assert!(fact.fingerprint.is_some());
     let only = Sighting {
         candidate: a.id,
         job,

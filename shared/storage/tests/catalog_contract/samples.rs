@@ -219,6 +219,7 @@ pub fn image(candidate: &NewCandidate, bytes: &[u8], name: &str) -> ImageDocumen
             contrast: 0.21,
             sharpness: 180.75,
             faces: Some(vec![messages::face()]),
+            fingerprint: Some(messages::fingerprint()),
         },
     }
 }

@@ -251,6 +251,7 @@ fn facts_of(row: &Row) -> Result<ImageFacts, Failure> {
         height: row.get(2)?,
         phash: measurements.phash,
         phash_mirrored: measurements.phash_mirrored,
+        fingerprint: measurements.fingerprint,
         sightings: vec![],
     })
 }

@@ -53,6 +53,7 @@ impl Described {
             height: self.height,
             phash: self.measurements.phash,
             phash_mirrored: self.measurements.phash_mirrored,
+            fingerprint: self.measurements.fingerprint,
             sightings,
         }
     }
