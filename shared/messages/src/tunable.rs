@@ -103,7 +103,7 @@ pub const TUNABLES: [Tunable; 11] = [
         is_chosen: |choices| choices.mixup.is_some(),
         value: |settings| Some(settings.mixup),
         set: |settings, value| settings.mixup = value,
-        range: |_, settings| Some(mixed_beside(settings.cutmix)),
+        range: |_, settings| mixed_beside(settings.cutmix, settings),
     },
     // It comes after mixup, whose share is drawn then.
     Tunable {
@@ -111,7 +111,7 @@ pub const TUNABLES: [Tunable; 11] = [
         is_chosen: |choices| choices.cutmix.is_some(),
         value: |settings| Some(settings.cutmix),
         set: |settings, value| settings.cutmix = value,
-        range: |_, settings| Some(mixed_beside(settings.mixup)),
+        range: |_, settings| mixed_beside(settings.mixup, settings),
     },
     Tunable {
         name: "stochastic_depth",
@@ -149,10 +149,12 @@ const fn logarithmic(from: f32, to: f32) -> Range {
 }
 
 /// The share of the steps in which images are mixed in one way, beside the share of the other way.
-fn mixed_beside(other: f32) -> Range {
+fn mixed_beside(other: f32, settings: &TrainingSettings) -> Option<Range> {
     // A little less than what is left, because a share that is rounded may be larger than it was.
     let left = (1.0 - other) * 0.99;
-    Range::OftenZero { to: left.min(0.5) }
+    let range = Range::OftenZero { to: left.min(0.5) };
+    // One image has no other in its step.
+    (settings.batch > 1).then_some(range)
 }
 
 /// A range of what only layers have that have learnt before.
@@ -278,6 +280,13 @@ mod tests {
             "cutmix",
         ];
         assert_eq!(names(&none, SMALL), always);
+        let single = TrainingChoices {
+            batch: Some(1),
+            ..none.clone()
+        };
+        let unmixed = ["batch", "mixup", "cutmix"];
+        let rest = always.into_iter().filter(|name| !unmixed.contains(name));
+        assert_eq!(names(&single, SMALL), rest.collect::<Vec<_>>());
         let depth = [&always[..], &["stochastic_depth"]].concat();
         assert_eq!(names(&none, NetworkName::EfficientnetB0), depth);
         let all: Vec<_> = TUNABLES.iter().map(|tunable| tunable.name).collect();
@@ -352,6 +361,7 @@ mod tests {
             start in proptest::option::of(0..3u8),
             mixup in proptest::option::of(0.0..=1.0f32),
             epochs in proptest::option::of(1..1000u32),
+            batch in proptest::option::of(1..4u32),
         ) {
             let choices = TrainingChoices {
                 start: start.map(|start| match start {
@@ -359,14 +369,17 @@ mod tests {
                     1 => Start::Pretrained,
                     _ => Start::Stored(WeightsId::of(b"weights")),
                 }),
-                mixup,
+                mixup: mixup.filter(|_| batch != Some(1)),
                 epochs,
+                batch,
                 ..TrainingChoices::default()
             };
             let network = NetworkName::ALL[network];
             let mut places = places.into_iter();
             let settings = drawn(&choices, network, || places.next().expect("one for each"));
             prop_assert_eq!(settings.validate(), Ok(()));
+            let mixed = settings.mixup + settings.cutmix;
+            prop_assert!(settings.batch > 1 || mixed == 0.0, "{settings:?}");
         }
     }
 }
