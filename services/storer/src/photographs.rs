@@ -61,7 +61,7 @@ pub(crate) fn join(
                 (0u64..)
                     .zip(hashes)
                     .map(|(detail, &hash)| (mixed(hash), detail))
-                    .filter(|(mixed, _)| mixed * parts >> 32 == part)
+                    .filter(|(mixed, _)| (mixed * parts) >> 32 == part)
                     .map(|(mixed, detail)| mixed << 32 | detail),
             );
             entries.sort_unstable();

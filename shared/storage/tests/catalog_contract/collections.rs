@@ -44,6 +44,7 @@ fn masks() -> Collection {
         validation: 0.25,
         seed: 7,
         near_distance: 6,
+        detail_distance: Some(7),
     };
     Collection {
         created: 1_790_000_000_000,
