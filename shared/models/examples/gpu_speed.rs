@@ -1,7 +1,7 @@
 //! Prints how many images a second each network trains on and predicts on a GPU, beside PyTorch
 //! with CUDA if there is one. `tests/gpu` runs it.
 //!
-//!     cargo run --release -p maskline-models --features autotune --example gpu_speed -- --help
+//!     cargo run --release -p maskline-models --features native-gpu --example gpu_speed -- --help
 //!
 //! A step of training brings a batch to the device, computes forwards and backwards, and moves the
 //! weights by AdamW. A prediction brings a batch and reads its logits.

@@ -23,7 +23,7 @@ pub enum ModelError {
     #[error("these are not the weights of {network}: {mismatch}")]
     Mismatch {
         network: NetworkName,
-        mismatch: Mismatch,
+        mismatch: Box<Mismatch>,
     },
     /// There are other numbers of values than the last layer has.
     #[error("the last layer of {network} has {expected} values, not {found}")]

@@ -300,7 +300,7 @@ impl<'a> StateDict<'a> {
         }
         Err(ModelError::Mismatch {
             network: self.network,
-            mismatch: self.mismatch,
+            mismatch: Box::new(self.mismatch),
         })
     }
 }
