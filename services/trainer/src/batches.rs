@@ -208,7 +208,8 @@ mod tests {
                 classes: vec![2, 0, 1],
             }),
         };
-        assert_eq!(batch.clone().divide(Parts::default()), [batch.clone()]);
+        let [whole] = batch.clone().divide(Parts::default()).try_into().unwrap();
+        assert_eq!(whole, batch);
         let error = ModelError::DeviceMemory("out of device memory".into());
         let halves = Parts::default().doubled_for(error.into(), 3).unwrap();
         let [first, second] = batch.clone().divide(halves).try_into().unwrap();

@@ -1,7 +1,7 @@
 //! Prints how many images a second each network trains on and predicts on a GPU, beside PyTorch
 //! with CUDA if there is one. `tests/gpu` runs it.
 //!
-//!     cargo run --release -p maskline-models --features autotune --example gpu_speed -- --help
+//!     cargo run --release -p maskline-models --features native-gpu --example gpu_speed -- --help
 //!
 //! A step of training brings a batch to the device, computes forwards and backwards, and moves the
 //! weights by AdamW. A prediction brings a batch and reads its logits.
@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     path::Path,
-    process::Command,
+    process::{Command, ExitCode},
     time::{Duration, Instant},
 };
 
@@ -62,13 +62,22 @@ struct Speed {
     first: f64,
 }
 
-fn main() -> Result<(), Box<ModelError>> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Box<ModelError>> {
     let networks = match args.networks.as_slice() {
         [] => NetworkName::ALL.to_vec(),
         named => named.to_vec(),
     };
-    let torch = pytorch(&args, &networks);
+    let torch = pytorch(args, &networks);
     let compute = device::choose(args.device)?;
     println!("{}, {} px, images a second", compute.name, args.pixels);
     println!(
@@ -77,8 +86,8 @@ fn main() -> Result<(), Box<ModelError>> {
     );
     for name in networks {
         for &batch in &args.batches {
-            let training = training(name, batch, &args, &compute.device);
-            let prediction = prediction(name, batch, &args, &compute.device);
+            let training = training(name, batch, args, &compute.device);
+            let prediction = prediction(name, batch, args, &compute.device);
             let torch = torch.get(&(name.to_string(), batch));
             let torch = |at: usize| torch.map_or("–".into(), |both| format!("{:.0}", both[at]));
             let first = |speed: &Result<Speed, Box<ModelError>>| match speed {

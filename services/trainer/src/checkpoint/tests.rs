@@ -33,6 +33,7 @@ fn snapshot(epochs: usize, step: usize, content: &str) -> Snapshot {
     };
     Snapshot {
         progress: TrainingProgress {
+            parts: Parts::default(),
             epochs: (0..epochs).map(epoch).collect(),
             step,
             tally: TrainingTally {

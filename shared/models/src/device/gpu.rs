@@ -20,7 +20,7 @@ use super::{Compute, SOFTWARE, Software};
 use crate::error::ModelError;
 
 /// Keeps kernels, and which of their variants are fastest, in a folder for the next process, if
-/// this program was built with the feature `autotune`. Where the folder can't be written, each
+/// this program was built with the feature `native-gpu`. Where the folder can't be written, each
 /// process compiles and tunes its own. Call it before a GPU is opened; later calls do nothing.
 pub fn keep_kernels_in(folder: &Path) {
     let mut config = CubeClRuntimeConfig::default().override_from_env();
