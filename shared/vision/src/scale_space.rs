@@ -102,6 +102,16 @@ fn find(three: &[Plane], step: usize, octave: usize, found: &mut Vec<Extremum>) 
             if value.abs() <= LEAST_DIFFERENCE {
                 continue;
             }
+            // Most places are not even extreme among their nearest neighbours.
+            let nearest = [at - 1, at + 1, at - width, at + width];
+            let around = nearest.map(|at| here.values[at]);
+            let is_top = match value > 0.0 {
+                true => around.iter().all(|&other| other <= value),
+                false => around.iter().all(|&other| other >= value),
+            };
+            if !is_top {
+                continue;
+            }
             let is_extreme = three.iter().all(|plane| {
                 [at - width, at, at + width].into_iter().all(|row| {
                     let around = &plane.values[row - 1..=row + 1];
@@ -205,47 +215,60 @@ impl Plane {
 
     /// Blurred by a Gaussian of this standard deviation.
     fn blurred(&self, deviation: f32) -> Self {
-        let weights = weights(deviation);
+        let (width, weights) = (self.width.max(1), weights(deviation));
+        let border = weights.len() - 1;
         let mut across = vec![0.0; self.values.len()];
-        let mut padded = vec![0.0; self.width + 2 * (weights.len() - 1)];
-        let rows = self.values.chunks_exact(self.width.max(1));
-        for (row, blurred) in rows.zip(across.chunks_exact_mut(self.width.max(1))) {
-            blur_row(row, &weights, &mut padded, blurred);
+        let mut padded = vec![0.0; width + 2 * border];
+        for (row, blurred) in self
+            .values
+            .chunks_exact(width)
+            .zip(across.chunks_exact_mut(width))
+        {
+            padded[..border].fill(row[0]);
+            padded[border..border + width].copy_from_slice(row);
+            padded[border + width..].fill(row[width - 1]);
+            let shifted = |by: isize| &padded[border.wrapping_add_signed(by)..][..width];
+            weigh(shifted, &weights, blurred);
         }
         let mut values = vec![0.0; self.values.len()];
-        let row = |y: isize| {
-            let y = y.clamp(0, self.height as isize - 1) as usize;
-            &across[y * self.width..(y + 1) * self.width]
-        };
-        let blurred = values.chunks_exact_mut(self.width.max(1));
-        for (y, blurred) in (0..).zip(blurred) {
-            add(blurred, row(y), weights[0]);
-            for (distance, &weight) in (1..).zip(&weights[1..]) {
-                add(blurred, row(y - distance), weight);
-                add(blurred, row(y + distance), weight);
-            }
+        let last = self.height as isize - 1;
+        for (y, blurred) in (0..).zip(values.chunks_exact_mut(width)) {
+            let row = |by: isize| &across[(y + by).clamp(0, last) as usize * width..][..width];
+            weigh(row, &weights, blurred);
         }
         Self { values, ..*self }
     }
 }
 
-/// Blurs a row along itself. `padded` has room for the row with a border on both sides.
-fn blur_row(row: &[f32], weights: &[f32], padded: &mut [f32], blurred: &mut [f32]) {
-    let border = weights.len() - 1;
-    padded[..border].fill(row[0]);
-    padded[border..border + row.len()].copy_from_slice(row);
-    padded[border + row.len()..].fill(row[row.len() - 1]);
-    add(blurred, &padded[border..border + row.len()], weights[0]);
-    for (distance, &weight) in (1..).zip(&weights[1..]) {
-        for start in [border - distance, border + distance] {
-            add(blurred, &padded[start..start + row.len()], weight);
+/// Adds up the rows at the distances 0, ±1, ±2 and so on, times their weights.
+fn weigh<'a>(row: impl Fn(isize) -> &'a [f32], weights: &[f32], sums: &mut [f32]) {
+    /// So many sums stay in registers while all rows are added.
+    const LANES: usize = 16;
+    let middle = row(0);
+    let pairs: Vec<_> = (1..)
+        .zip(&weights[1..])
+        .map(|(by, &weight)| (row(-by), row(by), weight))
+        .collect();
+    let (whole, rest) = sums.as_chunks_mut::<LANES>();
+    for (at, sums) in (0..).step_by(LANES).zip(whole) {
+        let of = |row: &[f32]| -> [f32; LANES] {
+            row[at..at + LANES].try_into().expect("it has as many")
+        };
+        let mut sum = of(middle).map(|value| value * weights[0]);
+        for (before, after, weight) in &pairs {
+            let (before, after) = (of(before), of(after));
+            for lane in 0..LANES {
+                sum[lane] += weight * (before[lane] + after[lane]);
+            }
         }
+        *sums = sum;
     }
-}
-
-fn add(sums: &mut [f32], values: &[f32], weight: f32) {
-    for (sum, value) in sums.iter_mut().zip(values) {
-        *sum += weight * value;
+    let begin = middle.len() - rest.len();
+    for (at, sum) in (begin..).zip(rest) {
+        let sides = pairs
+            .iter()
+            .map(|(before, after, weight)| weight * (before[at] + after[at]));
+        *sum = sides.fold(middle[at] * weights[0], |sum, side| sum + side);
     }
 }
 
