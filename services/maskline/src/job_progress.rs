@@ -13,8 +13,8 @@ use crate::{
 /// How long a person waits without any progress before a hint says what may be the cause.
 pub(crate) const HINT_AFTER: Duration = Duration::from_secs(10);
 
-/// Shows the progress of one job, of training runs or of a study, on standard error: as a bar on a terminal,
-/// and elsewhere as a line whenever it comes to something new.
+/// Shows the progress of one job, of training runs or of a study, on standard error: as a bar on a
+/// terminal, and elsewhere as a line whenever it comes to something new.
 pub(crate) struct JobProgress {
     bar: Option<ProgressBar>,
     /// The activity that the last line named.

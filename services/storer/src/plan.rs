@@ -109,10 +109,10 @@ fn row(images: &[Image], firsts: &[u32], number: u32) -> Row {
 ///
 /// Images that look the same are set aside if they have several labels, since one of them must be
 /// wrong. They form groups, together with images of the same photograph: two crops of it may show
-/// two persons, and so have different labels. The images of test sources go to the test split, and images of other
-/// sources that are in a group with one of them are withheld. A group of which an image was trained on in
-/// an earlier version goes to training, and one of which an image was validated on to
-/// validation. Of the other groups, whole groups of each class go to the validation split
+/// two persons, and so have different labels. The images of test sources go to the test split, and
+/// images of other sources that are in a group with one of them are withheld. A group of which an
+/// image was trained on in an earlier version goes to training, and one of which an image was
+/// validated on to validation. Of the other groups, whole groups of each class go to the validation split
 /// until its share is reached, in an order that is random in the seed. So no two images of a
 /// group are on both sides, and a model of an earlier version can be measured on the validation
 /// split of a later one. A class with at least two groups, all of them new and none of them with

@@ -4,11 +4,12 @@ use maskline_messages::Thumbnail;
 
 use super::{Size, placement::Placement};
 
-/// The least correlation of the two images' luma where they overlap.
-const LEAST_CORRELATION: f64 = 0.9;
+/// The least correlation of the two images' luma where they overlap, if only two details say where
+/// that is, and if more do. Drawings of simple shapes often have two details in common.
+const LEAST_CORRELATION: [f64; 2] = [0.93, 0.9];
 
 /// The least number of cells of a thumbnail that lie in the other image.
-const LEAST_CELLS: usize = 6;
+const LEAST_CELLS: usize = 12;
 
 /// How much of a cell's side may lie outside.
 const OUTSIDE: f64 = 0.15;
@@ -38,6 +39,7 @@ pub(super) fn looks_the_same(
         mirrored,
         scale,
         mut shift,
+        details,
     } = *placement;
     if mirrored {
         one.values.iter_mut().for_each(|row| row.reverse());
@@ -50,7 +52,8 @@ pub(super) fn looks_the_same(
         let back = shift.map(|side| -side / scale);
         pairs(&other, &one, 1.0 / scale, back)
     };
-    pairs.len() >= LEAST_CELLS && correlation(&pairs) >= LEAST_CORRELATION
+    let least = LEAST_CORRELATION[usize::from(details > 2)];
+    pairs.len() >= LEAST_CELLS && correlation(&pairs) >= least
 }
 
 /// The values of the cells of `coarse` that lie in `fine`, each with the mean of `fine` there.

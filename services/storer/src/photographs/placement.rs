@@ -25,6 +25,8 @@ pub(super) struct Placement {
     pub(super) mirrored: bool,
     pub(super) scale: f64,
     pub(super) shift: [f64; 2],
+    /// How many details say so.
+    pub(super) details: usize,
 }
 
 /// A detail of one image, and one of the other that can be the same.
@@ -139,6 +141,7 @@ fn fit(matches: &[&Match], mirrored: bool) -> Placement {
     Placement {
         mirrored,
         scale,
+        details: matches.len(),
         shift: less(middles[1], middles[0].map(|side| scale * side)),
     }
 }

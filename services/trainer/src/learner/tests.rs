@@ -100,7 +100,7 @@ async fn a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not() {
 async fn two_colours_are_told_apart_after_a_few_epochs() {
     let _alone = alone().await;
     let examples = examples().await;
-    let mut learner = Learner::new(config(&examples, settings(8, Kind::Adamw))).unwrap();
+    let mut learner = Learner::new(config(&examples, settings(12, Kind::Adamw))).unwrap();
     to_the_end(&mut learner, &examples);
     let best = learner.progress().best().unwrap();
     assert!(best.validation.accuracy >= 0.9, "{:?}", learner.progress());
