@@ -45,7 +45,9 @@ fn pictures(count: usize) -> Vec<RgbImage> {
     bytes.chunks_exact(3 * 32 * 32).map(picture).collect()
 }
 
-type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
+/// The name, type, shape and bytes of a tensor.
+type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
+type Tensors = Vec<Tensor>;
 
 /// The file with changed tensors or metadata.
 fn changed(change: impl FnOnce(&mut Tensors, &mut HashMap<String, String>)) -> Vec<u8> {
@@ -69,6 +71,10 @@ fn changed(change: impl FnOnce(&mut Tensors, &mut HashMap<String, String>)) -> V
         (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
     });
     safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+fn find<'a>(tensors: &'a mut Tensors, name: &str) -> &'a mut Tensor {
+    tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap()
 }
 
 fn refused(bytes: &[u8]) -> ModelError {
@@ -143,16 +149,13 @@ fn every_tensor_must_be_there_once_and_fit() {
     assert_eq!(refused(&misshapen).to_string(), expected);
 
     let not_finite = changed(|tensors, _| {
-        let (_, _, _, bytes) = &mut tensors[0];
+        let (_, _, _, bytes) = find(tensors, "classifier.3.bias");
         bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
     });
-    assert_eq!(mismatch(&not_finite).not_finite.len(), 1);
+    assert_eq!(mismatch(&not_finite).not_finite, ["classifier.3.bias"]);
 
     let of_another_type = changed(|tensors, _| {
-        let tensor = tensors
-            .iter_mut()
-            .find(|(name, ..)| name == "classifier.3.bias");
-        let (_, dtype, _, bytes) = tensor.unwrap();
+        let (_, dtype, _, bytes) = find(tensors, "classifier.3.bias");
         *dtype = Dtype::I32;
         bytes[..4].fill(0);
     });
