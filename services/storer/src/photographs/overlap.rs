@@ -4,9 +4,12 @@ use maskline_messages::Thumbnail;
 
 use super::{Size, placement::Placement};
 
-/// The least correlation of the two images' luma where they overlap, if only two details say where
-/// that is, and if more do. Drawings of simple shapes often have two details in common.
+/// The least correlation of the two images' luma where they overlap, if only two or three details
+/// say where that is, and if more do. Drawings of simple shapes often have so few in common.
 const LEAST_CORRELATION: [f64; 2] = [0.93, 0.9];
+
+/// The most details that are few.
+const FEW: usize = 3;
 
 /// The least number of cells of a thumbnail that lie in the other image.
 const LEAST_CELLS: usize = 12;
@@ -52,7 +55,7 @@ pub(super) fn looks_the_same(
         let back = shift.map(|side| -side / scale);
         pairs(&other, &one, 1.0 / scale, back)
     };
-    let least = LEAST_CORRELATION[usize::from(details > 2)];
+    let least = LEAST_CORRELATION[usize::from(details > FEW)];
     pairs.len() >= LEAST_CELLS && correlation(&pairs) >= least
 }
 
