@@ -46,8 +46,8 @@ fn pictures(count: usize) -> Vec<RgbImage> {
 }
 
 /// The name, type, shape and bytes of a tensor.
-type Tensor = (String, Dtype, Vec<usize>, Vec<u8>);
-type Tensors = Vec<Tensor>;
+type Stored = (String, Dtype, Vec<usize>, Vec<u8>);
+type Tensors = Vec<Stored>;
 
 /// The file with changed tensors or metadata.
 fn changed(change: impl FnOnce(&mut Tensors, &mut HashMap<String, String>)) -> Vec<u8> {
@@ -73,7 +73,7 @@ fn changed(change: impl FnOnce(&mut Tensors, &mut HashMap<String, String>)) -> V
     safetensors::serialize(views, Some(metadata)).unwrap()
 }
 
-fn find<'a>(tensors: &'a mut Tensors, name: &str) -> &'a mut Tensor {
+fn find<'a>(tensors: &'a mut Tensors, name: &str) -> &'a mut Stored {
     tensors.iter_mut().find(|tensor| tensor.0 == name).unwrap()
 }
 
