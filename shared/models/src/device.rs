@@ -19,7 +19,8 @@ use crate::error::ModelError;
 #[derive(Debug, Clone)]
 pub struct Compute {
     pub device: Device,
-    /// People read it: `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`, `gpu:1 (NVIDIA H100, wgpu)`.
+    /// People read it: `cpu (flex, 2 threads)`, `gpu (NVIDIA H100, wgpu)`, or with a number
+    /// `gpu:1 (NVIDIA H100, wgpu)`.
     pub name: String,
     pub is_gpu: bool,
 }

@@ -18,8 +18,8 @@ pub enum Init {
 impl Init {
     /// The weights of a classifier's layers, as torchvision has them for the MobileNets. For
     /// MnasNet and EfficientNet torchvision draws them uniformly, with a bound that falls with the
-    /// number of classes. It suits the thousand of ImageNet; with two classes the first outputs
-    /// are about ±20, and MnasNet needs many epochs to recover.
+    /// number of classes. It suits the thousand of ImageNet. With two classes the first outputs are
+    /// far from zero, and in 30 epochs MnasNet comes to 94 % of accuracy in place of 98 %.
     pub const CLASSIFIER: Self = Self::Normal { deviation: 0.01 };
 
     /// The initialization of He et al. (2015) for the weights of a convolution. As in

@@ -155,7 +155,7 @@ fn find(three: &[Plane], step: usize, octave: usize, found: &mut Vec<Extremum>) 
     }
 }
 
-/// Where the parabola through three values has its top, as seen from the middle one. It is half a
+/// Computes where the parabola through three values has its top, seen from the middle one: half a
 /// step away at most.
 fn top(before: f32, value: f32, after: f32) -> f32 {
     let bend = before + after - 2.0 * value;

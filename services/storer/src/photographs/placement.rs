@@ -1,4 +1,4 @@
-//! Where one image lies in another, from the details that agree.
+//! Tells from the details that agree where one image lies in another.
 
 use std::{cmp::Reverse, sync::LazyLock};
 
@@ -43,7 +43,7 @@ struct Match {
     differing: u32,
 }
 
-/// Where one image lies in another, if at least two of its details agree. Of several places it is
+/// Tells where one image lies in another, if at least two details agree. Of several places it is
 /// the one for which most agree.
 pub(super) fn placement(one: &[Detail], other: &[Detail], distance: u32) -> Option<Placement> {
     let found = [false, true].map(|mirrored| {
