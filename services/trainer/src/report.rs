@@ -6,14 +6,17 @@ mod calibration;
 mod contents;
 mod curves;
 mod dataset;
+mod document;
 mod learning;
 mod page;
+pub(crate) mod plot;
 mod robustness;
 mod text;
 mod thumbnails;
 mod warnings;
 
 pub(crate) use contents::{Measured, Report};
-pub(crate) use page::{STYLE, page};
+pub(crate) use document::document;
+pub(crate) use page::page;
 pub(crate) use text::percent;
 pub(crate) use thumbnails::thumbnails;

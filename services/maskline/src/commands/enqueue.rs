@@ -12,7 +12,7 @@ use clap::{
 };
 use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::{
-    CollectionName, JobId, Label, Method, Source, SourceRequested, SourceRole, SplitSettings,
+    CollectionName, JobId, Label, Source, SourceRequested, SourceRole, SplitSettings,
 };
 use maskline_runtime::{Sender, telemetry};
 use maskline_storage::{
@@ -23,7 +23,7 @@ use strum::VariantNames;
 use tracing::Instrument;
 
 use self::{label_args::LabelArgs, source_command::SourceCommand};
-use super::training_args::{DEFAULT_METHOD, TrainingArgs, method_names};
+use super::training_args::TrainArgs;
 use crate::{
     collection_view,
     connection::ConnectionArgs,
@@ -76,19 +76,8 @@ struct JobArgs {
     /// Do not freeze the collection when the images are in it; `maskline freeze` does it later
     #[arg(long, conflicts_with = "train")]
     no_freeze: bool,
-    /// What to train when the collection is frozen: networks, or a linear probe, which takes
-    /// seconds. If nothing is named, it is the linear probe
-    #[arg(
-        long,
-        value_name = "NETWORKS",
-        value_delimiter = ',',
-        value_parser = method_names(),
-        num_args = 0..=1,
-        default_missing_value = DEFAULT_METHOD
-    )]
-    train: Vec<Method>,
     #[command(flatten)]
-    training: TrainingArgs,
+    train: TrainArgs,
     /// The share of each class that goes to the validation split; a collection keeps the one
     /// that it was made with [default: 0.2]
     #[arg(long)]
@@ -112,10 +101,7 @@ impl Enqueue {
         let connections = args.connection.connect().await?;
         let catalog = connections.catalog();
         args.check_share(catalog).await?;
-        job.settings.start = args
-            .training
-            .start(&job.train, connections.stores())
-            .await?;
+        job.settings.start = args.train.start(connections.stores()).await?;
         let collection = submit(&collection, &job, catalog, &connections.sender()).await?;
         if args.wait {
             let job = wait_for_end(connections.catalog(), job.id).await?;
@@ -148,8 +134,8 @@ impl JobArgs {
         Ok(Job {
             role: self.role,
             freeze: !self.no_freeze,
-            train: self.train.clone(),
-            settings: self.training.choices(&self.train)?,
+            train: self.train.methods.clone(),
+            settings: self.train.choices()?,
             ..Job::new(self.collection.clone(), source, Some(labeling))
         })
     }
@@ -280,6 +266,7 @@ pub(crate) async fn wait_for_end(catalog: &dyn Catalog, id: JobId) -> Result<Job
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use maskline_messages::Method;
 
     use super::*;
 
@@ -294,7 +281,7 @@ mod tests {
         let trained = |args: &[&str]| {
             let label = ["enqueue", "--label", "with_mask"];
             let cli = Cli::try_parse_from(label.iter().chain(args))?;
-            Ok::<_, clap::Error>(cli.job.train)
+            Ok::<_, clap::Error>(cli.job.train.methods)
         };
         assert_eq!(trained(&[]).unwrap(), []);
         assert_eq!(trained(&["--train"]).unwrap(), [Method::LinearProbe]);

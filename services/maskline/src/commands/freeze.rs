@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Args;
-use maskline_messages::{CollectionName, Method, RequestId};
+use maskline_messages::{CollectionName, RequestId};
 use maskline_storage::{
     Catalog,
     records::{Collection, TrainingWish, Work},
 };
 use serde::Serialize;
 
-use super::training_args::{DEFAULT_METHOD, TrainingArgs, method_names};
+use super::training_args::TrainArgs;
 use crate::{
     collection_view::{self, CollectionView},
     connection::ConnectionArgs,
@@ -29,19 +29,8 @@ pub(crate) struct Freeze {
     /// The collection
     #[arg(value_name = "COLLECTION")]
     name: CollectionName,
-    /// What to train on the version: networks, or a linear probe, which takes seconds. If nothing
-    /// is named, it is the linear probe
-    #[arg(
-        long,
-        value_name = "NETWORKS",
-        value_delimiter = ',',
-        value_parser = method_names(),
-        num_args = 0..=1,
-        default_missing_value = DEFAULT_METHOD
-    )]
-    train: Vec<Method>,
     #[command(flatten)]
-    training: TrainingArgs,
+    train: TrainArgs,
     /// Wait until the collection is frozen and the runs on it have ended, and print what is in it
     #[arg(long)]
     wait: bool,
@@ -65,15 +54,16 @@ impl Freeze {
     /// Offers the freezing to the storers. If nothing has changed since the newest version,
     /// they make no other.
     pub(crate) async fn run(self) -> Result<()> {
-        let mut settings = self.training.choices(&self.train)?;
+        let mut settings = self.train.choices()?;
         let stores = self.connection.stores().await?;
-        settings.start = self.training.start(&self.train, &stores).await?;
+        settings.start = self.train.start(&stores).await?;
+        let methods = &self.train.methods;
         let catalog = stores.catalog.as_ref();
         let before = lookup::collection(catalog, &self.name).await?;
-        if !self.train.is_empty() {
+        if !methods.is_empty() {
             let wish = TrainingWish {
                 id: RequestId::draw(),
-                networks: self.train.clone(),
+                networks: methods.clone(),
                 settings: settings.clone(),
             };
             catalog.request_training(&self.name, &wish).await?;
@@ -92,8 +82,8 @@ impl Freeze {
             != before.latest().map(|newest| newest.number);
         let newest = after.latest_kept().map(|version| version.dataset);
         let runs = match newest {
-            Some(dataset) if !self.train.is_empty() => {
-                let ids = run_wait::ids(&dataset, &self.train, &settings);
+            Some(dataset) if !methods.is_empty() => {
+                let ids = run_wait::ids(&dataset, methods, &settings);
                 if !is_new {
                     // The same runs may have failed before.
                     run_wait::reopen_failed(catalog, &ids).await?;

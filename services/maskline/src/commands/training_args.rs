@@ -21,6 +21,37 @@ pub(super) fn method_names() -> impl TypedValueParser<Value = Method> {
     names.map(|name| name.parse().expect("it is one of the names"))
 }
 
+/// What is trained on a collection when it is frozen.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TrainArgs {
+    /// What to train when the collection is frozen: networks, or a linear probe, which takes
+    /// seconds. If nothing is named, it is the linear probe
+    #[arg(
+        long = "train",
+        id = "train",
+        value_name = "NETWORKS",
+        value_delimiter = ',',
+        value_parser = method_names(),
+        num_args = 0..=1,
+        default_missing_value = DEFAULT_METHOD
+    )]
+    pub(crate) methods: Vec<Method>,
+    #[command(flatten)]
+    training: TrainingArgs,
+}
+
+impl TrainArgs {
+    /// The settings that were chosen, as [`TrainingArgs::choices`] gives them.
+    pub(crate) fn choices(&self) -> Result<TrainingChoices> {
+        self.training.choices(&self.methods)
+    }
+
+    /// What the weights begin from, see [`TrainingArgs::start`].
+    pub(crate) async fn start(&self, stores: &Stores) -> Result<Option<Start>> {
+        self.training.start(&self.methods, stores).await
+    }
+}
+
 /// The settings that a person can choose. Those that nobody chose depend on what is trained. A
 /// linear probe has no use for most of them.
 #[derive(Debug, Clone, Args)]

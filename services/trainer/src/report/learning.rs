@@ -4,19 +4,14 @@
 use std::ops::Range;
 
 use maud::{Markup, PreEscaped, html};
-use plotters::style::RGBColor;
 
 use super::{
     contents::Report,
     curves::{self, Curve},
+    plot::{FIRST_COLOR, SECOND_COLOR},
     text::{grouped, percent},
 };
 use crate::{metrics::Epoch, probe::ProbeFacts};
-
-/// The colours of the two curves. Both stand out from a light and from a dark background, and
-/// they differ in brightness, for readers who do not see colours.
-const TRAINING_COLOR: RGBColor = RGBColor(0xe0, 0x8a, 0x1e);
-const VALIDATION_COLOR: RGBColor = RGBColor(0x3b, 0x7d, 0xd8);
 
 pub(super) fn learning(report: &Report) -> Markup {
     match &report.probe {
@@ -100,7 +95,7 @@ fn chart(
     height: Range<f64>,
     label: fn(&f64) -> String,
 ) -> Markup {
-    let curves = [(TRAINING_COLOR, training), (VALIDATION_COLOR, validation)];
+    let curves = [(FIRST_COLOR, training), (SECOND_COLOR, validation)];
     let curves = curves.map(|(color, values)| Curve {
         color,
         values: values.clone(),

@@ -1,9 +1,8 @@
-//! The report as an HTML page. It is one file that loads nothing, in the light or dark
-//! colours that the reader prefers.
+//! The report as an HTML page.
 
 use maskline_messages::{Optimizer, Start, TrainingSettings, View};
 use maskline_models::prediction::Confusion;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use super::{
     by_faces::by_faces,
@@ -11,6 +10,7 @@ use super::{
     calibration::calibration,
     contents::Report,
     dataset::dataset,
+    document::document,
     learning::learning,
     robustness::robustness,
     text::{beginning, duration, grouped, percent, share},
@@ -18,47 +18,34 @@ use super::{
 };
 use crate::parts::Parts;
 
-/// The style of all pages.
-pub(crate) const STYLE: &str = include_str!("page.css");
-
 /// Returns the whole page. `thumbnails` are those of the report's mistakes, in their order.
 pub(crate) fn page(report: &Report, thumbnails: &[Thumbnail]) -> String {
     let test = report.evaluation.test.as_ref();
     let accuracy = percent(test.map_or(report.accuracy, |test| test.accuracy).into());
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (report.network) ", " (accuracy) " – maskline" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { (report.network) }
-                    (lead(report))
-                    @for warning in &report.warnings { p.warning { (warning) } }
-                    p.quiet { "Run " code { (report.run) } }
-                }
-                main {
-                    (result(report))
-                    (by_source(report))
-                    (learning(report))
-                    (confusions(report))
-                    (calibration(report))
-                    (by_faces(report))
-                    (robustness(report))
-                    (mistakes(report, thumbnails))
-                    (dataset(report))
-                    (training(report))
-                    (layers(report))
-                }
-            }
-        }
+    let header = html! {
+        h1 { (report.network) }
+        (lead(report))
+        @for warning in &report.warnings { p.warning { (warning) } }
+        p.quiet { "Run " code { (report.run) } }
     };
-    page.into_string()
+    let content = html! {
+        (result(report))
+        (by_source(report))
+        (learning(report))
+        (confusions(report))
+        (calibration(report))
+        (by_faces(report))
+        (robustness(report))
+        (mistakes(report, thumbnails))
+        (dataset(report))
+        (training(report))
+        (layers(report))
+    };
+    document(
+        &format!("{}, {accuracy}", report.network),
+        &header,
+        &content,
+    )
 }
 
 fn result(report: &Report) -> Markup {

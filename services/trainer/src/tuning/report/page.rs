@@ -1,51 +1,34 @@
-//! The report of a study as an HTML page. It is one file that loads nothing, in the style of the
-//! reports of runs.
+//! The report of a study as an HTML page, in the style of the reports of runs.
 
 use maskline_messages::{
     Tunable, TuningSearch,
     tunable::Range::{self, Logarithmic},
 };
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use plotters::style::RGBColor;
+use maud::{Markup, PreEscaped, html};
 
 use super::{
     contents::{StudyReport, TrialReport},
     scatter::{self, Dots},
 };
-use crate::report::{STYLE, percent};
-
-/// The colours of the dots after the first and after the last rung. They are those of the page's
-/// style.
-const FIRST_COLOR: RGBColor = RGBColor(0xe0, 0x8a, 0x1e);
-const LAST_COLOR: RGBColor = RGBColor(0x3b, 0x7d, 0xd8);
+use crate::report::{
+    document, percent,
+    plot::{FIRST_COLOR, SECOND_COLOR},
+};
 
 /// Returns the whole page.
 pub(in crate::tuning) fn page(report: &StudyReport) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Tuning " (report.network) " – maskline" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { "Tuning " (report.network) }
-                    (lead(report))
-                    p.quiet { "Study " code { (report.study) } " on dataset " code { (report.dataset) } }
-                }
-                main {
-                    (best(report))
-                    (effects(report))
-                    (trials(report))
-                }
-            }
-        }
+    let title = format!("Tuning {}", report.network);
+    let header = html! {
+        h1 { (title) }
+        (lead(report))
+        p.quiet { "Study " code { (report.study) } " on dataset " code { (report.dataset) } }
     };
-    page.into_string()
+    let content = html! {
+        (best(report))
+        (effects(report))
+        (trials(report))
+    };
+    document(&title, &header, &content)
 }
 
 fn lead(report: &StudyReport) -> Markup {
@@ -158,7 +141,7 @@ fn effect(report: &StudyReport, tunable: &Tunable) -> Markup {
         if first != last {
             all.push(dots(FIRST_COLOR, first));
         }
-        all.push(dots(LAST_COLOR, last));
+        all.push(dots(SECOND_COLOR, last));
     }
     let range: Option<Range> = report
         .usual()

@@ -1,15 +1,10 @@
 //! The values of a setting against the accuracy of the trials, as SVG.
 
-use std::{error::Error, ops::Range};
+use std::ops::Range;
 
 use plotters::prelude::*;
 
-/// Width and height in pixels. The page scales the picture.
-const SIZE: (u32, u32) = (480, 250);
-
-/// The page's style replaces these by colours that fit a light or a dark background.
-const INK: RGBColor = BLACK;
-const GRID: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+use crate::report::plot::{self, Axes};
 
 /// How wide the dots are, in pixels.
 const RADIUS: i32 = 4;
@@ -23,52 +18,33 @@ pub(super) struct Dots {
 /// Draws the dots, those of the last colour above the others. `is_logarithmic` says how the values
 /// of the setting are spread.
 pub(super) fn svg(dots: &[Dots], is_logarithmic: bool) -> String {
-    let mut svg = String::new();
-    draw(&mut svg, dots, is_logarithmic).expect("writing to a string does not fail");
-    svg
-}
-
-fn draw(svg: &mut String, dots: &[Dots], is_logarithmic: bool) -> Result<(), Box<dyn Error>> {
     let place = |value: f32| match is_logarithmic {
         true => f64::from(value).log10(),
         false => f64::from(value),
     };
     let points = || dots.iter().flat_map(|dots| dots.points.iter().copied());
-    let width = around(points().map(|(value, _)| place(value)), 1e-6);
-    // A few images more or less are no difference that should fill the picture.
-    let height = around(points().map(|(_, accuracy)| accuracy.into()), 0.005);
-    let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
-    let mut chart = ChartBuilder::on(&area)
-        .margin(10)
-        .x_label_area_size(26)
-        .y_label_area_size(56)
-        .build_cartesian_2d(width, height)?;
-    let text = ("sans-serif", 15).into_font().color(&INK);
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(GRID)
-        .axis_style(GRID)
-        .x_labels(6)
-        .x_label_formatter(&|&place| match is_logarithmic {
+    let axes = Axes {
+        width: around(points().map(|(value, _)| place(value)), 1e-6),
+        // A few images more or less are no difference that should fill the picture.
+        height: around(points().map(|(_, accuracy)| accuracy.into()), 0.005),
+        labels: 6,
+        label: &|&place| match is_logarithmic {
             true => short(10_f64.powf(place)),
             false => short(place),
-        })
-        .y_label_formatter(&|share| format!("{:.1} %", share * 100.0))
-        .label_style(text)
-        .draw()?;
-    for Dots { color, points } in dots {
-        let dot = |&(value, accuracy): &(f32, f32)| {
-            let at = (place(value), f64::from(accuracy));
-            Circle::new(at, RADIUS, color.filled())
-        };
-        chart.draw_series(points.iter().map(dot))?;
-    }
-    area.present()?;
-    drop(chart);
-    drop(area);
-    Ok(())
+        },
+        height_label: &|share| format!("{:.1} %", share * 100.0),
+        height_label_size: 56,
+    };
+    plot::svg(axes, |chart| {
+        for Dots { color, points } in dots {
+            let dot = |&(value, accuracy): &(f32, f32)| {
+                let at = (place(value), f64::from(accuracy));
+                Circle::new(at, RADIUS, color.filled())
+            };
+            chart.draw_series(points.iter().map(dot))?;
+        }
+        Ok(())
+    })
 }
 
 /// The range of the values, and a little more to both sides, because a dot at the very edge would be
