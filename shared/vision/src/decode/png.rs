@@ -48,7 +48,7 @@ fn chunks(bytes: &[u8]) -> impl Iterator<Item = Result<([u8; 4], &[u8]), Reason>
     std::iter::from_fn(move || {
         let (length, kind) = rest.bytes(8)?.split_at(4);
         let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
-        let kind = kind.try_into().expect("four bytes");
+        let kind: [u8; 4] = kind.try_into().expect("four bytes");
         // A checksum follows the data.
         let data = rest
             .bytes(length as usize)

@@ -9,7 +9,7 @@ use std::{
 use image::{
     ColorType, ImageDecoder, ImageError,
     codecs::{bmp::BmpDecoder, gif::GifDecoder, tiff::TiffDecoder, webp::WebPDecoder},
-    error::UnsupportedErrorKind,
+    error::{ImageFormatHint, UnsupportedErrorKind},
     metadata::Orientation,
 };
 use maskline_messages::{Format, Reason};
@@ -47,8 +47,8 @@ impl<'a> Source<'a> {
     /// Reads the header of a file.
     pub fn open(format: Format, bytes: &'a [u8], limits: &Limits) -> Result<Self, Reason> {
         let other = |decoder: Result<Box<dyn ImageDecoder + 'a>, ImageError>| {
-            let decoder = decoder.map_err(|error| refusal(error, limits, (0, 0)))?;
-            Ok(Decoder::Other(decoder))
+            let decoder = decoder.map(Decoder::Other);
+            decoder.map_err(|error| refusal(error, limits, (0, 0)))
         };
         let file = Cursor::new(bytes);
         let decoder = match format {
@@ -171,12 +171,15 @@ fn refusal(error: ImageError, limits: &Limits, (width, height): (u32, u32)) -> R
     let detail = error.to_string();
     match &error {
         ImageError::Unsupported(unsupported) => {
-            let format = unsupported.format_hint();
+            let format = match unsupported.format_hint() {
+                ImageFormatHint::Exact(format) => format!("{format:?}"),
+                hint => hint.to_string(),
+            };
             Reason::Unsupported {
                 format: match unsupported.kind() {
                     UnsupportedErrorKind::Color(color) => format!("{format} of {color:?} pixels"),
                     UnsupportedErrorKind::GenericFeature(what) => format!("{format} ({what})"),
-                    _ => format.to_string(),
+                    _ => format,
                 },
             }
         }

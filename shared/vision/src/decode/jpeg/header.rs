@@ -2,11 +2,11 @@
 //! and its entropy-coded data is skipped.
 
 use super::{
-    super::profile::MAX_BYTES,
     flaw::Flaw,
     frame::Frame,
     segments::{Segments, marker},
 };
+use crate::decode::profile::MAX_BYTES;
 
 /// The most scans. Encoders write about ten. Each scan passes over the whole picture, so
 /// that a small file of many scans would take hours.
@@ -40,11 +40,13 @@ impl<'a> Header<'a> {
                 marker::EOI => return Err(Flaw::damaged("no scan")),
                 marker::APP1 => exif = exif.or(segment.data.strip_prefix(b"Exif\0\0")),
                 marker::APP2 => profile.extend(segment.data.strip_prefix(b"ICC_PROFILE\0")),
-                _ => match (Frame::parse(&segment)?, &frame) {
-                    (Some(_), Some(_)) => return Err(Flaw::damaged("two frame headers")),
-                    (Some(found), None) => frame = Some(found),
-                    (None, _) => {}
-                },
+                _ => {
+                    if let Some(found) = Frame::parse(&segment)?
+                        && frame.replace(found).is_some()
+                    {
+                        return Err(Flaw::damaged("two frame headers"));
+                    }
+                }
             }
         };
         let frame = frame.ok_or_else(|| Flaw::damaged("no frame header"))?;
