@@ -230,10 +230,11 @@ fn what_is_not_read_is_named() {
     };
     let reason = refused(&planar.write(&picture()));
     assert_eq!(reason.matches("not supported").count(), 1, "{reason}");
-    for big in [false, true] {
+    for (big, big_endian) in [(false, true), (true, false), (true, true)] {
         let layout = Tiff {
             colors: 2,
             big,
+            big_endian,
             ..Tiff::default()
         };
         assert_eq!(decoded(&layout.write(&picture())).picture, picture());

@@ -178,7 +178,9 @@ fn refusal(error: ImageError, limits: &Limits, (width, height): (u32, u32)) -> R
             Reason::Unsupported {
                 format: match unsupported.kind() {
                     UnsupportedErrorKind::Color(color) => format!("{format} of {color:?} pixels"),
-                    UnsupportedErrorKind::GenericFeature(what) => format!("{format} ({what})"),
+                    UnsupportedErrorKind::GenericFeature(what) => {
+                        format!("{format} ({})", what.trim_end_matches(" is not supported"))
+                    }
                     _ => format,
                 },
             }

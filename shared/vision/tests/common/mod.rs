@@ -1,5 +1,7 @@
 //! What the tests of decoding have in common.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use image::RgbImage;
 use maskline_vision::{Decoded, Limits, decode};
 
@@ -16,7 +18,6 @@ pub fn code(bytes: &[u8]) -> &'static str {
 }
 
 /// The reason for which a file is refused, in words.
-#[allow(dead_code, reason = "not every test needs it")]
 pub fn refused(bytes: &[u8]) -> String {
     decode(bytes, &Limits::default()).unwrap_err().to_string()
 }

@@ -6,6 +6,7 @@ mod common;
 #[path = "../layouts/scene.rs"]
 mod scene;
 mod tiff;
+#[allow(dead_code, reason = "the other test needs more of it")]
 #[path = "../layouts/writer.rs"]
 mod writer;
 
@@ -134,7 +135,6 @@ fn others() -> Pictures {
         Tiff {
             colors: 2,
             big: true,
-            big_endian: true,
             deflated: true,
             ..Tiff::default()
         },

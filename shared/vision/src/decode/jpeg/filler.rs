@@ -5,7 +5,7 @@
 //! the data. So padding must look like it.
 
 /// The number of bytes that may be anything.
-const FEW: usize = 8;
+pub const FEW: usize = 8;
 
 /// The number of bytes before those that were skipped, which must differ from them. Where a
 /// file's rest was overwritten with zeros, the decoder has read thousands of them as blocks

@@ -61,7 +61,9 @@ struct State {
     bytes: *const [u8],
     /// True once the decoder asked for more bytes than there are.
     ended: bool,
-    /// True if data that is no filler is left behind the last block.
+    /// True if much was skipped as padding.
+    padded: bool,
+    /// True if data that is no padding is left behind the last block.
     left_over: bool,
 }
 
@@ -73,6 +75,7 @@ impl<'a> Session<'a> {
         parts.state = State {
             bytes,
             ended: false,
+            padded: false,
             left_over: false,
         };
         parts.source = ffi::jpeg_source_mgr {
@@ -198,12 +201,13 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Whether the scans that were read make up the picture. Where the end marker is missing,
-    /// every bit of every coefficient must be there. Where it is not, an encoder may have left
-    /// out coefficients that are zero everywhere, but no component.
+    /// Whether the scans that were read make up the picture. Where the end marker is missing, or
+    /// comes behind padding, which may be the place of missing scans, every bit of every
+    /// coefficient must be there. Elsewhere an encoder may have left out coefficients that are
+    /// zero everywhere, but no component.
     fn check_scans(&self, header: &Header) -> Result<(), Flaw> {
         let components = header.frame.sampling.len();
-        let ended = self.state().ended;
+        let &State { ended, padded, .. } = self.state();
         // SAFETY: the decoder has this many components. It notes the quantization table of
         // each when its first scan starts. For a progressive picture it keeps the number of
         // bits to come for each of 64 coefficients of each component, or -1.
@@ -216,7 +220,7 @@ impl<'a> Session<'a> {
             } else {
                 let bits = decoder.coef_bits.cast::<[c_int; 64]>();
                 let mut bits = std::slice::from_raw_parts(bits, components).iter();
-                let complete = |bits: &[c_int; 64]| match ended {
+                let complete = |bits: &[c_int; 64]| match ended || padded {
                     true => bits.iter().all(|&missing| missing == 0),
                     false => bits[0] >= 0,
                 };
@@ -341,6 +345,7 @@ unsafe extern "C-unwind" fn emit_message(common: &mut ffi::jpeg_common_struct, l
                 false => next.addr() - bytes.as_ptr().addr(),
             };
             if filler::is_filler(&bytes[..end], skipped) {
+                state.padded |= skipped > filler::FEW;
                 return;
             }
             state.left_over = true;
