@@ -6,25 +6,35 @@ use maskline_messages::Reason;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Flaw {
     /// The bytes end before the picture does.
-    Truncated(&'static str),
-    /// The codes make no sense, or do not fit the header.
-    Damaged(&'static str),
-    /// The decoder does not know this kind of JPEG.
-    Unsupported(&'static str),
+    Truncated(String),
+    /// The data makes no sense, or does not fit the header.
+    Damaged(String),
+    /// The decoder does not know this kind of JPEG, or it is read nowhere.
+    Unsupported(String),
+}
+
+impl Flaw {
+    pub fn truncated(detail: &str) -> Self {
+        Self::Truncated(detail.to_owned())
+    }
+
+    pub fn damaged(detail: &str) -> Self {
+        Self::Damaged(detail.to_owned())
+    }
+
+    pub fn unsupported(format: &str) -> Self {
+        Self::Unsupported(format.to_owned())
+    }
 }
 
 impl From<Flaw> for Reason {
     fn from(flaw: Flaw) -> Self {
         match flaw {
-            Flaw::Truncated(detail) => Self::Truncated {
-                detail: detail.to_owned(),
-            },
+            Flaw::Truncated(detail) => Self::Truncated { detail },
             Flaw::Damaged(detail) => Self::Undecodable {
                 detail: format!("damaged JPEG: {detail}"),
             },
-            Flaw::Unsupported(format) => Self::Unsupported {
-                format: format.to_owned(),
-            },
+            Flaw::Unsupported(format) => Self::Unsupported { format },
         }
     }
 }
