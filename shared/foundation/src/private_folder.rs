@@ -9,8 +9,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// What the beginnings of the names are in the data folder that maskline gives to files and folders.
-/// Only these are mended, since a person may keep other things there.
+/// What the beginnings of the names are in the data folder that maskline gives to files and
+/// folders. Only these are mended, since a person may keep other things there.
 const OURS: [&str; 5] = ["catalog.db", "kernels", "objects", "queue.db", "weights"];
 
 /// The permissions of others.
@@ -55,8 +55,8 @@ pub fn create_file(path: &Path) -> io::Result<()> {
 }
 
 /// Takes the permissions of others from the data folder of an earlier build, and from what is in
-/// it. Returns whether they had any. A folder that is not there, or that others can't enter, is left
-/// as it is.
+/// it. Returns whether they had any. A folder that is not there, or that others can't enter, is
+/// left as it is.
 pub fn mend(data: &Path) -> io::Result<bool> {
     let mode = match fs::metadata(data) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),

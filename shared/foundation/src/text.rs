@@ -30,8 +30,8 @@ pub fn printable(text: &str) -> String {
     escaped(text, is_obeyed, |c, to| to.extend(c.escape_default()))
 }
 
-/// A text of several lines as a terminal may show it: as [`printable`], but with its line breaks and
-/// tabs, which are our own. What others wrote in it has to be [`printable`] by itself.
+/// A text of several lines as a terminal may show it: as [`printable`], but with its line breaks
+/// and tabs, which are our own. What others wrote in it has to be [`printable`] by itself.
 pub fn printable_lines(text: &str) -> String {
     let is_obeyed = |c| is_obeyed(c) && !matches!(c, '\n' | '\t');
     escaped(text, is_obeyed, |c, to| to.extend(c.escape_default()))

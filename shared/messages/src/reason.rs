@@ -160,8 +160,8 @@ impl Reason {
     }
 }
 
-/// The reason in words. Others wrote some of the texts in it, so nothing in it moves the cursor of a
-/// terminal.
+/// The reason in words. Others wrote some of the texts in it, so nothing in it moves the cursor of
+/// a terminal.
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut words = String::new();

@@ -1,9 +1,9 @@
 //! The encoding of a text of the web, and the text in UTF-8.
 //!
-//! A byte order mark says most. A text that is UTF-8 is UTF-8, whatever its server says,
-//! because no other encoding looks like it by chance, but UTF-16 and ISO-2022-JP, which are
-//! told by their zeros and escapes. Then comes what the server says, then what the text says itself,
-//! and then a guess.
+//! A byte order mark says most. A text that is UTF-8 is UTF-8, whatever its server says, because no
+//! other encoding looks like it by chance, but UTF-16 and ISO-2022-JP, which are told by their
+//! zeros and escapes. Then comes what the server says, then what the text says itself, and then a
+//! guess.
 
 use std::cell::Cell;
 

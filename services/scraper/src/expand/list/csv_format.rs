@@ -174,8 +174,8 @@ impl Columns {
     }
 }
 
-/// Returns whether a field holds what is a row by itself: then its quote was not closed, and a quote
-/// of a later row closed it.
+/// Returns whether a field holds what is a row by itself: then its quote was not closed, and a
+/// quote of a later row closed it.
 fn holds_a_row(record: &ByteRecord, delimiter: u8, columns: usize, target: usize) -> bool {
     let is_row = |line: &[u8]| {
         let mut fields = line.split(|byte| *byte == delimiter);

@@ -13,8 +13,8 @@ use crate::{expand::image_names::is_image, html_parser};
 /// How many bytes the text of one `noscript` or script may have.
 const MAX_BLOCK: usize = 2 << 20;
 
-/// Attributes that hold a picture's sizes, the surest first. Where a script sets `srcset` later, what
-/// that is before may be a placeholder.
+/// Attributes that hold a picture's sizes, the surest first. Where a script sets `srcset` later,
+/// what that is before may be a placeholder.
 const SIZES: [&str; 6] = [
     "data-srcset",
     "data-lazy-srcset",

@@ -116,8 +116,9 @@ impl ContentEncoding {
         self.0.is_empty()
     }
 
-    /// The body as it was before it was encoded, of which the caller takes `most` bytes at most. What
-    /// comes of any of its encodings is bounded: encoding it again makes no text twice as long.
+    /// The body as it was before it was encoded, of which the caller takes `most` bytes at most.
+    /// What comes of any of its encodings is bounded: encoding it again makes no text twice as
+    /// long.
     pub(super) fn reader<'a>(
         &self,
         body: impl BufRead + Send + 'a,

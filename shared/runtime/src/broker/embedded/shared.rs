@@ -79,8 +79,8 @@ impl Shared {
         })
     }
 
-    /// Lets waits and time-outs begin anew if the clock was set back: without this, what waits for a
-    /// minute would wait for a year where the clock was wrong by a year.
+    /// Lets waits and time-outs begin anew if the clock was set back: without this, what waits for
+    /// a minute would wait for a year where the clock was wrong by a year.
     async fn follow_clock(&self) -> Result<(), BrokerError> {
         let now = unix_millis();
         if !self.clock.lock().was_set_back(Instant::now(), now) {
