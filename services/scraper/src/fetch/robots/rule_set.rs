@@ -243,7 +243,7 @@ fn normalized(text: &[u8], special: &[u8]) -> Vec<u8> {
         if byte == b'%'
             && let (Some(high), Some(low)) = (hex(0), hex(1))
         {
-            let byte = (high << 4 | low) as u8;
+            let byte = ((high << 4) | low) as u8;
             encode(byte, is_unreserved(byte));
             rest = &others[2..];
         } else {

@@ -72,7 +72,7 @@ type BoxedReader<'a> = Box<dyn Read + Send + 'a>;
 fn has_zlib_header(begin: &[u8]) -> bool {
     match begin {
         [method, flags, ..] => {
-            method & 15 == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0
+            method & 15 == 8 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31)
         }
         _ => false,
     }
