@@ -1,9 +1,10 @@
 //! Why a candidate was rejected, with the measurement that decided.
 
+use maskline_foundation::text::printable;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use crate::{ids::CandidateId, label::Label};
+use crate::{ids::CandidateId, label::Label, location::MAX_URL};
 
 /// Why a candidate is unfit. This is a normal outcome and not an error. JSON has a stable
 /// name in `code` and the measurements beside it, so that reports can count by code.
@@ -159,8 +160,18 @@ impl Reason {
     }
 }
 
+/// The reason in words. Others wrote some of the texts in it, so nothing in it moves the cursor of
+/// a terminal.
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut words = String::new();
+        self.write_words(&mut words)?;
+        f.write_str(&printable(&words))
+    }
+}
+
+impl Reason {
+    fn write_words(&self, f: &mut impl std::fmt::Write) -> std::fmt::Result {
         match self {
             Self::HttpStatus { status } => write!(f, "the server answered {status}"),
             Self::RefusedAddress { address } => match address.starts_with("http") {
@@ -169,7 +180,10 @@ impl std::fmt::Display for Reason {
                     "{address} is not a public address: start the services with `maskline run \
                          --allow-private-hosts` to fetch from this machine or its network"
                 ),
-                false => write!(f, "{address} is not an http(s) address"),
+                false => write!(
+                    f,
+                    "{address} can't be asked: only http(s) addresses of at most {MAX_URL} bytes can"
+                ),
             },
             Self::TooManyRedirects { most } => write!(f, "more than {most} redirects"),
             Self::TooManyBytes { bytes, most } => write!(f, "{bytes} bytes, {most} at most"),

@@ -1,6 +1,7 @@
 //! `maskline check`: validates local files as the pipeline would, without a pipeline.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::{IsTerminal, stderr},
     path::{Path, PathBuf},
@@ -11,18 +12,20 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use maskline_faces::FaceDetector;
-use maskline_foundation::text::printable;
+use maskline_foundation::{path_text, regular_file, text::printable, walk};
 use maskline_messages::{Face, Format, ImageId, Measurements, Reason};
 use maskline_validator::{FaceArgs, LimitArgs, validate};
 use rayon::prelude::*;
 use serde::Serialize;
-use walkdir::WalkDir;
 
 use crate::output;
 
 /// The number of files that are examined before their results are printed. It is large
 /// enough to keep all cores busy, and it bounds the results in memory.
 const CHUNK: usize = 128;
+
+/// The most bytes of a file that are read into memory. No image has as many.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// Work that takes longer shows a progress bar.
 const BAR_AFTER: Duration = Duration::from_secs(1);
@@ -65,16 +68,16 @@ fn check_files(args: &Check) -> Result<()> {
             match examined {
                 Ok(examined) => {
                     let report = tally.enter(path, examined);
-                    let line = if args.json {
-                        report.to_json()
-                    } else {
-                        report.to_string()
-                    };
-                    bar.suspend(|| output::print(&line))
+                    bar.suspend(|| match args.json {
+                        true => output::print_json(&report.json()),
+                        false => output::print(&report),
+                    })
                 }
                 Err(error) => {
                     unreadable += 1;
-                    bar.suspend(|| eprintln!("error: {}", printable(&format!("{error:#}"))));
+                    bar.suspend(|| {
+                        output::note(format!("error: {}", printable(&format!("{error:#}"))))
+                    });
                     Ok(())
                 }
             }
@@ -97,28 +100,20 @@ fn check_files(args: &Check) -> Result<()> {
 /// sorted. It prints the paths that can't be read, and returns how many there are.
 fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     let (mut files, mut unreadable) = (vec![], 0);
-    for path in paths {
-        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            match entry {
-                Ok(entry) if entry.file_type().is_dir() => {}
-                Ok(entry) => files.push(entry.into_path()),
-                Err(error) => {
-                    unreadable += 1;
-                    eprintln!("error: {}", printable(&explained(&error, path)));
-                }
+    for entry in paths.iter().flat_map(|path| walk::files_at(path)) {
+        match entry.problem {
+            None => files.push(entry.path),
+            Some(problem) => {
+                unreadable += 1;
+                let path = path_text::shown(&entry.path);
+                output::note(format!(
+                    "error: {path} can't be read: {}",
+                    printable(&problem)
+                ));
             }
         }
     }
     (files, unreadable)
-}
-
-/// An error of the walk below `root`, as a sentence.
-fn explained(error: &walkdir::Error, root: &Path) -> String {
-    let path = error.path().unwrap_or(root).display();
-    match error.io_error() {
-        Some(error) => format!("{path} can't be read: {error}"),
-        None => format!("{path} is a link to a folder that it lies in"),
-    }
 }
 
 /// Calls `work` with every item on all cores, and `take` with the results in the items'
@@ -144,7 +139,8 @@ struct Examined {
 }
 
 fn examine(path: &Path, limits: &LimitArgs, detector: Option<&FaceDetector>) -> Result<Examined> {
-    let bytes = std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
+    let bytes = regular_file::read(path, MAX_BYTES);
+    let bytes = bytes.with_context(|| format!("{} can't be read", path_text::shown(path)))?;
     Ok(Examined {
         image: ImageId::of(&bytes),
         verdict: validate(&bytes, limits, detector).map(|accepted| accepted.measurements),
@@ -202,7 +198,7 @@ impl Rejection {
     fn copy_of(first: &Path) -> Self {
         Self {
             code: "exact_duplicate",
-            detail: format!("the same bytes as {}", first.display()),
+            detail: format!("the same bytes as {}", path_text::shown(first)),
             size: None,
         }
     }
@@ -237,9 +233,9 @@ impl FileReport<'_> {
         measured.or_else(|| self.rejection.as_ref()?.size)
     }
 
-    fn to_json(&self) -> String {
-        let report = JsonReport {
-            path: self.path.to_string_lossy().into_owned(),
+    fn json(&self) -> JsonReport<'_> {
+        JsonReport {
+            path: path_text::to_text(self.path),
             verdict: if self.rejection.is_none() {
                 "accepted"
             } else {
@@ -266,14 +262,13 @@ impl FileReport<'_> {
                 .as_ref()
                 .map(|m| format!("{:016x}", m.phash_mirrored)),
             faces: self.measurements.as_ref().and_then(|m| m.faces.as_deref()),
-        };
-        serde_json::to_string(&report).expect("texts and numbers can be serialized")
+        }
     }
 }
 
 impl std::fmt::Display for FileReport<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = printable(&self.path.to_string_lossy());
+        let path = path_text::shown(self.path);
         match (&self.rejection, self.size()) {
             (Some(rejection), _) => {
                 write!(
@@ -301,7 +296,7 @@ impl std::fmt::Display for FileReport<'_> {
 /// A [`FileReport`] as `--json` prints it. Unknown values are null.
 #[derive(Serialize)]
 struct JsonReport<'a> {
-    path: String,
+    path: Cow<'a, str>,
     verdict: &'static str,
     reason: Option<&'static str>,
     detail: Option<&'a str>,

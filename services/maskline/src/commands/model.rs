@@ -1,12 +1,13 @@
 //! The model of `maskline evaluate` and `predict`: its flags, and what it says about image files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
 use image::RgbImage;
 use maskline_faces::FaceDetector;
+use maskline_foundation::regular_file;
 use maskline_messages::{Face, ObjectKey};
 use maskline_models::{
     Classifier, Input,
@@ -16,9 +17,11 @@ use maskline_models::{
 };
 use maskline_vision::{decode, view::Part};
 use rayon::prelude::*;
-use walkdir::WalkDir;
 
 use crate::{connection::ConnectionArgs, lookup};
+
+/// The most bytes of a file that are read into memory. No picture has as many.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// The number of files that are read and classified at a time.
 pub(super) const BATCH: usize = 32;
@@ -160,19 +163,8 @@ impl Model {
 
 /// Reads a picture, or says why it is none.
 pub(super) fn read(path: &Path) -> Result<RgbImage, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
+    let bytes = regular_file::read(path, MAX_BYTES);
+    let bytes = bytes.map_err(|error| format!("can't be read: {error}"))?;
     let decoded = decode::decode(&bytes, &decode::Limits::default());
     Ok(decoded.map_err(|reason| reason.to_string())?.picture)
-}
-
-/// The files in a folder and in its folders, in the order of their names.
-pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = vec![];
-    for entry in WalkDir::new(folder).sort_by_file_name() {
-        let entry = entry?;
-        if entry.file_type().is_file() {
-            files.push(entry.into_path());
-        }
-    }
-    Ok(files)
 }
