@@ -60,6 +60,11 @@ fn serve(name: &str, roles: &[&Role]) -> io::Result<()> {
         .split_first_chunk()
         .ok_or_else(|| nonsense("no setup"))?;
     system::keep_heap(u64::from_le_bytes(*kept));
+    // Libraries ask rayon for threads, and a worker may start none: this one is all there are.
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1);
+    one.use_current_thread()
+        .build_global()
+        .map_err(io::Error::other)?;
     let begun = begin(name, roles, setup).and_then(|work| {
         let idle_data = idle_data().map_err(|error| format!("/proc/self/statm: {error}"))?;
         missing.extend(confine().map_err(|error| error.to_string())?);

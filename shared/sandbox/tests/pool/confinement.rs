@@ -65,6 +65,8 @@ async fn a_worker_has_one_thread_and_no_way_to_more_rights() {
     };
     assert_eq!(field("NoNewPrivs"), "1");
     assert_eq!(field("Threads"), "1");
+    // Libraries that divide their work among threads do it in this one.
+    assert_eq!(ask(&pool, "threads-of-rayon").await.unwrap(), "1: 3");
     let limits = std::fs::read_to_string(format!("/proc/{worker}/limits")).unwrap();
     let open = limits
         .lines()

@@ -100,6 +100,10 @@ impl Work for Tester {
             "datagram" => tried(UdpSocket::bind("127.0.0.1:0").map(drop)),
             "socket-pair" => tried(UnixStream::pair().map(drop)),
             "run" => tried(Command::new(argument).status().map(drop)),
+            "threads-of-rayon" => {
+                let (one, other) = rayon::join(|| 1, || 2);
+                format!("{}: {}", rayon::current_num_threads(), one + other)
+            }
             "thread" => {
                 let thread = std::thread::Builder::new().spawn(|| ());
                 tried(thread.map(drop))
