@@ -82,7 +82,7 @@ impl Evaluate {
         let images = files_below(&self.images)?.len();
         let model = self.model.load(&self.connection, images).await?;
         let files = files_by_class(&self.images, &model.card().classes)?;
-        let evaluation = tokio::task::spawn_blocking(move || evaluate(&model, &files)).await??;
+        let evaluation = evaluate(&model, &files).await?;
         if self.json {
             return output::print_json(&evaluation);
         }
@@ -176,7 +176,7 @@ fn files_by_class(dir: &Path, classes: &[Label]) -> Result<Vec<(PathBuf, usize)>
     Ok(files)
 }
 
-fn evaluate(model: &Model, files: &[(PathBuf, usize)]) -> Result<Evaluation> {
+async fn evaluate(model: &Model, files: &[(PathBuf, usize)]) -> Result<Evaluation> {
     let classes = model.card().classes.clone();
     let mut confusion = Confusion::new(classes.len());
     let mut tally = Tally::default();
@@ -186,7 +186,7 @@ fn evaluate(model: &Model, files: &[(PathBuf, usize)]) -> Result<Evaluation> {
         .progress_with(bar(files.len().div_ceil(BATCH)))
     {
         let paths: Vec<&Path> = chunk.iter().map(|(path, _)| path.as_path()).collect();
-        for ((path, class), classified) in chunk.iter().zip(model.classify(&paths)?) {
+        for ((path, class), classified) in chunk.iter().zip(model.classify(&paths).await?) {
             match classified {
                 Ok(classified) => {
                     confusion.add(&classified.prediction, *class);

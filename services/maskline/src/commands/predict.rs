@@ -7,11 +7,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use image::RgbImage;
 use maskline_messages::{Bounds, Label};
 use maskline_models::{prediction::Prediction, weights::Card};
 use serde::Serialize;
 
-use super::model::{self, BATCH, Classified, ModelArgs};
+use super::model::{BATCH, Classified, ModelArgs};
 use crate::{
     connection::ConnectionArgs,
     drawing,
@@ -131,7 +132,7 @@ impl Predict {
         let mut problems = 0;
         for chunk in self.files.chunks(BATCH) {
             let paths: Vec<&Path> = chunk.iter().map(PathBuf::as_path).collect();
-            for (path, classified) in paths.iter().zip(model.classify(&paths)?) {
+            for (path, classified) in paths.iter().zip(model.classify(&paths).await?) {
                 problems += usize::from(classified.is_err());
                 let answer = match &classified {
                     Ok(classified) => Answer::new(path, classified, model.card()),
@@ -142,7 +143,9 @@ impl Predict {
                     false => output::print(answer.text())?,
                 }
                 if let (Some(out), Ok(classified)) = (drawn.next(), &classified) {
-                    let drawing = draw(path, classified, model.card(), out);
+                    let picture = model.read(path).await.map_err(anyhow::Error::msg);
+                    let drawing =
+                        picture.and_then(|picture| draw(picture, classified, model.card(), out));
                     drawing.with_context(|| format!("{} can't be drawn", path.display()))?;
                 }
             }
@@ -226,8 +229,7 @@ fn same(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-fn draw(path: &Path, classified: &Classified, card: &Card, out: &Path) -> Result<()> {
-    let picture = model::read(path).map_err(anyhow::Error::msg)?;
+fn draw(picture: RgbImage, classified: &Classified, card: &Card, out: &Path) -> Result<()> {
     let labelled = |bounds, prediction: &Prediction| drawing::LabelledBox {
         bounds,
         class: prediction.class(),
