@@ -21,6 +21,12 @@ use seccompiler::{
 
 use crate::system;
 
+/// A limit under which there is nothing.
+const NONE: Rlimit = Rlimit {
+    current: Some(0),
+    maximum: Some(0),
+};
+
 /// The first step, before a worker reads anything: nothing of its parent is left to it, it ends
 /// with its parent, and signals that are for its parent do not reach it. Returns what could not
 /// be done.
@@ -29,12 +35,8 @@ pub(crate) fn leave_parent() -> io::Result<Vec<String>> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     set_no_new_privs(true)?;
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    for resource in [Resource::Core, Resource::Fsize, Resource::Nproc] {
-        setrlimit(resource, none)?;
+    for resource in [Resource::Core, Resource::Fsize] {
+        setrlimit(resource, NONE)?;
     }
     Ok(match system::close_inherited() {
         Ok(()) => vec![],
@@ -54,12 +56,11 @@ pub(crate) fn confine() -> io::Result<Vec<String>> {
         )));
     }
     let mut missing = vec![];
-    // No descriptor can be opened any more, whatever the kernel knows of the steps after this.
-    let none = Rlimit {
-        current: Some(0),
-        maximum: Some(0),
-    };
-    setrlimit(Resource::Nofile, none)?;
+    // No descriptor can be opened and no thread be started any more, whatever the kernel knows of
+    // the steps after this.
+    for resource in [Resource::Nofile, Resource::Nproc] {
+        setrlimit(resource, NONE)?;
+    }
     if let Err(problem) = give_up_files_and_network() {
         missing.push(format!("Landlock ({problem})"));
     }
