@@ -22,10 +22,8 @@ pub static WORKER: Role = Role {
     start,
 };
 
-/// What an image may take beside the memory of its decoder, which its header tells.
-///
-/// The slowest sound picture, of 25 million pixels, takes less than two seconds of a processor
-/// core of 2020. All steps after the decoder take less than 20 MiB.
+/// What an image may take beside the memory of its decoder, which its header tells. The bounds are
+/// wide, so that a sound picture on a slow machine stays far below them.
 const COSTS: Limits = Limits {
     claimed: 0,
     unclaimed: 32 << 20,
