@@ -83,6 +83,15 @@ pub enum Reason {
     Animated {
         frames: u32,
     },
+    /// Decoding it takes more than a picture may take. `limit` is what there was, such as `10 s of
+    /// processor time`.
+    TooCostly {
+        limit: String,
+    },
+    /// The process that decoded it died, by this signal if it was one.
+    DecoderCrashed {
+        signal: Option<i32>,
+    },
 
     // Geometry: the sides in pixels, after the EXIF orientation is applied
     TooSmall {
@@ -215,6 +224,11 @@ impl Reason {
             Self::Truncated { detail } => write!(f, "the file ends early: {detail}"),
             Self::Undecodable { detail } => write!(f, "can't be decoded: {detail}"),
             Self::Animated { frames } => write!(f, "animated, {frames} frames"),
+            Self::TooCostly { limit } => write!(f, "decoding it takes more than {limit}"),
+            Self::DecoderCrashed {
+                signal: Some(signal),
+            } => write!(f, "the decoder crashed (signal {signal})"),
+            Self::DecoderCrashed { signal: None } => write!(f, "the decoder crashed"),
             Self::TooSmall {
                 width,
                 height,

@@ -87,8 +87,7 @@ impl Evaluate {
         let images = walk::files_at(&self.images).count();
         let model = self.model.load(&self.connection, images).await?;
         let (files, unreadable) = files_by_class(&self.images, &model.card().classes)?;
-        let evaluating = move || evaluate(&model, &files, unreadable);
-        let evaluation = tokio::task::spawn_blocking(evaluating).await??;
+        let evaluation = evaluate(&model, &files, unreadable).await?;
         if self.json {
             return output::print_json(&evaluation);
         }
@@ -203,7 +202,7 @@ fn files_by_class(
 }
 
 /// Classifies the files. `skipped` are those that can't even be read.
-fn evaluate(
+async fn evaluate(
     model: &Model,
     files: &[(PathBuf, usize)],
     mut skipped: Vec<Skipped>,
@@ -217,7 +216,7 @@ fn evaluate(
         .progress_with(bar(files.len().div_ceil(BATCH)))
     {
         let paths: Vec<&Path> = chunk.iter().map(|(path, _)| path.as_path()).collect();
-        for ((path, class), classified) in chunk.iter().zip(model.classify(&paths)?) {
+        for ((path, class), classified) in chunk.iter().zip(model.classify(&paths).await?) {
             match classified {
                 Ok(classified) => {
                     confusion.add(&classified.prediction, *class);

@@ -7,12 +7,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use image::RgbImage;
 use maskline_foundation::{path_text, text::printable, walk};
 use maskline_messages::{Bounds, Label, path_serde};
 use maskline_models::{prediction::Prediction, weights::Card};
 use serde::Serialize;
 
-use super::model::{self, BATCH, Classified, ModelArgs};
+use super::model::{BATCH, Classified, ModelArgs};
 use crate::{
     connection::ConnectionArgs,
     drawing,
@@ -142,7 +143,7 @@ impl Predict {
         }
         for chunk in files.chunks(BATCH) {
             let paths: Vec<&Path> = chunk.iter().map(PathBuf::as_path).collect();
-            for (path, classified) in paths.iter().zip(model.classify(&paths)?) {
+            for (path, classified) in paths.iter().zip(model.classify(&paths).await?) {
                 problems += usize::from(classified.is_err());
                 let answer = match &classified {
                     Ok(classified) => Answer::new(path, classified, model.card()),
@@ -150,7 +151,9 @@ impl Predict {
                 };
                 self.print(&answer)?;
                 if let (Some(out), Ok(classified)) = (drawn.next(), &classified) {
-                    let drawing = draw(path, classified, model.card(), out);
+                    let picture = model.read(path).await.map_err(anyhow::Error::msg);
+                    let drawing =
+                        picture.and_then(|picture| draw(picture, classified, model.card(), out));
                     let path = path_text::shown(path);
                     drawing.with_context(|| format!("{path} can't be drawn"))?;
                 }
@@ -239,8 +242,7 @@ fn same(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-fn draw(path: &Path, classified: &Classified, card: &Card, out: &Path) -> Result<()> {
-    let picture = model::read(path).map_err(anyhow::Error::msg)?;
+fn draw(picture: RgbImage, classified: &Classified, card: &Card, out: &Path) -> Result<()> {
     let labelled = |bounds, prediction: &Prediction| drawing::LabelledBox {
         bounds,
         class: prediction.class(),
