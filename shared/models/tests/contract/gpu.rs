@@ -1,6 +1,9 @@
 //! What a GPU computes is what the CPU computes. The GPU is a driver in software; `tests/gpu` runs
 //! the comparisons on the machine's own.
 
+mod norm;
+mod ops;
+
 use std::{collections::BTreeMap, time::Instant};
 
 use burn::{
