@@ -3,6 +3,7 @@
 
 mod norm;
 mod ops;
+mod optimizer;
 
 use std::{collections::BTreeMap, time::Instant};
 
