@@ -54,9 +54,10 @@ pub fn create_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes the permissions of others from the data folder of an earlier build, and from what is in
-/// it. Returns whether they had any. A folder that is not there, or that others can't enter, is
-/// left as it is.
+/// Takes the permissions of others from what an earlier build has put into the data folder, and from
+/// the folder itself if it has nothing else in it: a person may have named a folder of other things.
+/// Returns whether others could read anything of ours. A folder that is not there, or that others
+/// can't enter, is left as it is.
 pub fn mend(data: &Path) -> io::Result<bool> {
     let mode = match fs::metadata(data) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
@@ -65,17 +66,23 @@ pub fn mend(data: &Path) -> io::Result<bool> {
     if mode & OTHERS == 0 {
         return Ok(false);
     }
+    let (mut mended, mut is_ours_alone) = (false, true);
     for entry in fs::read_dir(data)? {
         let entry = entry?;
         let name = entry.file_name();
         let is_ours = |beginning: &str| name.as_encoded_bytes().starts_with(beginning.as_bytes());
         if OURS.into_iter().any(is_ours) {
+            mended |= entry.metadata()?.mode() & OTHERS != 0;
             take_from_others(&entry.path())?;
+        } else {
+            is_ours_alone = false;
         }
     }
-    // This comes last, so that a process that was killed meanwhile does all of it again.
-    fs::set_permissions(data, Permissions::from_mode(mode & !OTHERS))?;
-    Ok(true)
+    if is_ours_alone {
+        // This comes last, so that a process that was killed meanwhile does all of it again.
+        fs::set_permissions(data, Permissions::from_mode(mode & !OTHERS))?;
+    }
+    Ok(mended)
 }
 
 /// Does what [`mend`] does, and says so in the log.
@@ -168,14 +175,25 @@ mod tests {
         set(data.path(), 0o755);
         assert!(mend(data.path()).unwrap());
         assert!(!mend(data.path()).unwrap());
-        assert_eq!(mode(data.path()), 0o700);
         for file in ours
             .iter()
             .chain(&["objects", "objects/raw", "objects/raw/ab"])
         {
             assert_eq!(mode(&path(file)), 0o700, "{file}");
         }
-        assert_eq!(mode(&path("notes.sh")), 0o755, "it is somebody else's");
+        let others = [mode(&path("notes.sh")), mode(data.path())];
+        assert_eq!(others, [0o755; 2], "they are not ours alone");
+        fs::remove_file(path("notes.sh")).unwrap();
+        assert!(!mend(data.path()).unwrap());
+        assert_eq!(mode(data.path()), 0o700);
         assert!(!mend(&path("nothing")).unwrap());
+    }
+
+    #[test]
+    fn a_folder_that_somebody_has_just_made_is_taken_without_a_word() {
+        let data = tempfile::tempdir().unwrap();
+        set(data.path(), 0o755);
+        assert!(!mend(data.path()).unwrap());
+        assert_eq!(mode(data.path()), 0o700);
     }
 }
