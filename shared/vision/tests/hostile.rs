@@ -230,6 +230,16 @@ fn what_is_not_read_is_named() {
     };
     let reason = refused(&planar.write(&picture()));
     assert_eq!(reason.matches("not supported").count(), 1, "{reason}");
+    let tiled = Tiff {
+        colors: 2,
+        planar: true,
+        tiles: Some((48, 16)),
+        ..Tiff::default()
+    };
+    assert_eq!(
+        refused(&tiled.write(&picture())),
+        "TIFF of tiles in planes is not supported"
+    );
     for (big, big_endian) in [(false, true), (true, false), (true, true)] {
         let layout = Tiff {
             colors: 2,

@@ -1,14 +1,20 @@
 //! Decodes a JPEG. A picture of which a part is missing or damaged is refused.
 //!
 //! libjpeg-turbo decodes, as everywhere else: other programs see the same pixels. The
-//! header is read before, for the limits and for the reasons of what is refused.
+//! header is read before, for the limits and for the reasons of what is refused, and the codes
+//! are, for damage of which libjpeg-turbo does not warn.
 
+mod bits;
+mod codes;
 mod filler;
 mod flaw;
 mod frame;
 mod header;
+mod huffman;
 mod libjpeg;
+mod scan;
 mod segments;
+mod tables;
 
 use image::{ColorType, metadata::Orientation};
 use maskline_messages::Reason;
@@ -36,7 +42,7 @@ impl<'a> Jpeg<'a> {
 
     /// What the pixels are decoded to.
     pub fn color(&self) -> ColorType {
-        match self.header.frame.sampling.len() {
+        match self.header.frame.components.len() {
             1 => ColorType::L8,
             _ => ColorType::Rgb8,
         }
@@ -63,6 +69,7 @@ impl<'a> Jpeg<'a> {
 
     /// Decodes the pixels. `memory` is the most bytes that coefficients may take.
     pub fn read(&self, memory: u64, pixels: &mut [u8]) -> Result<(), Reason> {
+        codes::check(self.bytes, &self.header.frame)?;
         let profile = self.header.profile().filter(|_| self.is_cmyk());
         let profile = profile.and_then(|profile| Profile::of_cmyk(&profile));
         let cmyk_to_rgb = |cmyk: &[u8], rgb: &mut [u8]| match &profile {
@@ -74,7 +81,7 @@ impl<'a> Jpeg<'a> {
     }
 
     fn is_cmyk(&self) -> bool {
-        self.header.frame.sampling.len() == 4
+        self.header.frame.components.len() == 4
     }
 }
 

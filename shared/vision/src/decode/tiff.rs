@@ -36,7 +36,12 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Reason> {
         Some(Colors::CIELab) => return Err(unsupported("TIFF in Lab")),
         _ => {}
     }
+    let planes = number(Tag::PlanarConfiguration)? == Some(2);
     if decoder.get_chunk_type() == ChunkType::Tile {
+        if planes {
+            // The decoder panics over them.
+            return Err(unsupported("TIFF of tiles in planes"));
+        }
         check_tiles(&mut decoder, limits)?;
     }
     Ok(())

@@ -298,6 +298,19 @@ fn data_that_is_missing_in_the_middle_is_damage() {
 }
 
 #[test]
+fn zeros_in_the_middle_are_damage_more_often_than_not() {
+    let mut refused = 0;
+    let file = Layout::interleaved(Channels::YCbCr, &[(2, 2), (1, 1), (1, 1)]).write();
+    let starts: Vec<_> = (600..file.len() - 100).step_by(7).collect();
+    for &start in &starts {
+        let mut zeroed = file.clone();
+        zeroed[start..start + 60].fill(0);
+        refused += usize::from(code(&zeroed) != "accepted");
+    }
+    assert!(refused * 2 > starts.len(), "{refused} of {}", starts.len());
+}
+
+#[test]
 fn orientations_turn_the_picture() {
     use image::imageops::{flip_horizontal, flip_vertical, rotate90, rotate180, rotate270};
     let mut layout = Layout::interleaved(Channels::YCbCr, &[(1, 1); 3]);

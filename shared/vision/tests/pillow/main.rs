@@ -156,12 +156,6 @@ fn others() -> Pictures {
         },
         Tiff {
             colors: 2,
-            planar: true,
-            tiles: Some((48, 16)),
-            ..Tiff::default()
-        },
-        Tiff {
-            colors: 2,
             orientation: 6,
             ..Tiff::default()
         },

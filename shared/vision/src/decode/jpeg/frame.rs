@@ -8,9 +8,19 @@ pub struct Frame {
     pub width: u16,
     pub height: u16,
     pub progressive: bool,
-    /// The sampling factors of each component, horizontal and vertical: how many blocks of
-    /// it stand side by side and one below the other in a minimum coded unit (MCU).
-    pub sampling: Vec<(u64, u64)>,
+    pub components: Vec<Component>,
+}
+
+/// A component of the picture: luma, or one of the two chroma channels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Component {
+    pub id: u8,
+    /// The sampling factors: how many blocks of the component stand side by side and
+    /// one below the other in a minimum coded unit (MCU).
+    pub horizontal: usize,
+    pub vertical: usize,
+    /// The number of its quantization table.
+    pub quantization: usize,
 }
 
 impl Frame {
@@ -30,23 +40,30 @@ impl Frame {
             return Err(Flaw::damaged("a short frame header"));
         };
         if *precision != 8 {
-            return Err(Flaw::Unsupported(format!("JPEG of {precision} bits")));
+            return Err(Flaw::Unsupported(
+                format!("JPEG of {precision} bits").into(),
+            ));
         }
-        let sampling: Vec<_> = rest
+        let components: Vec<_> = rest
             .as_chunks::<3>()
             .0
             .iter()
             .take((*count).into())
-            .map(|&[_, factors, _]| (u64::from(factors >> 4), u64::from(factors & 15)))
+            .map(|&[id, factors, quantization]| Component {
+                id,
+                horizontal: (factors >> 4).into(),
+                vertical: (factors & 15).into(),
+                quantization: quantization.into(),
+            })
             .collect();
-        let sane = |(horizontal, vertical): &(u64, u64)| {
-            (1..=4).contains(horizontal) && (1..=4).contains(vertical)
-        };
-        if sampling.len() != usize::from(*count) || !sampling.iter().all(sane) {
+        let sane = |c: &Component| (1..=4).contains(&c.horizontal) && (1..=4).contains(&c.vertical);
+        if components.len() != usize::from(*count) || !components.iter().all(sane) {
             return Err(Flaw::damaged("a frame header that makes no sense"));
         }
         if ![1, 3, 4].contains(count) {
-            return Err(Flaw::Unsupported(format!("JPEG of {count} components")));
+            return Err(Flaw::Unsupported(
+                format!("JPEG of {count} components").into(),
+            ));
         }
         let (width, height) = (
             u16::from_be_bytes([*w1, *w0]),
@@ -62,26 +79,29 @@ impl Frame {
             width,
             height,
             progressive,
-            sampling,
+            components,
         }))
     }
 
-    /// The largest vertical sampling factor.
-    fn rows(&self) -> u64 {
-        self.sampling.iter().map(|&(_, v)| v).max().unwrap_or(1)
+    /// The largest horizontal or vertical sampling factor of all components.
+    pub fn largest(&self, factor: impl Fn(&Component) -> usize) -> usize {
+        self.components.iter().map(factor).max().unwrap_or(1)
     }
 
     /// The memory for the coefficients of a picture in several scans, which stay in memory
-    /// until its last scan, in bytes per pixel and rounded up: two bytes a coefficient.
+    /// until its last scan, in bytes per pixel and rounded up: two bytes a coefficient in the
+    /// decoder, and one bit in the check of the scans.
     pub fn coefficient_bytes_per_pixel(&self) -> u64 {
-        let columns = self.sampling.iter().map(|&(h, _)| h).max().unwrap_or(1);
-        let sampled: u64 = self.sampling.iter().map(|&(h, v)| h * v).sum();
-        (sampled * 2).div_ceil(columns * self.rows())
+        let unit = self.largest(|c| c.horizontal) * self.largest(|c| c.vertical);
+        let blocks = |c: &Component| c.horizontal * c.vertical;
+        let sampled: usize = self.components.iter().map(blocks).sum();
+        (sampled * 17).div_ceil(unit * 8) as u64
     }
 
     /// The memory for the rows of samples that the decoder works at, in bytes: of each
     /// component two rows of blocks, and those above and below.
     pub fn row_bytes(&self) -> u64 {
-        u64::from(self.width) * self.sampling.len() as u64 * self.rows() * 18
+        let rows = self.components.len() * self.largest(|c| c.vertical) * 18;
+        u64::from(self.width) * rows as u64
     }
 }

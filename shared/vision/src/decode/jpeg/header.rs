@@ -51,7 +51,7 @@ impl<'a> Header<'a> {
         };
         let frame = frame.ok_or_else(|| Flaw::damaged("no frame header"))?;
         let components = first_scan.data.first().copied().unwrap_or(0);
-        let several_scans = frame.progressive || usize::from(components) < frame.sampling.len();
+        let several_scans = frame.progressive || usize::from(components) < frame.components.len();
         if several_scans {
             check_scans(segments)?;
         }
@@ -91,9 +91,9 @@ fn check_scans(mut segments: Segments) -> Result<(), Flaw> {
     {
         scans += usize::from(segment.marker == marker::SOS);
         if scans > MAX_SCANS {
-            return Err(Flaw::Unsupported(format!(
-                "JPEG of more than {MAX_SCANS} scans"
-            )));
+            return Err(Flaw::Unsupported(
+                format!("JPEG of more than {MAX_SCANS} scans").into(),
+            ));
         }
     }
     Ok(())

@@ -134,7 +134,7 @@ impl<'a> Session<'a> {
 
     /// Reads up to the first row, which is all scans if there are several.
     fn start(&mut self, header: &Header) -> Result<(), Flaw> {
-        let channels = header.frame.sampling.len();
+        let channels = header.frame.components.len();
         let found = self.call(|decoder| {
             // SAFETY: the source and the error handlers are set.
             unsafe { ffi::jpeg_read_header(decoder, 1) };
@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
         pixels: &mut [u8],
     ) -> Result<(), Flaw> {
         let width = usize::from(header.frame.width);
-        let (stored, wanted) = match header.frame.sampling.len() {
+        let (stored, wanted) = match header.frame.components.len() {
             1 => (1, 1),
             3 => (3, 3),
             _ => (4, 3),
@@ -206,7 +206,7 @@ impl<'a> Session<'a> {
     /// coefficient must be there. Elsewhere an encoder may have left out coefficients that are
     /// zero everywhere, but no component.
     fn check_scans(&self, header: &Header) -> Result<(), Flaw> {
-        let components = header.frame.sampling.len();
+        let components = header.frame.components.len();
         let &State { ended, padded, .. } = self.state();
         // SAFETY: the decoder has this many components. It notes the quantization table of
         // each when its first scan starts. For a progressive picture it keeps the number of
@@ -316,7 +316,7 @@ unsafe extern "C-unwind" fn error_exit(common: &mut ffi::jpeg_common_struct) {
         }
         _ if ended => Flaw::truncated("within a marker segment"),
         // SAFETY: as above.
-        _ => Flaw::Damaged(unsafe { message(common) }),
+        _ => Flaw::Damaged(unsafe { message(common) }.into()),
     };
     resume_unwind(Box::new(flaw));
 }
@@ -353,7 +353,7 @@ unsafe extern "C-unwind" fn emit_message(common: &mut ffi::jpeg_common_struct, l
         }
         _ if state.ended => Flaw::truncated("the data ends before the picture's last block"),
         // SAFETY: as above.
-        _ => Flaw::Damaged(unsafe { message(common) }),
+        _ => Flaw::Damaged(unsafe { message(common) }.into()),
     };
     resume_unwind(Box::new(flaw));
 }

@@ -4,6 +4,9 @@ use super::flaw::Flaw;
 
 /// The markers that are looked for (T.81, table B.1).
 pub mod marker {
+    pub const DHT: u8 = 0xC4;
+    pub const DQT: u8 = 0xDB;
+    pub const DRI: u8 = 0xDD;
     pub const SOI: u8 = 0xD8;
     pub const EOI: u8 = 0xD9;
     pub const SOS: u8 = 0xDA;
@@ -24,7 +27,8 @@ pub struct Segment<'a> {
 /// Reads marker segments one after the other, and skips what lies between them, such as
 /// the entropy-coded data of a scan.
 pub struct Segments<'a> {
-    rest: &'a [u8],
+    /// The bytes behind the last segment.
+    pub rest: &'a [u8],
 }
 
 impl<'a> Segments<'a> {
