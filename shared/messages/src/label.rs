@@ -26,10 +26,10 @@ impl Label {
 
     /// Of the classes the one by which a file's folders name it: that of the nearest folder whose
     /// name is a class. `folders` begins with the nearest.
-    pub fn by_folders<'a>(
+    pub fn by_folders(
         folders: impl IntoIterator<Item = impl AsRef<str>>,
-        classes: &'a [Self],
-    ) -> Option<&'a Self> {
+        classes: &[Self],
+    ) -> Option<&Self> {
         let class = |folder: &str| classes.iter().find(|class| class.as_str() == folder);
         folders
             .into_iter()
