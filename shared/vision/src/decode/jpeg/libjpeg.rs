@@ -364,13 +364,14 @@ unsafe extern "C-unwind" fn emit_message(common: &mut ffi::jpeg_common_struct, l
 ///
 /// `common` must have an error manager whose `format_message` is the standard one.
 unsafe fn message(common: &mut ffi::jpeg_common_struct) -> String {
+    type Declared = unsafe extern "C-unwind" fn(&mut ffi::jpeg_common_struct, &[u8; 80]);
     type Format = unsafe extern "C-unwind" fn(&mut ffi::jpeg_common_struct, &mut [u8; 80]);
     let mut text = [0; 80];
     // SAFETY: the function writes to its second parameter, at most 80 bytes, although it is
     // declared with a shared reference.
     unsafe {
         if let Some(format) = (*common.err).format_message {
-            mem::transmute::<_, Format>(format)(common, &mut text);
+            mem::transmute::<Declared, Format>(format)(common, &mut text);
         }
     }
     let text = text.split(|&byte| byte == 0).next().unwrap_or_default();
