@@ -8,8 +8,11 @@ pub struct Role {
     /// Makes what a worker does from the pool's setup, once for each worker. The setup is from
     /// this program and can be trusted, and files can still be read here. The error is a
     /// sentence for the log.
-    pub start: fn(setup: &[u8]) -> Result<Box<dyn Work>, String>,
+    pub start: fn(setup: &[u8]) -> Started,
 }
+
+/// What a worker does, or the reason why it can't begin.
+pub type Started = Result<Box<dyn Work>, String>;
 
 /// What a worker does with its requests, one after the other.
 pub trait Work: Send {

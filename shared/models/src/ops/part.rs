@@ -31,7 +31,10 @@ impl GpuPart for CubeBackend {
         let bytes = |values: usize| (values * flat.dtype.size()) as u64;
         let alignment = flat.client.properties().memory.alignment;
         if !bytes(start).is_multiple_of(alignment) {
-            return slice(flat, &[start..start + len]);
+            return slice(
+                flat,
+                &std::array::from_fn::<_, 1, _>(|_| start..start + len),
+            );
         }
         let after = flat.meta.shape()[0] - start - len;
         let handle = flat.handle.clone();

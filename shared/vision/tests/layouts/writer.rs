@@ -374,7 +374,7 @@ fn refinement(bits: &mut Bits, block: &[i32; 64], (first, last): (usize, usize),
     let correct = |bits: &mut Bits, corrections: &mut Vec<u32>| {
         corrections.drain(..).for_each(|bit| bits.put(bit, 1));
     };
-    for at in first..=last {
+    for (at, &value) in block.iter().enumerate().take(last + 1).skip(first) {
         if size_of(at) == 0 {
             zeros += 1;
             continue;
@@ -389,7 +389,7 @@ fn refinement(bits: &mut Bits, block: &[i32; 64], (first, last): (usize, usize),
             continue;
         }
         bits.symbol(zeros, 1);
-        bits.put((block[at] > 0).into(), 1);
+        bits.put((value > 0).into(), 1);
         correct(bits, &mut corrections);
         zeros = 0;
     }
