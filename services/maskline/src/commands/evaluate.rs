@@ -148,12 +148,12 @@ fn confusion_table(evaluation: &Evaluation) -> comfy_table::Table {
     table
 }
 
+/// A file, and the index of its class.
+type ClassedFile = (PathBuf, usize);
+
 /// The files in the folder, sorted by path, each with the index of its class, which is that of the
 /// nearest folder that is called like a class. And those that can't be read, or are in no folder.
-fn files_by_class(
-    folder: &Path,
-    classes: &[Label],
-) -> Result<(Vec<(PathBuf, usize)>, Vec<Skipped>)> {
+fn files_by_class(folder: &Path, classes: &[Label]) -> Result<(Vec<ClassedFile>, Vec<Skipped>)> {
     let shown = path_text::shown(folder);
     if folder.is_file() {
         bail!(
@@ -204,7 +204,7 @@ fn files_by_class(
 /// Classifies the files. `skipped` are those that can't even be read.
 async fn evaluate(
     model: &Model,
-    files: &[(PathBuf, usize)],
+    files: &[ClassedFile],
     mut skipped: Vec<Skipped>,
 ) -> Result<Evaluation> {
     let classes = model.card().classes.clone();

@@ -137,7 +137,7 @@ fn scans(count: usize) -> Vec<u8> {
         left -= run;
     }
     assert_eq!(left, 0, "the last run has 14 more bits, too");
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push('1');
     }
     let bytes = (0..bits.len() / 8).map(|at| u8::from_str_radix(&bits[at * 8..at * 8 + 8], 2));
