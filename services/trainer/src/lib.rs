@@ -29,7 +29,7 @@
 //! examples    the images of the dataset
 //! shown       what a network is shown of an image: its face, or all of it
 //! manifest    the dataset's manifest
-//! schedule, random, interrupt, permanent_error
+//! optimizer, schedule, random, interrupt, permanent_error
 //! ```
 
 mod args;
@@ -46,6 +46,7 @@ mod manifest;
 mod measurement;
 mod metrics;
 mod mixing;
+mod optimizer;
 mod parts;
 mod permanent_error;
 mod probe;

@@ -4,7 +4,6 @@ use image::RgbImage;
 use maskline_faces::FaceDetector;
 use maskline_messages::{Measurements, Reason};
 use maskline_vision::{Limits, decode, encode, fingerprint::fingerprint, measure::measure};
-use serde::{Deserialize, Serialize};
 
 use crate::{checks, limits::LimitArgs};
 
@@ -32,7 +31,7 @@ impl Accepted {
 }
 
 /// An image that did not pass, or a file that is no image.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Rejected {
     pub reason: Reason,
     /// The measurements, if the bytes could be decoded.

@@ -1,7 +1,6 @@
 //! `maskline check`: validates local files as the pipeline would, without a pipeline.
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     io::{IsTerminal, stderr},
     path::{Path, PathBuf},
@@ -10,21 +9,20 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use maskline_foundation::{path_text, regular_file, text::printable, walk};
+use maskline_faces::FaceDetector;
+use maskline_foundation::text::printable;
 use maskline_messages::{Face, Format, ImageId, Measurements, Reason};
-use maskline_validator::{Answer, FaceArgs, LimitArgs, SandboxedValidator};
+use maskline_validator::{FaceArgs, LimitArgs, validate};
+use rayon::prelude::*;
 use serde::Serialize;
-use tokio::task::spawn_blocking;
+use walkdir::WalkDir;
 
 use crate::output;
 
-/// The number of files in hand for each worker: while one is examined, others are read.
-const FILES_PER_WORKER: usize = 3;
-
-/// The most bytes of a file that are read into memory. No image has as many.
-const MAX_BYTES: u64 = 1 << 30;
+/// The number of files that are examined before their results are printed. It is large
+/// enough to keep all cores busy, and it bounds the results in memory.
+const CHUNK: usize = 128;
 
 /// Work that takes longer shows a progress bar.
 const BAR_AFTER: Duration = Duration::from_secs(1);
@@ -50,41 +48,38 @@ impl Check {
     /// Prints a line for each file, in order. Rejected files are no error. Files that can't
     /// be read are reported at once, and make the command fail at the end.
     pub(crate) async fn run(self) -> Result<()> {
-        check_files(&self).await
+        tokio::task::spawn_blocking(move || check_files(&self)).await?
     }
 }
 
-async fn check_files(args: &Check) -> Result<()> {
-    let workers = SandboxedValidator::new(&args.limits, &args.faces, Answer::Measurements);
-    workers.warm_up().await?;
+fn check_files(args: &Check) -> Result<()> {
+    let detector = args.faces.detector()?;
     let (files, mut unreadable) = find(&args.paths);
     let mut tally = Tally::default();
     let mut bar = CheckBar::new(files.len());
     let printed = in_order(
         &files,
-        FILES_PER_WORKER * workers.workers(),
-        async |path| examine(path, &workers).await,
+        |path| examine(path, &args.limits, detector.as_ref()),
         |path, examined| {
             bar.advance();
             match examined {
                 Ok(examined) => {
                     let report = tally.enter(path, examined);
-                    bar.suspend(|| match args.json {
-                        true => output::print_json(&report.json()),
-                        false => output::print(&report),
-                    })
+                    let line = if args.json {
+                        report.to_json()
+                    } else {
+                        report.to_string()
+                    };
+                    bar.suspend(|| output::print(&line))
                 }
                 Err(error) => {
                     unreadable += 1;
-                    bar.suspend(|| {
-                        output::note(format!("error: {}", printable(&format!("{error:#}"))))
-                    });
+                    bar.suspend(|| eprintln!("error: {}", printable(&format!("{error:#}"))));
                     Ok(())
                 }
             }
         },
-    )
-    .await;
+    );
     bar.finish();
     printed?;
     output::note(format!(
@@ -102,36 +97,42 @@ async fn check_files(args: &Check) -> Result<()> {
 /// sorted. It prints the paths that can't be read, and returns how many there are.
 fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     let (mut files, mut unreadable) = (vec![], 0);
-    for entry in paths.iter().flat_map(|path| walk::files_at(path)) {
-        match entry.problem {
-            None => files.push(entry.path),
-            Some(problem) => {
-                unreadable += 1;
-                let path = path_text::shown(&entry.path);
-                output::note(format!(
-                    "error: {path} can't be read: {}",
-                    printable(&problem)
-                ));
+    for path in paths {
+        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
+            match entry {
+                Ok(entry) if entry.file_type().is_dir() => {}
+                Ok(entry) => files.push(entry.into_path()),
+                Err(error) => {
+                    unreadable += 1;
+                    eprintln!("error: {}", printable(&explained(&error, path)));
+                }
             }
         }
     }
     (files, unreadable)
 }
 
-/// Calls `work` with every item, with `at_a_time` of them at the same time, and `take` with the
-/// results in the items' order. The first error of `take` ends it.
-async fn in_order<I, R, E>(
+/// An error of the walk below `root`, as a sentence.
+fn explained(error: &walkdir::Error, root: &Path) -> String {
+    let path = error.path().unwrap_or(root).display();
+    match error.io_error() {
+        Some(error) => format!("{path} can't be read: {error}"),
+        None => format!("{path} is a link to a folder that it lies in"),
+    }
+}
+
+/// Calls `work` with every item on all cores, and `take` with the results in the items'
+/// order. The first error of `take` ends it.
+fn in_order<I: Sync, R: Send, E>(
     items: &[I],
-    at_a_time: usize,
-    work: impl AsyncFn(&I) -> R,
+    work: impl Fn(&I) -> R + Sync,
     mut take: impl FnMut(&I, R) -> Result<(), E>,
 ) -> Result<(), E> {
-    let work = &work;
-    let mut results = stream::iter(items)
-        .map(|item| async move { (item, work(item).await) })
-        .buffered(at_a_time);
-    while let Some((item, result)) = results.next().await {
-        take(item, result)?;
+    for chunk in items.chunks(CHUNK) {
+        let results: Vec<R> = chunk.par_iter().map(&work).collect();
+        for (item, result) in chunk.iter().zip(results) {
+            take(item, result)?;
+        }
     }
     Ok(())
 }
@@ -142,19 +143,11 @@ struct Examined {
     verdict: Result<Measurements, maskline_validator::Rejected>,
 }
 
-async fn examine(path: &Path, workers: &SandboxedValidator) -> Result<Examined> {
-    let file = path.to_owned();
-    let reading = spawn_blocking(move || {
-        let bytes = regular_file::read(&file, MAX_BYTES)?;
-        Ok((ImageId::of(&bytes), bytes))
-    });
-    let read: std::io::Result<_> = reading.await?;
-    let (image, bytes) =
-        read.with_context(|| format!("{} can't be read", path_text::shown(path)))?;
-    let verdict = workers.validate(bytes.into()).await?;
+fn examine(path: &Path, limits: &LimitArgs, detector: Option<&FaceDetector>) -> Result<Examined> {
+    let bytes = std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
     Ok(Examined {
-        image,
-        verdict: verdict.map(|accepted| accepted.measurements),
+        image: ImageId::of(&bytes),
+        verdict: validate(&bytes, limits, detector).map(|accepted| accepted.measurements),
     })
 }
 
@@ -209,7 +202,7 @@ impl Rejection {
     fn copy_of(first: &Path) -> Self {
         Self {
             code: "exact_duplicate",
-            detail: format!("the same bytes as {}", path_text::shown(first)),
+            detail: format!("the same bytes as {}", first.display()),
             size: None,
         }
     }
@@ -244,9 +237,9 @@ impl FileReport<'_> {
         measured.or_else(|| self.rejection.as_ref()?.size)
     }
 
-    fn json(&self) -> JsonReport<'_> {
-        JsonReport {
-            path: path_text::to_text(self.path),
+    fn to_json(&self) -> String {
+        let report = JsonReport {
+            path: self.path.to_string_lossy().into_owned(),
             verdict: if self.rejection.is_none() {
                 "accepted"
             } else {
@@ -273,13 +266,14 @@ impl FileReport<'_> {
                 .as_ref()
                 .map(|m| format!("{:016x}", m.phash_mirrored)),
             faces: self.measurements.as_ref().and_then(|m| m.faces.as_deref()),
-        }
+        };
+        serde_json::to_string(&report).expect("texts and numbers can be serialized")
     }
 }
 
 impl std::fmt::Display for FileReport<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = path_text::shown(self.path);
+        let path = printable(&self.path.to_string_lossy());
         match (&self.rejection, self.size()) {
             (Some(rejection), _) => {
                 write!(
@@ -307,7 +301,7 @@ impl std::fmt::Display for FileReport<'_> {
 /// A [`FileReport`] as `--json` prints it. Unknown values are null.
 #[derive(Serialize)]
 struct JsonReport<'a> {
-    path: Cow<'a, str>,
+    path: String,
     verdict: &'static str,
     reason: Option<&'static str>,
     detail: Option<&'a str>,
@@ -373,51 +367,45 @@ impl CheckBar {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn results_come_in_order_and_none_is_lost() {
+    #[test]
+    fn results_come_in_order_and_none_is_lost() {
         let items: Vec<u64> = (0..500).collect();
         let mut seen = vec![];
         let taken: Result<(), ()> = in_order(
             &items,
-            7,
-            async |item| {
+            |item| {
                 // Some items take longer than those after them.
-                for _ in 0..item * 7919 % 97 {
-                    tokio::task::yield_now().await;
-                }
-                *item
+                (0..(item * 7919 % 97) * 200)
+                    .fold(*item, |sum, n| std::hint::black_box(sum + n % 2 - n % 2))
             },
             |item, result| {
                 seen.push((*item, result));
                 Ok(())
             },
-        )
-        .await;
+        );
         assert_eq!(taken, Ok(()));
         let expected: Vec<_> = items.iter().map(|item| (*item, *item)).collect();
         assert_eq!(seen, expected);
     }
 
-    #[tokio::test]
-    async fn an_error_ends_the_results() {
+    #[test]
+    fn an_error_ends_the_results() {
         let items: Vec<u32> = (0..1000).collect();
         let mut taken = vec![];
         let ended = in_order(
             &items,
-            7,
-            async |item| *item,
+            |item| *item,
             |item, _| {
                 taken.push(*item);
                 if *item < 3 { Ok(()) } else { Err("enough") }
             },
-        )
-        .await;
+        );
         assert_eq!(ended, Err("enough"));
         assert_eq!(taken, [0, 1, 2, 3]);
     }
 
-    #[tokio::test]
-    async fn a_report_names_the_original_of_a_copy_and_the_code_of_a_reason() {
+    #[test]
+    fn a_report_names_the_original_of_a_copy_and_the_code_of_a_reason() {
         let folder = tempfile::tempdir().unwrap();
         let good = image::RgbImage::from_fn(90, 80, |x, y| {
             image::Rgb([if (x / 9 + y / 7) % 2 == 0 { 40 } else { 210 }; 3])
@@ -429,15 +417,13 @@ mod tests {
         let (files, unreadable) = find(&[folder.path().to_owned(), folder.path().join("gone")]);
         assert_eq!((&files[..], unreadable), (&paths[..], 1));
 
-        let faces = FaceArgs { no_faces: true };
-        let workers = SandboxedValidator::new(&LimitArgs::DEFAULT, &faces, Answer::Measurements);
         let mut tally = Tally::default();
-        let mut reports = vec![];
-        for path in &files {
-            let examined = examine(path, &workers).await.unwrap();
-            reports.push(tally.enter(path, examined).to_string());
-        }
-        let [a, b, c] = <[String; 3]>::try_from(reports).unwrap();
+        let mut report = |path| {
+            tally
+                .enter(path, examine(path, &LimitArgs::DEFAULT, None).unwrap())
+                .to_string()
+        };
+        let [a, b, c] = [0, 1, 2].map(|at| report(&files[at]));
         let [shown_a, shown_b, shown_c] =
             [0, 1, 2].map(|at: usize| files[at].display().to_string());
         let shown_c = shown_c.replace('\u{1b}', "\\u{1b}");

@@ -4,7 +4,6 @@ use std::{env, io::IsTerminal};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use maskline_foundation::text::printable;
 use maskline_messages::{CandidateId, ImageId};
 use maskline_runtime::Address;
 use maskline_storage::{Catalog, records::Candidate};
@@ -126,7 +125,7 @@ impl Trace {
         }
         match self.json {
             true => output::print_json(&trace),
-            false => output::print_coloured(trace.text()),
+            false => output::print(trace.text()),
         }
     }
 }
@@ -166,8 +165,7 @@ fn of_job(job: JobView) -> TraceView {
 impl TraceView {
     /// The trace as a person reads it.
     fn text(&self) -> String {
-        let name = printable(&self.name);
-        let mut lines = vec![format!("{} {name} · {}", self.what, self.state)];
+        let mut lines = vec![format!("{} {} · {}", self.what, self.name, self.state)];
         if let Some(candidate) = self.candidate {
             lines.push(format!("  candidate {candidate}"));
         }

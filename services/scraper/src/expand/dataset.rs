@@ -18,8 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use maskline_foundation::path_text;
-use maskline_messages::{Labeling, Location, path_serde};
+use maskline_messages::{Labeling, Location};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -46,7 +45,6 @@ pub(super) enum OpenFile {
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
     /// The path of the file, relative to the dataset's folder.
-    #[serde(with = "path_serde")]
     file: PathBuf,
     kind: FileKind,
     /// The position in the file. `None` is its begin.
@@ -170,7 +168,7 @@ async fn metadata(path: &Path, labeling: Option<&Labeling>) -> Result<LocalList,
         folder: path.parent().map(Path::to_owned),
     };
     let path = path.to_owned();
-    let name = path_text::shown(&path);
+    let name = path.display().to_string();
     blocking(&name, move || LocalList::from_file(&path, options)).await
 }
 

@@ -1,4 +1,3 @@
-mod lost_device;
 mod probe;
 mod start;
 mod test_split;

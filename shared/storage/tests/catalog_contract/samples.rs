@@ -35,7 +35,7 @@ pub fn job() -> Job {
         source: Source::Folder {
             path: "/data/faces of people".into(),
         },
-        labeling: Some(Labeling::Folder { classes: vec![] }),
+        labeling: Some(Labeling::Folder),
         role: SourceRole::Test,
         train: vec![
             NetworkName::MobilenetV3Small.into(),
