@@ -12,7 +12,6 @@
 //! the cost to the services alone.
 
 use std::{
-    fs,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc,
@@ -26,6 +25,7 @@ use maskline_messages::JobId;
 use maskline_test_support::{environment::Environment, jaeger::Jaeger, wait::within};
 use maskline_tests::{
     collection::Collection,
+    family::processor_seconds,
     process::Pipeline,
     site::{Behaviour, Site},
 };
@@ -38,9 +38,6 @@ const SIDE: u32 = 224;
 const ROUNDS: usize = 16;
 /// The ratio that tracing should reach.
 const GOAL: f64 = 0.97;
-
-/// How many clock ticks `/proc` counts in a second.
-const TICKS: f64 = 100.0;
 
 /// A pipeline and its measurements.
 struct Measured {
@@ -133,16 +130,10 @@ impl Measured {
 
     /// The processor time that its processes have used until now.
     fn cpu_seconds(&self) -> f64 {
-        let of_one = |pid: u32| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("Linux");
-            // The name is in parentheses. User time is field 14 and system time field 15.
-            let (_, fields) = stat.rsplit_once(')').expect("proc(5)");
-            let fields: Vec<&str> = fields.split_whitespace().collect();
-            let ticks = |field: usize| fields[field - 3].parse::<f64>().expect("proc(5)");
-            (ticks(14) + ticks(15)) / TICKS
-        };
         let processes = self.pipeline.processes().iter();
-        processes.map(|process| of_one(process.id())).sum()
+        processes
+            .map(|process| processor_seconds(process.id()))
+            .sum()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The parts of the end-to-end tests in `tests/`. The tests start the programs as they
 //! are shipped, each as a process of its own, and look at them from outside.
 //!
-//! * [`process`]: the services' processes.
+//! * [`process`]: the services' processes; [`family`]: a process with its children.
 //! * [`own_server`]: servers of one test, which it may break.
 //! * [`pictures`], [`collection`], [`site`]: drawn images, good and bad, and the web site
 //!   or folder that holds them.
@@ -15,6 +15,7 @@
 
 pub mod collection;
 pub mod dataset;
+pub mod family;
 pub mod faults;
 pub mod load;
 pub mod own_server;

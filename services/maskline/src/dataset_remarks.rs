@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use maskline_dataset::Split;
+use maskline_dataset::{Split, class_warnings};
 use maskline_messages::{Label, VersionName};
 use maskline_storage::records::Dataset;
 
-/// Sentences that say why no network can be trained on the version, if none can, and how many
-/// images the version leaves out. There are none if all is well.
+/// Sentences that say why no network can be trained on the version, if none can, what is wrong with
+/// its classes, and how many images it leaves out. There are none if all is well.
 pub(crate) fn remarks(version: &VersionName, dataset: &Dataset) -> Vec<String> {
     let none = BTreeMap::new();
     let in_split = |split: Split| dataset.images.get(split.name()).unwrap_or(&none);
@@ -40,6 +40,8 @@ pub(crate) fn remarks(version: &VersionName, dataset: &Dataset) -> Vec<String> {
                 "All training images of {version} are of the class {class}, so no network can be \
                  trained on it: enqueue images of another class into {collection}."
             ));
+        } else {
+            remarks.extend(class_warnings(&dataset.classes, &dataset.images));
         }
     }
     if dataset.withheld > 0 {
@@ -110,6 +112,15 @@ mod tests {
         assert!(
             one_class[0].contains("the class with_mask"),
             "{one_class:?}"
+        );
+        let unbalanced = remarks_on([[30, 1], [6, 0], [0, 0]], 0, 0);
+        assert!(
+            unbalanced[0].contains("30 training images are with_mask and 1 are without_mask"),
+            "{unbalanced:?}"
+        );
+        assert!(
+            unbalanced[1].contains("No validation image is without_mask"),
+            "{unbalanced:?}"
         );
         let unvalidated = remarks_on([[4, 4], [0, 0], [1, 1]], 0, 0);
         assert!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use comfy_table::{Cell, Table};
-use maskline_foundation::time::unix_millis;
+use maskline_foundation::{text::printable, time::unix_millis};
 use maskline_storage::records::Pause;
 
 use crate::{
@@ -23,7 +23,7 @@ pub(crate) fn summary(job: &JobView) -> String {
         job.state.name()
     );
     if let Some(error) = &job.error {
-        text += &format!("error: {error}\n");
+        text += &format!("error: {}\n", printable(error));
     }
     if let Some(pause) = &job.pause {
         text += &format!("{}\n", paused(pause));
@@ -52,7 +52,7 @@ pub(crate) fn of_several(jobs: &[JobView]) -> String {
     let mut text = format!("{}\n", overview(jobs));
     for job in jobs {
         if let Some(error) = &job.error {
-            text += &format!("error of job {}: {error}\n", job.id);
+            text += &format!("error of job {}: {}\n", job.id, printable(error));
         }
     }
     if let Some(last) = jobs.last() {
@@ -115,7 +115,7 @@ pub(crate) fn paused(pause: &Pause) -> String {
         120..7_200 => format!("{} min", seconds.div_ceil(60)),
         _ => format!("{} h", seconds.div_ceil(3_600)),
     };
-    format!("goes on in {time}: {}", pause.reason)
+    format!("goes on in {time}: {}", printable(&pause.reason))
 }
 
 /// The headings of a job's counts.
@@ -177,7 +177,7 @@ fn runs(runs: &[RunView]) -> Table {
     for run in runs {
         let mut state = run.state.to_string();
         if let Some(error) = &run.error {
-            state += &format!(": {error}");
+            state += &format!(": {}", printable(error));
         }
         table.add_row([
             Cell::new(run.id),

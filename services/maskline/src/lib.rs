@@ -12,6 +12,7 @@
 //! * `study_view`, `study_wait`: a study as a person asks about it, and waiting for its end.
 //! * `dataset_remarks`: what a person should know of a version before training on it.
 //! * `job_summary`, `job_progress`: a job as text, and as a progress bar.
+//! * `decoding`: a person's files become pictures, in worker processes.
 //! * `output`: printing lines and tables.
 //! * `jaeger`, `span`, `trace_tree`: a trace is fetched, decoded and drawn.
 //! * `removal`: a source or an image leaves a collection.
@@ -23,6 +24,7 @@ mod collection_view;
 mod commands;
 mod connection;
 mod dataset_remarks;
+mod decoding;
 mod demo;
 mod drawing;
 mod evaluation_view;
@@ -41,3 +43,5 @@ mod start;
 mod study_view;
 mod study_wait;
 mod trace_tree;
+
+pub use decoding::DECODER;

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use comfy_table::{
     Cell, CellAlignment, LineStyle, Table, TableStyle, presets::UTF8_HORIZONTAL_ONLY,
 };
+use maskline_foundation::text::{printable_json, printable_lines};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -20,8 +21,17 @@ use thiserror::Error;
 #[error("nobody reads the output any more")]
 struct OutputClosed;
 
-/// Prints a text and a line's end on standard output.
+/// Prints a text and a line's end on standard output. What a terminal would obey is escaped.
 pub(crate) fn print(text: impl Display) -> Result<()> {
+    write(printable_lines(&text.to_string()))
+}
+
+/// Prints a text with colours of our own. What others wrote in it is escaped already.
+pub(crate) fn print_coloured(text: impl Display) -> Result<()> {
+    write(text)
+}
+
+fn write(text: impl Display) -> Result<()> {
     match writeln!(io::stdout().lock(), "{text}") {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(OutputClosed.into()),
         written => written.context("standard output can't be written to"),
@@ -30,11 +40,17 @@ pub(crate) fn print(text: impl Display) -> Result<()> {
 
 /// Prints a value as one line of JSON.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
-    print(serde_json::to_string(value)?)
+    write(printable_json(&serde_json::to_string(value)?))
+}
+
+/// Prints a value as JSON in lines that are indented.
+pub(crate) fn print_json_in_lines(value: &impl Serialize) -> Result<()> {
+    write(printable_json(&serde_json::to_string_pretty(value)?))
 }
 
 /// Prints a remark on standard error. It is no error if nobody reads it.
 pub(crate) fn note(text: impl Display) {
+    let text = printable_lines(&text.to_string());
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 

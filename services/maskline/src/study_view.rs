@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
 use comfy_table::{Cell, Table};
+use maskline_foundation::text::{printable, printable_json};
 use maskline_messages::{RunId, StudyId, tunable};
 use maskline_storage::records::{RungScore, Study, StudyState, Trial};
 use serde::Serialize;
@@ -61,9 +62,12 @@ impl EndedStudy {
         let mut lines = vec![];
         for trial in trials {
             let end = trial.end(study).to_string();
-            lines.push(serde_json::to_string(&TrialLine { trial, end })?);
+            lines.push(printable_json(&serde_json::to_string(&TrialLine {
+                trial,
+                end,
+            })?));
         }
-        lines.push(serde_json::to_string(&StudyLine {
+        let line = serde_json::to_string(&StudyLine {
             study: study.id,
             network: study.network.as_str(),
             state: study.state,
@@ -72,7 +76,8 @@ impl EndedStudy {
             model: study.best_run(),
             run: run.as_ref(),
             report,
-        })?);
+        })?;
+        lines.push(printable_json(&line));
         Ok(lines)
     }
 
@@ -96,11 +101,11 @@ pub(crate) fn text(ended: &EndedStudy) -> String {
     let mut text = format!("{}\n", table_of(study, trials));
     for trial in trials {
         if let Some(error) = &trial.error {
-            text += &format!("trial {} failed: {error}\n", trial.trial);
+            text += &format!("trial {} failed: {}\n", trial.trial, printable(error));
         }
     }
     if let Some(error) = &study.error {
-        text += &format!("study {} failed: {error}\n", study.id);
+        text += &format!("study {} failed: {}\n", study.id, printable(error));
     }
     if let (Some(run), Some(best)) = (run, study.best) {
         text += &format!("The best is trial {best}. Its model is {}\n", run.id);

@@ -80,7 +80,7 @@ pub(crate) fn draw(spans: &[Span], colours: bool) -> String {
             "{:>10} {:>10}  {:width$}  {}{on}{}{off}\n",
             time(line.offset),
             time(line.duration),
-            line.service,
+            text::printable(&line.service),
             line.branch,
             line.text,
         );
@@ -186,7 +186,7 @@ fn mark(span: &Span) -> Mark {
 
 /// The name of a span, what it was about, and the error or rejection that it ended with.
 fn described(span: &Span) -> String {
-    let mut text = span.name.clone();
+    let mut text = text::printable(&span.name);
     if let Some(about) = span
         .text(attribute::URL_FULL)
         .or_else(|| span.text(attribute::AWS_S3_KEY))
@@ -220,7 +220,7 @@ fn described(span: &Span) -> String {
     } else if let Some(rejected) = span.event(event::REJECTED) {
         let reason = rejected.text(attribute::REJECTION_REASON);
         let detail = rejected.text(attribute::REJECTION_DETAIL);
-        text += &format!(" ✗ rejected: {reason}");
+        text += &format!(" ✗ rejected: {}", shortened(reason));
         // Some details begin with the code of the reason.
         match detail.strip_prefix(reason).unwrap_or(detail) {
             "" => {}
@@ -232,7 +232,8 @@ fn described(span: &Span) -> String {
 
 /// The first line of a text, at most [`MAX_TEXT`] characters of it.
 fn shortened(text: &str) -> String {
-    text::shortened(text.lines().next().unwrap_or_default(), MAX_TEXT)
+    let first = text.lines().next().unwrap_or_default();
+    text::printable(&text::shortened(first, MAX_TEXT))
 }
 
 /// The branches before a line. If they are too long, only their end is left.

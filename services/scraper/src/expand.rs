@@ -45,8 +45,8 @@ pub use error::ExpandError;
 use crate::fetch::Fetcher;
 use archive::OpenArchive;
 use dataset::OpenFile;
-use folder::Walk;
 use list::{ListOptions, LocalList};
+use maskline_foundation::walk::Walk;
 use page::{Crawl, CrawlOptions, CrawlRequest};
 use search::Searches;
 

@@ -5,11 +5,13 @@
 //! * [`fetch`]: a candidate becomes the bytes of its image, politely and safely.
 //! * `stage`: both, as a stage of the pipeline.
 //! * [`download()`]: a file for a command, by the same rules.
+//! * `html_parser`: the parser of web pages, with its limits.
 
 mod args;
 mod download;
 pub mod expand;
 pub mod fetch;
+mod html_parser;
 mod stage;
 
 pub use args::{Args, FetchArgs, service};

@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use async_trait::async_trait;
-use maskline_dataset::Split;
+use maskline_dataset::{Split, class_warnings};
 use maskline_foundation::telemetry_names::{attribute, span};
 use maskline_messages::{CollectionName, DatasetId, DatasetReady, ImageId, JobId, Label};
 use maskline_runtime::{WorkContext, Worker, telemetry};
@@ -258,6 +258,16 @@ impl Freezer {
                 set_aside = dataset.set_aside, withheld = dataset.withheld,
                 "the dataset is frozen"
             );
+            for warning in class_warnings(&dataset.classes, &dataset.images) {
+                tracing::warn!(version = %collection.version_name(version.number), "{warning}");
+            }
+            if dataset.set_aside > 0 {
+                tracing::warn!(
+                    version = %collection.version_name(version.number),
+                    images = dataset.set_aside,
+                    "images were set aside, because the sources contradict each other about them"
+                );
+            }
         }
         Ok(version)
     }

@@ -33,11 +33,6 @@ pub(crate) async fn alone() -> MutexGuard<'static, ()> {
     COMPUTING.lock().await
 }
 
-/// The same guard for tests that are not asynchronous.
-pub(crate) fn alone_blocking() -> MutexGuard<'static, ()> {
-    COMPUTING.blocking_lock()
-}
-
 static COMPUTING: Mutex<()> = Mutex::const_new(());
 
 pub(crate) fn compute() -> Compute {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use maskline_messages::{Label, NetworkName, TrainingSettings};
 use maskline_models::{
     Network, input,
+    optimizer::Optimizer,
     weights::{self, Card},
 };
 use rand::seq::SliceRandom;
@@ -25,7 +26,6 @@ use crate::{
     interrupt::Interrupt,
     metrics::{Epoch, TrainingProgress},
     mixing::Mixing,
-    optimizer::Optimizer,
     parts::Parts,
     permanent_error::PermanentError,
     random::{Purpose, stream},

@@ -29,7 +29,7 @@
 //! examples    the images of the dataset
 //! shown       what a network is shown of an image: its face, or all of it
 //! manifest    the dataset's manifest
-//! optimizer, schedule, random, interrupt, permanent_error
+//! schedule, random, interrupt, permanent_error
 //! ```
 
 mod args;
@@ -46,7 +46,6 @@ mod manifest;
 mod measurement;
 mod metrics;
 mod mixing;
-mod optimizer;
 mod parts;
 mod permanent_error;
 mod probe;

@@ -78,4 +78,14 @@ pub(crate) enum PermanentError {
          or --pixels, or give the trainers more memory"
     )]
     EndsTrainers { times: u32 },
+    #[error(
+        "{device} was lost {times} times in a row without a checkpoint in between, the last time \
+         with: {error}. A driver that runs out of memory may do that: ask for the run again with a \
+         smaller --batch or --pixels, or start a trainer with `--device cpu`"
+    )]
+    LosesDevice {
+        times: u32,
+        device: String,
+        error: String,
+    },
 }

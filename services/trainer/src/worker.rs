@@ -4,6 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use anyhow::{Context, Error, Result, bail};
 use async_trait::async_trait;
+use maskline_models::device::Compute;
 use maskline_runtime::{BrokerError, EndsProcess, WorkContext, Worker, telemetry};
 use maskline_storage::{
     StorageError,
@@ -20,8 +21,8 @@ use crate::{
     tuning::TrialTask,
 };
 
-/// The number of times in a row that a run may fail for unknown reasons, or end the process
-/// that trains it, before it is given up.
+/// The number of times in a row that a run may fail for unknown reasons, lose its device, or end
+/// the process that trains it, before it is given up. A checkpoint ends the row.
 const MAX_FAILURES: u32 = 5;
 
 /// Trains networks.
@@ -29,6 +30,8 @@ pub(crate) struct Trainer {
     resources: Resources,
     leases: LeaseWatch,
     notify: Arc<Notify>,
+    /// Whether a device that a run has failed on does not compute any more.
+    is_lost: fn(&Compute) -> bool,
 }
 
 #[async_trait]
@@ -59,6 +62,7 @@ impl Trainer {
             resources,
             leases,
             notify,
+            is_lost: |compute| compute.is_gpu && !compute.answers(),
         }
     }
 
@@ -118,16 +122,8 @@ impl Trainer {
             Err(error) if interrupt.lease_lost.is_cancelled() => return Err(error),
             Err(error) => error,
         };
-        // The run is not to blame, and whoever gets it goes on from its checkpoint.
         if self.device_is_lost().await {
-            lease.release().await?;
-            let name = &self.resources.compute.name;
-            return Err(EndsProcess(format!(
-                "{name} does not answer any more ({error:#}). The process ends, because only a new \
-                 one can open a device again: start it again, and the run goes on from its last \
-                 checkpoint"
-            ))
-            .into());
+            return self.end_with_device(task, &error, lease).await;
         }
         match Verdict::of(&error, lease.failures()) {
             Verdict::GiveUp(permanent) => return give_up(task, &permanent, lease).await,
@@ -137,11 +133,43 @@ impl Trainer {
         Err(error)
     }
 
-    /// Whether the GPU that a run has failed on does not compute any more.
     async fn device_is_lost(&self) -> bool {
-        let compute = self.resources.compute.clone();
-        let asking = move || compute.is_gpu && !compute.answers();
+        let (compute, is_lost) = (self.resources.compute.clone(), self.is_lost);
+        let asking = move || is_lost(&compute);
         tokio::task::spawn_blocking(asking).await.unwrap_or(true)
+    }
+
+    /// Settles the lease of a run that lost its device, and ends the process. One loss may be
+    /// anybody's fault: whoever gets the run goes on from its checkpoint. A run that loses its
+    /// device again and again at the same place is to blame.
+    async fn end_with_device(
+        &self,
+        task: &dyn Task,
+        error: &Error,
+        lease: HeldLease,
+    ) -> Result<()> {
+        let device = &self.resources.compute.name;
+        let what_follows = match lease.failures() + 1 {
+            times @ MAX_FAILURES.. => {
+                let (device, error) = (device.clone(), format!("{error:#}"));
+                let error = PermanentError::LosesDevice {
+                    times,
+                    device,
+                    error,
+                };
+                give_up(task, &error, lease).await?;
+                "start it again for the runs that wait"
+            }
+            _ => {
+                lease.fail().await?;
+                "start it again, and the run goes on from its last checkpoint"
+            }
+        };
+        Err(EndsProcess(format!(
+            "{device} does not answer any more ({error:#}). The process ends, because only a new \
+             one can open a device again: {what_follows}"
+        ))
+        .into())
     }
 }
 

@@ -4,7 +4,13 @@ use clap::Parser;
 use maskline_runtime::{RuntimeArgs, Service};
 use maskline_storage::{StorageArgs, objects_answer};
 
-use crate::{NAME, faces::FaceArgs, limits::LimitArgs, stage::Validator};
+use crate::{
+    NAME,
+    faces::FaceArgs,
+    limits::LimitArgs,
+    sandboxed::{Answer, SandboxedValidator},
+    stage::Validator,
+};
 
 /// Decodes images, rejects those that are not fit to learn from, normalizes the rest, and finds
 /// the faces in them.
@@ -37,7 +43,9 @@ pub async fn service(args: &Args) -> anyhow::Result<Service> {
         .storage
         .open_objects(&args.runtime.connection.data)
         .await?;
-    let validator = Validator::new(objects.clone(), args.limits.clone(), args.faces.detector()?);
+    let validator = SandboxedValidator::new(&args.limits, &args.faces, Answer::WithPicture);
+    validator.warm_up().await?;
+    let validator = Validator::new(objects.clone(), validator);
     Ok(Service::new(NAME)
         .handler(validator)
         .probe("objects", objects_answer(&objects)))

@@ -2,9 +2,10 @@
 
 use anyhow::{Context, Result};
 use maskline_faces::FaceDetector;
+use serde::{Deserialize, Serialize};
 
 /// Whether the faces in pictures are looked for.
-#[derive(Debug, Clone, Default, PartialEq, clap::Args)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, clap::Args)]
 #[command(next_help_heading = "Faces")]
 pub struct FaceArgs {
     /// Do not look for the faces in pictures, which takes one to three milliseconds a picture.

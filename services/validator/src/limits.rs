@@ -1,8 +1,10 @@
 //! The limits that an image is checked against, as flags.
 
+use serde::{Deserialize, Serialize};
+
 /// The limits of an image. Brightness, contrast and sharpness are measured on the picture
 /// at 256 pixels on its longest side.
-#[derive(Debug, Clone, PartialEq, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, clap::Args)]
 #[command(next_help_heading = "Limits of an image")]
 pub struct LimitArgs {
     /// Reject images whose shorter side has fewer pixels than this

@@ -1,65 +1,42 @@
 //! The stage. It takes raw bytes and gives a sound picture of bounded size, or a reason.
 
-use std::{sync::Arc, thread::available_parallelism};
+use std::sync::Arc;
 
-use anyhow::Context as _;
 use async_trait::async_trait;
-use bytes::Bytes;
-use maskline_faces::FaceDetector;
 use maskline_foundation::ByteBudget;
 use maskline_messages::{ImageFetched, ImageValidated, ObjectKey};
 use maskline_runtime::{Context, Failure, Handler, Outcome};
 use maskline_storage::{ObjectStore, StorageError};
-use maskline_vision::decode;
-use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     NAME,
-    limits::LimitArgs,
-    validate::{Accepted, Rejected, decoder_limits, validate},
+    sandboxed::{Normalized, SandboxedValidator},
+    validate::Rejected,
 };
 
-/// How many images each core has in hand, unless `--concurrency` says otherwise. While one
+/// How many images each worker has in hand, unless `--concurrency` says otherwise. While one
 /// is decoded, the others wait for the object store.
-const IMAGES_PER_CORE: usize = 4;
+const IMAGES_PER_WORKER: usize = 4;
 
 /// How many raw bytes may be in memory together.
 const MAX_RAW_BYTES: u64 = 24 << 20;
 
-/// Validates images.
+/// Validates images. It decodes none itself: that is for its workers.
 pub struct Validator {
     objects: Arc<dyn ObjectStore>,
-    limits: LimitArgs,
-    /// `None` if faces are not looked for.
-    detector: Option<Arc<FaceDetector>>,
+    workers: SandboxedValidator,
     /// The memory for the raw bytes of images.
     raw_bytes: ByteBudget,
-    /// The memory that all decoders together may take. One image may take all of it.
-    decoders: ByteBudget,
-    /// One permit for each core. More threads would only take more memory.
-    cores: Semaphore,
 }
 
 impl Validator {
-    /// Without a detector, faces are not looked for.
-    pub fn new(
-        objects: Arc<dyn ObjectStore>,
-        limits: LimitArgs,
-        detector: Option<FaceDetector>,
-    ) -> Self {
+    pub fn new(objects: Arc<dyn ObjectStore>, workers: SandboxedValidator) -> Self {
         Self {
             objects,
-            detector: detector.map(Arc::new),
+            workers,
             raw_bytes: ByteBudget::new(MAX_RAW_BYTES),
-            decoders: ByteBudget::new(decoder_limits(&limits).memory),
-            cores: Semaphore::new(cores()),
-            limits,
         }
     }
-}
-
-fn cores() -> usize {
-    available_parallelism().map_or(1, usize::from)
 }
 
 #[async_trait]
@@ -67,7 +44,7 @@ impl Handler for Validator {
     type Message = ImageFetched;
 
     fn concurrency(&self) -> usize {
-        IMAGES_PER_CORE * cores()
+        IMAGES_PER_WORKER * self.workers.workers()
     }
 
     async fn handle(
@@ -80,10 +57,12 @@ impl Handler for Validator {
             let _room = self.raw_bytes.room(fetched.bytes).await;
             let bytes = self.objects.get(&fetched.object).await;
             let bytes = bytes.map_err(StorageError::behind)?;
-            self.verdict(bytes).await?
+            let verdict = self.workers.validate(bytes).await;
+            // Every image needs a worker.
+            verdict.map_err(Failure::outage)?
         };
         match verdict {
-            Ok((accepted, jpeg)) => self.accept(fetched, accepted, jpeg).await,
+            Ok(normalized) => self.accept(fetched, normalized).await,
             Err(Rejected { reason, .. }) => {
                 let (candidate, location) = (fetched.header.candidate, fetched.location.shown());
                 tracing::debug!(%candidate, location, %reason, "rejected");
@@ -94,43 +73,21 @@ impl Handler for Validator {
 }
 
 impl Validator {
-    /// The verdict. If the image is accepted, its normalized JPEG comes with it.
-    async fn verdict(
-        &self,
-        bytes: Bytes,
-    ) -> Result<Result<(Accepted, Vec<u8>), Rejected>, Failure> {
-        let _core = self.cores.acquire().await.expect("never closed");
-        let memory = decode::memory(&bytes, &decoder_limits(&self.limits));
-        let _room = self.decoders.room(memory).await;
-        let (limits, detector) = (self.limits.clone(), self.detector.clone());
-        let validated = spawn_blocking(move || {
-            validate(&bytes, &limits, detector.as_deref()).map(|accepted| {
-                let jpeg = accepted.jpeg();
-                (accepted, jpeg)
-            })
-        });
-        validated
-            .await
-            .context("the checks failed on this image")
-            .map_err(Failure::poison)
-    }
-
     async fn accept(
         &self,
         fetched: ImageFetched,
-        accepted: Accepted,
-        jpeg: Vec<u8>,
+        normalized: Normalized,
     ) -> Result<Outcome, Failure> {
-        let normalized = ObjectKey::normalized(&fetched.header.image);
-        self.objects.put(&normalized, jpeg.into()).await?;
+        let object = ObjectKey::normalized(&fetched.header.image);
+        self.objects.put(&object, normalized.jpeg).await?;
         Ok(Outcome::send(ImageValidated {
             header: fetched.header,
             location: fetched.location,
             label: fetched.label,
-            normalized,
-            width: accepted.picture.width(),
-            height: accepted.picture.height(),
-            measurements: accepted.measurements,
+            normalized: object,
+            width: normalized.width,
+            height: normalized.height,
+            measurements: normalized.measurements,
         }))
     }
 }

@@ -4,6 +4,7 @@ use image::RgbImage;
 use maskline_faces::FaceDetector;
 use maskline_messages::{Measurements, Reason};
 use maskline_vision::{Limits, decode, encode, fingerprint::fingerprint, measure::measure};
+use serde::{Deserialize, Serialize};
 
 use crate::{checks, limits::LimitArgs};
 
@@ -31,7 +32,7 @@ impl Accepted {
 }
 
 /// An image that did not pass, or a file that is no image.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rejected {
     pub reason: Reason,
     /// The measurements, if the bytes could be decoded.

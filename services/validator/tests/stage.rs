@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 use image::{Rgb, RgbImage};
-use maskline_faces::FaceDetector;
 use maskline_messages::{ImageRejected, ImageValidated, JobId, Location, Message};
 use maskline_runtime::{Context, Failure, Handler};
+use maskline_sandbox::Place;
 use maskline_test_support::{embedded::Embedded, messages};
-use maskline_validator::{LimitArgs, NAME, stage::Validator};
+use maskline_validator::{Answer, FaceArgs, LimitArgs, NAME, SandboxedValidator, stage::Validator};
 use maskline_vision::encode;
 
 /// The stage and its stores.
@@ -17,14 +17,17 @@ struct TestStage {
 
 impl TestStage {
     async fn new() -> Self {
-        Self::with(Some(FaceDetector::new().unwrap())).await
+        let program = env!("CARGO_BIN_EXE_maskline-validator");
+        Self::with(Place::Program(program.into()), FaceArgs::default()).await
     }
 
-    async fn with(detector: Option<FaceDetector>) -> Self {
+    async fn with(place: Place, faces: FaceArgs) -> Self {
         let environment = Embedded::open().await;
         let objects = environment.objects.clone();
+        let (limits, answer) = (LimitArgs::DEFAULT, Answer::WithPicture);
+        let workers = SandboxedValidator::in_place(&limits, &faces, answer, place);
         Self {
-            validator: Validator::new(objects, LimitArgs::DEFAULT, detector),
+            validator: Validator::new(objects, workers),
             environment,
         }
     }
@@ -86,9 +89,8 @@ async fn a_good_picture_is_normalized_and_measured() {
 #[tokio::test]
 async fn a_picture_without_a_face_is_accepted_and_so_is_one_in_which_nobody_looked() {
     let bytes = picture(600, 400);
-    let detector = FaceDetector::new().unwrap();
-    for (detector, expected) in [(Some(detector), Some(vec![])), (None, None)] {
-        let stage = TestStage::with(detector).await;
+    for (no_faces, expected) in [(false, Some(vec![])), (true, None)] {
+        let stage = TestStage::with(Place::InProcess, FaceArgs { no_faces }).await;
         let message = validated(stage.verdict(JobId::draw(), "a.jpg", &bytes).await);
         assert_eq!(message.measurements.faces, expected);
     }
@@ -144,6 +146,22 @@ async fn many_large_pictures_at_once_wait_for_memory_and_are_all_validated() {
     for message in futures::future::join_all(verdicts).await {
         assert_eq!(validated(message).width, 256);
     }
+}
+
+#[tokio::test]
+async fn without_a_worker_the_stage_waits_for_one_and_blames_no_image() {
+    let stage = TestStage::with(Place::Program("/nowhere".into()), FaceArgs::default()).await;
+    let bytes = picture(300, 200);
+    let fetched = messages::fetched(JobId::draw(), Location::Path("a.jpg".into()), &bytes);
+    let objects = &stage.environment.objects;
+    objects.put(&fetched.object, bytes.into()).await.unwrap();
+    let failure = stage.validator.handle(fetched, &Context::default()).await;
+    let failure = failure.unwrap_err();
+    assert!(matches!(failure, Failure::Outage(_)), "{failure}");
+    assert!(
+        failure.to_string().contains("no worker can be started"),
+        "{failure}"
+    );
 }
 
 #[tokio::test]

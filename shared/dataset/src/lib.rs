@@ -7,6 +7,7 @@
 //!   and Hugging Face `datasets` open as images with labels.
 //! * [`MembersWriter`] and [`read_members`]: which images are in it, without their pixels.
 //! * [`differences`]: what is different between two versions.
+//! * [`class_warnings`]: what is wrong with how many images of each class it has.
 //! * [`card`]: a page about the dataset, for people and for Hugging Face's Hub.
 //! * [`attribution_header`] and [`attribution_rows`]: the list of what the licences of the
 //!   images ask to be shown.
@@ -25,6 +26,7 @@
 
 mod attribution;
 mod card;
+mod class_warnings;
 mod columns;
 mod diff;
 mod error;
@@ -40,6 +42,7 @@ mod write;
 
 pub use attribution::{attribution_header, attribution_rows};
 pub use card::{CardFacts, card};
+pub use class_warnings::class_warnings;
 pub use diff::{Change, Difference, differences};
 pub use error::{ManifestError, ShardError};
 pub use example::{Example, ExampleProvenance, Original};

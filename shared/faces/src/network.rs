@@ -79,7 +79,7 @@ impl BlazeFace {
     fn forward_by(&self, images: Tensor<4>, kernels: Kernels) -> Output {
         let mut features = match kernels {
             Kernels::Own => kernels::stem(images, self.stem.weight.val(), self.stem.bias.val()),
-            Kernels::Burn => {
+            _ => {
                 // 128 pixels and a stride of 2: one zero before them and two after them.
                 let padded = images.pad((1, 2, 1, 2), PadMode::Constant(0.0));
                 activation::relu(self.stem.forward(padded, 2, 1))
@@ -131,7 +131,7 @@ impl Convolution {
                 let bias = self.bias.val().reshape([1, -1, 1, 1]);
                 ops::pointwise(input, self.weight.val()) + bias
             }
-            Kernels::Burn => self.forward(input, 1, 1),
+            _ => self.forward(input, 1, 1),
         };
         let [batch, filters, height, width] = output.dims();
         let cells = output.permute([0, 2, 3, 1]);
@@ -156,7 +156,7 @@ impl Block {
                 [self.depthwise.bias.val(), self.pointwise.bias.val()],
                 self.stride,
             ),
-            Kernels::Burn => self.by_burn(input),
+            _ => self.by_burn(input),
         }
     }
 

@@ -6,7 +6,9 @@
 //! * [`telemetry_names`]: the names of spans, their attributes and their events.
 //! * [`error`], [`text`], [`time`]: errors with their causes, shortened texts, and
 //!   milliseconds since 1970.
-//! * [`private_folder`]: folders that only this user can read.
+//! * [`private_folder`]: folders and files that only this user can read.
+//! * [`walk`], [`path_text`], [`regular_file`]: the files of a folder, their paths as text, and
+//!   reading them.
 //!
 //! With the feature `connections`:
 //!
@@ -24,9 +26,11 @@ pub mod budget;
 pub mod error;
 #[cfg(feature = "connections")]
 pub mod failure;
+pub mod path_text;
 pub mod private_folder;
 #[cfg(feature = "connections")]
 pub mod probe;
+pub mod regular_file;
 #[cfg(feature = "connections")]
 pub mod retry;
 #[cfg(feature = "connections")]
@@ -36,6 +40,7 @@ pub mod text;
 pub mod time;
 #[cfg(feature = "connections")]
 pub mod tls;
+pub mod walk;
 
 #[cfg(feature = "connections")]
 pub use {

@@ -59,6 +59,8 @@ pub struct Migration {
 pub enum OpenError {
     #[error("the folder {} can't be made: {source}", folder.display())]
     Folder { folder: PathBuf, source: io::Error },
+    #[error("the file {} can't be made: {source}", file.display())]
+    File { file: PathBuf, source: io::Error },
     #[error("there is no thread for the writer: {0}")]
     Thread(io::Error),
     #[error(transparent)]
@@ -86,6 +88,10 @@ pub fn open(path: &Path, format: &Format) -> Result<Connection, OpenError> {
             source,
         })?;
     }
+    private_folder::create_file(path).map_err(|source| OpenError::File {
+        file: path.to_owned(),
+        source,
+    })?;
     let mut connection = Connection::open(path)?;
     configure(&mut connection)?;
     use_write_ahead_log(&connection)?;

@@ -27,16 +27,48 @@ pub fn first_bytes(text: &str, limit: usize) -> &str {
 /// The text as a terminal may show it in one line: control characters, line breaks and what turns
 /// the direction of writing are escapes. Printing it twice changes nothing.
 pub fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
+    escaped(text, is_obeyed, |c, to| to.extend(c.escape_default()))
+}
+
+/// A text of several lines as a terminal may show it: as [`printable`], but with its line breaks
+/// and tabs, which are our own. What others wrote in it has to be [`printable`] by itself.
+pub fn printable_lines(text: &str) -> String {
+    let is_obeyed = |c| is_obeyed(c) && !matches!(c, '\n' | '\t');
+    escaped(text, is_obeyed, |c, to| to.extend(c.escape_default()))
+}
+
+/// JSON as a terminal may show it: what it need not escape, but a terminal would obey, is escaped
+/// as JSON escapes it. It means the same.
+pub fn printable_json(json: &str) -> String {
+    let is_obeyed = |c| is_obeyed(c) && !matches!(c, '\n' | '\r' | '\t');
+    escaped(json, is_obeyed, |c, to| {
+        // All of these characters have four digits or fewer.
+        to.push_str(&format!("\\u{:04x}", u32::from(c)));
+    })
+}
+
+/// Returns whether a terminal does something at this character other than to show it.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
+}
+
+fn escaped(
+    text: &str,
+    is_obeyed: impl Fn(char) -> bool,
+    escape: impl Fn(char, &mut String),
+) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
-        let is_obeyed = c.is_control()
-            || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        match is_obeyed {
-            true => printable.extend(c.escape_default()),
-            false => printable.push(c),
+        match is_obeyed(c) {
+            true => escape(c, &mut escaped),
+            false => escaped.push(c),
         }
     }
-    printable
+    escaped
 }
 
 #[cfg(test)]
@@ -49,6 +81,15 @@ mod tests {
         let shown = printable(text);
         assert_eq!(shown, "a\\u{1b}[2J\\nb\\u{202e}c é");
         assert_eq!(printable(&shown), shown);
+        assert_eq!(printable_lines(text), "a\\u{1b}[2J\nb\\u{202e}c é");
+    }
+
+    #[test]
+    fn json_means_the_same_when_a_terminal_can_show_it() {
+        let json = "{\n\"a\": \"\u{9b}2J\u{7f}\u{202e} é\"}";
+        let shown = printable_json(json);
+        assert_eq!(shown, "{\n\"a\": \"\\u009b2J\\u007f\\u202e é\"}");
+        assert_eq!(printable_json(&shown), shown);
     }
 
     #[test]

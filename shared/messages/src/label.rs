@@ -23,6 +23,18 @@ impl Label {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Of the classes the one by which a file's folders name it: that of the nearest folder whose
+    /// name is a class. `folders` begins with the nearest.
+    pub fn by_folders(
+        folders: impl IntoIterator<Item = impl AsRef<str>>,
+        classes: &[Self],
+    ) -> Option<&Self> {
+        let class = |folder: &str| classes.iter().find(|class| class.as_str() == folder);
+        folders
+            .into_iter()
+            .find_map(|folder| class(folder.as_ref()))
+    }
 }
 
 impl fmt::Display for Label {

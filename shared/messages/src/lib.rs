@@ -10,6 +10,7 @@
 //! * `message`: [`Message`], the enum of all messages, and the JSON that they travel as.
 //! * [`lifecycle`]: the states of candidates and jobs, and what fails with a message that is
 //!   given up.
+//! * [`path_serde`]: paths in messages and records, whatever bytes they have.
 //! * [`topology`]: the exchange, the queues and the headers.
 //! * `queue_message`: [`QueueMessage`], which says what each queue carries.
 
@@ -30,6 +31,7 @@ mod message;
 mod method;
 mod network;
 mod object_key;
+pub mod path_serde;
 mod provenance;
 mod queue_message;
 mod reason;

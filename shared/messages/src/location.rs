@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use maskline_foundation::text::shortened;
+use maskline_foundation::{path_text, text};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
@@ -11,7 +11,7 @@ use url::Url;
 #[serde(rename_all = "snake_case")]
 pub enum Location {
     Url(Url),
-    Path(PathBuf),
+    Path(#[serde(with = "crate::path_serde")] PathBuf),
     /// A line of a list that does not name a location. It is a candidate too, so that its
     /// rejection is counted. `line` counts from 1.
     Line {
@@ -46,9 +46,10 @@ impl Location {
                 archive,
                 index,
                 name,
-            } => member(&archive.shown(), *index, name),
-            Self::S3 { bucket, key } => object(without_options(bucket), key),
-            Self::Path(_) | Self::Line { .. } => self.to_string(),
+            } => text::printable(&member(&archive.shown(), *index, name)),
+            Self::S3 { bucket, key } => text::printable(&object(without_options(bucket), key)),
+            Self::Path(path) => path_text::shown(path),
+            Self::Line { .. } => text::printable(&self.to_string()),
         }
     }
 
@@ -74,35 +75,35 @@ pub(crate) fn without_options(bucket: &str) -> &str {
 }
 
 fn object(bucket: &str, key: &str) -> String {
-    format!("{bucket}/{}", printable(key))
+    format!("{bucket}/{}", escaped(key))
 }
 
 fn member(archive: &str, index: u64, name: &str) -> String {
     match name {
         "" => format!("{archive}#{index}"),
-        _ => format!("{archive}#{index}:{}", printable(name)),
+        _ => format!("{archive}#{index}:{}", escaped(name)),
     }
 }
 
-/// The text without control characters, each of which is written as an escape: no location
-/// contains a line break.
-fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
+/// The text of a name within a location, from which the name can be told: a backslash is doubled
+/// and a control character is an escape. Ids are made of it, so it stays as it is.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
-            '\\' => printable.push_str("\\\\"),
-            c if c.is_control() => printable.extend(c.escape_default()),
-            c => printable.push(c),
+            '\\' => escaped.push_str("\\\\"),
+            c if c.is_control() => escaped.extend(c.escape_default()),
+            c => escaped.push(c),
         }
     }
-    printable
+    escaped
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Url(url) => url.fmt(f),
-            Self::Path(path) => path.display().fmt(f),
+            Self::Path(path) => f.write_str(&path_text::to_text(path)),
             Self::Line { list, line } => write!(f, "{list}:{line}"),
             Self::Member {
                 archive,
@@ -146,7 +147,7 @@ const SECRETS: [&str; 10] = [
 /// The URL as logs, traces, errors and records of them may show it: [`without_secrets`],
 /// and a long URL is cut.
 pub fn shown(url: &Url) -> String {
-    shortened(without_secrets(url).as_str(), MAX_SHOWN)
+    text::shortened(without_secrets(url).as_str(), MAX_SHOWN)
 }
 
 /// The URL as others may have it. User, password and fragment are left out, and secret

@@ -1,9 +1,10 @@
 //! Why a candidate was rejected, with the measurement that decided.
 
+use maskline_foundation::text::printable;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
 
-use crate::{ids::CandidateId, label::Label};
+use crate::{ids::CandidateId, label::Label, location::MAX_URL};
 
 /// Why a candidate is unfit. This is a normal outcome and not an error. JSON has a stable
 /// name in `code` and the measurements beside it, so that reports can count by code.
@@ -82,6 +83,15 @@ pub enum Reason {
     Animated {
         frames: u32,
     },
+    /// Decoding it takes more than a picture may take. `limit` is what there was, such as `10 s of
+    /// processor time`.
+    TooCostly {
+        limit: String,
+    },
+    /// The process that decoded it died, by this signal if it was one.
+    DecoderCrashed {
+        signal: Option<i32>,
+    },
 
     // Geometry: the sides in pixels, after the EXIF orientation is applied
     TooSmall {
@@ -159,8 +169,18 @@ impl Reason {
     }
 }
 
+/// The reason in words. Others wrote some of the texts in it, so nothing in it moves the cursor of
+/// a terminal.
 impl std::fmt::Display for Reason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut words = String::new();
+        self.write_words(&mut words)?;
+        f.write_str(&printable(&words))
+    }
+}
+
+impl Reason {
+    fn write_words(&self, f: &mut impl std::fmt::Write) -> std::fmt::Result {
         match self {
             Self::HttpStatus { status } => write!(f, "the server answered {status}"),
             Self::RefusedAddress { address } => match address.starts_with("http") {
@@ -169,7 +189,10 @@ impl std::fmt::Display for Reason {
                     "{address} is not a public address: start the services with `maskline run \
                          --allow-private-hosts` to fetch from this machine or its network"
                 ),
-                false => write!(f, "{address} is not an http(s) address"),
+                false => write!(
+                    f,
+                    "{address} can't be asked: only http(s) addresses of at most {MAX_URL} bytes can"
+                ),
             },
             Self::TooManyRedirects { most } => write!(f, "more than {most} redirects"),
             Self::TooManyBytes { bytes, most } => write!(f, "{bytes} bytes, {most} at most"),
@@ -201,6 +224,11 @@ impl std::fmt::Display for Reason {
             Self::Truncated { detail } => write!(f, "the file ends early: {detail}"),
             Self::Undecodable { detail } => write!(f, "can't be decoded: {detail}"),
             Self::Animated { frames } => write!(f, "animated, {frames} frames"),
+            Self::TooCostly { limit } => write!(f, "decoding it takes more than {limit}"),
+            Self::DecoderCrashed {
+                signal: Some(signal),
+            } => write!(f, "the decoder crashed (signal {signal})"),
+            Self::DecoderCrashed { signal: None } => write!(f, "the decoder crashed"),
             Self::TooSmall {
                 width,
                 height,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
+use maskline_foundation::{path_text, text::printable};
 use serde::{Deserialize, Serialize};
 use strum::{Display, EnumString, VariantNames};
 use url::Url;
@@ -17,7 +18,10 @@ use crate::{
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Source {
     /// A folder, which is searched recursively. The scraper must be able to read it.
-    Folder { path: PathBuf },
+    Folder {
+        #[serde(with = "crate::path_serde")]
+        path: PathBuf,
+    },
     /// A list of URLs: text with a URL in each line, or CSV, JSON Lines or Parquet with a
     /// column of URLs. It is a file that the scraper can read, or a URL itself.
     Urls {
@@ -70,12 +74,12 @@ impl Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Folder { path } => write!(f, "folder {}", path.display()),
+            Self::Folder { path } => write!(f, "folder {}", path_text::shown(path)),
             Self::Urls { list, .. } => write!(f, "URL list {}", list.shown()),
             Self::Page { url, .. } => write!(f, "page {}", shown(url)),
             Self::Archive { archive } => write!(f, "archive {}", archive.shown()),
             // Its credentials are never in the address.
-            Self::S3 { address } => f.write_str(address),
+            Self::S3 { address } => f.write_str(&printable(address)),
             Self::Dataset { dataset } => write!(f, "dataset {}", dataset.shown()),
             Self::Search(search) => search.fmt(f),
         }
@@ -116,9 +120,12 @@ pub enum SourceRole {
 pub enum Labeling {
     /// Every image of the source has this label.
     Declared { label: Label },
-    /// The label is the name of the folder that the file is in, or of the last folder in
-    /// the URL's path.
-    Folder,
+    /// The label is the name of a folder that the file is in, or of one in the URL's path: of the
+    /// nearest that is one of the classes, or else of the nearest of all.
+    Folder {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        classes: Vec<Label>,
+    },
     /// The label is what the source says of each image: a column of a list or a dataset, or
     /// the file beside an image in an archive of the WebDataset format.
     Column {

@@ -10,11 +10,11 @@
 use std::{process::Command, time::Instant};
 
 use burn::{
-    optim::{AdamWConfig, GradientsParams},
+    optim::GradientsParams,
     tensor::{Device, Distribution, Tensor},
 };
-use maskline_messages::NetworkName;
-use maskline_models::{Network, prediction::training_loss};
+use maskline_messages::{NetworkName, TrainingSettings};
+use maskline_models::{Network, optimizer::Optimizer, prediction::training_loss};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,9 +22,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const SIDE: usize = 112;
 const BATCH: usize = 32;
 const THREADS: usize = 2;
-
-/// The label smoothing, as in a training run with the default settings.
-const SMOOTHING: f32 = 0.1;
 
 /// The number of steps that are measured, after one to warm up. Their median counts.
 const STEPS: usize = 7;
@@ -98,11 +95,16 @@ fn images_per_second(mut network: Network) -> f64 {
     let device = Device::flex().autodiff();
     let images = Tensor::random([BATCH, 3, SIDE, SIDE], Distribution::Default, &device);
     let classes: Vec<usize> = (0..BATCH).map(|image| image % 2).collect();
-    let mut optimizer = AdamWConfig::new().init();
+    let settings = TrainingSettings::default();
+    let mut optimizer = Optimizer::new(&settings);
     let mut seconds = Vec::with_capacity(STEPS + 1);
     for _ in 0..=STEPS {
         let begin = Instant::now();
-        let loss = training_loss(network.forward(images.clone()), &classes, SMOOTHING);
+        let loss = training_loss(
+            network.forward(images.clone()),
+            &classes,
+            settings.label_smoothing,
+        );
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         network = optimizer.step(1e-3, network, gradients);
         seconds.push(begin.elapsed().as_secs_f64());

@@ -1,29 +1,39 @@
 //! Prints how many images a second each network trains on and predicts on a GPU, beside PyTorch
-//! with CUDA if there is one. `tests/gpu` runs it.
+//! with CUDA if there is one, and what a step of training costs: how many kernels it launches, and
+//! how much time of the processor the whole program takes. `tests/gpu` runs it.
 //!
 //!     cargo run --release -p maskline-models --features native-gpu --example gpu_speed -- --help
 //!
 //! A step of training brings a batch to the device, computes forwards and backwards, and moves the
-//! weights by AdamW. A prediction brings a batch and reads its logits.
+//! weights by AdamW, as a run with the default settings does. A prediction brings a batch and reads
+//! its logits. On a driver in software, which computes on the processor, a GPU's
+//! share of the time can't be told from the program's; the number of kernels is that of any GPU with
+//! the same features of this crate.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     path::Path,
     process::{Command, ExitCode},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use burn::{
     module::Module,
-    optim::{AdamWConfig, GradientsParams},
-    tensor::Device,
+    optim::GradientsParams,
+    tensor::{Device, Tensor},
 };
 use clap::Parser;
-use maskline_messages::NetworkName;
+use cubecl::{
+    config::{TypeNameFormatLevel, type_name_format},
+    logging::{LaunchObservation, LaunchObserver},
+};
+use maskline_messages::{NetworkName, TrainingSettings};
 use maskline_models::{
     ModelError, Network,
     device::{self, Choice},
     input,
+    optimizer::Optimizer,
     prediction::training_loss,
 };
 
@@ -33,8 +43,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The number of steps after which their outputs are read, as in training.
 const STEPS_BETWEEN_READS: usize = 16;
 
-/// The label smoothing, as in a training run with the default settings.
-const SMOOTHING: f32 = 0.1;
+/// The number of steps whose kernels and time are counted.
+const COUNTED: usize = 4;
 
 #[derive(Parser)]
 struct Args {
@@ -51,15 +61,30 @@ struct Args {
     /// For how long each figure is measured, after the kernels are compiled
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
+    /// Compute with Burn's operations alone, to see what those of this crate are worth
+    #[arg(long)]
+    burn: bool,
+    /// List the kernels of a step of training
+    #[arg(long)]
+    kernels: bool,
     /// A Python that may have PyTorch, torchvision and CUDA
     #[arg(long, env = "MASKLINE_BENCH_PYTHON", default_value = "python3")]
     python: String,
 }
 
-/// Images a second, and the seconds until the first result.
+/// Images a second, the seconds until the first result, and what a step costs.
 struct Speed {
     images: f64,
     first: f64,
+    cost: Cost,
+}
+
+/// What a step costs.
+struct Cost {
+    /// The kernels that are launched, by name.
+    kernels: BTreeMap<String, f64>,
+    /// Seconds of the processor, of all threads together.
+    processor: f64,
 }
 
 fn main() -> ExitCode {
@@ -81,8 +106,17 @@ fn run(args: &Args) -> Result<(), Box<ModelError>> {
     let compute = device::choose(args.device)?;
     println!("{}, {} px, images a second", compute.name, args.pixels);
     println!(
-        "{:<20}{:>6}{:>10}{:>9}{:>10}{:>9}{:>10}{:>9}",
-        "network", "batch", "training", "PyTorch", "predicts", "PyTorch", "first use", "and then"
+        "{:<20}{:>6}{:>10}{:>9}{:>9}{:>9}{:>10}{:>9}{:>10}{:>9}",
+        "network",
+        "batch",
+        "training",
+        "PyTorch",
+        "kernels",
+        "CPU",
+        "predicts",
+        "PyTorch",
+        "first use",
+        "and then"
     );
     for name in networks {
         for &batch in &args.batches {
@@ -94,18 +128,36 @@ fn run(args: &Args) -> Result<(), Box<ModelError>> {
                 Ok(speed) => format!("{:.1} s", speed.first),
                 Err(_) => "–".into(),
             };
+            let cost = |text: fn(&Cost) -> String| match &training {
+                Ok(speed) => text(&speed.cost),
+                Err(_) => "–".into(),
+            };
             println!(
-                "{name:<20}{batch:>6}{:>10}{:>9}{:>10}{:>9}{:>10}{:>9}",
+                "{name:<20}{batch:>6}{:>10}{:>9}{:>9}{:>9}{:>10}{:>9}{:>10}{:>9}",
                 cell(&training),
                 torch(0),
+                cost(|cost| format!("{:.0}", cost.kernels.values().sum::<f64>())),
+                cost(|cost| format!("{:.0} ms", cost.processor * 1e3)),
                 cell(&prediction),
                 torch(1),
                 first(&training),
                 first(&prediction),
             );
+            if let (Ok(speed), true) = (&training, args.kernels) {
+                list(&speed.cost.kernels);
+            }
         }
     }
     Ok(())
+}
+
+/// Prints the kernels, the most frequent first.
+fn list(kernels: &BTreeMap<String, f64>) {
+    let mut kernels: Vec<_> = kernels.iter().collect();
+    kernels.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    for (name, times) in kernels {
+        println!("{times:>10.1}  {name}");
+    }
 }
 
 fn cell(speed: &Result<Speed, Box<ModelError>>) -> String {
@@ -127,17 +179,24 @@ fn training(
 ) -> Result<Speed, Box<ModelError>> {
     let device = device.clone().autodiff();
     let mut network = Network::new(name, 2, 1, &device);
-    let mut optimizer = AdamWConfig::new().init();
+    if args.burn {
+        network = network.with_burn_kernels();
+    }
+    let settings = TrainingSettings::default();
+    let mut optimizer = Optimizer::new(&settings);
+    if args.burn {
+        optimizer = optimizer.with_burn_kernels();
+    }
     let values = values(batch, args.pixels);
     let classes: Vec<usize> = (0..batch).map(|image| image % 2).collect();
     let step = || {
         let logits = network.forward(input::tensor(values.clone(), args.pixels, &device));
-        let loss = training_loss(logits.clone(), &classes, SMOOTHING);
+        let loss = training_loss(logits.clone(), &classes, settings.label_smoothing);
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         network = optimizer.step(1e-3, network.clone(), gradients);
         logits.inner()
     };
-    measure(batch, args, STEPS_BETWEEN_READS, step)
+    measure(batch, args, STEPS_BETWEEN_READS, &device, step)
 }
 
 fn prediction(
@@ -146,10 +205,13 @@ fn prediction(
     args: &Args,
     device: &Device,
 ) -> Result<Speed, Box<ModelError>> {
-    let network = Network::new(name, 2, 1, &device.clone().autodiff()).valid();
+    let mut network = Network::new(name, 2, 1, &device.clone().autodiff()).valid();
+    if args.burn {
+        network = network.with_burn_kernels();
+    }
     let values = values(batch, args.pixels);
     let predict = || network.forward(input::tensor(values.clone(), args.pixels, device));
-    measure(batch, args, 1, predict)
+    measure(batch, args, 1, device, predict)
 }
 
 fn values(batch: usize, pixels: u32) -> Vec<f32> {
@@ -162,7 +224,8 @@ fn measure(
     batch: usize,
     args: &Args,
     between_reads: usize,
-    mut step: impl FnMut() -> burn::tensor::Tensor<2>,
+    device: &Device,
+    mut step: impl FnMut() -> Tensor<2>,
 ) -> Result<Speed, Box<ModelError>> {
     let began = Instant::now();
     // The second step needs what the first has written.
@@ -170,6 +233,7 @@ fn measure(
         device::read(step())?;
     }
     let first = began.elapsed().as_secs_f64();
+    let cost = cost(device, &mut step)?;
     let limit = Duration::from_secs_f64(args.seconds);
     let (began, mut steps) = (Instant::now(), 0);
     while began.elapsed() < limit {
@@ -182,7 +246,62 @@ fn measure(
     Ok(Speed {
         images: (steps * batch) as f64 / began.elapsed().as_secs_f64(),
         first,
+        cost,
     })
+}
+
+/// Repeats `step`, which has run before, and counts what it costs.
+fn cost(device: &Device, step: &mut impl FnMut() -> Tensor<2>) -> Result<Cost, Box<ModelError>> {
+    let launches = Arc::new(Launches::default());
+    let finish = || {
+        let finished = device.sync();
+        finished.map_err(|error| ModelError::Output(error.to_string().into()))
+    };
+    finish()?;
+    let observation = LaunchObservation::new(launches.clone());
+    let before = processor_seconds();
+    let unread: Vec<_> = (0..COUNTED).map(|_| step()).collect();
+    for logits in unread {
+        device::read(logits)?;
+    }
+    finish()?;
+    let processor = (processor_seconds() - before) / COUNTED as f64;
+    drop(observation);
+    let counted = launches.0.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut kernels = BTreeMap::new();
+    for (name, times) in counted.iter() {
+        let name = type_name_format(name, TypeNameFormatLevel::Balanced);
+        *kernels.entry(name).or_default() += *times as f64 / COUNTED as f64;
+    }
+    Ok(Cost { kernels, processor })
+}
+
+/// How often each kernel was launched.
+#[derive(Default)]
+struct Launches(Mutex<HashMap<&'static str, usize>>);
+
+impl LaunchObserver for Launches {
+    fn launched(&self, kernel: &'static str) {
+        let mut launches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *launches.entry(kernel).or_default() += 1;
+    }
+}
+
+/// The time that this process has taken of the processor. It is not a number where the system has no
+/// such clock.
+fn processor_seconds() -> f64 {
+    #[cfg(unix)]
+    {
+        let mut time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        // SAFETY: the call writes the time that it is given, and nothing else.
+        if unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) } == 0 {
+            return time.tv_sec as f64 + time.tv_nsec as f64 / 1e9;
+        }
+    }
+    f64::NAN
 }
 
 /// PyTorch's images a second in training and prediction, by network and batch. Empty without

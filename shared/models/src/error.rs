@@ -42,6 +42,8 @@ pub enum ModelError {
     /// The card has more or fewer classes than the weights.
     #[error("a network of {network} classes can't be labelled with {card} names")]
     Classes { network: usize, card: usize },
+    #[error("this is no state of an optimizer: {0}")]
+    OptimizerState(&'static str),
     #[error("{0:?} is no device: auto, gpu, gpu:0, gpu:1 … or cpu")]
     UnknownDevice(String),
     #[error("the device can't give the network's output: {0}")]

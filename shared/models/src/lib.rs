@@ -4,12 +4,13 @@
 //!
 //! * [`Network`] is a stem, a row of inverted-residual blocks (`block.rs`), a head and a
 //!   classifier. The networks differ only in a table (`table.rs`).
-//! * [`ops`] are this crate's operations on the CPU. On a GPU the layers use Burn's.
+//! * [`ops`] are this crate's operations on the CPU, and one for a GPU, where the layers use Burn's.
 //! * [`input`] turns pictures into the input of a network, and [`prediction`] its output
 //!   into predictions, scores and the loss. [`calibration`] says how far their probabilities
 //!   can be believed, and a [`temperature`] makes them come true.
 //! * [`weights`] writes and reads safetensors files. `names.rs` knows the name of each layer
 //!   in torchvision's state dict. [`weights_file`] reads the files that PyTorch saves.
+//! * [`optimizer`] moves the weights of a network in training.
 //! * [`Classifier`] predicts the classes of pictures with a trained network.
 //! * [`device`] opens a GPU or the CPU.
 
@@ -25,6 +26,7 @@ mod layers;
 mod names;
 mod network;
 pub mod ops;
+pub mod optimizer;
 pub mod prediction;
 mod table;
 pub mod temperature;

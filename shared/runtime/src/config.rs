@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use maskline_foundation::{Address, RetryPolicy};
+use maskline_foundation::{Address, RetryPolicy, private_folder};
 
 use crate::broker::{self, Broker, BrokerError};
 
@@ -107,6 +107,9 @@ impl BrokerArgs {
 
     /// Connects to the broker.
     pub async fn open_broker(&self) -> Result<Arc<dyn Broker>, BrokerError> {
+        if self.broker.expose() == BROKER {
+            private_folder::keep(&self.data);
+        }
         broker::open(self.broker_url().expose()).await
     }
 }

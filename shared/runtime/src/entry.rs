@@ -3,6 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
+use maskline_foundation::text::printable;
 use tokio::{runtime, signal::unix::SignalKind};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -54,7 +55,7 @@ pub fn launch(
     match launched(&settings, work) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", printable(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }

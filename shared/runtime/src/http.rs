@@ -1,6 +1,12 @@
 //! The HTTP port: `/healthz`, `/readyz`, `/metrics`.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use axum::{
@@ -11,9 +17,17 @@ use axum::{
     routing::get,
 };
 use futures::future::join_all;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
 use maskline_foundation::Probe;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +37,16 @@ use crate::{
 
 /// A store or broker that does not answer a probe in this time counts as unreachable.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
+
+/// How long the head of a request may take. A connection is kept as long for the next one.
+const HEAD_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many connections are open at a time. Each is a file that the stages can't open. If one more
+/// comes, the oldest is closed, so that who opens many and asks nothing shuts out nobody.
+const MAX_CONNECTIONS: usize = 64;
+
+/// The wait after a connection could not be accepted, because the process has too many files open.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(500);
 
 /// A bound port, not yet served.
 pub struct Port {
@@ -62,14 +86,64 @@ impl Port {
             .route("/readyz", get(readyz))
             .with_state(Arc::new(Readiness { probes, stopping }))
             .route("/metrics", get(serve_metrics).with_state(lengths));
-        tokio::select! {
-            // axum's graceful shutdown is not used: it would wait for idle connections.
-            () = closing.cancelled() => Ok(()),
-            served = axum::serve(self.listener, app).into_future() => {
-                served.context("the HTTP port failed")
+        // axum's own server has no limits.
+        let mut connections = Connections::default();
+        loop {
+            let accepted = tokio::select! {
+                () = closing.cancelled() => return Ok(()),
+                accepted = self.listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => connections.serve(stream, app.clone()),
+                Err(error) if concerns_the_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "the HTTP port can't accept a connection");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
+                }
             }
         }
     }
+}
+
+/// The open connections, which end when this is dropped.
+#[derive(Default)]
+struct Connections {
+    tasks: JoinSet<()>,
+    /// The oldest first.
+    open: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    /// Serves a connection, in place of the oldest one if there are too many.
+    fn serve(&mut self, stream: TcpStream, app: Router) {
+        while self.tasks.try_join_next().is_some() {}
+        self.open.retain(|connection| !connection.is_finished());
+        if self.open.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = self.open.pop_front()
+        {
+            oldest.abort();
+        }
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT);
+        let service = TowerToHyperService::new(app);
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let serving = self.tasks.spawn(async move {
+            // Whoever asked has gone away, or asked nothing.
+            let _ = connection.await;
+        });
+        self.open.push_back(serving);
+    }
+}
+
+/// Returns whether an error of accepting is only about the connection that was to be accepted.
+fn concerns_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
 }
 
 struct Readiness {

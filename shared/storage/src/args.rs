@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use clap::Args;
-use maskline_foundation::Address;
+use maskline_foundation::{Address, private_folder};
 
 use crate::{
     catalog::{self, Catalog},
@@ -61,21 +61,22 @@ impl StorageArgs {
 
     /// Connects to the object store alone, see [`StorageArgs::open`].
     pub async fn open_objects(&self, data: &Path) -> Result<Arc<dyn ObjectStore>, StorageError> {
-        let address = in_data(self.objects.trim(), OBJECTS, &data.join("objects"));
+        let address = in_data(self.objects.trim(), OBJECTS, data, "objects");
         objects::open(&address).await
     }
 
     /// Connects to the catalog alone, see [`StorageArgs::open`].
     pub async fn open_catalog(&self, data: &Path) -> Result<Arc<dyn Catalog>, StorageError> {
-        let address = in_data(self.catalog.expose(), CATALOG, &data.join("catalog.db"));
+        let address = in_data(self.catalog.expose(), CATALOG, data, "catalog.db");
         catalog::open(&address).await
     }
 }
 
-/// The address, completed with `path` in the data folder if it is only a scheme.
-fn in_data(address: &str, scheme: &str, path: &Path) -> String {
+/// The address, completed with `name` in the data folder if it is only a scheme.
+fn in_data(address: &str, scheme: &str, data: &Path, name: &str) -> String {
     if address == scheme {
-        format!("{scheme}{}", path.display())
+        private_folder::keep(data);
+        format!("{scheme}{}", data.join(name).display())
     } else {
         address.to_owned()
     }

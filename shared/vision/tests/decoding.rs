@@ -1,12 +1,16 @@
 //! Tests of decoding: drawn pictures in every format, whole and damaged.
 
+mod common;
+
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage, Rgba, RgbaImage, codecs::gif::GifEncoder};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use maskline_messages::{Format, Reason};
-use maskline_vision::{Decoded, Limits, decode};
+use maskline_vision::{Limits, decode};
 use proptest::prelude::*;
+
+use common::{code, decoded, distance, refused};
 
 /// A scene with soft and sharp edges, which differs from itself mirrored or rotated.
 fn scene(width: u32, height: u32) -> RgbImage {
@@ -38,28 +42,6 @@ fn jpeg(set: impl FnOnce(&mut Encoder<&mut Vec<u8>>)) -> Vec<u8> {
         .encode(picture.as_raw(), 150, 110, ColorType::Rgb)
         .unwrap();
     bytes
-}
-
-fn decoded(bytes: &[u8]) -> Decoded {
-    decode(bytes, &Limits::default()).unwrap()
-}
-
-fn code(bytes: &[u8]) -> &'static str {
-    match decode(bytes, &Limits::default()) {
-        Ok(_) => "accepted",
-        Err(reason) => reason.code(),
-    }
-}
-
-/// The mean absolute difference of the channels' values.
-fn distance(one: &RgbImage, other: &RgbImage) -> f64 {
-    assert_eq!(one.dimensions(), other.dimensions());
-    let sum: u64 = one
-        .iter()
-        .zip(other.iter())
-        .map(|(a, b)| u64::from(a.abs_diff(*b)))
-        .sum();
-    sum as f64 / one.len() as f64
 }
 
 /// The kinds of JPEG that encoders write.
@@ -355,7 +337,6 @@ fn large_pictures_are_halved_and_report_their_original_size() {
 
 #[test]
 fn a_file_that_is_no_image_is_named() {
-    let refused = |bytes: &[u8]| decode(bytes, &Limits::default()).unwrap_err().to_string();
     assert_eq!(refused(b""), "no bytes");
     assert_eq!(
         refused(b"<!doctype html>"),

@@ -123,7 +123,7 @@ fn url_list(bytes: &[u8]) {
     };
     let labeling = match kind >> 1 & 3 {
         0 => None,
-        1 => Some(Labeling::Folder),
+        1 => Some(Labeling::Folder { classes: vec![] }),
         _ => Some(Labeling::column()),
     };
     let suffix = if kind & 1 == 1 { ".csv" } else { ".txt" };
@@ -218,8 +218,8 @@ fn html(bytes: &[u8]) {
 }
 
 fn robots(bytes: &[u8]) {
-    if let Rules::Robot(rules) = Rules::parse(bytes) {
-        rules.allowed("https://example.org/people/1.jpg?size=2");
+    if let Rules::Rules(rules) = Rules::parse(bytes) {
+        rules.allows("/people/1.jpg?size=2");
     }
 }
 

@@ -1,7 +1,6 @@
 //! What finding faces costs the validator: its pictures per second with it and without.
 
 use std::{
-    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -11,7 +10,7 @@ use maskline_test_support::environment::Environment;
 use tokio::time::sleep;
 
 use super::report::Report;
-use crate::process::Process;
+use crate::{family::processor_seconds, process::Process};
 
 /// How often each way is measured. The two ways take turns, because machines are not always
 /// equally fast.
@@ -88,27 +87,12 @@ async fn validate(folder: &Path, faces: bool) -> Speed {
     let seconds = began.elapsed().as_secs_f64();
     let speed = Speed {
         rate: pictures as f64 / seconds,
-        milliseconds: 1e3 * processor_seconds(&validator) / pictures as f64,
+        milliseconds: 1e3 * processor_seconds(validator.id()) / pictures as f64,
     };
     broker.close().await;
     drop((scraper, validator));
     environment.remove().await;
     speed
-}
-
-/// The time that a process has had a processor, as Linux counts it.
-fn processor_seconds(process: &Process) -> f64 {
-    /// The ticks of a second, which are as many on every Linux.
-    const TICKS: f64 = 100.0;
-    let path = format!("/proc/{}/stat", process.id());
-    let stat = fs::read_to_string(path).expect("the process runs, on Linux");
-    // The fields after the name, which is in parentheses and may have blanks.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks
-        .filter_map(|ticks| ticks.parse::<f64>().ok())
-        .sum::<f64>()
-        / TICKS
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -1,4 +1,4 @@
-//! A frozen dataset as Python's libraries read it.
+//! What Python's libraries read: frozen datasets, and pictures.
 
 use std::{
     collections::BTreeMap,
@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 /// What the libraries see. `tests/python/read_dataset.py` prints it.
@@ -35,12 +35,23 @@ pub type PythonFace = (Vec<f64>, Vec<f64>, f64);
 
 /// Reads the dataset whose manifest lies in `folder` with Python's libraries.
 pub fn read_dataset(folder: &Path) -> PythonView {
+    run("read_dataset.py", folder)
+}
+
+/// Decodes the pictures in `folder` with Pillow, which writes their pixels to NAME.rgb. It
+/// returns the width and the height of each, or `None` if Pillow can't decode it.
+pub fn decode_pictures(folder: &Path) -> BTreeMap<String, Option<(u32, u32)>> {
+    run("decode_pictures.py", folder)
+}
+
+/// Runs a script of `tests/python` for a folder, and returns what it prints.
+fn run<T: DeserializeOwned>(script: &str, folder: &Path) -> T {
     let python = std::env::var("MASKLINE_TEST_PYTHON")
         .expect("MASKLINE_TEST_PYTHON names a Python with the libraries: run tests/run");
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../python/read_dataset.py");
+    let scripts = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../python");
     let home = tempfile::tempdir().expect("a temporary folder");
     let output = Command::new(python)
-        .arg(script)
+        .arg(scripts.join(script))
         .arg(folder)
         .env_clear()
         // The libraries keep what they have read below the home folder, and ask nobody on

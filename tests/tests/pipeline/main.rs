@@ -2,6 +2,7 @@
 //! tests run twice, on the embedded queue, a folder and SQLite, and on RabbitMQ, S3 and
 //! MongoDB.
 
+mod busy_validator;
 mod collections;
 mod counts;
 mod demo;
@@ -56,6 +57,8 @@ everywhere! {
     removal::a_source_leaves_the_collection_and_the_versions_say_so,
     removal::a_purged_image_leaves_no_byte_and_does_not_come_back,
     killed_validator::a_killed_validator_loses_nothing,
+    busy_validator::a_validator_whose_workers_all_hang_answers_and_stops,
+    busy_validator::all_services_in_one_process_answer_and_stop_while_its_workers_hang,
     models::a_model_is_asked_about_every_face_and_trained_from,
     manners::four_scrapers_together_keep_the_limits_of_a_host,
     poison::an_unreadable_message_is_dead_lettered_and_disturbs_nothing,

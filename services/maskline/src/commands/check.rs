@@ -1,6 +1,7 @@
 //! `maskline check`: validates local files as the pipeline would, without a pipeline.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     io::{IsTerminal, stderr},
     path::{Path, PathBuf},
@@ -9,20 +10,21 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use futures::{StreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use maskline_faces::FaceDetector;
-use maskline_foundation::text::printable;
+use maskline_foundation::{path_text, regular_file, text::printable, walk};
 use maskline_messages::{Face, Format, ImageId, Measurements, Reason};
-use maskline_validator::{FaceArgs, LimitArgs, validate};
-use rayon::prelude::*;
+use maskline_validator::{Answer, FaceArgs, LimitArgs, SandboxedValidator};
 use serde::Serialize;
-use walkdir::WalkDir;
+use tokio::task::spawn_blocking;
 
 use crate::output;
 
-/// The number of files that are examined before their results are printed. It is large
-/// enough to keep all cores busy, and it bounds the results in memory.
-const CHUNK: usize = 128;
+/// The number of files in hand for each worker: while one is examined, others are read.
+const FILES_PER_WORKER: usize = 3;
+
+/// The most bytes of a file that are read into memory. No image has as many.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// Work that takes longer shows a progress bar.
 const BAR_AFTER: Duration = Duration::from_secs(1);
@@ -48,38 +50,41 @@ impl Check {
     /// Prints a line for each file, in order. Rejected files are no error. Files that can't
     /// be read are reported at once, and make the command fail at the end.
     pub(crate) async fn run(self) -> Result<()> {
-        tokio::task::spawn_blocking(move || check_files(&self)).await?
+        check_files(&self).await
     }
 }
 
-fn check_files(args: &Check) -> Result<()> {
-    let detector = args.faces.detector()?;
+async fn check_files(args: &Check) -> Result<()> {
+    let workers = SandboxedValidator::new(&args.limits, &args.faces, Answer::Measurements);
+    workers.warm_up().await?;
     let (files, mut unreadable) = find(&args.paths);
     let mut tally = Tally::default();
     let mut bar = CheckBar::new(files.len());
     let printed = in_order(
         &files,
-        |path| examine(path, &args.limits, detector.as_ref()),
+        FILES_PER_WORKER * workers.workers(),
+        async |path| examine(path, &workers).await,
         |path, examined| {
             bar.advance();
             match examined {
                 Ok(examined) => {
                     let report = tally.enter(path, examined);
-                    let line = if args.json {
-                        report.to_json()
-                    } else {
-                        report.to_string()
-                    };
-                    bar.suspend(|| output::print(&line))
+                    bar.suspend(|| match args.json {
+                        true => output::print_json(&report.json()),
+                        false => output::print(&report),
+                    })
                 }
                 Err(error) => {
                     unreadable += 1;
-                    bar.suspend(|| eprintln!("error: {}", printable(&format!("{error:#}"))));
+                    bar.suspend(|| {
+                        output::note(format!("error: {}", printable(&format!("{error:#}"))))
+                    });
                     Ok(())
                 }
             }
         },
-    );
+    )
+    .await;
     bar.finish();
     printed?;
     output::note(format!(
@@ -97,42 +102,36 @@ fn check_files(args: &Check) -> Result<()> {
 /// sorted. It prints the paths that can't be read, and returns how many there are.
 fn find(paths: &[PathBuf]) -> (Vec<PathBuf>, usize) {
     let (mut files, mut unreadable) = (vec![], 0);
-    for path in paths {
-        for entry in WalkDir::new(path).follow_links(true).sort_by_file_name() {
-            match entry {
-                Ok(entry) if entry.file_type().is_dir() => {}
-                Ok(entry) => files.push(entry.into_path()),
-                Err(error) => {
-                    unreadable += 1;
-                    eprintln!("error: {}", printable(&explained(&error, path)));
-                }
+    for entry in paths.iter().flat_map(|path| walk::files_at(path)) {
+        match entry.problem {
+            None => files.push(entry.path),
+            Some(problem) => {
+                unreadable += 1;
+                let path = path_text::shown(&entry.path);
+                output::note(format!(
+                    "error: {path} can't be read: {}",
+                    printable(&problem)
+                ));
             }
         }
     }
     (files, unreadable)
 }
 
-/// An error of the walk below `root`, as a sentence.
-fn explained(error: &walkdir::Error, root: &Path) -> String {
-    let path = error.path().unwrap_or(root).display();
-    match error.io_error() {
-        Some(error) => format!("{path} can't be read: {error}"),
-        None => format!("{path} is a link to a folder that it lies in"),
-    }
-}
-
-/// Calls `work` with every item on all cores, and `take` with the results in the items'
-/// order. The first error of `take` ends it.
-fn in_order<I: Sync, R: Send, E>(
+/// Calls `work` with every item, with `at_a_time` of them at the same time, and `take` with the
+/// results in the items' order. The first error of `take` ends it.
+async fn in_order<I, R, E>(
     items: &[I],
-    work: impl Fn(&I) -> R + Sync,
+    at_a_time: usize,
+    work: impl AsyncFn(&I) -> R,
     mut take: impl FnMut(&I, R) -> Result<(), E>,
 ) -> Result<(), E> {
-    for chunk in items.chunks(CHUNK) {
-        let results: Vec<R> = chunk.par_iter().map(&work).collect();
-        for (item, result) in chunk.iter().zip(results) {
-            take(item, result)?;
-        }
+    let work = &work;
+    let mut results = stream::iter(items)
+        .map(|item| async move { (item, work(item).await) })
+        .buffered(at_a_time);
+    while let Some((item, result)) = results.next().await {
+        take(item, result)?;
     }
     Ok(())
 }
@@ -143,11 +142,19 @@ struct Examined {
     verdict: Result<Measurements, maskline_validator::Rejected>,
 }
 
-fn examine(path: &Path, limits: &LimitArgs, detector: Option<&FaceDetector>) -> Result<Examined> {
-    let bytes = std::fs::read(path).with_context(|| format!("{} can't be read", path.display()))?;
+async fn examine(path: &Path, workers: &SandboxedValidator) -> Result<Examined> {
+    let file = path.to_owned();
+    let reading = spawn_blocking(move || {
+        let bytes = regular_file::read(&file, MAX_BYTES)?;
+        Ok((ImageId::of(&bytes), bytes))
+    });
+    let read: std::io::Result<_> = reading.await?;
+    let (image, bytes) =
+        read.with_context(|| format!("{} can't be read", path_text::shown(path)))?;
+    let verdict = workers.validate(bytes.into()).await?;
     Ok(Examined {
-        image: ImageId::of(&bytes),
-        verdict: validate(&bytes, limits, detector).map(|accepted| accepted.measurements),
+        image,
+        verdict: verdict.map(|accepted| accepted.measurements),
     })
 }
 
@@ -202,7 +209,7 @@ impl Rejection {
     fn copy_of(first: &Path) -> Self {
         Self {
             code: "exact_duplicate",
-            detail: format!("the same bytes as {}", first.display()),
+            detail: format!("the same bytes as {}", path_text::shown(first)),
             size: None,
         }
     }
@@ -237,9 +244,9 @@ impl FileReport<'_> {
         measured.or_else(|| self.rejection.as_ref()?.size)
     }
 
-    fn to_json(&self) -> String {
-        let report = JsonReport {
-            path: self.path.to_string_lossy().into_owned(),
+    fn json(&self) -> JsonReport<'_> {
+        JsonReport {
+            path: path_text::to_text(self.path),
             verdict: if self.rejection.is_none() {
                 "accepted"
             } else {
@@ -266,14 +273,13 @@ impl FileReport<'_> {
                 .as_ref()
                 .map(|m| format!("{:016x}", m.phash_mirrored)),
             faces: self.measurements.as_ref().and_then(|m| m.faces.as_deref()),
-        };
-        serde_json::to_string(&report).expect("texts and numbers can be serialized")
+        }
     }
 }
 
 impl std::fmt::Display for FileReport<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let path = printable(&self.path.to_string_lossy());
+        let path = path_text::shown(self.path);
         match (&self.rejection, self.size()) {
             (Some(rejection), _) => {
                 write!(
@@ -301,7 +307,7 @@ impl std::fmt::Display for FileReport<'_> {
 /// A [`FileReport`] as `--json` prints it. Unknown values are null.
 #[derive(Serialize)]
 struct JsonReport<'a> {
-    path: String,
+    path: Cow<'a, str>,
     verdict: &'static str,
     reason: Option<&'static str>,
     detail: Option<&'a str>,
@@ -367,45 +373,51 @@ impl CheckBar {
 mod tests {
     use super::*;
 
-    #[test]
-    fn results_come_in_order_and_none_is_lost() {
+    #[tokio::test]
+    async fn results_come_in_order_and_none_is_lost() {
         let items: Vec<u64> = (0..500).collect();
         let mut seen = vec![];
         let taken: Result<(), ()> = in_order(
             &items,
-            |item| {
+            7,
+            async |item| {
                 // Some items take longer than those after them.
-                (0..(item * 7919 % 97) * 200)
-                    .fold(*item, |sum, n| std::hint::black_box(sum + n % 2 - n % 2))
+                for _ in 0..item * 7919 % 97 {
+                    tokio::task::yield_now().await;
+                }
+                *item
             },
             |item, result| {
                 seen.push((*item, result));
                 Ok(())
             },
-        );
+        )
+        .await;
         assert_eq!(taken, Ok(()));
         let expected: Vec<_> = items.iter().map(|item| (*item, *item)).collect();
         assert_eq!(seen, expected);
     }
 
-    #[test]
-    fn an_error_ends_the_results() {
+    #[tokio::test]
+    async fn an_error_ends_the_results() {
         let items: Vec<u32> = (0..1000).collect();
         let mut taken = vec![];
         let ended = in_order(
             &items,
-            |item| *item,
+            7,
+            async |item| *item,
             |item, _| {
                 taken.push(*item);
                 if *item < 3 { Ok(()) } else { Err("enough") }
             },
-        );
+        )
+        .await;
         assert_eq!(ended, Err("enough"));
         assert_eq!(taken, [0, 1, 2, 3]);
     }
 
-    #[test]
-    fn a_report_names_the_original_of_a_copy_and_the_code_of_a_reason() {
+    #[tokio::test]
+    async fn a_report_names_the_original_of_a_copy_and_the_code_of_a_reason() {
         let folder = tempfile::tempdir().unwrap();
         let good = image::RgbImage::from_fn(90, 80, |x, y| {
             image::Rgb([if (x / 9 + y / 7) % 2 == 0 { 40 } else { 210 }; 3])
@@ -417,13 +429,15 @@ mod tests {
         let (files, unreadable) = find(&[folder.path().to_owned(), folder.path().join("gone")]);
         assert_eq!((&files[..], unreadable), (&paths[..], 1));
 
+        let faces = FaceArgs { no_faces: true };
+        let workers = SandboxedValidator::new(&LimitArgs::DEFAULT, &faces, Answer::Measurements);
         let mut tally = Tally::default();
-        let mut report = |path| {
-            tally
-                .enter(path, examine(path, &LimitArgs::DEFAULT, None).unwrap())
-                .to_string()
-        };
-        let [a, b, c] = [0, 1, 2].map(|at| report(&files[at]));
+        let mut reports = vec![];
+        for path in &files {
+            let examined = examine(path, &workers).await.unwrap();
+            reports.push(tally.enter(path, examined).to_string());
+        }
+        let [a, b, c] = <[String; 3]>::try_from(reports).unwrap();
         let [shown_a, shown_b, shown_c] =
             [0, 1, 2].map(|at: usize| files[at].display().to_string());
         let shown_c = shown_c.replace('\u{1b}', "\\u{1b}");

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use comfy_table::Cell;
+use maskline_foundation::text::printable;
 use maskline_runtime::{BrokerAdmin, DeadLetter, DeadLetterId};
 
 use crate::{
@@ -122,7 +123,7 @@ impl DeadLetters {
                 let dead_letters = broker.dead_letters(limit).await?;
                 if json {
                     let mut lines = dead_letters.iter().map(as_json);
-                    lines.try_for_each(output::print)
+                    lines.try_for_each(|line| output::print_json(&line))
                 } else if dead_letters.is_empty() {
                     output::print("No dead letters.")
                 } else {
@@ -133,7 +134,7 @@ impl DeadLetters {
                 let broker = connection.broker().await?;
                 let dead_letters = all(broker.as_ref()).await?;
                 let dead_letter = as_json(find(&dead_letters, &id)?);
-                output::print(serde_json::to_string_pretty(&dead_letter)?)
+                output::print_json_in_lines(&dead_letter)
             }
             Action::Replay {
                 selection,
@@ -187,7 +188,7 @@ fn table(dead_letters: &[DeadLetter]) -> comfy_table::Table {
             Cell::new(&dead_letter.queue),
             Cell::new(&dead_letter.stage),
             number(dead_letter.attempts),
-            Cell::new(&dead_letter.error),
+            Cell::new(printable(&dead_letter.error)),
         ]);
     }
     table

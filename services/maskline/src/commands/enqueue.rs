@@ -115,7 +115,7 @@ impl Enqueue {
         let view = collection_view::view(catalog, collection).await?;
         connections.close().await;
         if args.json {
-            return output::print(serde_json::json!({ "id": job.id, "collection": view }));
+            return output::print_json(&serde_json::json!({ "id": job.id, "collection": view }));
         }
         output::print(job.id)?;
         output::note(format!(

@@ -1,19 +1,23 @@
 //! `maskline evaluate`: how good a model is on the images of a folder or of a dataset.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use comfy_table::Cell;
 use indicatif::ProgressIterator;
 use maskline_dataset::Split;
-use maskline_messages::Label;
+use maskline_foundation::{path_text, text::printable, walk};
+use maskline_messages::{Label, path_serde};
 use maskline_models::prediction::{Confusion, Tally};
 use maskline_storage::records::Dataset;
 use serde::Serialize;
 
 use super::{
-    model::{BATCH, Model, ModelArgs, files_below},
+    model::{BATCH, Model, ModelArgs},
     predict::Answer,
 };
 use crate::{
@@ -70,6 +74,7 @@ struct EvaluatedFile {
 /// A file that was not classified.
 #[derive(Debug, Serialize)]
 struct Skipped {
+    #[serde(with = "path_serde")]
     path: PathBuf,
     problem: String,
 }
@@ -79,15 +84,15 @@ impl Evaluate {
         if !self.images.exists() {
             return self.run_on_dataset().await;
         }
-        let images = files_below(&self.images)?.len();
+        let images = walk::files_at(&self.images).count();
         let model = self.model.load(&self.connection, images).await?;
-        let files = files_by_class(&self.images, &model.card().classes)?;
-        let evaluation = tokio::task::spawn_blocking(move || evaluate(&model, &files)).await??;
+        let (files, unreadable) = files_by_class(&self.images, &model.card().classes)?;
+        let evaluation = evaluate(&model, &files, unreadable).await?;
         if self.json {
             return output::print_json(&evaluation);
         }
         for skipped in &evaluation.skipped {
-            let (path, problem) = (skipped.path.display(), &skipped.problem);
+            let (path, problem) = (path_text::shown(&skipped.path), printable(&skipped.problem));
             output::note(format!("{path}: skipped: {problem}"));
         }
         output::print(format!(
@@ -143,50 +148,75 @@ fn confusion_table(evaluation: &Evaluation) -> comfy_table::Table {
     table
 }
 
-/// The files in `dir`, sorted by path, each with the index of its class.
-fn files_by_class(dir: &Path, classes: &[Label]) -> Result<Vec<(PathBuf, usize)>> {
-    let mut files = vec![];
-    if dir.is_file() {
+/// A file, and the index of its class.
+type ClassedFile = (PathBuf, usize);
+
+/// The files in the folder, sorted by path, each with the index of its class, which is that of the
+/// nearest folder that is called like a class. And those that can't be read, or are in no folder.
+fn files_by_class(folder: &Path, classes: &[Label]) -> Result<(Vec<ClassedFile>, Vec<Skipped>)> {
+    let shown = path_text::shown(folder);
+    if folder.is_file() {
         bail!(
-            "{} is a file, and evaluate takes a folder with a folder of images for each class: \
-             maskline predict classifies single files",
-            dir.display()
+            "{shown} is a file, and evaluate takes a folder with a folder of images for each class: \
+             maskline predict classifies single files"
         );
     }
-    let folders = std::fs::read_dir(dir);
-    for folder in folders.with_context(|| format!("{} can't be read", dir.display()))? {
-        let folder = folder?.path();
-        if !folder.is_dir() {
-            continue;
+    let root = folder.canonicalize().unwrap_or_default();
+    let root = root.file_name().unwrap_or_default();
+    let (mut files, mut skipped) = (vec![], vec![]);
+    for entry in walk::files_at(folder) {
+        let (path, mut problem) = (entry.path, entry.problem);
+        let below = path.strip_prefix(folder).ok().and_then(Path::parent);
+        let folders = below.into_iter().flat_map(Path::ancestors);
+        let folders = folders.filter_map(Path::file_name);
+        let folders: Vec<_> = folders.chain([root]).map(OsStr::to_string_lossy).collect();
+        let class = Label::by_folders(&folders, classes);
+        if class.is_none() && problem.is_none() {
+            match &folders[..] {
+                [nearest, _, ..] => {
+                    let known: Vec<&str> = classes.iter().map(Label::as_str).collect();
+                    bail!(
+                        "the model knows no class {} ({}): rename the folder or move it away",
+                        printable(nearest),
+                        known.join(", ")
+                    );
+                }
+                _ => problem = Some("it is in no folder of a class".to_owned()),
+            }
         }
-        let name = folder.file_name().unwrap_or_default().to_string_lossy();
-        let Some(class) = classes.iter().position(|class| class.as_str() == name) else {
-            let known: Vec<&str> = classes.iter().map(Label::as_str).collect();
-            bail!(
-                "the model knows no class {name} ({}): rename the folder or move it away",
-                known.join(", ")
-            );
-        };
-        files.extend(files_below(&folder)?.into_iter().map(|path| (path, class)));
+        match (class, problem) {
+            (Some(class), None) => {
+                let class = classes.iter().position(|known| known == class);
+                files.extend(class.map(|class| (path, class)));
+            }
+            (_, problem) => skipped.push(Skipped {
+                path,
+                problem: problem.unwrap_or_default(),
+            }),
+        }
     }
     if files.is_empty() {
-        bail!("{} holds no folder of images for a class", dir.display());
+        bail!("{shown} holds no folder of images for a class");
     }
-    files.sort();
-    Ok(files)
+    Ok((files, skipped))
 }
 
-fn evaluate(model: &Model, files: &[(PathBuf, usize)]) -> Result<Evaluation> {
+/// Classifies the files. `skipped` are those that can't even be read.
+async fn evaluate(
+    model: &Model,
+    files: &[ClassedFile],
+    mut skipped: Vec<Skipped>,
+) -> Result<Evaluation> {
     let classes = model.card().classes.clone();
     let mut confusion = Confusion::new(classes.len());
     let mut tally = Tally::default();
-    let (mut evaluated, mut skipped) = (vec![], vec![]);
+    let mut evaluated = vec![];
     for chunk in files
         .chunks(BATCH)
         .progress_with(bar(files.len().div_ceil(BATCH)))
     {
         let paths: Vec<&Path> = chunk.iter().map(|(path, _)| path.as_path()).collect();
-        for ((path, class), classified) in chunk.iter().zip(model.classify(&paths)?) {
+        for ((path, class), classified) in chunk.iter().zip(model.classify(&paths).await?) {
             match classified {
                 Ok(classified) => {
                     confusion.add(&classified.prediction, *class);
@@ -220,4 +250,54 @@ fn evaluate(model: &Model, files: &[(PathBuf, usize)]) -> Result<Evaluation> {
 fn bar(steps: usize) -> indicatif::ProgressBar {
     // The bar hides itself if standard error is not a terminal.
     indicatif::ProgressBar::new(steps as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{ffi::OsStrExt, fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn files_of_a_class_lie_anywhere_below_its_folder() {
+        let root = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name);
+        let odd = path("a").join(OsStr::from_bytes(b"3\xff.jpg"));
+        for folder in ["a/x/y", "b", "a/.ipynb_checkpoints"] {
+            std::fs::create_dir_all(path(folder)).unwrap();
+        }
+        let hidden = path("a/.ipynb_checkpoints/1.jpg");
+        let found = [path("a/1.jpg"), odd, path("a/x/y/2.jpg"), path("b/4.jpg")];
+        for file in found.iter().chain([&hidden, &path("5.jpg")]) {
+            std::fs::write(file, "").unwrap();
+        }
+        symlink("../a/1.jpg", path("b/within.jpg")).unwrap();
+        symlink(outside.path(), path("b/without")).unwrap();
+        let classes = ["a", "b"].map(|class| class.parse().unwrap());
+        let (files, skipped) = files_by_class(root.path(), &classes).unwrap();
+        let [one, odd, two, four] = found;
+        let expected = [
+            (one, 0),
+            (odd.clone(), 0),
+            (two, 0),
+            (four, 1),
+            (path("b/within.jpg"), 1),
+        ];
+        assert_eq!(files, expected);
+        let named: Vec<_> = skipped.iter().map(|file| file.path.clone()).collect();
+        assert_eq!(named, [path("5.jpg"), path("b/without")]);
+        let json = serde_json::to_string(&Skipped {
+            path: odd,
+            problem: String::new(),
+        });
+        assert!(json.unwrap().contains("a/3%FF.jpg"));
+
+        let (files, _) = files_by_class(&path("a"), &classes).unwrap();
+        assert_eq!(files.len(), 3, "the folder itself is a class");
+        std::fs::create_dir(path("c")).unwrap();
+        std::fs::write(path("c/1.jpg"), "").unwrap();
+        let error = files_by_class(root.path(), &classes).unwrap_err();
+        assert!(error.to_string().contains("no class c (a, b)"), "{error}");
+    }
 }

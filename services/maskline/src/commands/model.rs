@@ -1,10 +1,11 @@
 //! The model of `maskline evaluate` and `predict`: its flags, and what it says about image files.
 
-use std::path::{Path, PathBuf};
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
+use futures::{StreamExt, TryStreamExt, stream};
 use image::RgbImage;
 use maskline_faces::FaceDetector;
 use maskline_messages::{Face, ObjectKey};
@@ -14,11 +15,10 @@ use maskline_models::{
     prediction::Prediction,
     weights::{self, Card},
 };
-use maskline_vision::{decode, view::Part};
-use rayon::prelude::*;
-use walkdir::WalkDir;
+use maskline_vision::view::Part;
+use tokio::task::spawn_blocking;
 
-use crate::{connection::ConnectionArgs, lookup};
+use crate::{connection::ConnectionArgs, decoding::SandboxedDecoder, lookup};
 
 /// The number of files that are read and classified at a time.
 pub(super) const BATCH: usize = 32;
@@ -70,15 +70,22 @@ impl ModelArgs {
         let classifier = classifier.with_context(unusable)?;
         let detector = FaceDetector::for_view(classifier.card().view)?;
         Ok(Model {
-            classifier,
-            detector,
+            network: Arc::new(Network {
+                classifier,
+                detector,
+            }),
+            decoder: SandboxedDecoder::new(),
         })
     }
 }
 
 /// A model that is ready to be asked.
-#[derive(Debug)]
 pub(super) struct Model {
+    network: Arc<Network>,
+    decoder: SandboxedDecoder,
+}
+
+struct Network {
     classifier: Classifier,
     /// `None` if the model is shown whole pictures.
     detector: Option<FaceDetector>,
@@ -109,13 +116,43 @@ struct Prepared {
 
 impl Model {
     pub(super) fn card(&self) -> &Card {
-        self.classifier.card()
+        self.network.classifier.card()
     }
 
     /// For each file what the model says, or why the file is not an image.
-    pub(super) fn classify(&self, paths: &[&Path]) -> Result<Vec<Result<Classified, String>>> {
-        let prepared: Vec<Result<Prepared, String>> =
-            paths.par_iter().map(|path| self.prepare(path)).collect();
+    pub(super) async fn classify(
+        &self,
+        paths: &[&Path],
+    ) -> Result<Vec<Result<Classified, String>>> {
+        let prepared = stream::iter(paths)
+            .map(|path| self.prepare(path))
+            // While some are decoded, the faces in others are looked for.
+            .buffered(2 * self.decoder.workers())
+            .try_collect();
+        let (network, prepared) = (self.network.clone(), prepared.await?);
+        spawn_blocking(move || network.classify(prepared)).await?
+    }
+
+    /// Reads a picture, or says why it is none.
+    pub(super) async fn read(&self, path: &Path) -> Result<RgbImage, String> {
+        self.decoder.read(path).await
+    }
+
+    /// Reads a picture and finds its faces, or says why it is none.
+    async fn prepare(&self, path: &Path) -> Result<Result<Prepared, String>> {
+        let network = self.network.clone();
+        Ok(match self.read(path).await {
+            Ok(picture) => Ok(spawn_blocking(move || network.prepare(&picture)).await?),
+            Err(problem) => Err(problem),
+        })
+    }
+}
+
+impl Network {
+    fn classify(
+        &self,
+        prepared: Vec<Result<Prepared, String>>,
+    ) -> Result<Vec<Result<Classified, String>>> {
         let inputs = prepared.iter().flatten().flat_map(|file| &file.inputs);
         let mut predictions = self.classifier.predict(inputs)?.into_iter();
         let mut classified = |file: Prepared| {
@@ -131,48 +168,29 @@ impl Model {
         Ok(files.map(|file| file.map(&mut classified)).collect())
     }
 
-    fn prepare(&self, path: &Path) -> Result<Prepared, String> {
-        let picture = read(path)?;
+    fn prepare(&self, picture: &RgbImage) -> Prepared {
         let (width, height) = picture.dimensions();
-        let found = |detector: &FaceDetector| detector.detect(&picture);
+        let found = |detector: &FaceDetector| detector.detect(picture);
         let mut faces = self.detector.as_ref().map(found).unwrap_or_default();
         Face::sort(&mut faces, width, height);
         let mut parts: Vec<Part> = faces
             .iter()
             .map(|face| Part::around(&face.bounds, width, height))
             .collect();
-        let part = Part::of(self.card().view, &faces, width, height);
+        let view = self.classifier.card().view;
+        let part = Part::of(view, &faces, width, height);
         let own = parts.iter().position(|of_face| *of_face == part);
         let own = own.unwrap_or_else(|| {
             parts.push(part);
             parts.len() - 1
         });
         let inputs = parts.iter();
-        let inputs = inputs.map(|part| self.classifier.input(&picture, part));
-        Ok(Prepared {
+        let inputs = inputs.map(|part| self.classifier.input(picture, part));
+        Prepared {
             size: [width, height],
             inputs: inputs.collect(),
             own,
             faces,
-        })
-    }
-}
-
-/// Reads a picture, or says why it is none.
-pub(super) fn read(path: &Path) -> Result<RgbImage, String> {
-    let bytes = std::fs::read(path).map_err(|error| format!("can't be read: {error}"))?;
-    let decoded = decode::decode(&bytes, &decode::Limits::default());
-    Ok(decoded.map_err(|reason| reason.to_string())?.picture)
-}
-
-/// The files in a folder and in its folders, in the order of their names.
-pub(super) fn files_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut files = vec![];
-    for entry in WalkDir::new(folder).sort_by_file_name() {
-        let entry = entry?;
-        if entry.file_type().is_file() {
-            files.push(entry.into_path());
         }
     }
-    Ok(files)
 }

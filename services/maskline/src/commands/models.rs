@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use clap::Args;
 use comfy_table::{Cell, Table};
-use maskline_foundation::text::shortened;
+use maskline_foundation::text::{printable, shortened};
 use maskline_messages::{DatasetId, ObjectKey};
 use maskline_storage::records::{Model, Run, RunState};
 
@@ -75,7 +75,7 @@ fn table_of_runs(runs: &[Run], versions: &BTreeMap<DatasetId, VersionOf>) -> Tab
         let state = match (run.state, &run.error) {
             (RunState::Failed, error) => {
                 let error = error.as_deref().unwrap_or("no reason is recorded");
-                format!("failed: {}", shortened(error, MAX_ERROR))
+                format!("failed: {}", printable(&shortened(error, MAX_ERROR)))
             }
             _ => format!("{} of {} epochs done", run.epoch, run.epochs()),
         };

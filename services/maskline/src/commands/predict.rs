@@ -7,11 +7,13 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use maskline_messages::{Bounds, Label};
+use image::RgbImage;
+use maskline_foundation::{path_text, text::printable, walk};
+use maskline_messages::{Bounds, Label, path_serde};
 use maskline_models::{prediction::Prediction, weights::Card};
 use serde::Serialize;
 
-use super::model::{self, BATCH, Classified, ModelArgs};
+use super::model::{BATCH, Classified, ModelArgs};
 use crate::{
     connection::ConnectionArgs,
     drawing,
@@ -22,13 +24,13 @@ use crate::{
 #[command(
     after_help = "Examples:\n  maskline predict model.safetensors me.jpg you.png\n  \
                   maskline predict model.safetensors class.jpg --draw faces.png\n  \
-                  maskline predict model.safetensors photos/*.jpg --draw drawn/ --json"
+                  maskline predict model.safetensors photos/ --draw drawn/ --json"
 )]
 pub(crate) struct Predict {
     #[command(flatten)]
     model: ModelArgs,
-    /// Image files
-    #[arg(required = true)]
+    /// Image files, and folders that are searched for images
+    #[arg(required = true, value_name = "PATH")]
     files: Vec<PathBuf>,
     /// Print each file's prediction, and that of every face in it, as one line of JSON
     #[arg(long)]
@@ -44,6 +46,7 @@ pub(crate) struct Predict {
 /// What a model says about a file, as `--json` prints it.
 #[derive(Debug, Serialize)]
 pub(super) struct Answer {
+    #[serde(with = "path_serde")]
     path: PathBuf,
     label: Option<Label>,
     /// The probability of `label`, 0 to 1.
@@ -101,10 +104,10 @@ impl Answer {
 
     /// A line for people, and one more for each face if there are several.
     fn text(&self) -> String {
-        let path = self.path.display();
+        let path = path_text::shown(&self.path);
         let Some(label) = &self.label else {
             let problem = self.problem.as_deref();
-            return format!("{path}: {}", problem.unwrap_or("no class"));
+            return format!("{path}: {}", printable(problem.unwrap_or("no class")));
         };
         let mut text = format!("{path}: {label}, {}", percent(self.confidence));
         if self.faces.is_empty() {
@@ -125,42 +128,55 @@ impl Answer {
 
 impl Predict {
     pub(crate) async fn run(self) -> Result<()> {
-        let model = self.model.load(&self.connection, self.files.len()).await?;
-        let drawn = self.drawn_files()?;
+        let found = self.files.iter().flat_map(|path| walk::files_at(path));
+        let (files, unreadable): (Vec<_>, Vec<_>) =
+            found.partition(|entry| entry.problem.is_none());
+        let files: Vec<PathBuf> = files.into_iter().map(|entry| entry.path).collect();
+        let model = self.model.load(&self.connection, files.len()).await?;
+        let drawn = self.drawn_files(&files)?;
         let mut drawn = drawn.iter();
-        let mut problems = 0;
-        for chunk in self.files.chunks(BATCH) {
+        let all = files.len() + unreadable.len();
+        let mut problems = unreadable.len();
+        for entry in unreadable {
+            let problem = format!("can't be read: {}", entry.problem.unwrap_or_default());
+            self.print(&Answer::of_problem(&entry.path, problem))?;
+        }
+        for chunk in files.chunks(BATCH) {
             let paths: Vec<&Path> = chunk.iter().map(PathBuf::as_path).collect();
-            for (path, classified) in paths.iter().zip(model.classify(&paths)?) {
+            for (path, classified) in paths.iter().zip(model.classify(&paths).await?) {
                 problems += usize::from(classified.is_err());
                 let answer = match &classified {
                     Ok(classified) => Answer::new(path, classified, model.card()),
                     Err(problem) => Answer::of_problem(path, problem.clone()),
                 };
-                match self.json {
-                    true => output::print_json(&answer)?,
-                    false => output::print(answer.text())?,
-                }
+                self.print(&answer)?;
                 if let (Some(out), Ok(classified)) = (drawn.next(), &classified) {
-                    let drawing = draw(path, classified, model.card(), out);
-                    drawing.with_context(|| format!("{} can't be drawn", path.display()))?;
+                    let picture = model.read(path).await.map_err(anyhow::Error::msg);
+                    let drawing =
+                        picture.and_then(|picture| draw(picture, classified, model.card(), out));
+                    let path = path_text::shown(path);
+                    drawing.with_context(|| format!("{path} can't be drawn"))?;
                 }
             }
         }
         if problems > 0 {
-            bail!(
-                "{problems} of {} files can't be read or are not images",
-                self.files.len()
-            );
+            bail!("{problems} of {all} files can't be read or are not images");
         }
         Ok(())
+    }
+
+    fn print(&self, answer: &Answer) -> Result<()> {
+        match self.json {
+            true => output::print_json(answer),
+            false => output::print(answer.text()),
+        }
     }
 
     /// The file that each picture is drawn into. There are none without `--draw`.
     ///
     /// # Errors
     /// If OUT is no place for the drawings. No picture is ever drawn over.
-    fn drawn_files(&self) -> Result<Vec<PathBuf>> {
+    fn drawn_files(&self, files: &[PathBuf]) -> Result<Vec<PathBuf>> {
         let Some(out) = &self.draw else {
             return Ok(vec![]);
         };
@@ -172,13 +188,13 @@ impl Predict {
                 out.display()
             );
         }
-        let pictures = self.files.iter().map(|file| same(file));
+        let pictures = files.iter().map(|file| same(file));
         let pictures: BTreeSet<PathBuf> = pictures.collect();
         if is_png {
-            if self.files.len() > 1 {
+            if files.len() > 1 {
                 bail!(
                     "there are {} pictures: name a folder to draw them into, not the file {}",
-                    self.files.len(),
+                    files.len(),
                     out.display()
                 );
             }
@@ -190,7 +206,7 @@ impl Predict {
         std::fs::create_dir_all(out)
             .with_context(|| format!("{} can't be made a folder", out.display()))?;
         let mut drawn: Vec<PathBuf> = vec![];
-        for file in &self.files {
+        for file in files {
             let name = file.file_name().unwrap_or(file.as_os_str()).to_owned();
             let numbered = (1..).map(|number| {
                 let mut name = name.clone();
@@ -226,8 +242,7 @@ fn same(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-fn draw(path: &Path, classified: &Classified, card: &Card, out: &Path) -> Result<()> {
-    let picture = model::read(path).map_err(anyhow::Error::msg)?;
+fn draw(picture: RgbImage, classified: &Classified, card: &Card, out: &Path) -> Result<()> {
     let labelled = |bounds, prediction: &Prediction| drawing::LabelledBox {
         bounds,
         class: prediction.class(),
@@ -268,7 +283,8 @@ mod tests {
         let flags = ["predict".as_ref(), "model".as_ref()];
         let flags = flags.into_iter().chain(files);
         let flags = flags.chain(["--draw".as_ref(), out.as_os_str()]);
-        Flags::parse_from(flags).predict.drawn_files()
+        let predict = Flags::parse_from(flags).predict;
+        predict.drawn_files(&predict.files)
     }
 
     #[test]

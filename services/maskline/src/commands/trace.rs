@@ -4,6 +4,7 @@ use std::{env, io::IsTerminal};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use maskline_foundation::text::printable;
 use maskline_messages::{CandidateId, ImageId};
 use maskline_runtime::Address;
 use maskline_storage::{Catalog, records::Candidate};
@@ -125,7 +126,7 @@ impl Trace {
         }
         match self.json {
             true => output::print_json(&trace),
-            false => output::print(trace.text()),
+            false => output::print_coloured(trace.text()),
         }
     }
 }
@@ -165,7 +166,8 @@ fn of_job(job: JobView) -> TraceView {
 impl TraceView {
     /// The trace as a person reads it.
     fn text(&self) -> String {
-        let mut lines = vec![format!("{} {} · {}", self.what, self.name, self.state)];
+        let name = printable(&self.name);
+        let mut lines = vec![format!("{} {name} · {}", self.what, self.state)];
         if let Some(candidate) = self.candidate {
             lines.push(format!("  candidate {candidate}"));
         }

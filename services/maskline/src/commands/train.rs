@@ -76,7 +76,7 @@ impl Train {
         connections.close().await;
         for (network, id) in networks.iter().zip(ids) {
             match self.json {
-                true => output::print(serde_json::json!({ "id": id, "network": network }))?,
+                true => output::print_json(&serde_json::json!({ "id": id, "network": network }))?,
                 false => output::print(id)?,
             }
         }

@@ -73,7 +73,7 @@ impl Tune {
         }
         connections.close().await;
         match self.json {
-            true => output::print(serde_json::json!({ "study": id, "network": network }))?,
+            true => output::print_json(&serde_json::json!({ "study": id, "network": network }))?,
             false => output::print(id)?,
         }
         if !self.json {

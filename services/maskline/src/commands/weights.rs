@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand, builder::PossibleValuesParser};
 use comfy_table::Cell;
+use maskline_foundation::private_folder;
 use maskline_messages::NetworkName;
 use maskline_scraper::{DownloadArgs, download};
 use serde::Serialize;
@@ -236,7 +237,7 @@ fn is_there(published: &Published, path: &Path) -> bool {
 /// Writes the file under another name first, so that there is never a part of it.
 fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        private_folder::create(folder)?;
     }
     let unfinished = path.with_extension("part");
     fs::write(&unfinished, bytes)?;

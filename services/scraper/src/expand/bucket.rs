@@ -10,7 +10,7 @@ use maskline_storage::StorageErrorKind;
 use super::{
     candidate::{ExpansionStep, STEP_SIZE, SourceCandidate},
     error::ExpandError,
-    label::{label_of, parent_folder},
+    label::{folders_of, label_of},
 };
 use crate::fetch::Fetcher;
 
@@ -41,7 +41,7 @@ pub(super) async fn step(
             )
         })
         .map(|object| {
-            let label = label_of(labeling, || parent_folder(Path::new(&object.key)));
+            let label = label_of(labeling, || folders_of(Path::new(&object.key)));
             let location = Location::S3 {
                 bucket: bucket.address().to_owned(),
                 key: object.key,

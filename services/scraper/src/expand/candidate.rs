@@ -1,12 +1,12 @@
 //! What one step of an expansion finds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use maskline_messages::{Label, Labeling, Location, Provenance, Reason};
 use url::Url;
 
-use super::label::{label_of, last_folder, parent_folder};
+use super::label::{folders_in, folders_within, label_of};
 
 /// A step ends when it has found about this many candidates.
 pub(crate) const STEP_SIZE: usize = 1000;
@@ -36,13 +36,13 @@ pub struct SourceCandidate {
 impl SourceCandidate {
     /// The candidate at `url`, labelled as `labeling` asks, but not by a column.
     pub(super) fn at_url(url: Url, labeling: Option<&Labeling>) -> Self {
-        let label = label_of(labeling, || last_folder(&url));
+        let label = label_of(labeling, || folders_in(&url));
         Self::new(Location::Url(url), label)
     }
 
-    /// The candidate in the file at `path`, labelled as `labeling` asks.
-    pub(super) fn at_path(path: PathBuf, labeling: Option<&Labeling>) -> Self {
-        let label = label_of(labeling, || parent_folder(&path));
+    /// The candidate in the file at `path` in the folder `root`, labelled as `labeling` asks.
+    pub(super) fn at_path(path: PathBuf, root: &Path, labeling: Option<&Labeling>) -> Self {
+        let label = label_of(labeling, || folders_within(&path, root));
         Self::new(Location::Path(path), label)
     }
 
@@ -117,13 +117,19 @@ mod tests {
     #[test]
     fn a_url_is_labelled_by_its_last_folder() {
         let label = |url: &str| {
-            let candidate = SourceCandidate::at_url(url.parse().unwrap(), Some(&Labeling::Folder));
+            let labeling = Labeling::Folder {
+                classes: vec!["with_mask".parse().unwrap()],
+            };
+            let candidate = SourceCandidate::at_url(url.parse().unwrap(), Some(&labeling));
             (candidate.label.map(String::from), candidate.rejected)
         };
         let with = (Some("with_mask".to_owned()), None);
         assert_eq!(label("http://a/faces/with_mask/1.jpg"), with);
         assert_eq!(label("http://a/with%5Fmask/1.jpg?size=2"), with);
+        assert_eq!(label("http://a/with_mask/2020/large/1.jpg"), with);
         assert_eq!(label("http://a/1.jpg"), (None, None));
+        let other = (Some("large".to_owned()), None);
+        assert_eq!(label("http://a/2020/large/1.jpg"), other);
         let bad = Reason::BadLabel {
             text: "with mask".to_owned(),
         };

@@ -18,7 +18,8 @@ use std::{
     sync::Arc,
 };
 
-use maskline_messages::{Labeling, Location};
+use maskline_foundation::path_text;
+use maskline_messages::{Labeling, Location, path_serde};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -45,6 +46,7 @@ pub(super) enum OpenFile {
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
     /// The path of the file, relative to the dataset's folder.
+    #[serde(with = "path_serde")]
     file: PathBuf,
     kind: FileKind,
     /// The position in the file. `None` is its begin.
@@ -168,7 +170,7 @@ async fn metadata(path: &Path, labeling: Option<&Labeling>) -> Result<LocalList,
         folder: path.parent().map(Path::to_owned),
     };
     let path = path.to_owned();
-    let name = path.display().to_string();
+    let name = path_text::shown(&path);
     blocking(&name, move || LocalList::from_file(&path, options)).await
 }
 

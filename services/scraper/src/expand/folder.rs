@@ -2,31 +2,23 @@
 //!
 //! The order is that of the paths, so the path of the last file found is all that is
 //! needed to go on: it is the cursor.
-//!
-//! * [`walk`]: the files of a folder and of the folders in it, one after the other.
-//! * [`directory`]: the names in one folder, which may be too many for the memory.
 
-mod directory;
 #[cfg(test)]
 mod tests;
-mod walk;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use anyhow::Context as _;
+use maskline_foundation::{
+    path_text, regular_file,
+    walk::{Entry, Walk},
+};
 use maskline_messages::{Labeling, Location, Reason};
 
 use super::{
     candidate::{ExpansionStep, STEP_SIZE, SourceCandidate},
     error::ExpandError,
 };
-use walk::Entry;
-
-pub(super) use walk::Walk;
-
 /// Finds the next [`STEP_SIZE`] files after `cursor`. `kept` is the walk that an earlier
 /// step of the same source returned, if this process still has it.
 pub(super) async fn step(
@@ -36,7 +28,7 @@ pub(super) async fn step(
     kept: Option<Walk>,
 ) -> Result<(ExpansionStep, Walk), ExpandError> {
     let (root, labeling) = (root.to_owned(), labeling.cloned());
-    let cursor = cursor.map(PathBuf::from);
+    let cursor = cursor.map(path_text::from_text);
     tokio::task::spawn_blocking(move || {
         let mut walk = walk_from(&root, cursor.as_deref(), kept)?;
         let step = take_step(&mut walk, &root, labeling.as_ref());
@@ -44,7 +36,7 @@ pub(super) async fn step(
             return Err(ExpandError::Source(format!(
                 "no images in folder {}: it has no files (hidden ones don't count). \
                  Put images into it, or enqueue another folder",
-                root.display()
+                path_text::shown(&root)
             )));
         }
         Ok((step, walk))
@@ -62,27 +54,27 @@ fn walk_from(root: &Path, cursor: Option<&Path>, kept: Option<Walk>) -> Result<W
         walk.skip_to(cursor);
         return Ok(walk);
     }
-    Walk::open(root, cursor).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::PermissionDenied => ExpandError::Source(format!(
-            "folder {} can't be read: {error}. The path must be one that the scraper sees",
-            root.display()
-        )),
-        _ => {
-            let context = format!("reading folder {}", root.display());
-            ExpandError::retry(anyhow::Error::new(error).context(context))
+    Walk::open(root, cursor).map_err(|error| {
+        let folder = path_text::shown(root);
+        match regular_file::is_permanent(&error) {
+            true => ExpandError::Source(format!(
+                "folder {folder} can't be read: {error}. The path must be one that the scraper sees"
+            )),
+            false => {
+                let context = format!("reading folder {folder}");
+                ExpandError::retry(anyhow::Error::new(error).context(context))
+            }
         }
     })
 }
 
 fn take_step(walk: &mut Walk, root: &Path, labeling: Option<&Labeling>) -> ExpansionStep {
     let mut step = ExpansionStep::default();
-    while let Some(entry) = walk.next() {
-        // A step can only end at a path that JSON can carry, because it becomes the cursor.
-        let cursor = entry.path.to_str().map(str::to_owned);
+    for entry in walk {
+        let is_last = step.candidates.len() + 1 >= STEP_SIZE;
+        let cursor = is_last.then(|| path_text::to_text(&entry.path).into_owned());
         step.candidates.push(candidate(root, entry, labeling));
-        if step.candidates.len() >= STEP_SIZE && cursor.is_some() {
+        if is_last {
             step.next_cursor = cursor;
             break;
         }
@@ -93,11 +85,10 @@ fn take_step(walk: &mut Walk, root: &Path, labeling: Option<&Labeling>) -> Expan
 fn candidate(root: &Path, entry: Entry, labeling: Option<&Labeling>) -> SourceCandidate {
     let path = root.join(&entry.path);
     match entry.problem {
-        None => SourceCandidate::at_path(path, labeling),
+        None => SourceCandidate::at_path(path, root, labeling),
         Some(detail) => {
-            let legible = PathBuf::from(path.to_string_lossy().into_owned());
             let reason = Reason::Unreadable { detail };
-            SourceCandidate::rejected(Location::Path(legible), reason)
+            SourceCandidate::rejected(Location::Path(path), reason)
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::{
     fs::File,
-    io::{self, ErrorKind},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::UNIX_EPOCH,
 };
 
 use anyhow::Context as _;
-use maskline_foundation::text::shortened;
+use maskline_foundation::{path_text, regular_file};
 use maskline_messages::{Location, shown};
 use tempfile::NamedTempFile;
 
@@ -26,6 +26,8 @@ pub(super) struct SourceFile {
     version: String,
     /// The media type that a server named.
     content_type: Option<String>,
+    /// What errors call it: `list`, `archive`.
+    kind: &'static str,
     // The last one removes the file.
     temporary: Option<Arc<NamedTempFile>>,
 }
@@ -56,14 +58,13 @@ impl SourceFile {
                     .await
                     .map_err(failed)?;
                 let content_type = response.content_type();
-                let mut file =
-                    NamedTempFile::with_prefix("maskline-source-").map_err(ExpandError::retry)?;
-                let version = response.write_to(&mut file, most).await.map_err(failed)?;
+                let (file, version) = response.into_file(most).await.map_err(failed)?;
                 Ok(Self {
                     path: file.path().to_owned(),
                     name: url.path().to_owned(),
                     version,
                     content_type,
+                    kind,
                     temporary: Some(Arc::new(file)),
                 })
             }
@@ -77,8 +78,9 @@ impl SourceFile {
     pub(super) fn at(path: &Path, kind: &'static str) -> Result<Self, ExpandError> {
         Ok(Self {
             path: path.to_owned(),
-            name: path.to_string_lossy().into_owned(),
-            version: version_of(path).map_err(|error| unreadable(path, kind, &error))?,
+            name: path_text::to_text(path).into_owned(),
+            version: version_of(path).map_err(|error| unreadable(path, kind, error))?,
+            kind,
             content_type: None,
             temporary: None,
         })
@@ -105,13 +107,9 @@ impl SourceFile {
 
     /// Opens the file for reading.
     pub(super) fn read(&self) -> Result<File, ExpandError> {
-        let opened = File::open(&self.path).with_context(|| format!("reading {}", self.name()));
-        opened.map_err(ExpandError::retry)
-    }
-
-    /// What the source calls the file. It is the path of a URL.
-    pub(super) fn name(&self) -> String {
-        shortened(&self.name, 300)
+        let opened = regular_file::open(&self.path);
+        let (file, _) = opened.map_err(|error| unreadable(&self.path, self.kind, error))?;
+        Ok(file)
     }
 
     /// Returns whether the file's name ends with one of these, in small or capital letters.
@@ -136,19 +134,21 @@ impl SourceFile {
 
 /// A text that changes when the file does. It fails for what is no regular file.
 fn version_of(path: &Path) -> io::Result<String> {
-    let metadata = path.metadata()?;
-    if !metadata.is_file() {
-        let problem = "it is not a regular file";
-        return Err(io::Error::new(ErrorKind::InvalidInput, problem));
-    }
+    let metadata = regular_file::open(path)?.0.metadata()?;
     let modified = metadata.modified()?.duration_since(UNIX_EPOCH);
     let modified = modified.unwrap_or_default().as_nanos();
     Ok(format!("{}-{modified}", metadata.len()))
 }
 
-fn unreadable(path: &Path, kind: &str, error: &io::Error) -> ExpandError {
-    ExpandError::Source(format!(
-        "the {kind} {} can't be read: {error}. The path must be one that the scraper sees",
-        path.display()
-    ))
+fn unreadable(path: &Path, kind: &str, error: io::Error) -> ExpandError {
+    let name = path_text::shown(path);
+    match regular_file::is_permanent(&error) {
+        true => ExpandError::Source(format!(
+            "the {kind} {name} can't be read: {error}. The path must be one that the scraper sees"
+        )),
+        false => {
+            let context = format!("reading the {kind} {name}");
+            ExpandError::retry(anyhow::Error::new(error).context(context))
+        }
+    }
 }

@@ -36,6 +36,11 @@ impl FetchError {
         }
     }
 
+    /// The rejection of what has `bytes`, or at least so many, and may have `most`.
+    pub(super) fn too_many_bytes(bytes: u64, most: u64) -> Self {
+        Reason::TooManyBytes { bytes, most }.into()
+    }
+
     /// The reason for rejecting the image, or else the failure that makes the runner try
     /// the message again.
     pub(crate) fn into_reason(self) -> Result<Reason, Failure> {

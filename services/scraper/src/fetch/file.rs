@@ -1,14 +1,13 @@
 //! Reading a local file, under the same limits as a download.
 
 use std::{
-    fs::File,
-    io::{self, ErrorKind, Read},
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use maskline_foundation::ByteBudget;
+use maskline_foundation::{ByteBudget, path_text, regular_file};
 use maskline_messages::{ImageId, Reason};
 
 use super::{body::Body, error::FetchError};
@@ -16,16 +15,12 @@ use super::{body::Body, error::FetchError};
 /// Reads the whole file. A file of more than `max` bytes is rejected.
 pub(super) async fn read(path: &Path, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
     let path = path.to_owned();
-    let (file, size) = blocking(path.clone(), open).await?;
+    let (file, size) = blocking(path.clone(), regular_file::open).await?;
     if size == 0 {
         return Err(Reason::Empty.into());
     }
     if size > max {
-        let reason = Reason::TooManyBytes {
-            bytes: size,
-            most: max,
-        };
-        return Err(reason.into());
+        return Err(FetchError::too_many_bytes(size, max));
     }
     let room = budget.room(size).await;
     let (bytes, image) = blocking(path, move |_| {
@@ -39,20 +34,6 @@ pub(super) async fn read(path: &Path, max: u64, budget: &ByteBudget) -> Result<B
     Ok(Body::new(bytes, image, room))
 }
 
-/// Opens a regular file and returns its size.
-fn open(path: &Path) -> io::Result<(File, u64)> {
-    // This comes before the opening, because opening a pipe would wait for a writer.
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::new(
-            ErrorKind::InvalidInput,
-            "it is not a regular file",
-        ));
-    }
-    let file = File::open(path)?;
-    let size = file.metadata()?.len();
-    Ok((file, size))
-}
-
 /// Does `work` on a thread that may block, and says what its errors mean for the image.
 async fn blocking<T: Send + 'static>(
     path: PathBuf,
@@ -61,18 +42,14 @@ async fn blocking<T: Send + 'static>(
     let at = path.clone();
     let done = tokio::task::spawn_blocking(move || work(&at)).await;
     let done = done.context("reading a file").map_err(FetchError::retry)?;
-    done.map_err(|error| match error.kind() {
-        // These errors say something about the file, all others about the machine.
-        ErrorKind::NotFound
-        | ErrorKind::PermissionDenied
-        | ErrorKind::NotADirectory
-        | ErrorKind::InvalidInput
-        | ErrorKind::InvalidFilename => Reason::Unreadable {
+    done.map_err(|error| match regular_file::is_permanent(&error) {
+        true => Reason::Unreadable {
             detail: error.to_string(),
         }
         .into(),
-        _ => FetchError::retry(
-            anyhow::Error::new(error).context(format!("reading {}", path.display())),
-        ),
+        false => {
+            let context = format!("reading {}", path_text::shown(&path));
+            FetchError::retry(anyhow::Error::new(error).context(context))
+        }
     })
 }

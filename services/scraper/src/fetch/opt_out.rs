@@ -5,11 +5,12 @@
 //! * `tdm-reservation: 1`, as a header or in a page: the rights to text and data mining are
 //!   reserved (W3C's TDM Reservation Protocol).
 
-use lol_html::{HtmlRewriter, Settings, element};
+use lol_html::element;
 use maskline_messages::Reason;
 use reqwest::header::{HeaderMap, HeaderName};
 
 use super::user_agent::PRODUCT;
+use crate::html_parser;
 
 const X_ROBOTS_TAG: HeaderName = HeaderName::from_static("x-robots-tag");
 const TDM_RESERVATION: HeaderName = HeaderName::from_static("tdm-reservation");
@@ -46,7 +47,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Reason> {
 }
 
 /// Refuses a page that says that its images are not for us.
-pub(crate) fn check_page(html: &[u8]) -> Result<(), Reason> {
+pub(crate) fn check_page(html: &str) -> Result<(), Reason> {
     let found = std::cell::RefCell::new(None);
     let meta = element!("meta[name][content]", |meta| {
         let name = meta.get_attribute("name").unwrap_or_default();
@@ -62,11 +63,8 @@ pub(crate) fn check_page(html: &[u8]) -> Result<(), Reason> {
         }
         Ok(())
     });
-    let settings = Settings::new().with_strict(false);
-    let settings = settings.append_element_content_handler(meta);
-    let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
     // A page that can't be parsed to its end has said what it said until there.
-    let _ = rewriter.write(html).and_then(|()| rewriter.end());
+    let _ = html_parser::parse(html.as_bytes(), [meta]);
     match found.into_inner() {
         Some(said) => Err(opted_out(format!("<meta> {said}"))),
         None => Ok(()),
@@ -194,7 +192,7 @@ mod tests {
             r#"<meta name="tdm-reservation" content="1">"#,
         ];
         for html in against {
-            let checked = check_page(format!("<html><head>{html}</head></html>").as_bytes());
+            let checked = check_page(&format!("<html><head>{html}</head></html>"));
             assert!(matches!(checked, Err(Reason::OptedOut { .. })), "{html}");
         }
         let not_against = [
@@ -205,7 +203,7 @@ mod tests {
             "<p>noai</p>",
         ];
         for html in not_against {
-            assert_eq!(check_page(html.as_bytes()), Ok(()), "{html}");
+            assert_eq!(check_page(html), Ok(()), "{html}");
         }
     }
 }

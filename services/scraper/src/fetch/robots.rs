@@ -2,6 +2,10 @@
 //!
 //! A site is asked once and its rules are remembered. Section numbers here are those of
 //! the RFC.
+//!
+//! * [`rule_set`]: the rules for one crawler.
+
+mod rule_set;
 
 use std::{
     num::NonZeroUsize,
@@ -11,17 +15,15 @@ use std::{
 
 use lru::LruCache;
 use parking_lot::Mutex;
-use texting_robots::Robot;
 use tokio::sync::OnceCell;
-use url::Url;
+use url::{Position, Url};
 
 use super::user_agent::PRODUCT;
 
+pub use rule_set::RuleSet;
+
 /// How much of a robots.txt is read. It is the least that section 2.5 allows.
 pub(super) const MAX_BYTES: usize = 500 << 10;
-
-/// How many rules of a site may have an end (`$`, section 2.2.3). Most sites have none.
-const MAX_ENDS: usize = 100;
 
 /// How many redirects to a robots.txt are followed at least (section 2.3.1.2).
 pub(super) const REDIRECTS: u32 = 5;
@@ -29,15 +31,19 @@ pub(super) const REDIRECTS: u32 = 5;
 /// How many sites are remembered.
 const MAX_SITES: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
 
+/// How many bytes the rules of all sites that are remembered take together. Those of most sites
+/// take less than a kilobyte.
+const MAX_REMEMBERED: usize = 16 << 20;
+
 /// How long rules are used before they are asked for again. Section 2.4 allows a day.
 const VALID_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What a site's robots.txt says.
 pub enum Rules {
-    /// There is no robots.txt ("unavailable", section 2.3.1.3), or it can't be understood.
+    /// There is no robots.txt ("unavailable", section 2.3.1.3).
     AllowAll,
     /// The rules that it has for this crawler.
-    Robot(Robot),
+    Rules(RuleSet),
     /// The site did not answer, for the reason given here. Until it does, it must be
     /// assumed to forbid everything ("unreachable", section 2.3.1.4).
     Unreachable(String),
@@ -46,49 +52,17 @@ pub enum Rules {
 impl Rules {
     /// Parses as much of a robots.txt as is read at all (section 2.5).
     pub fn parse(text: &[u8]) -> Self {
-        let text = with_few_ends(&text[..text.len().min(MAX_BYTES)]);
-        match Robot::new(PRODUCT, &text) {
-            Ok(robot) => Self::Robot(robot),
-            Err(error) => {
-                tracing::debug!(%error, "robots.txt can't be understood, so it forbids nothing");
-                Self::AllowAll
-            }
-        }
+        Self::Rules(RuleSet::parse(&text[..text.len().min(MAX_BYTES)], PRODUCT))
     }
-}
 
-/// The text with at most [`MAX_ENDS`] rules that have a `$`, since the parser compiles a regular
-/// expression for each, with memory of its own. Further rules become stricter: a `Disallow` forbids
-/// what begins as it says, whatever follows, and an `Allow` is left out.
-fn with_few_ends(text: &[u8]) -> Vec<u8> {
-    let mut kept = Vec::with_capacity(text.len());
-    let mut ends = 0;
-    for line in text.split_inclusive(|byte| matches!(byte, b'\n' | b'\r' | 0)) {
-        let Some(end) = line.iter().position(|byte| *byte == b'$') else {
-            kept.extend_from_slice(line);
-            continue;
-        };
-        ends += 1;
-        if ends <= MAX_ENDS {
-            kept.extend_from_slice(line);
-            continue;
+    /// How many bytes of memory they take.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::AllowAll => 0,
+            Self::Rules(rules) => rules.bytes(),
+            Self::Unreachable(reason) => reason.len(),
         }
-        let begin = &line[..end];
-        let is_allow = begin
-            .trim_ascii_start()
-            .get(..5)
-            .is_some_and(|name| name.eq_ignore_ascii_case(b"allow"));
-        // A pattern that is only a `$` forbids nothing that there is, but without it everything.
-        let has_pattern = begin
-            .trim_ascii_end()
-            .last()
-            .is_some_and(|last| *last != b':');
-        if !is_allow && has_pattern {
-            kept.extend_from_slice(begin);
-        }
-        kept.push(b'\n');
     }
-    kept
 }
 
 /// The answer to the question whether a URL may be fetched.
@@ -149,11 +123,33 @@ impl Robots {
             let rules = fetch_rules(robots_url).await;
             (rules, Instant::now())
         });
-        match &rules.await.0 {
+        let is_new = site.rules.get().is_none();
+        let rules = &rules.await.0;
+        if is_new {
+            self.forget_what_is_too_much();
+        }
+        match rules {
             Rules::AllowAll => Permission::Allowed,
-            Rules::Robot(robot) if robot.allowed(url.as_str()) => Permission::Allowed,
-            Rules::Robot(_) => Permission::Disallowed,
+            Rules::Rules(rules) => {
+                match rules.allows(&url[Position::BeforePath..Position::AfterQuery]) {
+                    true => Permission::Allowed,
+                    false => Permission::Disallowed,
+                }
+            }
             Rules::Unreachable(reason) => Permission::Unknown(reason.clone()),
+        }
+    }
+
+    /// Forgets the sites that were asked about longest ago, as long as all rules together take too
+    /// much memory.
+    fn forget_what_is_too_much(&self) {
+        let mut sites = self.sites.lock();
+        let bytes = |site: &Arc<Site>| site.rules.get().map_or(0, |(rules, _)| rules.bytes());
+        let mut all: usize = sites.iter().map(|(_, site)| bytes(site)).sum();
+        while all > MAX_REMEMBERED
+            && let Some((_, site)) = sites.pop_lru()
+        {
+            all -= bytes(&site);
         }
     }
 
@@ -218,25 +214,27 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_very_many_rules_with_an_end_the_last_are_stricter_and_none_costs_much() {
-        use Permission::{Allowed, Disallowed};
-        let mut text = "User-agent: *\nDisallow: /first$\n".to_owned();
-        for number in 0..MAX_ENDS {
-            text += &format!("Disallow: /many/{number}$\n");
+    async fn the_rules_of_many_sites_stay_within_their_memory() {
+        let robots = Robots::default();
+        let mut text = "User-agent: *\n".to_owned();
+        for number in 0..20_000 {
+            text += &format!("Disallow: /{number:015}\n");
         }
-        text += "Disallow: /last$\nAllow: /last/but/allowed$\nDisallow: $\nDisallow: /plain/\n";
-        let cases = [
-            ("http://a/first", Disallowed),
-            ("http://a/first/2", Allowed),
-            ("http://a/last", Disallowed),
-            ("http://a/last/2", Disallowed),
-            ("http://a/last/but/allowed", Disallowed),
-            ("http://a/plain/1", Disallowed),
-            ("http://a/other", Allowed),
-        ];
-        for (url, expected) in cases {
-            assert_eq!(permission(&text, url).await, expected, "{url}");
+        let of_one = Rules::parse(text.as_bytes()).bytes();
+        let sites = 2 * MAX_REMEMBERED / of_one;
+        assert!((10..MAX_SITES.get()).contains(&sites), "{sites}");
+        for site in 0..sites {
+            let url = format!("http://a{site}/000000000000007/x").parse().unwrap();
+            let rules = Rules::parse(text.as_bytes());
+            let permission = robots.permission(&url, |_| async { rules }).await;
+            assert_eq!(permission, Permission::Disallowed);
         }
+        let kept = robots.sites.lock().len();
+        assert!(kept * of_one <= MAX_REMEMBERED, "{kept}");
+        // The last ones are those that are kept.
+        let last = format!("http://a{}/x", sites - 1).parse().unwrap();
+        let asked = |_| async { panic!("it is known") };
+        assert_eq!(robots.permission(&last, asked).await, Permission::Allowed);
     }
 
     #[tokio::test]

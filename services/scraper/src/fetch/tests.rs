@@ -1,4 +1,8 @@
 //! Fetching from servers that behave well, badly or not at all.
+//!
+//! * [`answers`]: what kinds of answers mean for an image.
+
+mod answers;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -25,11 +29,11 @@ use super::{FetchError, FetchLimits, FetchedImage, Fetcher, SiteLimits};
 /// What a server sends, byte by byte, before it waits for ever or closes the connection.
 #[derive(Clone, Copy)]
 enum Sends {
-    Whole(&'static str),
+    Whole(&'static [u8]),
     AndThenNothing(&'static str),
 }
 
-const PICTURE: Sends = Sends::Whole("HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\npicture");
+const PICTURE: Sends = Sends::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\npicture");
 const PROMISE: Sends = Sends::AndThenNothing("HTTP/1.1 200 OK\r\nContent-Length: 20971520\r\n\r\n");
 
 /// A server on an address of its own, which is a host of its own.
@@ -54,7 +58,7 @@ impl Server {
                     let _ = stream.read(&mut request).await;
                     match sends {
                         Sends::Whole(text) => {
-                            let _ = stream.write_all(text.as_bytes()).await;
+                            let _ = stream.write_all(text).await;
                             let _ = stream.shutdown().await;
                         }
                         Sends::AndThenNothing(text) => {
@@ -237,7 +241,7 @@ async fn a_server_that_is_back_is_served_again() {
     let environment = Environment::embedded();
     let fetcher = Fetcher::for_tests(&environment, limits(4, 100)).await;
     let address = [127, 0, 7, 2];
-    let away = Server::start(address, Sends::Whole("HTTP/1.1 503 Busy\r\n\r\n")).await;
+    let away = Server::start(address, Sends::Whole(b"HTTP/1.1 503 Busy\r\n\r\n")).await;
     let (port, image) = (away.address.port(), away.image(1));
     let job = JobId::draw();
     let failed = fetcher.image(job, &image, None).await;
@@ -260,7 +264,7 @@ async fn a_server_that_is_back_is_served_again() {
             let mut request = [0; 4096];
             let _ = stream.read(&mut request);
             let Sends::Whole(text) = PICTURE else { return };
-            let _ = stream.write_all(text.as_bytes());
+            let _ = stream.write_all(text);
         }
     });
     let mut ends = handle(fetcher, vec![(job, image)]);
@@ -302,7 +306,7 @@ async fn what_a_site_does_not_want_to_be_used_is_not_even_read() {
         ignore_opt_outs: true,
         ..limits(4, 100)
     };
-    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 7\r\nX-Robots-Tag: noai\r\n\r\npicture";
+    let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nX-Robots-Tag: noai\r\n\r\npicture";
     let server = Server::start([127, 0, 5, 6], Sends::Whole(whole)).await;
     let fetcher = Fetcher::for_tests(&environment, own_site).await;
     let fetched = fetcher.image(JobId::draw(), &server.image(1), None).await;

@@ -1,11 +1,12 @@
 //! The polite and careful HTTP client. Every hop of every request goes through the same
 //! checks.
 //!
-//! * [`response`]: reading a body.
+//! * [`response`]: reading a body. [`content_encoding`]: decoding it.
 //! * [`api`]: requests to the APIs of services.
 //! * [`status`], [`failure`]: what a status or an error means for the image.
 
 mod api;
+mod content_encoding;
 mod failure;
 mod response;
 mod status;
@@ -28,7 +29,7 @@ use maskline_storage::catalog::Quotas;
 use reqwest::{
     Client, Method, RequestBuilder, StatusCode,
     dns::Resolve,
-    header::{ACCEPT, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH},
+    header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH},
     redirect::Policy,
 };
 use tracing::{Instrument, Span, field::Empty};
@@ -332,6 +333,10 @@ fn client(
             // `get` checks each hop, so the client must follow none by itself.
             .redirect(Policy::none())
             .referer(false)
+            .default_headers(HeaderMap::from_iter([(
+                ACCEPT_ENCODING,
+                HeaderValue::from_static(content_encoding::ACCEPTED),
+            )]))
             // A proxy would connect to addresses that were never checked.
             .no_proxy()
             .dns_resolver(resolver.clone())

@@ -1,11 +1,8 @@
 //! What a reader must know about the dataset before believing an accuracy.
 
-use maskline_dataset::{Manifest, Split};
+use maskline_dataset::{Manifest, Split, class_warnings};
 
 use crate::shortcut::Shortcut;
-
-/// Classes are unbalanced if the largest has more than so many times the images of the smallest.
-const UNBALANCED: u64 = 4;
 
 /// With fewer validation images than this an accuracy says little.
 const FEW_IMAGES: u64 = 100;
@@ -15,36 +12,9 @@ const STRONG_SHORTCUT: f64 = 0.15;
 
 /// The warnings, in sentences. There are none for a sound dataset.
 pub(super) fn of(manifest: &Manifest, shortcut: Option<&Shortcut>) -> Vec<String> {
-    let mut warnings = vec![];
-    let count = |split, label| {
-        let split = manifest.splits.get(&split);
-        let count = split.and_then(|split| split.by_class.get(label));
-        count.copied().unwrap_or_default()
-    };
-    let counts = manifest.classes.iter();
-    let counts = counts.map(|label| (count(Split::Train, label), label));
-    if let (Some((least, rare)), Some((most, common))) = (counts.clone().min(), counts.max())
-        && most > UNBALANCED * least
-    {
-        warnings.push(format!(
-            "The classes are unbalanced: {most} training images are {common} and {least} are \
-             {rare}. The accuracy is mostly that on {common}; look at the recall of each class, \
-             and add images of {rare}."
-        ));
-    }
-    for split in [Split::Validation, Split::Test] {
-        if manifest.images(split) == 0 {
-            continue;
-        }
-        for label in &manifest.classes {
-            if count(split, label) == 0 {
-                warnings.push(format!(
-                    "No {split} image is {label}, so that the accuracy says nothing about that \
-                     class."
-                ));
-            }
-        }
-    }
+    let splits = manifest.splits.iter();
+    let images = splits.map(|(split, images)| (split.name().to_owned(), images.by_class.clone()));
+    let mut warnings = class_warnings(&manifest.classes, &images.collect());
     let validation = manifest.images(Split::Validation);
     if validation < FEW_IMAGES {
         warnings.push(format!(

@@ -1,3 +1,4 @@
+mod lost_device;
 mod probe;
 mod start;
 mod test_split;

@@ -1,7 +1,7 @@
 //! The reasons for a rejection, in words.
 
 /// Each reason's code, see [`Reason::code`](maskline_messages::Reason::code), with its meaning.
-const MEANINGS: [(&str, &str); 28] = [
+const MEANINGS: [(&str, &str); 30] = [
     ("http_status", "the server answered that there is no image"),
     (
         "refused_address",
@@ -25,6 +25,11 @@ const MEANINGS: [(&str, &str); 28] = [
     ("truncated", "the file ends before the picture does"),
     ("undecodable", "the file is damaged"),
     ("animated", "the image has several frames"),
+    (
+        "too_costly",
+        "decoding it takes more memory or time than a picture may take",
+    ),
+    ("decoder_crashed", "the decoder crashed on the file"),
     ("too_small", "the picture has too few pixels"),
     ("too_large", "the picture has too many pixels"),
     ("extreme_aspect", "the picture is a strip"),

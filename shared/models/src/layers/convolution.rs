@@ -9,6 +9,8 @@ use burn::{
 };
 
 use super::pass::Pass;
+#[cfg(feature = "gpu")]
+use crate::ops::gpu_depthwise;
 use crate::{
     error::ModelError,
     init::{Builder, Init},
@@ -75,34 +77,41 @@ impl Convolution {
     pub fn forward(&self, input: Tensor<4>, pass: Pass) -> Tensor<4> {
         let weight = self.weight.val();
         let [filters, channels, kernel, _] = weight.dims();
+        let is_depthwise = self.groups == filters && channels == 1;
         match pass.kernels {
             Kernels::Own if self.bias.is_some() => self.by_burn(input, weight),
-            Kernels::Own if self.groups == filters && channels == 1 => {
-                depthwise(input, weight, self.stride, self.padding)
-            }
+            Kernels::Own if is_depthwise => depthwise(input, weight, self.stride, self.padding),
             Kernels::Own if kernel == 1 && self.stride == 1 => pointwise(input, weight),
             Kernels::Own => stem(input, weight, self.stride, self.padding),
-            Kernels::Burn => self.by_burn(input, weight),
+            #[cfg(feature = "gpu")]
+            Kernels::Gpu if is_depthwise => {
+                let (input, padding) = self.padded(input, kernel);
+                gpu_depthwise(input, weight, self.stride, padding)
+            }
+            _ => self.by_burn(input, weight),
         }
     }
 
     fn by_burn(&self, input: Tensor<4>, weight: Tensor<4>) -> Tensor<4> {
-        let kernel = weight.dims()[2];
-        let [_, _, height, width] = input.dims();
-        let [rows, columns] =
-            [height, width].map(|side| self.padding.around(side, kernel, self.stride));
+        let (input, padding) = self.padded(input, weight.dims()[2]);
         let bias = self.bias.as_ref().map(Param::val);
-        // Burn pads on both sides alike. Other zeros are made part of the input.
-        let (input, pad) = match [rows, columns] {
+        let options = ConvOptions::new([self.stride; 2], padding, [1; 2], self.groups);
+        module::conv2d(input, weight, bias, options)
+    }
+
+    /// The input, and the numbers of zeros that are still to be put before and after its rows and
+    /// its columns. Burn puts as many on both sides. Other zeros are made part of the input.
+    fn padded(&self, input: Tensor<4>, kernel: usize) -> (Tensor<4>, [usize; 2]) {
+        let [_, _, height, width] = input.dims();
+        let around = [height, width].map(|side| self.padding.around(side, kernel, self.stride));
+        match around {
             [[above, below], [left, right]] if above == below && left == right => {
                 (input, [above, left])
             }
-            [rows, columns] => {
-                let zeros = [rows, columns].map(|[before, after]| (before, after));
+            around => {
+                let zeros = around.map(|[before, after]| (before, after));
                 (input.pad(zeros, PadMode::Constant(0.0)), [0, 0])
             }
-        };
-        let options = ConvOptions::new([self.stride; 2], pad, [1; 2], self.groups);
-        module::conv2d(input, weight, bias, options)
+        }
     }
 }

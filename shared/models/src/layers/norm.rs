@@ -6,6 +6,8 @@ use burn::{
 };
 
 use super::pass::Pass;
+#[cfg(feature = "gpu")]
+use crate::ops::{GpuNorm, gpu_norm};
 use crate::{
     error::ModelError,
     init::{Builder, Init},
@@ -79,6 +81,8 @@ impl Norm {
     ) -> Tensor<4> {
         let (weight, bias) = (self.weight.val(), self.bias.val());
         let (output, mean, variance) = match kernels {
+            #[cfg(feature = "gpu")]
+            Kernels::Gpu => return self.by_batch_on_gpu(input, activation, shortcut, share),
             Kernels::Own => {
                 let of = batch_norm(input, weight, bias, shortcut, self.epsilon, activation);
                 (of.output, of.mean, of.variance)
@@ -98,6 +102,30 @@ impl Norm {
             let moved = state.value_sync() * (1.0 - share) + batch.detach() * share;
             state.update(moved.detach());
         }
+        output
+    }
+
+    #[cfg(feature = "gpu")]
+    fn by_batch_on_gpu(
+        &self,
+        input: Tensor<4>,
+        activation: Activation,
+        shortcut: Option<Tensor<4>>,
+        share: f64,
+    ) -> Tensor<4> {
+        let norm = GpuNorm {
+            weight: self.weight.val(),
+            bias: self.bias.val(),
+            shortcut,
+            running_mean: self.running_mean.value_sync(),
+            running_variance: self.running_variance.value_sync(),
+            epsilon: self.epsilon,
+            share,
+            activation,
+        };
+        let (output, mean, variance) = gpu_norm(input, norm);
+        self.running_mean.update(mean);
+        self.running_variance.update(variance);
         output
     }
 

@@ -3,6 +3,8 @@
 use burn::{module::Module, tensor::Tensor};
 
 use super::{convolution::Convolution, pass::Pass};
+#[cfg(feature = "gpu")]
+use crate::ops::gpu_squeeze_excite;
 use crate::{
     error::ModelError,
     init::Builder,
@@ -39,8 +41,14 @@ impl SqueezeExcite {
     }
 
     pub fn forward(&self, input: Tensor<4>, pass: Pass) -> Tensor<4> {
-        if let (Kernels::Own, Some(reduce), Some(expand)) =
-            (pass.kernels, &self.reduce.bias, &self.expand.bias)
+        let operation = match pass.kernels {
+            Kernels::Own => Some(squeeze_excite as fn(_, _) -> _),
+            #[cfg(feature = "gpu")]
+            Kernels::Gpu => Some(gpu_squeeze_excite as fn(_, _) -> _),
+            Kernels::Burn => None,
+        };
+        if let (Some(operation), Some(reduce), Some(expand)) =
+            (operation, &self.reduce.bias, &self.expand.bias)
         {
             let layers = SqueezeLayers {
                 reduce: (self.reduce.weight.val(), reduce.val()),
@@ -48,7 +56,7 @@ impl SqueezeExcite {
                 activation: self.activation,
                 gate: self.gate,
             };
-            return squeeze_excite(input, layers);
+            return operation(input, layers);
         }
         let means = input.clone().mean_dims(&[2, 3]);
         let squeezed = self.activation.forward(self.reduce.forward(means, pass));

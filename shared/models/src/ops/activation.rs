@@ -3,7 +3,7 @@
 use burn::tensor::{Tensor, activation};
 
 /// The activation that follows a batch norm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Activation {
     None,
     Relu,
@@ -26,7 +26,7 @@ impl Activation {
 }
 
 /// The function whose values the channels are multiplied by in squeeze-and-excitation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Gate {
     Sigmoid,
     HardSigmoid,

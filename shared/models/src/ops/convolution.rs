@@ -3,12 +3,16 @@
 
 mod depthwise;
 mod geometry;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod pointwise;
 mod stem;
 
 use super::prelude::*;
 
 pub use geometry::Padding;
+#[cfg(feature = "gpu")]
+pub use gpu::gpu_depthwise;
 
 /// Depthwise convolution on the CPU: a filter of its own for every channel.
 ///

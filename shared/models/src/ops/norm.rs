@@ -5,6 +5,8 @@
 
 mod backward;
 mod forward;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod layout;
 mod statistics;
 
@@ -12,6 +14,8 @@ use burn::backend::ExtensionType;
 
 use self::{backward::Saved, forward::forward, statistics::tensors};
 use super::{activation::Activation, prelude::*};
+#[cfg(feature = "gpu")]
+pub use gpu::{GpuNorm, gpu_norm};
 
 /// The results of [`batch_norm`].
 pub struct Normalized {

@@ -3,6 +3,9 @@
 //!
 //! Hu et al., *Squeeze-and-Excitation Networks*, 2018.
 
+#[cfg(feature = "gpu")]
+mod gpu;
+
 use burn::backend::ExtensionType;
 
 use super::{
@@ -11,6 +14,9 @@ use super::{
     prelude::*,
     simd::{SimdLoop, vectorized},
 };
+
+#[cfg(feature = "gpu")]
+pub use gpu::gpu_squeeze_excite;
 
 /// The two layers of the small network.
 pub struct SqueezeLayers {

@@ -1,6 +1,10 @@
 //! What a GPU computes is what the CPU computes. The GPU is a driver in software; `tests/gpu` runs
 //! the comparisons on the machine's own.
 
+mod norm;
+mod ops;
+mod optimizer;
+
 use std::{collections::BTreeMap, time::Instant};
 
 use burn::{

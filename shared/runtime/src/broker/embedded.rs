@@ -196,3 +196,64 @@ impl Drop for Embedded {
         self.shared.file.close();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use maskline_messages::Queue;
+
+    use super::*;
+
+    const YEAR_MILLIS: i64 = 365 * 24 * 60 * 60 * 1000;
+
+    async fn open(path: &str) -> Embedded {
+        Embedded::open(path).await.expect("it can be opened")
+    }
+
+    async fn consumer(queue: &Embedded) -> Box<dyn Consumer> {
+        let consumer = queue.consume(Queue::ScraperCandidates, 10).await;
+        consumer.expect("it can be consumed")
+    }
+
+    #[tokio::test]
+    async fn waits_and_time_outs_do_not_follow_a_clock_that_is_set_back() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("queue.db");
+        let path = path.to_str().expect("UTF-8");
+        let queue = open(path).await;
+        let message = |number: u8| Envelope {
+            key: "candidate.found".to_owned(),
+            headers: Default::default(),
+            body: vec![number].into(),
+        };
+        queue
+            .publish_all(vec![message(1), message(2)])
+            .await
+            .expect("there is room");
+        let mut taking = consumer(&queue).await;
+        let first = taking.next().await.expect("it is open");
+        let held = taking.next().await.expect("it is open");
+        let wait = Duration::from_millis(300);
+        first.settle.retry(wait, "not yet").await.expect("ours");
+        // The clock was a year ahead until now.
+        let connection = rusqlite::Connection::open(path).expect("a database");
+        let shifted = connection.execute(
+            "UPDATE messages SET due = due + ?1, delayed = delayed + ?1, claimed = claimed + ?1",
+            [YEAR_MILLIS],
+        );
+        assert_eq!(shifted, Ok(2));
+        let other = open(path).await;
+        let claimed = "SELECT max(claimed) FROM messages WHERE owner IS NOT NULL";
+        let claimed: i64 = connection
+            .query_row(claimed, [], |row| row.get(0))
+            .expect("one is in hand");
+        let now = maskline_foundation::time::unix_millis() as i64;
+        assert!(now - claimed < YEAR_MILLIS / 2, "its time-out begins now");
+        let mut waiting = consumer(&other).await;
+        let again = tokio::time::timeout(Duration::from_secs(30), waiting.next()).await;
+        let again = again.expect("it is due").expect("it is open");
+        assert_eq!((again.envelope.body[0], again.attempts), (1, 1));
+        drop(held);
+        queue.close().await;
+        other.close().await;
+    }
+}

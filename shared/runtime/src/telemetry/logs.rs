@@ -3,6 +3,7 @@
 use std::{env, fmt, io, io::IsTerminal};
 
 use anyhow::bail;
+use maskline_foundation::text::{printable, printable_json};
 use opentelemetry::trace::TraceContextExt;
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -110,9 +111,11 @@ where
         let mut line = String::new();
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
+        // Others wrote some of the values, which must neither end the line nor move the cursor.
+        let line = printable(line.trim_end());
         match current_ids() {
-            Some((trace, _)) => writeln!(writer, "{} trace_id={trace}", line.trim_end()),
-            None => writer.write_str(&line),
+            Some((trace, _)) => writeln!(writer, "{line} trace_id={trace}"),
+            None => writeln!(writer, "{line}"),
         }
     }
 }
@@ -168,6 +171,7 @@ where
         let mut line = String::new();
         self.0
             .format_event(context, Writer::new(&mut line), event)?;
+        let line = printable_json(&line);
         let object = line.trim_end();
         match (current_ids(), object.strip_suffix('}')) {
             (Some((trace, span)), Some(open)) => {
@@ -256,6 +260,27 @@ mod tests {
         let end = format!("handled queue=\"storer.images\" trace_id={trace}\n");
         assert!(text.ends_with(&end), "{text}");
         assert!(text.contains("process{job=7}"), "{text}");
+    }
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor_and_begins_no_line() {
+        let hostile = "a\u{1b}[2J\n2026-01-01 WARN forged\u{9b}1m\u{202e}";
+        let log = |layer: Box<dyn Layer<Registry> + Send + Sync>| {
+            tracing::subscriber::with_default(Registry::default().with(layer), || {
+                tracing::info!(error = %hostile, file = hostile, "reading {hostile}");
+            });
+        };
+        let (human_lines, json_lines) = (Lines::default(), Lines::default());
+        let (human_writer, json_writer) = (human_lines.clone(), json_lines.clone());
+        log(human(move || human_writer.clone()).boxed());
+        log(json(move || json_writer.clone()).boxed());
+        for text in [human_lines.text(), json_lines.text()] {
+            assert_eq!(text.lines().count(), 1, "{text:?}");
+            let obeyed = |c: char| c.is_control() || c == '\u{202e}';
+            assert!(!text.trim_end().contains(obeyed), "{text:?}");
+        }
+        let line: serde_json::Value = serde_json::from_str(&json_lines.text()).expect("JSON");
+        assert_eq!(line["error"], hostile);
     }
 
     #[test]

@@ -168,3 +168,41 @@ async fn while_stopping_a_service_is_not_ready() {
     running.stop().await;
     assert_eq!(harness.next().await, Event::Acked);
 }
+
+/// How many connections are opened and asked nothing, more than the port keeps.
+const HALF_REQUESTS: usize = 200;
+
+/// A connection on which a request begins that is never ended.
+async fn half_request(address: SocketAddr) -> TcpStream {
+    let mut stream = TcpStream::connect(address).await.expect("the port listens");
+    let begin = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: te").await;
+    begin.expect("it reads");
+    stream
+}
+
+/// Waits until the service closes the connection. What it says before is left out.
+async fn closed(mut stream: TcpStream) {
+    let mut said = vec![];
+    // A connection that is closed while something was not read is reset.
+    let _ = within(stream.read_to_end(&mut said)).await;
+}
+
+#[tokio::test]
+async fn half_requests_shut_out_nobody_and_are_ended() {
+    let harness = Harness::new().await;
+    let running = harness.start(vec![idle("besieged")]).await;
+    let mut halves = vec![];
+    for _ in 0..HALF_REQUESTS {
+        halves.push(half_request(running.address).await);
+    }
+    let newest = halves.pop().expect("there are some");
+    // The oldest ones give way to the newer ones.
+    for half in halves.drain(..HALF_REQUESTS / 2) {
+        closed(half).await;
+    }
+    assert_eq!(get(running.address, "/healthz").await.0, 200);
+    // The newest one ends because its head does not come.
+    closed(newest).await;
+    assert_eq!(get(running.address, "/readyz").await.0, 200);
+    running.stop().await;
+}

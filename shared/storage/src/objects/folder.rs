@@ -250,7 +250,7 @@ fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
     }
     let parent = folder.parent().unwrap_or(root);
     make_folders(root, parent)?;
-    match fs::create_dir(folder) {
+    match private_folder::create(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         made => made.and_then(|()| File::open(parent)?.sync_all()),
     }

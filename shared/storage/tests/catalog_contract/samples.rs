@@ -35,7 +35,7 @@ pub fn job() -> Job {
         source: Source::Folder {
             path: "/data/faces of people".into(),
         },
-        labeling: Some(Labeling::Folder),
+        labeling: Some(Labeling::Folder { classes: vec![] }),
         role: SourceRole::Test,
         train: vec![
             NetworkName::MobilenetV3Small.into(),

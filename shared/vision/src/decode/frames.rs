@@ -1,34 +1,16 @@
-//! Checks GIF, PNG and WebP files before their first frame is decoded: how many frames
-//! there are, and whether the file ends early. Only the containers are read.
+//! Checks GIF and WebP files before their first frame is decoded: how many frames there are,
+//! and whether the file ends early. Only the containers are read.
 
 use maskline_messages::Reason;
 
-fn animated(frames: u32) -> Result<(), Reason> {
+use super::bytes::{ByteReader, truncated};
+
+/// Refuses more than one frame.
+pub fn animated(frames: u32) -> Result<(), Reason> {
     if frames > 1 {
         return Err(Reason::Animated { frames });
     }
     Ok(())
-}
-
-fn truncated(detail: impl Into<String>) -> Reason {
-    Reason::Truncated {
-        detail: detail.into(),
-    }
-}
-
-/// Reads bytes from the front. Its functions return `None` if there are too few.
-struct ByteReader<'a>(&'a [u8]);
-
-impl<'a> ByteReader<'a> {
-    fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (bytes, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(bytes)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.bytes(1).map(|bytes| bytes[0])
-    }
 }
 
 /// Checks the blocks of a GIF (GIF89a). Blocks that are images count as frames.
@@ -87,47 +69,9 @@ fn sub_blocks(rest: &mut ByteReader) -> Option<()> {
     }
 }
 
-/// Width and height of a PNG, which its first chunk begins with.
-pub fn png_size(bytes: &[u8]) -> Result<(u32, u32), Reason> {
-    let Some(&[a, b, c, d, e, f, g, h]) = bytes.get(16..24) else {
-        return Err(truncated("within the header"));
-    };
-    Ok((
-        u32::from_be_bytes([a, b, c, d]),
-        u32::from_be_bytes([e, f, g, h]),
-    ))
-}
-
-/// Checks the chunks of a PNG or APNG: length, type, data, checksum.
-pub fn check_png(bytes: &[u8]) -> Result<(), Reason> {
-    let mut rest = ByteReader(&bytes[8..]);
-    while let Some(head) = rest.bytes(8) {
-        let (length, kind) = head.split_at(4);
-        let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
-        if kind == b"IEND" {
-            return Ok(());
-        }
-        let Some(data) = rest
-            .bytes(length as usize)
-            .filter(|_| rest.bytes(4).is_some())
-        else {
-            let kind = kind.escape_ascii();
-            return Err(truncated(format!(
-                "within a chunk {kind} of {length} bytes"
-            )));
-        };
-        if kind == b"acTL" && data.len() >= 4 {
-            animated(u32::from_be_bytes(
-                data[..4].try_into().expect("four bytes"),
-            ))?;
-        }
-    }
-    // The end chunk is missing, but all pixels may be there. The decoder decides.
-    Ok(())
-}
-
-/// Checks the chunks of a WebP, a RIFF file. Chunks of type ANMF are frames.
-pub fn check_webp(bytes: &[u8]) -> Result<(), Reason> {
+/// Checks the chunks of a WebP, a RIFF file, whose header says that the picture has this size.
+/// Chunks of type ANMF are frames.
+pub fn check_webp(bytes: &[u8], size: (u32, u32)) -> Result<(), Reason> {
     let length = |bytes: &[u8]| u32::from_le_bytes(bytes.try_into().expect("four bytes"));
     let mut rest = ByteReader(bytes);
     let Some(head) = rest.bytes(12) else {
@@ -137,14 +81,31 @@ pub fn check_webp(bytes: &[u8]) -> Result<(), Reason> {
     if announced > bytes.len() as u64 {
         return Err(truncated(format!("{} of {announced} bytes", bytes.len())));
     }
-    let mut frames = 0;
+    let (mut frames, mut lossy) = (0, None);
     while let Some(chunk) = rest.bytes(8) {
-        let size = length(&chunk[4..]) as usize;
-        frames += u32::from(&chunk[..4] == b"ANMF");
+        let (kind, data_size) = (&chunk[..4], length(&chunk[4..]) as usize);
+        frames += u32::from(kind == b"ANMF");
         // Chunks begin at even offsets.
-        if rest.bytes(size.saturating_add(size % 2)).is_none() {
+        let Some(data) = rest.bytes(data_size.saturating_add(data_size % 2)) else {
             break;
+        };
+        if kind == b"VP8 " {
+            lossy = lossy.or(vp8_size(data));
         }
     }
-    animated(frames)
+    animated(frames)?;
+    // The decoder finds this out only when it has decoded the frame.
+    if let Some(frame) = lossy.filter(|frame| *frame != size) {
+        return Err(Reason::Undecodable {
+            detail: format!("a frame of {frame:?} pixels in a picture of {size:?}"),
+        });
+    }
+    Ok(())
+}
+
+/// Width and height of a lossy frame (RFC 6386, 9.1).
+fn vp8_size(data: &[u8]) -> Option<(u32, u32)> {
+    let &[a, b, c, d] = data.get(6..10)?.first_chunk()?;
+    let side = |low, high| u32::from(u16::from_le_bytes([low, high]) & 0x3FFF);
+    Some((side(a, b), side(c, d)))
 }

@@ -1,92 +1,96 @@
-//! Checks whether a JPEG's data really reaches its last pixel.
+//! Decodes a JPEG. A picture of which a part is missing or damaged is refused.
 //!
-//! Decoders fill in grey where the data ends early and go on where it is damaged,
-//! which is right for a viewer and wrong for a data set. So the entropy-coded data
-//! is read once before decoding, without computing a pixel (ITU-T T.81, annexes F
-//! and G). A file whose bytes end before its last block is truncated. A file whose
-//! codes make no sense, or do not fill the data, is damaged. A file that lacks only
-//! the end marker is sound.
-//!
-//! The `image` crate decodes the pixels with zune-jpeg. That decoder has a strict mode
-//! (tried in version 0.5.15), which does not replace this check. Three kinds of files
-//! show why:
-//!
-//! * It accepts most files that are damaged in the middle: some bytes overwritten or
-//!   missing, with or without restart markers, baseline or progressive. Of ten real
-//!   photographs of that kind it accepts six.
-//! * It accepts some files that end early: baseline files with optimized Huffman
-//!   tables that were cut off within their scan. Others it calls damaged rather than
-//!   truncated.
-//! * It refuses progressive files that lack only the end marker, and files with stray
-//!   bytes between two segments, although the whole picture is there.
+//! libjpeg-turbo decodes, as everywhere else: other programs see the same pixels. The
+//! header is read before, for the limits and for the reasons of what is refused, and the codes
+//! are, for damage of which libjpeg-turbo does not warn.
 
 mod bits;
+mod codes;
+mod filler;
 mod flaw;
 mod frame;
+mod header;
 mod huffman;
+mod libjpeg;
 mod scan;
 mod segments;
 mod tables;
 
+use image::{ColorType, metadata::Orientation};
 use maskline_messages::Reason;
 
-pub use frame::Frame;
+use super::profile::Profile;
+use header::Header;
 
-use flaw::Flaw;
-use scan::{Coverage, Scan};
-use segments::{Segments, marker};
-use tables::Tables;
-
-/// Reads all codes of a JPEG. The error says what is wrong with them.
-pub fn check(bytes: &[u8]) -> Result<(), Reason> {
-    Ok(read(bytes)?)
+/// A JPEG whose header has been read.
+pub struct Jpeg<'a> {
+    bytes: &'a [u8],
+    header: Header<'a>,
 }
 
-fn read(bytes: &[u8]) -> Result<(), Flaw> {
-    let mut segments = Segments::new(bytes);
-    let mut tables = Tables::default();
-    let mut state: Option<(Frame, Coverage)> = None;
-    while let Some(segment) = segments.next()? {
-        match segment.marker {
-            marker::DHT => tables.define_huffman(segment.data)?,
-            marker::DQT => tables.define_quantization(segment.data),
-            marker::DRI => {
-                if let &[high, low, ..] = segment.data {
-                    tables.restart_interval = u16::from_be_bytes([high, low]).into();
-                }
-            }
-            marker::SOS => {
-                let (frame, coverage) = state
-                    .as_mut()
-                    .ok_or(Flaw::Damaged("a scan before the frame header"))?;
-                let scan = Scan::parse(segment.data, frame)?;
-                segments.rest = scan.read(frame, &tables, coverage, segments.rest)?;
-                // Nothing after the last scan of a sequential picture matters.
-                if !frame.progressive && coverage.is_whole() {
-                    return Ok(());
-                }
-            }
-            marker::EOI => {
-                return match &state {
-                    Some((_, coverage)) if coverage.has_all_components() => Ok(()),
-                    _ => Err(Flaw::Damaged(
-                        "the end marker comes before the picture's end",
-                    )),
-                };
-            }
-            _ => {
-                if let Some(frame) = Frame::parse(&segment)? {
-                    if state.is_some() {
-                        return Err(Flaw::Damaged("two frame headers"));
-                    }
-                    let coverage = Coverage::new(&frame);
-                    state = Some((frame, coverage));
-                }
-            }
+impl<'a> Jpeg<'a> {
+    pub fn open(bytes: &'a [u8]) -> Result<Self, Reason> {
+        let header = Header::read(bytes)?;
+        Ok(Self { bytes, header })
+    }
+
+    /// Width and height as stored, before the orientation is applied.
+    pub fn size(&self) -> (u32, u32) {
+        let frame = &self.header.frame;
+        (frame.width.into(), frame.height.into())
+    }
+
+    /// What the pixels are decoded to.
+    pub fn color(&self) -> ColorType {
+        match self.header.frame.components.len() {
+            1 => ColorType::L8,
+            _ => ColorType::Rgb8,
         }
     }
-    match &state {
-        Some((_, coverage)) if coverage.is_whole() => Ok(()),
-        _ => Err(Flaw::Truncated("before the last scan")),
+
+    /// The memory that decoding takes beside the pixels: bytes per pixel, and bytes.
+    pub fn working_memory(&self) -> (u64, u64) {
+        let frame = &self.header.frame;
+        let coefficients = match self.header.several_scans {
+            true => frame.coefficient_bytes_per_pixel(),
+            false => 0,
+        };
+        (coefficients, frame.row_bytes())
+    }
+
+    pub fn orientation(&self) -> Option<Orientation> {
+        Orientation::from_exif_chunk(self.header.exif?)
+    }
+
+    /// The colour profile of the pixels that [`Self::read`] makes.
+    pub fn profile(&self) -> Option<Vec<u8>> {
+        (!self.is_cmyk()).then(|| self.header.profile()).flatten()
+    }
+
+    /// Decodes the pixels. `memory` is the most bytes that coefficients may take.
+    pub fn read(&self, memory: u64, pixels: &mut [u8]) -> Result<(), Reason> {
+        codes::check(self.bytes, &self.header.frame)?;
+        let profile = self.header.profile().filter(|_| self.is_cmyk());
+        let profile = profile.and_then(|profile| Profile::of_cmyk(&profile));
+        let cmyk_to_rgb = |cmyk: &[u8], rgb: &mut [u8]| match &profile {
+            Some(profile) => profile.convert_inverted_cmyk(cmyk, rgb),
+            None => multiplied(cmyk, rgb),
+        };
+        libjpeg::decode(self.bytes, &self.header, memory, cmyk_to_rgb, pixels)?;
+        Ok(())
+    }
+
+    fn is_cmyk(&self) -> bool {
+        self.header.frame.components.len() == 4
+    }
+}
+
+/// Converts CMYK to RGB without a profile. As Adobe's programs write it, and as everybody
+/// reads it, 0 is full ink.
+fn multiplied(cmyk: &[u8], rgb: &mut [u8]) {
+    let pixels = cmyk.as_chunks::<4>().0;
+    for (&[c, m, y, k], rgb) in pixels.iter().zip(rgb.as_chunks_mut::<3>().0) {
+        let scaled = |ink: u8| ((u32::from(ink) * u32::from(k) + 127) / 255) as u8;
+        *rgb = [scaled(c), scaled(m), scaled(y)];
     }
 }

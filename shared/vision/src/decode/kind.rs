@@ -25,13 +25,16 @@ impl Kind {
 
 fn binary(bytes: &[u8]) -> Option<Kind> {
     use Kind::{Image, NoImage, OtherImage};
-    let kinds: [(&[u8], Kind); 27] = [
+    let kinds: [(&[u8], Kind); 29] = [
         (b"\xFF\xD8\xFF", Image(Format::Jpeg)),
         (b"\x89PNG\r\n\x1A\n", Image(Format::Png)),
         (b"GIF87a", Image(Format::Gif)),
         (b"GIF89a", Image(Format::Gif)),
         (b"II*\0", Image(Format::Tiff)),
         (b"MM\0*", Image(Format::Tiff)),
+        // BigTIFF
+        (b"II+\0", Image(Format::Tiff)),
+        (b"MM\0+", Image(Format::Tiff)),
         (b"\0\0\x01\0", OtherImage("ICO")),
         (b"8BPS", OtherImage("PSD")),
         (b"\xFF\x0A", OtherImage("JPEG XL")),
@@ -141,9 +144,10 @@ mod tests {
 
     #[test]
     fn bytes_are_known_by_their_beginning() {
-        let cases: [(&[u8], Kind); 14] = [
+        let cases: [(&[u8], Kind); 15] = [
             (b"\xFF\xD8\xFF\xE0", Kind::Image(Format::Jpeg)),
             (b"RIFF\x10\0\0\0WEBPVP8 ", Kind::Image(Format::Webp)),
+            (b"II+\0\x08\0\0\0", Kind::Image(Format::Tiff)),
             (b"RIFF\x10\0\0\0WAVEfmt ", Kind::NoImage("wav")),
             (b"\0\0\0\x20ftypavif\0\0\0\0", Kind::OtherImage("AVIF")),
             (b"\0\0\0\x18ftypheic\0\0\0\0", Kind::OtherImage("HEIC")),

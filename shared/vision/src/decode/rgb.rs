@@ -3,36 +3,53 @@
 use image::{ColorType, RgbImage};
 use maskline_messages::Reason;
 
-/// Converts pixels of `color` to RGB: grey goes to all three channels, 16-bit samples
-/// (in the machine's byte order) are scaled to 8 bit, and alpha is laid over white.
-/// Pixels of more than three bytes are converted in place.
-pub fn from(pixels: Vec<u8>, color: ColorType) -> Result<Vec<u8>, Reason> {
-    Ok(match color {
-        ColorType::Rgb8 => pixels,
-        ColorType::L8 => grown(&pixels, |[grey]: [u8; 1]| [grey; 3]),
-        ColorType::La8 => grown(&pixels, |[grey, alpha]: [u8; 2]| {
-            [over_white(grey, alpha); 3]
-        }),
-        ColorType::L16 => grown(&pixels, |sample: [u8; 2]| [eight_bits(sample); 3]),
-        ColorType::Rgba8 => shrunk(pixels, |[r, g, b, alpha]: [u8; 4]| {
-            [r, g, b].map(|channel| over_white(channel, alpha))
-        }),
-        ColorType::La16 => shrunk(pixels, |[g, h, a, b]: [u8; 4]| {
-            [over_white(eight_bits([g, h]), eight_bits([a, b])); 3]
-        }),
-        ColorType::Rgb16 => shrunk(pixels, |[r, s, g, h, b, c]: [u8; 6]| {
-            [[r, s], [g, h], [b, c]].map(eight_bits)
-        }),
-        ColorType::Rgba16 => shrunk(pixels, |[r, s, g, h, b, c, x, y]: [u8; 8]| {
-            let alpha = eight_bits([x, y]);
-            [[r, s], [g, h], [b, c]].map(|sample| over_white(eight_bits(sample), alpha))
-        }),
+/// Scales samples of 16 bits (in the machine's byte order) to 8 bits, in place, and returns
+/// the colour type that the pixels have then.
+pub fn eight_bits(pixels: &mut Vec<u8>, color: ColorType) -> Result<ColorType, Reason> {
+    let narrow = match color {
+        ColorType::L8 | ColorType::La8 | ColorType::Rgb8 | ColorType::Rgba8 => return Ok(color),
+        ColorType::L16 => ColorType::L8,
+        ColorType::La16 => ColorType::La8,
+        ColorType::Rgb16 => ColorType::Rgb8,
+        ColorType::Rgba16 => ColorType::Rgba8,
         other => {
             return Err(Reason::Unsupported {
                 format: format!("a picture of {other:?} samples"),
             });
         }
-    })
+    };
+    let samples = pixels.len() / 2;
+    for at in 0..samples {
+        let sample = u32::from(u16::from_ne_bytes([pixels[at * 2], pixels[at * 2 + 1]]));
+        pixels[at] = ((sample * 255 + 32_767) / 65_535) as u8;
+    }
+    pixels.truncate(samples);
+    Ok(narrow)
+}
+
+/// Makes pixels opaque if none of them is to be seen at all.
+pub fn opaque_if_invisible(pixels: &mut [u8], color: ColorType) {
+    if color == ColorType::Rgba8 {
+        let pixels = pixels.as_chunks_mut::<4>().0;
+        if pixels.iter().all(|pixel| pixel[3] == 0) {
+            pixels.iter_mut().for_each(|pixel| pixel[3] = 255);
+        }
+    }
+}
+
+/// Converts pixels of 8 bits a channel to RGB: grey goes to all three channels, and alpha is
+/// laid over white. Pixels of at least three bytes are converted in place.
+pub fn from(pixels: Vec<u8>, color: ColorType) -> Vec<u8> {
+    match color {
+        ColorType::L8 => grown(&pixels, |[grey]: [u8; 1]| [grey; 3]),
+        ColorType::La8 => grown(&pixels, |[grey, alpha]: [u8; 2]| {
+            [over_white(grey, alpha); 3]
+        }),
+        ColorType::Rgba8 => shrunk(pixels, |[r, g, b, alpha]: [u8; 4]| {
+            [r, g, b].map(|channel| over_white(channel, alpha))
+        }),
+        _ => pixels,
+    }
 }
 
 /// Converts pixels of fewer than three bytes.
@@ -54,12 +71,6 @@ fn shrunk<const N: usize>(mut pixels: Vec<u8>, convert: impl Fn([u8; N]) -> [u8;
     }
     pixels.truncate(count * 3);
     pixels
-}
-
-/// Scales a 16-bit sample to 8 bit.
-fn eight_bits(sample: [u8; 2]) -> u8 {
-    let sample = u32::from(u16::from_ne_bytes(sample));
-    ((sample * 255 + 32_767) / 65_535) as u8
 }
 
 /// Lays a channel over white.
@@ -148,9 +159,11 @@ mod tests {
             ),
         ];
         for (color, pixels, expected) in cases {
-            assert_eq!(from(pixels, color).unwrap(), expected, "{color:?}");
+            let mut pixels = pixels;
+            let narrow = eight_bits(&mut pixels, color).unwrap();
+            assert_eq!(from(pixels, narrow), expected, "{color:?}");
         }
-        let float = from(vec![0; 12], ColorType::Rgb32F).unwrap_err();
+        let float = eight_bits(&mut vec![0; 12], ColorType::Rgb32F).unwrap_err();
         assert_eq!(float.code(), "unsupported");
     }
 

@@ -27,7 +27,7 @@ pub(super) struct LabelArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum LabelFrom {
-    /// The name of the folder that the image is in
+    /// The name of a folder that the image is in: of the nearest that is a class
     Folder,
     /// The label column of a list or a dataset, or the file KEY.cls or KEY.json in an archive
     Column,
@@ -60,7 +60,9 @@ impl LabelArgs {
             (None, Some(LabelFrom::Folder)) if about_column => bail!(
                 "--label-column and --label-map are about a column: leave out --label-from folder"
             ),
-            (None, Some(LabelFrom::Folder)) => Ok(Labeling::Folder),
+            (None, Some(LabelFrom::Folder)) => Ok(Labeling::Folder {
+                classes: classes.to_vec(),
+            }),
             (None, None) if !about_column => {
                 bail!("every image needs a class: give --label CLASS or --label-from folder|column")
             }
@@ -142,6 +144,9 @@ mod tests {
     #[test]
     fn the_flags_say_where_labels_come_from() {
         let with: Label = "with_mask".parse().unwrap();
+        let by_folder = Labeling::Folder {
+            classes: vec![with.clone(), "without_mask".parse().unwrap()],
+        };
         let mapped = Labeling::Column {
             name: Some("class".to_owned()),
             map: [("a=1".to_owned(), with.clone())].into(),
@@ -151,7 +156,7 @@ mod tests {
                 &["--label", "with_mask"],
                 Labeling::Declared { label: with },
             ),
-            (&["--label-from", "folder"], Labeling::Folder),
+            (&["--label-from", "folder"], by_folder),
             (&["--label-from", "column"], Labeling::column()),
             (
                 &["--label-column", "class", "--label-map", "a=1=with_mask"],

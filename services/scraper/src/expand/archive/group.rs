@@ -16,7 +16,7 @@ use crate::expand::{
     columns,
     image_names::is_image,
     json,
-    label::{label_of, label_of_text, parent_folder},
+    label::{folders_of, label_of, label_of_text},
     provenance,
 };
 
@@ -67,8 +67,8 @@ impl Group {
         let members = members.filter(|(head, _)| is_candidate(head));
         members
             .map(|(head, content)| {
-                let folder = || parent_folder(Path::new(&head.name));
-                let label = label_of(labeling, folder).transpose();
+                let folders = || folders_of(Path::new(&head.name));
+                let label = label_of(labeling, folders).transpose();
                 let label = label.or_else(|| told.label.clone()).transpose();
                 let location = Location::Member {
                     archive: Box::new(archive.clone()),

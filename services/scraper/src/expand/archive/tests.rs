@@ -154,7 +154,7 @@ async fn every_format_gives_the_same_members_with_their_bytes() {
         ("with_mask/large.jpg", &large),
     ];
     for (format, archive) in all_formats(&files) {
-        let labeling = Labeling::Folder;
+        let labeling = Labeling::Folder { classes: vec![] };
         let (found, _) = expand(&archive, Some(&labeling), true).await.unwrap();
         let expected = [
             "0 with_mask/1.jpg with_mask 3".to_owned(),
@@ -461,7 +461,7 @@ with zipfile.ZipFile("a.zip", "w", zipfile.ZIP_DEFLATED) as z:
     let mut archives = 0;
     for file in std::fs::read_dir(folder.path()).unwrap() {
         let path = file.unwrap().path();
-        let (found, _) = expand_file(&path, Some(&Labeling::Folder), true)
+        let (found, _) = expand_file(&path, Some(&Labeling::Folder { classes: vec![] }), true)
             .await
             .unwrap();
         let lines = shown(&found);

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use maskline_foundation::{path_text, regular_file, walk::Walk};
 use serde::{Deserialize, Serialize};
 
-use crate::expand::{error::ExpandError, folder::Walk};
+use crate::expand::error::ExpandError;
 
 /// What a file of a dataset holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,14 +65,17 @@ fn files(
     folder: &Path,
     last: Option<&Path>,
 ) -> Result<impl Iterator<Item = (PathBuf, FileKind)>, ExpandError> {
-    let mut walk = Walk::open(folder, last).map_err(|error| {
-        ExpandError::Source(format!(
-            "the dataset {} can't be read: {error}. The path must be one that the scraper sees",
-            folder.display()
-        ))
+    let walk = Walk::open(folder, last).map_err(|error| {
+        let name = path_text::shown(folder);
+        match regular_file::is_permanent(&error) {
+            true => ExpandError::Source(format!(
+                "the dataset {name} can't be read: {error}. The path must be one that the scraper \
+                 sees"
+            )),
+            false => ExpandError::retry(anyhow::Error::new(error).context(name)),
+        }
     })?;
-    let entries = std::iter::from_fn(move || walk.next());
-    let readable = entries.filter(|entry| entry.problem.is_none());
+    let readable = walk.filter(|entry| entry.problem.is_none());
     Ok(readable.filter_map(|entry| {
         let kind = FileKind::of(&entry.path)?;
         Some((entry.path, kind))

@@ -15,7 +15,7 @@ use crate::expand::{
     candidate::{ExpansionStep, STEP_CONTENT, STEP_SIZE, SourceCandidate},
     columns,
     error::ExpandError,
-    label::{label_of, label_of_text, last_folder, parent_folder},
+    label::{folders_in, folders_of, label_of, label_of_text},
     list::{file_in, parquet_format::LabelColumn},
     parquet_file::{ParquetFile, Row, Rows, is_text},
     provenance::{self, MAX_OTHER},
@@ -161,8 +161,8 @@ impl OpenImages {
                 text: provenance::clean(&text),
             }),
             None => label_of(labeling, || match &self.location {
-                Location::Url(url) => last_folder(url),
-                _ => parent_folder(self.file.path()),
+                Location::Url(url) => folders_in(url),
+                _ => folders_of(self.file.path()),
             }),
         };
         let others = self.others.iter();

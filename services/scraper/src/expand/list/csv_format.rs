@@ -68,6 +68,14 @@ pub(super) fn read(
         left.set(MAX_RECORD);
         let end_of_last = csv.position().clone();
         last_line.set(end_of_last.line());
+        let (byte, number) = begin_of(&bytes, &end_of_last).map_err(ExpandError::retry)?;
+        if byte - end_of_last.byte() > MAX_RECORD / 2 {
+            // The reader would take so many blank lines for a part of the record.
+            let mut position = Position::new();
+            position.set_byte(byte).set_line(number);
+            csv.seek(position).map_err(broken)?;
+            continue;
+        }
         let is_record = csv.read_byte_record(&mut record).map_err(broken)?;
         if !is_record {
             return Ok(RowsRead {
@@ -75,7 +83,6 @@ pub(super) fn read(
                 next: None,
             });
         }
-        let (byte, number) = begin_of(&bytes, &end_of_last).map_err(ExpandError::retry)?;
         let end = csv.position();
         // Only a record of several lines, or the last one, can hold a quote that is not closed.
         if end.line() != number + 1 || end.byte() >= length {
@@ -83,7 +90,11 @@ pub(super) fn read(
             bytes
                 .read_exact_at(&mut text, byte)
                 .map_err(ExpandError::retry)?;
-            quotes::check(&text, delimiter)
+            let mut checked = quotes::check(&text, delimiter);
+            if holds_a_row(&record, delimiter, names.len(), columns.target) {
+                checked = Err(quotes::NOT_CLOSED);
+            }
+            checked
                 .map_err(|problem| ExpandError::Source(format!("{name}:{number}: {problem}")))?;
         }
         let field = |column: usize| {
@@ -163,14 +174,36 @@ impl Columns {
     }
 }
 
+/// Returns whether a field holds what is a row by itself: then its quote was not closed, and a
+/// quote of a later row closed it.
+fn holds_a_row(record: &ByteRecord, delimiter: u8, columns: usize, target: usize) -> bool {
+    let is_row = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == delimiter);
+        let is_url = |field: &[u8]| field.starts_with(b"http://") || field.starts_with(b"https://");
+        columns > 1 && fields.clone().count() == columns && fields.nth(target).is_some_and(is_url)
+    };
+    let mut lines = record
+        .iter()
+        .flat_map(|field| field.split(|byte| *byte == b'\n').skip(1));
+    lines.any(is_row)
+}
+
 /// The byte and the line that a record begins at. The reader only knows `end_of_last`, where the
-/// record before ended; the line ends after that are passed over here.
+/// record before ended; the line ends after that are passed over here, [`STEP_BYTES`] at most.
 fn begin_of(bytes: &File, end_of_last: &Position) -> io::Result<(u64, u64)> {
     let (mut byte, mut line) = (end_of_last.byte(), end_of_last.line());
-    let mut next = [0];
-    while bytes.read_at(&mut next, byte)? == 1 && matches!(&next, b"\r" | b"\n") {
-        line += u64::from(next == *b"\n");
-        byte += 1;
+    let mut next = [0; 4096];
+    while byte - end_of_last.byte() < STEP_BYTES {
+        let read = bytes.read_at(&mut next, byte)?;
+        let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+        let ends = next[..read].iter().take_while(|byte| is_end(byte));
+        let (passed, lines) = ends.fold((0, 0), |(passed, lines), byte| {
+            (passed + 1, lines + u64::from(*byte == b'\n'))
+        });
+        (byte, line) = (byte + passed as u64, line + lines);
+        if passed < next.len() {
+            break;
+        }
     }
     Ok((byte, line))
 }

@@ -1,6 +1,6 @@
 //! Which format a list has.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use maskline_messages::{Label, Labeling};
 use url::Url;
@@ -48,6 +48,20 @@ impl ListContext {
         match &self.labeling {
             Some(Labeling::Column { name, .. }) => Some(name.as_deref()),
             _ => None,
+        }
+    }
+}
+
+/// The format as the log names it.
+impl fmt::Display for ListFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text => f.write_str("text"),
+            Self::Csv { delimiter } => {
+                write!(f, "columns separated by {:?}", char::from(*delimiter))
+            }
+            Self::JsonLines => f.write_str("JSON Lines"),
+            Self::Parquet => f.write_str("Parquet"),
         }
     }
 }
@@ -131,8 +145,10 @@ fn plain(text: &str, context: &ListContext) -> Result<ListFormat, ExpandError> {
     }
     let lines = text.lines().map(str::trim);
     let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    if lines.next().is_some_and(is_url_with_label) {
-        return refused("but its first line seems to be a URL and a label");
+    // The line before may name columns by words that are not known here.
+    let first = lines.find(|line| line.contains("://"));
+    if first.is_some_and(is_url_with_label) {
+        return refused("but its first URL seems to be followed by a label");
     }
     Ok(ListFormat::Text)
 }
@@ -159,7 +175,7 @@ fn delimiter_of(line: &str, context: &ListContext) -> Option<u8> {
 /// Returns whether a line is an address of an image, a separator and a plain word:
 /// `http://a/1.jpg;with_mask`. Such an address can exist, but hardly in a list's first line.
 fn is_url_with_label(line: &str) -> bool {
-    let Some((url, label)) = line.rsplit_once([',', ';', '|']) else {
+    let Some((url, label)) = line.rsplit_once([',', ';', '|', ' ']) else {
         return false;
     };
     let Ok(url) = url.trim().parse::<Url>() else {
@@ -205,6 +221,7 @@ mod tests {
             "http://a/1.jpg;with_mask",
             "http://a/1.jpg, 1",
             "http://a/1.webp|b",
+            "http://a/1.jpg  with_mask",
         ] {
             assert!(is_url_with_label(line), "{line}");
         }
@@ -213,6 +230,7 @@ mod tests {
             "http://a/2.jpg",
             "http://a/crop;300,200",
             "http://a/1.jpg,x.jpg",
+            "http://a/my photo.jpg",
         ] {
             assert!(!is_url_with_label(line), "{line}");
         }

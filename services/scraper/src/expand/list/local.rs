@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use encoding_rs::{CoderResult, Encoding, UTF_8};
+use maskline_foundation::path_text;
 use maskline_messages::{Labeling, Location};
 use parking_lot::Mutex;
 use tempfile::NamedTempFile;
@@ -72,7 +73,7 @@ impl LocalList {
     /// A list that lies in a file of this machine.
     pub fn from_file(path: &Path, options: ListOptions) -> Result<Self, ExpandError> {
         let source = SourceFile::at(path, "list")?;
-        Self::prepare(source, path.display().to_string(), options)
+        Self::prepare(source, path_text::to_text(path).into_owned(), options)
     }
 
     fn prepare(
@@ -107,9 +108,6 @@ impl LocalList {
                 text::told(&sample, source.content_type()).unwrap_or_else(|| text::guessed(&sample))
             }
         };
-        if encoding != UTF_8 {
-            tracing::info!(list = context.name, encoding = encoding.name(), "not UTF-8");
-        }
         let (head, _, _) = encoding.decode(&sample);
         let copying = Copying {
             encoding: (!is_binary).then_some(encoding),
@@ -126,8 +124,16 @@ impl LocalList {
             }
             false => source.clone(),
         };
+        let format = ListFormat::of(&head, &source, &context)?;
+        tracing::info!(
+            list = context.name,
+            %format,
+            encoding = (!is_binary).then_some(encoding.name()),
+            ends_lines_by_cr = copying.ends_lines_by_cr,
+            "the list is read"
+        );
         Ok(Self {
-            format: ListFormat::of(&head, &source, &context)?,
+            format,
             file,
             source,
             context,

@@ -3,12 +3,14 @@
 //! The CSV reader takes a quote that is never closed to include all that follows, up to the next
 //! quote or the end of the file, and says nothing: the lines between would be lost.
 
+/// What to do about a quote that is not closed.
+pub(super) const NOT_CLOSED: &str =
+    "a quote is not closed: close it, or double it if it is part of the text";
+
 /// Says what is wrong with the quotes of a record, by RFC 4180, section 2: a quoted field ends
 /// with a quote before a delimiter or the record's end, and a quote within it is doubled. A quote
 /// within a field that is not quoted (`5" wide`) means nothing.
 pub(super) fn check(record: &[u8], delimiter: u8) -> Result<(), &'static str> {
-    const NOT_CLOSED: &str =
-        "a quote is not closed: close it, or double it if it is part of the text";
     let (mut state, mut bytes) = (Within::Begin, record.iter().peekable());
     while let Some(byte) = bytes.next() {
         state = match (state, *byte) {

@@ -52,7 +52,7 @@ impl ListRow<'_> {
                 .map(|url| SourceCandidate::at_url(url, labeling))
                 .map_err(|problem| (without_secrets(self.target), problem)),
             Some(folder) => file_in(folder, self.target)
-                .map(|path| SourceCandidate::at_path(path, labeling))
+                .map(|path| SourceCandidate::at_path(path, folder, labeling))
                 .map_err(|problem| (self.target.to_owned(), problem)),
         };
         let mut candidate = match found {
@@ -117,10 +117,10 @@ fn parse_url(text: &str) -> Result<Url, String> {
     match text.parse::<Url>() {
         Ok(url) if is_too_long(&url) => too_long(),
         Ok(url) if !url.has_host() => Err("not a URL with a host".to_owned()),
-        // The URL Standard would take these out, and ask for `1.jpgwith_mask`.
-        Ok(_) if text.contains(['\t', '\r', '\n']) => Err(
-            "a tab or a line break within the URL: if they separate columns, name the columns \
-             in the first line of the list"
+        // The URL Standard would take some of these out, and ask for `1.jpgwith_mask`.
+        Ok(_) if text.contains(is_separator) => Err(
+            "a tab, a line break or another control character within the URL: if it separates \
+             columns, name the columns in the first line of the list"
                 .to_owned(),
         ),
         Ok(_) if text.contains(char::REPLACEMENT_CHARACTER) => {
@@ -129,6 +129,11 @@ fn parse_url(text: &str) -> Result<Url, String> {
         Ok(url) => Ok(url),
         Err(error) => Err(format!("not a URL ({error})")),
     }
+}
+
+/// Returns whether a character separates lines or columns, and is part of no URL.
+fn is_separator(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// The file that has this name in the folder. Lists come from elsewhere, and must not make the

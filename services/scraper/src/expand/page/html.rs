@@ -3,30 +3,38 @@
 use std::{cell::RefCell, rc::Rc};
 
 use encoding_rs::{Encoding, UTF_8};
-use lol_html::{HtmlRewriter, MemorySettings, Settings, element, html_content::Element, text};
+use lol_html::{element, html_content::Element, text};
 use maskline_messages::shown;
 use url::Url;
 
 use super::{found::Found, json_ld, srcset};
-use crate::expand::image_names::is_image;
-
-/// How much memory the parser may take. It remembers each element that is open, and holds a tag
-/// until it ends.
-const MEMORY: usize = 24 << 20;
+use crate::{expand::image_names::is_image, html_parser};
 
 /// How many bytes the text of one `noscript` or script may have.
 const MAX_BLOCK: usize = 2 << 20;
 
-/// Attributes that hold a picture's sizes, the surest first.
-const SIZES: [&str; 4] = ["srcset", "data-srcset", "data-lazy-srcset", "lazy-srcset"];
+/// Attributes that hold a picture's sizes, the surest first. Where a script sets `srcset` later,
+/// what that is before may be a placeholder.
+const SIZES: [&str; 6] = [
+    "data-srcset",
+    "data-lazy-srcset",
+    "lazy-srcset",
+    "data-original-set",
+    "data-ll-srcset",
+    "srcset",
+];
 
 /// Attributes from which scripts load a picture later. Where there is one, `src` is only a
 /// placeholder.
-const LATER: [&str; 12] = [
+const LATER: [&str; 16] = [
     "data-src",
     "data-lazy-src",
+    "data-lazyload",
+    "data-ll-src",
     "data-original",
     "data-lazy",
+    "data-defer-src",
+    "data-actualsrc",
     "data-original-src",
     "data-orig-file",
     "data-large_image",
@@ -68,13 +76,7 @@ fn base(html: &str, url: &Url) -> Url {
         // No other one is of interest.
         Err("found".into())
     });
-    let settings = Settings::new()
-        .with_strict(false)
-        .with_memory_settings(MemorySettings::new().with_max_allowed_memory_usage(MEMORY));
-    let settings = settings.append_element_content_handler(handler);
-    let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
-    let _ = rewriter.write(html.as_bytes());
-    drop(rewriter);
+    let _ = html_parser::parse(html.as_bytes(), [handler]);
     base.into_inner().unwrap_or_else(|| url.clone())
 }
 
@@ -165,17 +167,8 @@ fn search(html: &str, found: &Rc<RefCell<Found>>, within: bool) {
             Ok(())
         }));
     }
-    let settings = Settings::new()
-        .with_strict(false)
-        .with_memory_settings(MemorySettings::new().with_max_allowed_memory_usage(MEMORY));
-    let settings = handlers
-        .into_iter()
-        .fold(settings, Settings::append_element_content_handler);
-    let mut rewriter = HtmlRewriter::new(settings, |_: &[u8]| {});
     // If the parser gives up on a page, what was found until then counts.
-    let parsed = rewriter
-        .write(html.as_bytes())
-        .and_then(|()| rewriter.end());
+    let parsed = html_parser::parse(html.as_bytes(), handlers);
     if let Err(error) = parsed {
         let page = shown(
             &found

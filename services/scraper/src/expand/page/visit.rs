@@ -56,14 +56,15 @@ pub(super) async fn visit(
         Err(FetchError::Rejected(Reason::Empty)) => return Ok(nothing(url)),
         Err(error) => return Err(error),
     };
-    if fetcher.obeys_opt_outs() {
-        check_page(&body.bytes)?;
-    }
+    let obeys_opt_outs = fetcher.obeys_opt_outs();
     let read = tokio::task::spawn_blocking(move || {
         let bytes = body.bytes.len() as u64;
         let unpacked = unpacked(&body.bytes, most)?;
         let html = unpacked.as_deref().unwrap_or(&body.bytes);
         let (text, encoding) = text::page(html, content_type.as_deref());
+        if obeys_opt_outs {
+            check_page(&text)?;
+        }
         let mut content = PageContent {
             bytes,
             ..nothing(url)

@@ -1,8 +1,8 @@
 //! What an error of the HTTP client means for the image.
 
-use std::{error::Error as StdError, io};
+use std::error::Error as StdError;
 
-use maskline_foundation::telemetry_names::attribute::OTEL_STATUS_CODE;
+use maskline_foundation::{error::with_causes, telemetry_names::attribute::OTEL_STATUS_CODE};
 use maskline_messages::{Reason, shown};
 use tracing::Span;
 
@@ -26,24 +26,22 @@ fn classify(error: reqwest::Error) -> FetchError {
         let address = host.clone();
         return Reason::RefusedAddress { address }.into();
     }
-    if error.is_decode() && cause::<io::Error>(&error).is_some_and(is_broken_data) {
-        let detail = "the compressed answer is broken".to_owned();
+    // The server would say the same again.
+    if let Some(error) = cause::<hyper::Error>(&error).filter(|error| error.is_parse()) {
+        let detail = format!("the server's answer is not HTTP: {}", with_causes(error));
         return Reason::Undecodable { detail }.into();
     }
     // The error itself would show the whole URL, with any secret in it.
     let url = error.url().map(shown);
+    if error.is_builder() {
+        let address = format!("the address {}", url.unwrap_or_default());
+        return Reason::RefusedAddress { address }.into();
+    }
     let error = anyhow::Error::new(error.without_url());
     FetchError::retry(match url {
         Some(url) => error.context(format!("{url} can't be fetched now")),
         None => error,
     })
-}
-
-fn is_broken_data(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput
-    )
 }
 
 fn error_type(error: &reqwest::Error) -> &'static str {

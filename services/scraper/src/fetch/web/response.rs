@@ -1,6 +1,9 @@
 //! A response whose body is still to be read.
 
-use std::{io::Write, time::Instant};
+use std::{
+    io::{self, BufReader, Read, Seek, Write},
+    time::Instant,
+};
 
 use anyhow::anyhow;
 use bytes::Bytes;
@@ -11,10 +14,14 @@ use reqwest::{
     header::{CONTENT_TYPE, ETAG, LAST_MODIFIED},
 };
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 use tracing::{Instrument, Span};
 use url::Url;
 
-use super::failure;
+use super::{
+    content_encoding::{self, ContentEncoding},
+    failure,
+};
 use crate::fetch::{body::Body, error::FetchError, hosts::Visit, limits::INITIAL_ROOM, pace::Pace};
 
 /// The longest `ETag` and `Last-Modified` that are kept, in bytes.
@@ -82,9 +89,10 @@ impl WebResponse {
     /// Reads the whole body into memory, decoded where it was compressed. A body of more
     /// than `max` bytes, or of none, is rejected. It takes room in `budget` as its bytes arrive.
     pub(crate) async fn body(mut self, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
+        let encoding = ContentEncoding::of(self.inner.headers())?;
         let announced = self.inner.content_length();
         if let Some(bytes) = announced.filter(|bytes| *bytes > max) {
-            return Err(too_many_bytes(bytes, max));
+            return Err(FetchError::too_many_bytes(bytes, max));
         }
         let begins_with = announced.unwrap_or(INITIAL_ROOM).min(INITIAL_ROOM);
         let waiting = Instant::now();
@@ -95,7 +103,7 @@ impl WebResponse {
         while let Some(chunk) = self.chunk().await? {
             let read = bytes.len() as u64 + chunk.len() as u64;
             if read > max {
-                return Err(too_many_bytes(read, max));
+                return Err(FetchError::too_many_bytes(read, max));
             }
             let waiting = Instant::now();
             room.grow_to(read).await;
@@ -103,15 +111,22 @@ impl WebResponse {
             digest.update(&chunk);
             bytes.extend_from_slice(&chunk);
         }
+        let (bytes, image) = match encoding.is_none() || bytes.is_empty() {
+            true => (
+                Bytes::from(bytes),
+                ImageId::from_digest(digest.finalize().into()),
+            ),
+            false => encoding.decode(bytes, max, &mut room).await?,
+        };
         if bytes.is_empty() {
             return Err(Reason::Empty.into());
         }
-        let image = ImageId::from_digest(digest.finalize().into());
-        Ok(Body::new(Bytes::from(bytes), image, room))
+        Ok(Body::new(bytes, image, room))
     }
 
     /// Reads the body's first bytes, at most `max`. What follows is not read.
     pub(super) async fn first_bytes(mut self, max: usize) -> Result<Vec<u8>, FetchError> {
+        let encoding = ContentEncoding::of(self.inner.headers())?;
         let mut bytes = vec![];
         while let Some(chunk) = self.chunk().await? {
             bytes.extend_from_slice(&chunk[..chunk.len().min(max - bytes.len())]);
@@ -119,27 +134,35 @@ impl WebResponse {
                 break;
             }
         }
-        Ok(bytes)
+        match encoding.is_none() {
+            true => Ok(bytes),
+            false => encoding.decode_beginning(bytes, max).await,
+        }
     }
 
-    /// Writes the body to `file` and returns its SHA-256 in hexadecimal digits. A body of
-    /// more than `max` bytes is rejected.
-    pub(crate) async fn write_to(
+    /// Writes the body to a temporary file. Returns that with its SHA-256 in hexadecimal digits. A
+    /// body of more than `max` bytes is rejected.
+    pub(crate) async fn into_file(
         mut self,
-        file: &mut impl Write,
         max: u64,
-    ) -> Result<String, FetchError> {
+    ) -> Result<(NamedTempFile, String), FetchError> {
+        let encoding = ContentEncoding::of(self.inner.headers())?;
+        let mut file = temporary_file().map_err(FetchError::retry)?;
         let (mut read, mut digest) = (0, Sha256::new());
         while let Some(chunk) = self.chunk().await? {
             read += chunk.len() as u64;
             if read > max {
-                return Err(too_many_bytes(read, max));
+                return Err(FetchError::too_many_bytes(read, max));
             }
             digest.update(&chunk);
             // This may block, but not for long: a few KiB go into the page cache.
             file.write_all(&chunk).map_err(FetchError::retry)?;
         }
-        Ok(hex::encode(digest.finalize()))
+        if encoding.is_none() || read == 0 {
+            return Ok((file, hex::encode(digest.finalize())));
+        }
+        let decoding = tokio::task::spawn_blocking(move || decoded(file, &encoding, max));
+        decoding.await.map_err(FetchError::retry)?
     }
 
     /// The next bytes, unless they come too slowly.
@@ -176,6 +199,31 @@ impl WebResponse {
     }
 }
 
-fn too_many_bytes(bytes: u64, most: u64) -> FetchError {
-    Reason::TooManyBytes { bytes, most }.into()
+fn temporary_file() -> io::Result<NamedTempFile> {
+    NamedTempFile::with_prefix("maskline-source-")
+}
+
+/// The decoded content of an encoded file, with its SHA-256. This blocks the thread.
+fn decoded(
+    mut encoded: NamedTempFile,
+    encoding: &ContentEncoding,
+    max: u64,
+) -> Result<(NamedTempFile, String), FetchError> {
+    encoded.rewind().map_err(FetchError::retry)?;
+    let mut file = temporary_file().map_err(FetchError::retry)?;
+    let reader = encoding.reader(BufReader::new(encoded), max);
+    let mut reader = reader.map_err(content_encoding::broken)?;
+    let (mut read, mut digest, mut bytes) = (0, Sha256::new(), vec![0; 64 << 10]);
+    loop {
+        let some = reader.read(&mut bytes).map_err(content_encoding::broken)?;
+        if some == 0 {
+            return Ok((file, hex::encode(digest.finalize())));
+        }
+        read += some as u64;
+        if read > max {
+            return Err(FetchError::too_many_bytes(read, max));
+        }
+        digest.update(&bytes[..some]);
+        file.write_all(&bytes[..some]).map_err(FetchError::retry)?;
+    }
 }

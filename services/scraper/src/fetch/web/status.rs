@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::anyhow;
 use maskline_foundation::text::shortened;
-use maskline_messages::{Reason, shown};
+use maskline_messages::{Reason, is_too_long, shown};
 use reqwest::{
     Response, StatusCode,
     header::{HeaderMap, LOCATION, RETRY_AFTER},
@@ -30,7 +30,13 @@ pub(super) fn next_hop(response: &Response, url: &Url) -> Result<Option<Url>, Fe
         address: shortened(&text, 300),
     })?;
     next.set_fragment(None);
-    Ok(Some(next))
+    match is_too_long(&next) {
+        true => Err(Reason::RefusedAddress {
+            address: format!("a redirect to an address of {} bytes", next.as_str().len()),
+        }
+        .into()),
+        false => Ok(Some(next)),
+    }
 }
 
 /// Passes a success. A status that may pass is tried again: 5xx, 408 (RFC 9110) and 429

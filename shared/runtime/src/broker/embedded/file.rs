@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use maskline_foundation::sqlite::{self, Format, OpenError, WriteError, Writer};
+use maskline_foundation::sqlite::{self, Format, Migration, OpenError, WriteError, Writer};
 use rusqlite::{Connection, ErrorCode};
 
 use crate::broker::error::BrokerError;
@@ -16,11 +16,14 @@ const FORMAT: Format = Format {
     application_id: 0x6d73_6b71,
     version: VERSION,
     schema: include_str!("schema.sql"),
-    migrations: &[],
+    migrations: &[Migration {
+        from: 1,
+        statements: "ALTER TABLE messages ADD COLUMN delayed INTEGER",
+    }],
 };
 
 /// The version of schema.sql, kept in the file's `user_version`.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 /// The file, and the one thread of this process that works on it.
 pub struct File {
@@ -89,6 +92,10 @@ fn unusable(error: OpenError, path: &Path) -> BrokerError {
         OpenError::Folder { folder, source } => BrokerError::misconfigured(format!(
             "the folder {} can't be made: give another with --data",
             folder.display()
+        ))
+        .caused_by(source),
+        OpenError::File { source, .. } => BrokerError::misconfigured(format!(
+            "{file} can't be made: check the folder's permissions, or give another with --data"
         ))
         .caused_by(source),
         OpenError::NoWriteAheadLog { .. } => BrokerError::misconfigured(format!(

@@ -187,10 +187,30 @@ pub fn delay(
 ) -> Result<bool> {
     let mut update = connection.prepare_cached(&format!(
         "UPDATE messages
-         SET owner = NULL, redelivered = 0, attempts = attempts + ?6, error = ?4, due = ?5 {OURS}"
+         SET owner = NULL, redelivered = 0, attempts = attempts + ?6, error = ?4, due = ?5,
+             delayed = ?7 {OURS}"
     ))?;
-    let due = unix_millis().saturating_add(millis(after));
-    Ok(update.execute(params![id, owner, claim, error, due, attempts])? > 0)
+    let now = unix_millis();
+    let due = now.saturating_add(millis(after));
+    Ok(update.execute(params![id, owner, claim, error, due, attempts, now])? > 0)
+}
+
+/// Makes the waits and time-outs that began in the future begin at `now`, since the clock was set
+/// back meanwhile. A message of an earlier build does not say when its wait began, and is due at
+/// once. Doing it again, or in another process, changes nothing.
+pub fn follow_clock(connection: &Connection, now: u64) -> Result<()> {
+    connection
+        .prepare_cached(
+            "UPDATE messages SET due = ?1 + ifnull(due - delayed, 0), delayed = ?1
+             WHERE due IS NOT NULL AND (delayed IS NULL OR delayed > ?1)",
+        )?
+        .execute([now])?;
+    connection
+        .prepare_cached(
+            "UPDATE messages SET claimed = ?1 WHERE owner IS NOT NULL AND claimed > ?1",
+        )?
+        .execute([now])?;
+    Ok(())
 }
 
 /// Moves a message to the dead letters.

@@ -55,7 +55,7 @@ impl Notifier {
     pub fn open(folder: &Path) -> io::Result<Self> {
         private_folder::create(folder)?;
         let file = |queue: Queue| {
-            let mut options = File::options();
+            let mut options = private_folder::file_options();
             options.create(true).append(true);
             Ok((queue, options.open(folder.join(queue.name()))?))
         };

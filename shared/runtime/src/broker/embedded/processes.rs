@@ -28,7 +28,8 @@ impl Process {
         let name = Uuid::now_v7().to_string();
         // It is locked before it gets its name, so that nobody sees it unlocked.
         let unnamed = folder.join(format!("{name}.new"));
-        let lock = File::create_new(&unnamed)?;
+        let mut options = private_folder::file_options();
+        let lock = options.write(true).create_new(true).open(&unnamed)?;
         lock.lock()?;
         fs::rename(&unnamed, folder.join(&name))?;
         Ok(Self {

@@ -12,6 +12,8 @@ CREATE TABLE messages (
     error       TEXT,
     -- When its wait for a retry is over, in milliseconds since the Unix epoch.
     due         INTEGER,
+    -- When that wait began, by the same clock.
+    delayed     INTEGER,
     -- The process that has it in hand.
     owner       TEXT,
     -- Counts the times it was taken, so that an old taker can't settle it.

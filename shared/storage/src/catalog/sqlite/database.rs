@@ -140,6 +140,10 @@ fn unusable(error: OpenError, path: &Path) -> StorageError {
             folder.display()
         ))
         .caused_by(source),
+        OpenError::File { source, .. } => StorageError::misconfigured(format!(
+            "{file} can't be made: check the folder's permissions"
+        ))
+        .caused_by(source),
         OpenError::NoWriteAheadLog { .. } => StorageError::misconfigured(format!(
             "{file} can't be a catalog: put the catalog on a local disk"
         ))

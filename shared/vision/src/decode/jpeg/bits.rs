@@ -81,8 +81,8 @@ impl<'a> Bits<'a> {
     fn early_end(&self) -> Flaw {
         // A last 0xFF is the first half of a marker or of a stuffed byte.
         match self.rest {
-            [] | [0xFF] => Flaw::Truncated("the data ends before the picture's last block"),
-            _ => Flaw::Damaged("a marker comes before the picture's last block"),
+            [] | [0xFF] => Flaw::truncated("the data ends before the picture's last block"),
+            _ => Flaw::damaged("a marker comes before the picture's last block"),
         }
     }
 

@@ -21,7 +21,7 @@ impl HuffmanTable {
     /// Parses a table of a DHT segment, behind the byte of its class and number. It
     /// returns the table and the bytes that follow it.
     pub fn parse(data: &[u8]) -> Result<(Self, &[u8]), Flaw> {
-        const NONSENSE: Flaw = Flaw::Damaged("a Huffman table that makes no sense");
+        const NONSENSE: Flaw = Flaw::damaged("a Huffman table that makes no sense");
         let (counts, rest) = data.split_at_checked(16).ok_or(NONSENSE)?;
         let total = counts.iter().map(|&count| usize::from(count)).sum();
         let (symbols, rest) = rest.split_at_checked(total).ok_or(NONSENSE)?;
@@ -70,11 +70,11 @@ impl HuffmanTable {
                     .and_then(|index| self.symbols.get(index));
                 return symbol
                     .copied()
-                    .ok_or(Flaw::Damaged("a code that no table has"));
+                    .ok_or(Flaw::damaged("a code that no table has"));
             }
         }
         // If zeros were filled in for missing bits, then the data ends early.
         bits.need(16)?;
-        Err(Flaw::Damaged("a code that no table has"))
+        Err(Flaw::damaged("a code that no table has"))
     }
 }

@@ -8,10 +8,6 @@ use super::{
     bits::Bits, flaw::Flaw, frame::Frame, huffman::HuffmanTable, segments::marker, tables::Tables,
 };
 
-/// The number of bytes that may lie unread behind a scan's last block, because some
-/// encoders pad.
-const MAX_UNREAD: usize = 8;
-
 /// The largest DC coefficient, in units of 1/8 grey level from middle grey. Pictures
 /// need up to ±1024. An encoder may overshoot, but not by as much again.
 const MAX_LEVEL: i64 = 2048;
@@ -71,12 +67,6 @@ impl Coverage {
             .flatten()
             .all(|missing| *missing == Some(0))
     }
-
-    /// True if each component has at least its DC coefficients. An encoder may leave out AC
-    /// coefficients that are zero everywhere.
-    pub fn has_all_components(&self) -> bool {
-        self.missing.iter().all(|missing| missing[0].is_some())
-    }
 }
 
 /// The number of blocks of a component.
@@ -101,10 +91,10 @@ impl BlockLayout {
         };
         let units = |pixels: usize, most: usize| pixels.div_ceil(8 * most);
         Self {
-            across: blocks(frame.width, component.horizontal, most_across),
-            down: blocks(frame.height, component.vertical, most_down),
-            stored_across: units(frame.width, most_across) * component.horizontal,
-            stored_down: units(frame.height, most_down) * component.vertical,
+            across: blocks(frame.width.into(), component.horizontal, most_across),
+            down: blocks(frame.height.into(), component.vertical, most_down),
+            stored_across: units(frame.width.into(), most_across) * component.horizontal,
+            stored_down: units(frame.height.into(), most_down) * component.vertical,
         }
     }
 }
@@ -112,7 +102,7 @@ impl BlockLayout {
 impl Scan {
     /// Parses a scan header.
     pub fn parse(data: &[u8], frame: &Frame) -> Result<Self, Flaw> {
-        const NONSENSE: Flaw = Flaw::Damaged("a scan header that makes no sense");
+        const NONSENSE: Flaw = Flaw::damaged("a scan header that makes no sense");
         let (&count, rest) = data.split_first().ok_or(NONSENSE)?;
         let (selectors, rest) = rest
             .split_at_checked(2 * usize::from(count))
@@ -226,10 +216,8 @@ impl Scan {
                 }
             }
         }
-        let (unread, rest) = bits.end();
-        if unread > MAX_UNREAD {
-            return Err(Flaw::Damaged("data is left behind the last block"));
-        }
+        // The decoder says whether bytes that lie unread are padding.
+        let (_, rest) = bits.end();
         for component in &self.components {
             for missing in &mut coverage.missing[component.index][self.first..=self.last] {
                 *missing = Some(self.low as u8);
@@ -243,18 +231,18 @@ impl Scan {
 fn restart(bits: Bits, number: u8) -> Result<Bits, Flaw> {
     let (unread, rest) = bits.end();
     let Some((_, rest)) = rest.split_first() else {
-        return Err(Flaw::Truncated(
+        return Err(Flaw::truncated(
             "the data ends before the picture's last block",
         ));
     };
     match rest.split_first() {
-        None => Err(Flaw::Truncated(
+        None => Err(Flaw::truncated(
             "the data ends before the picture's last block",
         )),
         Some((&found, rest)) if found == marker::RST0 + number && unread == 0 => {
             Ok(Bits::new(rest))
         }
-        Some(_) => Err(Flaw::Damaged("a restart marker is missing")),
+        Some(_) => Err(Flaw::damaged("a restart marker is missing")),
     }
 }
 
@@ -292,7 +280,7 @@ impl<'a> BlockDecoder<'a> {
         let table = |wanted: bool, table: &'a Option<HuffmanTable>| match (wanted, table) {
             (false, _) => Ok(None),
             (true, Some(table)) => Ok(Some(table)),
-            (true, None) => Err(Flaw::Damaged("a Huffman table is missing")),
+            (true, None) => Err(Flaw::damaged("a Huffman table is missing")),
         };
         let step = tables
             .dc_step
@@ -342,7 +330,7 @@ impl<'a> BlockDecoder<'a> {
     fn dc(&mut self, table: &HuffmanTable, bits: &mut Bits) -> Result<(), Flaw> {
         let size = u32::from(table.symbol(bits)?);
         if size > 11 {
-            return Err(Flaw::Damaged("a block's mean is out of range"));
+            return Err(Flaw::damaged("a block's mean is out of range"));
         }
         let value = i64::from(bits.take(size)?);
         let is_negative = size > 0 && value < 1 << (size - 1);
@@ -352,7 +340,7 @@ impl<'a> BlockDecoder<'a> {
             value
         };
         if (self.level * self.step).abs() > MAX_LEVEL {
-            return Err(Flaw::Damaged("a block's mean is out of range"));
+            return Err(Flaw::damaged("a block's mean is out of range"));
         }
         Ok(())
     }
@@ -381,7 +369,7 @@ impl<'a> BlockDecoder<'a> {
                 _ => {
                     k += run as usize;
                     if k > self.last {
-                        return Err(Flaw::Damaged("a block has too many coefficients"));
+                        return Err(Flaw::damaged("a block has too many coefficients"));
                     }
                     bits.skip(size)?;
                     *nonzero |= 1 << k;
@@ -410,7 +398,7 @@ impl<'a> BlockDecoder<'a> {
                 }
                 0 => {}
                 1 => bits.skip(1)?,
-                _ => return Err(Flaw::Damaged("a refinement has more than one bit")),
+                _ => return Err(Flaw::damaged("a refinement has more than one bit")),
             }
             // Skip coefficients that are not zero already, each with its bit, and as many
             // as `zeros` that stay zero.
@@ -426,7 +414,7 @@ impl<'a> BlockDecoder<'a> {
             }
             if size == 1 {
                 if k > self.last {
-                    return Err(Flaw::Damaged("a block has too many coefficients"));
+                    return Err(Flaw::damaged("a block has too many coefficients"));
                 }
                 *nonzero |= 1 << k;
             }
@@ -455,7 +443,7 @@ fn sequential(table: &HuffmanTable, bits: &mut Bits) -> Result<(), Flaw> {
             _ => {
                 k += run;
                 if k > 63 {
-                    return Err(Flaw::Damaged("a block has too many coefficients"));
+                    return Err(Flaw::damaged("a block has too many coefficients"));
                 }
                 bits.skip(size)?;
                 k += 1;

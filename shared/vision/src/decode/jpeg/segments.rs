@@ -2,14 +2,16 @@
 
 use super::flaw::Flaw;
 
-/// The markers that the check handles (T.81, table B.1).
+/// The markers that are looked for (T.81, table B.1).
 pub mod marker {
     pub const DHT: u8 = 0xC4;
+    pub const DQT: u8 = 0xDB;
+    pub const DRI: u8 = 0xDD;
     pub const SOI: u8 = 0xD8;
     pub const EOI: u8 = 0xD9;
     pub const SOS: u8 = 0xDA;
-    pub const DQT: u8 = 0xDB;
-    pub const DRI: u8 = 0xDD;
+    pub const APP1: u8 = 0xE1;
+    pub const APP2: u8 = 0xE2;
     pub const RST0: u8 = 0xD0;
     pub const RST7: u8 = 0xD7;
     pub const TEM: u8 = 0x01;
@@ -22,7 +24,8 @@ pub struct Segment<'a> {
     pub data: &'a [u8],
 }
 
-/// Reads marker segments one after the other, and skips what lies between them.
+/// Reads marker segments one after the other, and skips what lies between them, such as
+/// the entropy-coded data of a scan.
 pub struct Segments<'a> {
     /// The bytes behind the last segment.
     pub rest: &'a [u8],
@@ -49,7 +52,7 @@ impl<'a> Segments<'a> {
                 0 | marker::TEM | marker::SOI | marker::RST0..=marker::RST7 => {}
                 marker::EOI => return Ok(Some(Segment { marker, data: &[] })),
                 _ => {
-                    let short = Flaw::Truncated("within a marker segment");
+                    let short = Flaw::truncated("within a marker segment");
                     let &[high, low, ..] = self.rest else {
                         return Err(short);
                     };

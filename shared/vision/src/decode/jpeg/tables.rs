@@ -29,7 +29,7 @@ impl Tables {
             };
             *tables
                 .get_mut(index)
-                .ok_or(Flaw::Damaged("a Huffman table that makes no sense"))? = Some(table);
+                .ok_or(Flaw::damaged("a Huffman table that makes no sense"))? = Some(table);
             data = rest;
         }
         Ok(())

@@ -125,7 +125,12 @@ async fn a_list_without_columns_is_told_from_a_table() {
         (
             "http://a/1.jpg;with_mask\n",
             None,
-            "seems to be a URL and a label",
+            "seems to be followed by a label",
+        ),
+        (
+            "picture;kind\nhttp://a/1.jpg;with_mask\n",
+            None,
+            "seems to be followed by a label",
         ),
         ("[\n{\"url\": \"http://a/1.jpg\"}]", None, "no columns"),
         ("\0\0", None, "is no text"),
@@ -144,7 +149,10 @@ async fn a_list_without_columns_is_told_from_a_table() {
     )
     .await
     .unwrap();
-    assert!(shown(&found)[0].starts_with("line 1: a tab or a line break within the URL"));
+    assert!(
+        shown(&found)[0]
+            .starts_with("line 1: a tab, a line break or another control character within the URL")
+    );
     assert_eq!(shown(&found)[1], "http://a/2.jpg");
 }
 
@@ -219,6 +227,20 @@ async fn a_quote_that_is_not_closed_is_an_error_that_names_the_line() {
             "{error}"
         );
     }
+    // A later row has a quote at its end, which closes the one that was not.
+    let closed_later = format!(
+        "url,note\n{}{open}{}http://a/y.jpg,closed\"\n{}",
+        rows(0, 3),
+        rows(3, 9),
+        rows(9, 20)
+    );
+    let error = all("list.csv", closed_later.as_bytes(), None)
+        .await
+        .unwrap_err();
+    assert!(
+        error.contains("list.csv:5: a quote is not closed"),
+        "{error}"
+    );
     let good = format!(
         "url,note\n{}http://a/z.jpg,\"two\nlines, \"\"both\"\"\"\n",
         rows(0, 3)
@@ -226,4 +248,19 @@ async fn a_quote_that_is_not_closed_is_an_error_that_names_the_line() {
     let (found, _) = all("list.csv", good.as_bytes(), None).await.unwrap();
     assert_eq!(found.len(), 4);
     assert_eq!(found[3].provenance.other["note"], "two lines, \"both\"");
+}
+
+#[tokio::test]
+async fn many_blank_lines_are_no_record() {
+    let blank = "\r\n".repeat(MAX_RECORD as usize);
+    let text = format!("url\nhttp://a/1.jpg\n{blank}nonsense\n{blank}");
+    let (found, _) = all("list.csv", text.as_bytes(), None).await.unwrap();
+    assert_eq!(shown(&found)[0], "http://a/1.jpg");
+    let line = 3 + MAX_RECORD;
+    assert!(
+        shown(&found)[1].starts_with(&format!("line {line}: not a URL")),
+        "{:?}",
+        shown(&found)
+    );
+    assert_eq!(found.len(), 2);
 }

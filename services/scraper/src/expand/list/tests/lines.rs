@@ -124,3 +124,18 @@ async fn lines_may_end_as_on_the_first_macintosh() {
     assert_eq!(shown(&found)[0], "http://a/1.jpg");
     assert!(shown(&found)[1].starts_with("line 3: "));
 }
+
+#[tokio::test]
+async fn a_url_with_a_line_break_or_another_control_character_in_it_is_a_broken_line() {
+    let separators = ["\u{b}", "\u{c}", "\u{1b}[0m", "\u{85}", "\u{2028}", "\t"];
+    for separator in separators {
+        let text = format!("http://a/1.jpg{separator}http://a/2.jpg\nhttp://a/3.jpg\n");
+        let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
+        let shown = shown(&found);
+        assert!(
+            shown[0].starts_with("line 1: a tab, a line break"),
+            "{shown:?}"
+        );
+        assert_eq!(shown[1], "http://a/3.jpg");
+    }
+}

@@ -1,30 +1,45 @@
 //! The files of a folder and of all folders in it, in the order of their paths.
 //!
+//! This is how every command and service searches a folder. Hidden files and folders are passed
+//! over. Links are followed within the folder; one that leads out of it, a pipe or a device is an
+//! entry with a problem. Names may be any bytes.
+//!
 //! The crate `walkdir` does not serve here. It holds all names of a folder when it sorts
 //! them, and it can't begin in the middle.
+//!
+//! * [`directory`]: the names in one folder, which may be too many for the memory.
+
+mod directory;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use super::directory::Directory;
+use crate::{path_text, regular_file};
+use directory::Directory;
 
 /// How deep folders may lie within folders. Deeper ones are no collection of images.
 const MAX_DEPTH: usize = 64;
 
+/// How many links to folders are followed one within the other. Without a bound, a few folders with
+/// links to each other would have more paths than anybody can walk.
+const MAX_LINKS: usize = 2;
+
 /// A file, or something that can't be read.
-#[derive(Debug)]
-pub(in crate::expand) struct Entry {
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry {
     /// The path, relative to the root.
-    pub(in crate::expand) path: PathBuf,
+    pub path: PathBuf,
     /// Why it can't be read, where that is known.
-    pub(in crate::expand) problem: Option<String>,
+    pub problem: Option<String>,
 }
 
 /// A walk through a folder, somewhere on its way. Paths are compared name by name.
 #[derive(Debug)]
-pub(in crate::expand) struct Walk {
+pub struct Walk {
     root: PathBuf,
     /// The directories from the root down to the one that is being searched.
     open: Vec<Directory>,
@@ -34,7 +49,7 @@ pub(in crate::expand) struct Walk {
 
 impl Walk {
     /// Begins with the first file after `cursor`.
-    pub(in crate::expand) fn open(root: &Path, cursor: Option<&Path>) -> io::Result<Self> {
+    pub fn open(root: &Path, cursor: Option<&Path>) -> io::Result<Self> {
         let mut walk = Self {
             root: root.to_owned(),
             open: vec![],
@@ -60,17 +75,17 @@ impl Walk {
     }
 
     /// The path of the last entry, relative to the root.
-    pub(super) fn position(&self) -> &Path {
+    pub fn position(&self) -> &Path {
         &self.position
     }
 
     /// Goes past `cursor`.
-    pub(super) fn skip_to(&mut self, cursor: &Path) {
-        while self.position < cursor && self.next().is_some() {}
+    pub fn skip_to(&mut self, cursor: &Path) {
+        while self.position < cursor && self.advance().is_some() {}
     }
 
-    /// The next entry, or `None` at the end.
-    pub(in crate::expand) fn next(&mut self) -> Option<Entry> {
+    /// Goes on to the next entry.
+    fn advance(&mut self) -> Option<Entry> {
         loop {
             let directory = self.open.last_mut()?;
             let (name, kind) = match directory.next(&self.root) {
@@ -88,13 +103,13 @@ impl Walk {
                 }
             };
             let path = directory.path().join(&name);
-            if name.to_str().is_none() {
-                let problem = "its name is not UTF-8: rename it".to_owned();
-                return Some(self.entry(path, Some(problem)));
-            }
             if kind.is_link
                 && let Some(problem) = self.leads_out(&path)
             {
+                return Some(self.entry(path, Some(problem)));
+            }
+            if let Some(other) = kind.other {
+                let problem = format!("it is {other}, and no regular file");
                 return Some(self.entry(path, Some(problem)));
             }
             if !kind.is_directory {
@@ -119,7 +134,7 @@ impl Walk {
         let root = self.root.canonicalize().ok()?;
         let leads_out = !target.starts_with(&root);
         leads_out.then(|| {
-            let target = target.display();
+            let target = path_text::shown(&target);
             format!(
                 "a link that leads out of the folder, to {target}: \
                  put the images themselves into the folder, or enqueue the other folder"
@@ -138,11 +153,15 @@ impl Walk {
                 directory.is_ok_and(|directory| directory == target)
             };
             if self.open.iter().any(is_target) {
-                tracing::debug!(
-                    path = %full.display(),
-                    "a link to a folder that it lies in is not followed"
-                );
                 return Ok(());
+            }
+            let below = self.open.iter().map(Directory::path);
+            let links = below
+                .filter(|path| !path.as_os_str().is_empty() && self.root.join(path).is_symlink());
+            if links.count() >= MAX_LINKS {
+                return Err(format!(
+                    "the folder: a link within folders that were reached by {MAX_LINKS} links already"
+                ));
             }
         }
         if self.open.len() >= MAX_DEPTH {
@@ -151,6 +170,44 @@ impl Walk {
         let directory = Directory::open(&full, path.to_owned(), None).map_err(unreadable)?;
         self.open.push(directory);
         Ok(())
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Entry;
+
+    fn next(&mut self) -> Option<Entry> {
+        self.advance()
+    }
+}
+
+/// What a person names: the file at `path`, or all files in the folder there. The paths of the
+/// entries begin with `path`. One that can't be searched is an entry with a problem.
+pub fn files_at(path: &Path) -> Box<dyn Iterator<Item = Entry> + '_> {
+    let found = path.metadata();
+    if !found.as_ref().is_ok_and(|found| found.is_dir()) {
+        let problem = match found {
+            Ok(found) if found.is_file() => None,
+            Ok(found) => Some(format!(
+                "it is {}, and no regular file",
+                regular_file::named(found.file_type())
+            )),
+            Err(error) => Some(error.to_string()),
+        };
+        return Box::new(std::iter::once(Entry {
+            path: path.to_owned(),
+            problem,
+        }));
+    }
+    match Walk::open(path, None) {
+        Ok(walk) => Box::new(walk.map(|entry| Entry {
+            path: path.join(entry.path),
+            ..entry
+        })),
+        Err(error) => Box::new(std::iter::once(Entry {
+            path: path.to_owned(),
+            problem: Some(unreadable(error)),
+        })),
     }
 }
 

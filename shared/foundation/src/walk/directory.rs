@@ -10,15 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::regular_file;
+
 /// How many names of a directory are held at a time.
 pub(super) const BATCH: usize = 16 << 10;
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryKind {
-    /// Anything else is a regular file.
     pub(super) is_directory: bool,
-    /// The name is that of a symbolic link; `is_directory` describes its target.
+    /// What it is, if it is neither a directory nor a regular file.
+    pub(super) other: Option<&'static str>,
+    /// The name is that of a symbolic link; the rest describes its target.
     pub(super) is_link: bool,
 }
 
@@ -77,9 +80,7 @@ impl Directory {
             if is_hidden || self.after.as_ref().is_some_and(|after| name <= *after) {
                 continue;
             }
-            if let Some(kind) = kind_of(&entry) {
-                names.push((name, kind));
-            }
+            names.push((name, kind_of(&entry)?));
             if names.len() == 2 * BATCH {
                 names.select_nth_unstable_by(BATCH, |a, b| a.0.cmp(&b.0));
                 names.truncate(BATCH);
@@ -96,27 +97,23 @@ impl Directory {
     }
 }
 
-/// `None` for what is neither a file nor a directory: pipes, sockets, devices.
-fn kind_of(entry: &fs::DirEntry) -> Option<EntryKind> {
-    let own_type = entry.file_type().ok()?;
+fn kind_of(entry: &fs::DirEntry) -> io::Result<EntryKind> {
+    let own_type = entry.file_type()?;
     let is_link = own_type.is_symlink();
-    let file_type = match is_link {
-        true => match entry.path().metadata() {
-            Ok(target) => target.file_type(),
-            // A link that leads nowhere is listed as a file, so that it is counted.
-            Err(_) => {
-                return Some(EntryKind {
-                    is_directory: false,
-                    is_link,
-                });
-            }
-        },
-        false => own_type,
+    let target = match is_link {
+        true => entry
+            .path()
+            .metadata()
+            .ok()
+            .map(|target| target.file_type()),
+        false => Some(own_type),
     };
-    let is_directory = file_type.is_dir();
-    let is_known = is_directory || file_type.is_file();
-    is_known.then_some(EntryKind {
+    // A link that leads nowhere is listed as a file, so that it is counted.
+    let is_directory = target.is_some_and(|target| target.is_dir());
+    let other = target.filter(|target| !target.is_dir() && !target.is_file());
+    Ok(EntryKind {
         is_directory,
+        other: other.map(regular_file::named),
         is_link,
     })
 }

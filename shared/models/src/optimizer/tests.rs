@@ -4,7 +4,6 @@ use burn::{
 };
 
 use super::*;
-use crate::fixtures::alone_blocking;
 
 fn settings(optimizer: Kind, weight_decay: f32) -> TrainingSettings {
     TrainingSettings {
@@ -52,7 +51,6 @@ fn assert_near(ours: &[f32], theirs: &[f32]) {
 
 #[test]
 fn without_weight_decay_both_optimizers_move_weights_as_burns_do() {
-    let _alone = alone_blocking();
     let device = Device::flex().autodiff();
     let momentum = MomentumConfig::new()
         .with_dampening(0.0)
@@ -86,7 +84,6 @@ fn without_weight_decay_both_optimizers_move_weights_as_burns_do() {
 
 #[test]
 fn weight_decay_applies_to_weights_and_not_to_biases() {
-    let _alone = alone_blocking();
     let device = Device::flex().autodiff();
     let decay = WeightDecayConfig::new(0.5);
     let momentum = MomentumConfig::new()
@@ -122,7 +119,6 @@ fn weight_decay_applies_to_weights_and_not_to_biases() {
 
 #[test]
 fn weights_without_a_gradient_stay() {
-    let _alone = alone_blocking();
     let device = Device::flex().autodiff();
     let mut optimizer = Optimizer::new(&settings(Kind::Adamw, 0.5));
     let still = optimizer.step(0.1, layer(&device), GradientsParams::new());
@@ -131,7 +127,6 @@ fn weights_without_a_gradient_stay() {
 
 #[test]
 fn a_restored_optimizer_continues_exactly_where_it_was_saved() {
-    let _alone = alone_blocking();
     let device = Device::flex().autodiff();
     for kind in [Kind::Adamw, Kind::Sgd] {
         let settings = settings(kind, 0.01);
@@ -162,7 +157,6 @@ fn bytes_that_are_not_a_state_are_refused() {
 
 #[test]
 fn the_mean_of_the_weights_follows_them_and_is_saved() {
-    let _alone = alone_blocking();
     let device = Device::flex().autodiff();
     let plain = settings(Kind::Sgd, 0.0);
     let settings = TrainingSettings {
