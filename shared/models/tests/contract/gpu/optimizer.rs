@@ -35,6 +35,10 @@ impl ModuleVisitor for Gradients {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        // Running statistics are not learned, and a clone of a network shares them with it.
+        if !param.val().is_require_grad() {
+            return;
+        }
         let tensor = param.val().inner();
         let shape = tensor.dims();
         let values = uniform(
