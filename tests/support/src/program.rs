@@ -15,7 +15,7 @@ pub fn path(name: &str) -> PathBuf {
     let program = built.join(name);
     assert!(
         program.is_file(),
-        "{} is not built: run tests/run, or cargo build --release --workspace --bins",
+        "{} is not built: run tests/run, or cargo build --workspace --bins with the profile of the tests",
         program.display()
     );
     program
