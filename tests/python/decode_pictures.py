@@ -9,25 +9,44 @@ import json
 import sys
 from pathlib import Path
 
+import numpy
 from PIL import Image, ImageCms, ImageOps
 
 SRGB = ImageCms.createProfile("sRGB")
 
 
+# The colours of a profile, by the channels of a picture beside alpha.
+COLORS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+
+
 def in_srgb(picture):
+    """The picture in RGB. A profile of other colours than the picture has is ignored."""
     profile = picture.info.get("icc_profile")
-    if not profile:
+    mode = picture.mode.removesuffix("A")
+    if not profile or mode not in COLORS:
         return picture
     profile = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-    if picture.mode not in ("RGB", "RGBA"):
+    if profile.profile.xcolor_space.strip() != COLORS[mode]:
         return picture
-    return ImageCms.profileToProfile(picture, profile, SRGB)
+    converted = ImageCms.profileToProfile(picture.convert(mode), profile, SRGB, outputMode="RGB")
+    if picture.mode != mode:
+        converted.putalpha(picture.getchannel("A"))
+    return converted
 
 
 def decoded(path):
     with Image.open(path) as picture:
         picture.load()
-        picture = in_srgb(ImageOps.exif_transpose(picture))
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode == "P":
+            picture = picture.convert("RGBA")
+        if picture.mode.startswith("I;16"):
+            # Pillow would take all that is above 255 for white.
+            shades = (numpy.asarray(picture) / 257).round().astype(numpy.uint8)
+            profile = picture.info.get("icc_profile")
+            picture = Image.fromarray(shades)
+            picture.info["icc_profile"] = profile
+        picture = in_srgb(picture)
         if "A" in picture.getbands() or "transparency" in picture.info:
             picture = picture.convert("RGBA")
             white = Image.new("RGBA", picture.size, "white")

@@ -6,6 +6,7 @@
 //! lower half of a JPEG that was cut off. A file that makes a decoder panic counts as one that
 //! can't be decoded.
 
+mod bmp;
 mod bytes;
 mod frames;
 mod jpeg;

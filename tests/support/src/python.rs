@@ -44,6 +44,11 @@ pub fn decode_pictures(folder: &Path) -> BTreeMap<String, Option<(u32, u32)>> {
     run("decode_pictures.py", folder)
 }
 
+/// Writes pictures of every kind to `folder`.
+pub fn write_pictures(folder: &Path) {
+    run("write_pictures.py", folder)
+}
+
 /// Runs a script of `tests/python` for a folder, and returns what it prints.
 fn run<T: DeserializeOwned>(script: &str, folder: &Path) -> T {
     let python = std::env::var("MASKLINE_TEST_PYTHON")
@@ -58,6 +63,8 @@ fn run<T: DeserializeOwned>(script: &str, folder: &Path) -> T {
         // the web.
         .env("HOME", home.path())
         .env("HF_HUB_OFFLINE", "1")
+        // They are not to leave compiled scripts in the source tree.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
         .expect("Python starts");
     let errors = String::from_utf8_lossy(&output.stderr);

@@ -16,35 +16,63 @@ pub fn animated(frames: u32) -> Result<(), Reason> {
 /// Checks the blocks of a GIF (GIF89a). Blocks that are images count as frames.
 pub fn check_gif(bytes: &[u8]) -> Result<(), Reason> {
     let mut rest = ByteReader(bytes);
-    let mut frames = 0;
-    let ended = gif_blocks(&mut rest, &mut frames).is_some();
-    animated(frames)?;
-    if frames == 0 && !ended {
+    let mut gif = Gif::default();
+    let ended = gif_blocks(&mut rest, &mut gif).is_some();
+    animated(gif.frames)?;
+    if gif.frames == 0 && !ended {
         return Err(truncated("before the first frame's last byte"));
+    }
+    if gif.reaches_beyond || (gif.leaves_open && !gif.is_clear) {
+        return Err(Reason::Unsupported {
+            format: "GIF with a frame of another size than the picture".to_owned(),
+        });
     }
     Ok(())
 }
 
-/// Counts whole images up to the trailer. It returns `None` if the file ends before the
-/// trailer.
-fn gif_blocks(rest: &mut ByteReader, frames: &mut u32) -> Option<()> {
+/// What the blocks of a GIF say.
+#[derive(Default)]
+struct Gif {
+    /// The number of whole images.
+    frames: u32,
+    /// True if an index is transparent.
+    is_clear: bool,
+    /// True if an image does not fill the picture. Without a transparent index, browsers show
+    /// nothing there, and others the background.
+    leaves_open: bool,
+    /// True if an image is not all in the picture. Some programs enlarge the picture, and some
+    /// cut the image.
+    reaches_beyond: bool,
+}
+
+/// Reads the blocks up to the trailer. It returns `None` if the file ends before the trailer.
+fn gif_blocks(rest: &mut ByteReader, gif: &mut Gif) -> Option<()> {
     let screen = rest.bytes(13)?;
     rest.bytes(color_table(screen[10]))?;
     loop {
         match rest.byte()? {
             // An extension is a label and sub-blocks.
             0x21 => {
-                rest.byte()?;
+                let is_graphic_control = rest.byte()? == 0xF9;
+                gif.is_clear |= is_graphic_control && rest.0.get(1)? & 1 == 1;
                 sub_blocks(rest)?;
             }
             // An image is a descriptor, perhaps a colour table, the LZW code size and
             // sub-blocks.
             0x2C => {
                 let descriptor = rest.bytes(9)?;
+                let word = |bytes: &[u8], at| u32::from(bytes[at]) | u32::from(bytes[at + 1]) << 8;
+                // First come the left and the upper edge, then width and height.
+                for side in [0, 2] {
+                    let (start, length) = (word(descriptor, side), word(descriptor, 4 + side));
+                    let whole = word(screen, 6 + side);
+                    gif.leaves_open |= length < whole;
+                    gif.reaches_beyond |= start + length > whole;
+                }
                 rest.bytes(color_table(descriptor[8]))?;
                 rest.byte()?;
                 sub_blocks(rest)?;
-                *frames += 1;
+                gif.frames += 1;
             }
             // The trailer, or a byte that no block begins with.
             _ => return Some(()),

@@ -4,6 +4,8 @@
 //! Texts are skipped, and the colour profile is inflated here, because both may be deflated
 //! to a thousandth of their size.
 
+mod colors;
+
 use std::io::{Cursor, ErrorKind, Read};
 
 use flate2::read::ZlibDecoder;
@@ -103,8 +105,9 @@ impl<'a> Png<'a> {
         self.color
     }
 
-    /// Checks that the chunks are complete, and that there is one picture.
+    /// Checks that the chunks are complete, that there is one picture, and its colours.
     pub fn check(&self) -> Result<(), Reason> {
+        colors::check(self.reader.info())?;
         for chunk in chunks(self.bytes) {
             match chunk? {
                 (kind, _) if &kind == b"IEND" => return Ok(()),
@@ -122,8 +125,16 @@ impl<'a> Png<'a> {
         Orientation::from_exif_chunk(self.reader.info().exif_metadata.as_ref()?)
     }
 
-    /// The colour profile. One of too many bytes counts as none.
+    /// The colour profile, by the first of three kinds of chunks that the file has.
     pub fn profile(&self) -> Option<Vec<u8>> {
+        let info = self.reader.info();
+        colors::by_code_points(info)
+            .or_else(|| self.embedded_profile())
+            .or_else(|| colors::by_gamma(info))
+    }
+
+    /// The ICC profile. One of too many bytes counts as none.
+    fn embedded_profile(&self) -> Option<Vec<u8>> {
         let (_, data) = chunks(self.bytes)
             .map_while(Result::ok)
             .take_while(|(kind, _)| kind != b"IDAT")

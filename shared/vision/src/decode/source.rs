@@ -14,7 +14,7 @@ use image::{
 };
 use maskline_messages::{Format, Reason};
 
-use super::{Limits, check_size, frames, jpeg::Jpeg, png, png::Png, profile, tiff};
+use super::{Limits, bmp, check_size, frames, jpeg::Jpeg, png, png::Png, profile, tiff};
 
 /// A file and the decoder of its format.
 pub struct Source<'a> {
@@ -135,7 +135,10 @@ impl<'a> Source<'a> {
             },
             Decoder::Other(other) => Metadata {
                 orientation: other.orientation().ok(),
-                profile: other.icc_profile().ok().flatten(),
+                profile: match self.format {
+                    Format::Bmp => bmp::profile(self.bytes),
+                    _ => other.icc_profile().ok().flatten(),
+                },
             },
         };
         metadata.profile = metadata

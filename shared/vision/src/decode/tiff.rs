@@ -7,15 +7,15 @@ use std::io::Cursor;
 
 use maskline_messages::Reason;
 use tiff::{
-    TiffError,
+    ColorType, TiffError,
     decoder::{ChunkType, Decoder},
-    tags::{CompressionMethod as Method, PhotometricInterpretation as Colors, Tag},
+    tags::{CompressionMethod as Method, ExtraSamples, PhotometricInterpretation as Colors, Tag},
 };
 
 use super::{Limits, check_size};
 
 /// Checks the first directory: the method of compression, the colours, and the pixels of all
-/// tiles together.
+/// tiles together. What the decoder ignores, or uses where others ignore it, is refused.
 pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Reason> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(refusal)?;
     let mut number = |tag| decoder.find_tag_unsigned::<u16>(tag).map_err(refusal);
@@ -30,6 +30,14 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Reason> {
         Method::JPEG | Method::ModernJPEG => return Err(unsupported("TIFF of JPEGs")),
         _ => return Err(unsupported(&format!("TIFF of compression {method:?}"))),
     }
+    if number(Tag::FillOrder)? == Some(2) {
+        return Err(unsupported("TIFF of reversed bits"));
+    }
+    let has_differences = number(Tag::Predictor)?.is_some_and(|predictor| predictor != 1);
+    let may_have = matches!(method, Method::LZW | Method::Deflate | Method::OldDeflate);
+    if has_differences && !may_have {
+        return Err(unsupported("TIFF of differences without LZW or deflate"));
+    }
     match number(Tag::PhotometricInterpretation)?.and_then(Colors::from_u16) {
         Some(Colors::RGBPalette) => return Err(unsupported("TIFF with a palette")),
         Some(Colors::YCbCr) => return Err(unsupported("TIFF in YCbCr")),
@@ -37,6 +45,13 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Reason> {
         _ => {}
     }
     let planes = number(Tag::PlanarConfiguration)? == Some(2);
+    // The decoder counts the rows in 16 bits.
+    if method == Method::Fax4 && decoder.chunk_dimensions().1 > u16::MAX.into() {
+        return Err(unsupported(
+            "TIFF of fax 4 in strips of more than 65535 rows",
+        ));
+    }
+    check_samples(&mut decoder, has_differences && !planes)?;
     if decoder.get_chunk_type() == ChunkType::Tile {
         if planes {
             // The decoder panics over them.
@@ -45,6 +60,35 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Reason> {
         check_tiles(&mut decoder, limits)?;
     }
     Ok(())
+}
+
+/// Checks what the samples of a pixel mean. `mixed_differences` says that they are differences
+/// from the pixel before, with all channels beside each other.
+fn check_samples(
+    decoder: &mut Decoder<Cursor<&[u8]>>,
+    mixed_differences: bool,
+) -> Result<(), Reason> {
+    let count = decoder.find_tag_unsigned::<u16>(Tag::SamplesPerPixel);
+    let count = count.map_err(refusal)?.unwrap_or(1);
+    let extra = decoder.find_tag_unsigned_vec::<u16>(Tag::ExtraSamples);
+    let extra = extra.map_err(refusal)?.unwrap_or_default();
+    if extra.first() == Some(&ExtraSamples::AssociatedAlpha.to_u16()) {
+        return Err(unsupported("TIFF of colours that are multiplied by alpha"));
+    }
+    let has_profile = decoder.image_ifd().directory().contains(Tag::IccProfile);
+    match decoder.colortype().map_err(refusal)? {
+        ColorType::Multiband { .. } => Err(unsupported("TIFF in grey with more channels")),
+        ColorType::CMYKA(_) => Err(unsupported("TIFF in CMYK with more channels")),
+        ColorType::CMYK(_) if has_profile => Err(unsupported("TIFF in CMYK with a colour profile")),
+        color if color.bit_depth() < 8 && color != ColorType::Gray(1) => Err(unsupported(
+            &format!("TIFF of {}-bit samples", color.bit_depth()),
+        )),
+        // The decoder leaves out the other channels before it adds the differences up.
+        color if mixed_differences && count > color.num_samples() => {
+            Err(unsupported("TIFF of differences with more channels"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tiles at the border reach beyond the picture, and are decoded whole.

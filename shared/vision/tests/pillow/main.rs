@@ -9,6 +9,7 @@ mod tiff;
 #[allow(dead_code, reason = "the other test needs more of it")]
 #[path = "../layouts/writer.rs"]
 mod writer;
+mod written;
 
 use std::{collections::BTreeMap, fs, io::Cursor};
 
