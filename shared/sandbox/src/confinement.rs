@@ -56,13 +56,14 @@ pub(crate) fn confine() -> io::Result<Vec<String>> {
         )));
     }
     let mut missing = vec![];
-    // No descriptor can be opened and no thread be started any more, whatever the kernel knows of
-    // the steps after this.
-    for resource in [Resource::Nofile, Resource::Nproc] {
-        setrlimit(resource, NONE)?;
-    }
+    // This opens a descriptor, and so comes before the limit on them.
     if let Err(problem) = give_up_files_and_network() {
         missing.push(format!("Landlock ({problem})"));
+    }
+    // No descriptor can be opened and no thread be started any more, whatever the kernel knows of
+    // the other steps.
+    for resource in [Resource::Nofile, Resource::Nproc] {
+        setrlimit(resource, NONE)?;
     }
     if let Err(problem) = give_up_system_calls() {
         missing.push(format!("seccomp ({problem})"));

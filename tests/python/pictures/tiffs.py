@@ -21,9 +21,11 @@ def by_pillow(picture, compression=None, tags=None, **options):
     return file.getvalue()
 
 
-def tiff(strips, samples, bits, colors, tags=None, order="<"):
-    """A file of these strips, whose tags are numbers or lists of them."""
+def tiff(strips, samples, bits, colors, tags=None, order="<", tile=None):
+    """A file of these strips, whose tags are numbers or lists of them. With `tile`, the side of a
+    square, they are tiles."""
     tags = tags or {}
+    offsets, counts = (273, 279) if tile is None else (324, 325)
     if PREDICTOR in tags:
         strips, tags = [zlib.compress(strip) for strip in strips], tags | {COMPRESSION: 8}
     start = 8 + sum(map(len, strips))
@@ -33,15 +35,15 @@ def tiff(strips, samples, bits, colors, tags=None, order="<"):
         BITS: [bits] * samples,
         COMPRESSION: 1,
         COLORS: colors,
-        273: [8 + sum(map(len, strips[:at])) for at in range(len(strips))],
+        offsets: [8 + sum(map(len, strips[:at])) for at in range(len(strips))],
         277: samples,
-        ROWS: scene.HEIGHT,
-        279: [len(strip) for strip in strips],
+        counts: [len(strip) for strip in strips],
+        **({ROWS: scene.HEIGHT} if tile is None else {322: tile, 323: tile}),
     } | tags
     values, directory = b"", struct.pack(f"{order}H", len(tags))
     for tag, value in sorted(tags.items()):
         value = value if isinstance(value, list) else [value]
-        kind, letter = (4, "I") if tag in (273, 279, ROWS) else (3, "H")
+        kind, letter = (4, "I") if tag in (offsets, counts, ROWS) else (3, "H")
         field = struct.pack(f"{order}{len(value)}{letter}", *value).ljust(4, b"\0")
         if len(field) > 4:
             values, field = values + field, struct.pack(f"{order}I", start + len(values))
@@ -77,6 +79,41 @@ def reversed_bits(values):
 def inks(bits):
     values = 2**bits - 1 - scene.samples(3, bits)
     return numpy.concatenate([values, values[..., :1] // 3], 2)
+
+
+def of_jpegs(picture, side, colors, tile=False, **options):
+    """A file of JPEGs, each a strip of `side` rows or a square of this side."""
+    width, height = picture.size
+    across = side if tile else width
+    corners = [(left, top) for top in range(0, height, side) for left in range(0, width, across)]
+    parts = []
+    for left, top in corners:
+        bottom = top + side if tile else min(top + side, height)
+        part = picture.crop((left, top, left + across, bottom))
+        parts.append(jpegs.jpeg(part, **options))
+    tags = {COMPRESSION: 7} | ({} if tile else {ROWS: side})
+    samples = len(picture.getbands())
+    return tiff(parts, samples, 8, colors, tags, tile=side if tile else None)
+
+
+def all_of_jpegs(rgb, grey, cmyk):
+    yield "jpeg.tif", by_pillow(rgb, "jpeg")
+    yield "jpeg grey.tif", by_pillow(grey, "jpeg")
+    yield "jpeg strips.tif", by_pillow(rgb, "jpeg", {ROWS: 16})
+    yield "jpeg cmyk.tif", by_pillow(cmyk, "jpeg")
+    for sampling in ["4:4:4", "4:2:2", "4:2:0"]:
+        for side, tile in [(scene.HEIGHT, False), (16, False), (32, True)]:
+            file = of_jpegs(rgb, side, 6, tile, subsampling=sampling)
+            name = f"jpeg {sampling} {side} {tile}.tif"
+            yield name, file
+            # Pillow expects the sampling in another tag, too.
+            yield scene.right(name, scene.samples(3, 8))
+    yield "jpeg of rgb.tif", of_jpegs(rgb, 16, 2, keep_rgb=True)
+    yield "jpeg tiles of grey.tif", of_jpegs(grey, 32, 1, tile=True)
+    yield "jpeg progressive.tif", of_jpegs(grey, scene.HEIGHT, 1, progressive=True)
+    yield "jpeg narrower.tif", tiff([jpegs.jpeg(rgb)], 3, 8, 6, {COMPRESSION: 7, 256: 82})
+    rows = [jpegs.jpeg(grey.crop((0, 0, 1, 1)))] * 5000
+    yield "jpeg rows.tif", tiff(rows, 1, 8, 1, {COMPRESSION: 7, 256: 1, 257: 5000, ROWS: 1})
 
 
 def by_hand(bits):
@@ -148,7 +185,7 @@ def files(profiles):
         for tags in [{COLORS: 0}, {FILL_ORDER: 2}, {ROWS: 7}, {ROWS: 2**32 - 1}]:
             file = by_pillow(modes["bilevel"], compression, tags)
             yield f"bilevel {compression} {tags}.tif", file
-    yield "jpeg.tif", by_pillow(rgb, "jpeg")
+    yield from all_of_jpegs(rgb, grey, modes["cmyk"])
     yield "ycbcr.tif", by_pillow(rgb.convert("YCbCr"))
     yield "pages.tif", by_pillow(rgb, save_all=True, append_images=[grey, rgb.rotate(180)])
     for orientation in range(1, 9):

@@ -35,6 +35,15 @@ async fn a_worker_can_open_neither_a_file_nor_a_socket_and_start_nothing() {
 }
 
 #[tokio::test]
+async fn a_worker_gives_up_all_that_this_kernel_can_take_from_it() {
+    id(&pool(LIMITS)).await;
+    let log = std::fs::read_to_string(LOG.path()).unwrap();
+    let all = log.contains("workers have no files, no network and no other system calls");
+    let old_kernel = log.contains("Landlock (this kernel does not have it)");
+    assert!(all || old_kernel, "{log}");
+}
+
+#[tokio::test]
 async fn a_worker_has_no_variable_and_no_descriptor_of_its_parent() {
     // Cargo gives variables to a test.
     assert!(std::env::vars().count() > 3);

@@ -6,10 +6,14 @@ mod crashes;
 mod limits;
 mod start;
 
-use std::time::Duration;
+use std::{
+    sync::{LazyLock, Mutex},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use maskline_sandbox::{Failed, Limits, Place, Pool, Role, Room, Work};
+use tempfile::NamedTempFile;
 
 /// The role of the tester. What it does is in the tester's program.
 static ROLE: Role = Role {
@@ -43,7 +47,19 @@ fn tester() -> Place {
     Place::Program(env!("CARGO_BIN_EXE_maskline-sandbox-tester").into())
 }
 
+/// The log of this process.
+static LOG: LazyLock<NamedTempFile> = LazyLock::new(|| {
+    let log = NamedTempFile::new().expect("a temporary file");
+    let writer = Mutex::new(log.reopen().expect("it can be opened again"));
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(writer)
+        .init();
+    log
+});
+
 fn pool(limits: Limits) -> Pool {
+    LazyLock::force(&LOG);
     Pool::new(&ROLE, vec![], limits, tester())
 }
 

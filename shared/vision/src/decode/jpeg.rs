@@ -20,18 +20,51 @@ use image::{ColorType, metadata::Orientation};
 use maskline_messages::Reason;
 
 use super::profile::Profile;
+use flaw::Flaw;
 use header::Header;
 
 /// A JPEG whose header has been read.
 pub struct Jpeg<'a> {
     bytes: &'a [u8],
     header: Header<'a>,
+    /// What the components are, if it is known from elsewhere.
+    stored: Option<Stored>,
+}
+
+/// What the components of a picture are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    Grey,
+    Rgb,
+    YCbCr,
 }
 
 impl<'a> Jpeg<'a> {
     pub fn open(bytes: &'a [u8]) -> Result<Self, Reason> {
         let header = Header::read(bytes)?;
-        Ok(Self { bytes, header })
+        Ok(Self {
+            bytes,
+            header,
+            stored: None,
+        })
+    }
+
+    /// Opens a JPEG in a TIFF, which says what the components are, whatever the JPEG says. Such a
+    /// JPEG has one scan.
+    pub fn open_stored(bytes: &'a [u8], stored: Stored) -> Result<Self, Reason> {
+        let header = Header::read(bytes)?;
+        let components = if stored == Stored::Grey { 1 } else { 3 };
+        if header.frame.components.len() != components {
+            return Err(Flaw::damaged("other components than the TIFF says").into());
+        }
+        if header.several_scans {
+            return Err(Flaw::unsupported("TIFF of JPEGs of several scans").into());
+        }
+        Ok(Self {
+            bytes,
+            header,
+            stored: Some(stored),
+        })
     }
 
     /// Width and height as stored, before the orientation is applied.
@@ -76,7 +109,12 @@ impl<'a> Jpeg<'a> {
             Some(profile) => profile.convert_inverted_cmyk(cmyk, rgb),
             None => multiplied(cmyk, rgb),
         };
-        libjpeg::decode(self.bytes, &self.header, memory, cmyk_to_rgb, pixels)?;
+        let source = libjpeg::Source {
+            bytes: self.bytes,
+            header: &self.header,
+            stored: self.stored,
+        };
+        libjpeg::decode(&source, memory, cmyk_to_rgb, pixels)?;
         Ok(())
     }
 

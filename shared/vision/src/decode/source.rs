@@ -8,7 +8,7 @@ use std::{
 
 use image::{
     ColorType, ImageDecoder, ImageError,
-    codecs::{bmp::BmpDecoder, gif::GifDecoder, tiff::TiffDecoder, webp::WebPDecoder},
+    codecs::{bmp::BmpDecoder, gif::GifDecoder, webp::WebPDecoder},
     error::{ImageFormatHint, UnsupportedErrorKind},
     metadata::Orientation,
 };
@@ -33,6 +33,7 @@ pub struct Source<'a> {
 enum Decoder<'a> {
     Jpeg(Jpeg<'a>),
     Png(Box<Png<'a>>),
+    Jpegs(tiff::Jpegs<'a>),
     Other(Box<dyn ImageDecoder + 'a>),
 }
 
@@ -61,14 +62,16 @@ impl<'a> Source<'a> {
             Format::Webp => other(WebPDecoder::new(file).map(|d| Box::new(d) as _))?,
             Format::Gif => other(GifDecoder::new(file).map(|d| Box::new(d) as _))?,
             Format::Bmp => other(BmpDecoder::new(file).map(|d| Box::new(d) as _))?,
-            Format::Tiff => {
-                tiff::check(bytes, limits)?;
-                other(TiffDecoder::new(file).map(|d| Box::new(d) as _))?
-            }
+            Format::Tiff => match tiff::open(bytes, limits)? {
+                Ok(tiff::Tiff::Jpegs(jpegs)) => Decoder::Jpegs(jpegs),
+                Ok(tiff::Tiff::Other(decoder)) => Decoder::Other(decoder),
+                Err(error) => return Err(refusal(error, limits, (0, 0))),
+            },
         };
         let ((width, height), color) = match &decoder {
             Decoder::Jpeg(jpeg) => (jpeg.size(), jpeg.color()),
             Decoder::Png(png) => (png.size(), png.color()),
+            Decoder::Jpegs(jpegs) => (jpegs.size(), jpegs.color()),
             Decoder::Other(other) => (other.dimensions(), other.color_type()),
         };
         let stored = u64::from(color.bytes_per_pixel());
@@ -76,6 +79,7 @@ impl<'a> Source<'a> {
         let converted = if color.channel_count() < 3 { 3 } else { 0 };
         let (working, beside) = match (&decoder, format) {
             (Decoder::Jpeg(jpeg), _) => jpeg.working_memory(),
+            (Decoder::Jpegs(jpegs), _) => (0, jpegs.working_memory()),
             (_, Format::Gif) => (1, 0),
             // The decoder has planes of luma and chroma in memory, or the lossless picture.
             (_, Format::Webp) => (4, 0),
@@ -133,6 +137,10 @@ impl<'a> Source<'a> {
                 orientation: png.orientation(),
                 profile: png.profile(),
             },
+            Decoder::Jpegs(jpegs) => Metadata {
+                orientation: jpegs.orientation,
+                profile: jpegs.profile.take(),
+            },
             Decoder::Other(other) => Metadata {
                 orientation: other.orientation().ok(),
                 profile: match self.format {
@@ -156,6 +164,7 @@ impl<'a> Source<'a> {
         match self.decoder {
             Decoder::Jpeg(jpeg) => jpeg.read(limits.memory, &mut pixels)?,
             Decoder::Png(mut png) => png.read(&mut pixels)?,
+            Decoder::Jpegs(jpegs) => jpegs.read(limits.memory, &mut pixels)?,
             Decoder::Other(mut other) => {
                 let mut most = image::Limits::no_limits();
                 most.max_alloc = Some(limits.memory);

@@ -3,8 +3,11 @@
 //! A strip or tile may be compressed by another format's method, which knows nothing of our
 //! limits, and a tile may be far larger than the picture.
 
+mod jpegs;
+
 use std::io::Cursor;
 
+use image::{ImageDecoder, ImageError, codecs::tiff::TiffDecoder};
 use maskline_messages::Reason;
 use tiff::{
     ColorType, TiffError,
@@ -13,13 +16,35 @@ use tiff::{
 };
 
 use super::{Limits, check_size};
+pub use jpegs::Jpegs;
 
-/// Checks the first directory: the method of compression, the colours, and the pixels of all
-/// tiles together. What the decoder ignores, or uses where others ignore it, is refused.
-pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Reason> {
+/// The decoder of a TIFF.
+pub enum Tiff<'a> {
+    Jpegs(Jpegs<'a>),
+    Other(Box<dyn ImageDecoder + 'a>),
+}
+
+/// Reads the first directory and checks it. The error of a decoder is for the caller to explain.
+pub fn open<'a>(bytes: &'a [u8], limits: &Limits) -> Result<Result<Tiff<'a>, ImageError>, Reason> {
     let mut decoder = Decoder::new(Cursor::new(bytes)).map_err(refusal)?;
+    let method = decoder.find_tag_unsigned::<u16>(Tag::Compression);
+    let method = Method::from_u16_exhaustive(method.map_err(refusal)?.unwrap_or(1));
+    if method == Method::ModernJPEG {
+        return Ok(Ok(Tiff::Jpegs(Jpegs::open(&mut decoder, bytes, limits)?)));
+    }
+    check(&mut decoder, method, limits)?;
+    let other = TiffDecoder::new(Cursor::new(bytes));
+    Ok(other.map(|decoder| Tiff::Other(Box::new(decoder))))
+}
+
+/// Checks the method of compression, the colours, and the pixels of all tiles together. What the
+/// decoder ignores, or uses where others ignore it, is refused.
+fn check(
+    decoder: &mut Decoder<Cursor<&[u8]>>,
+    method: Method,
+    limits: &Limits,
+) -> Result<(), Reason> {
     let mut number = |tag| decoder.find_tag_unsigned::<u16>(tag).map_err(refusal);
-    let method = Method::from_u16_exhaustive(number(Tag::Compression)?.unwrap_or(1));
     match method {
         Method::None
         | Method::LZW
@@ -27,7 +52,7 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Reason> {
         | Method::OldDeflate
         | Method::PackBits
         | Method::Fax4 => {}
-        Method::JPEG | Method::ModernJPEG => return Err(unsupported("TIFF of JPEGs")),
+        Method::JPEG => return Err(unsupported("TIFF of JPEGs as in its version 6")),
         _ => return Err(unsupported(&format!("TIFF of compression {method:?}"))),
     }
     if number(Tag::FillOrder)? == Some(2) {
@@ -51,13 +76,13 @@ pub fn check(bytes: &[u8], limits: &Limits) -> Result<(), Reason> {
             "TIFF of fax 4 in strips of more than 65535 rows",
         ));
     }
-    check_samples(&mut decoder, has_differences && !planes)?;
+    check_samples(decoder, has_differences && !planes)?;
     if decoder.get_chunk_type() == ChunkType::Tile {
         if planes {
             // The decoder panics over them.
             return Err(unsupported("TIFF of tiles in planes"));
         }
-        check_tiles(&mut decoder, limits)?;
+        check_tiles(decoder, limits)?;
     }
     Ok(())
 }

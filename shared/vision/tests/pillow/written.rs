@@ -34,7 +34,13 @@ const REFUSED: &[(&str, &str)] = &[
     ),
     ("group3", "TIFF of compression Fax3"),
     ("tiff_ccitt", "TIFF of compression Huffman"),
-    ("jpeg.tif", "TIFF of JPEGs"),
+    ("jpeg cmyk.tif", "TIFF of JPEGs of these colours"),
+    ("jpeg progressive.tif", "TIFF of JPEGs of several scans"),
+    (
+        "jpeg narrower.tif",
+        "can't be decoded: a JPEG in the TIFF has another size than its part",
+    ),
+    ("jpeg rows.tif", "TIFF of more than 4096 JPEGs"),
     ("group4 {266: 2}", "TIFF of reversed bits"),
     ("reversed bits", "TIFF of reversed bits"),
     (

@@ -13,7 +13,7 @@ use std::{
 
 use mozjpeg_sys as ffi;
 
-use super::{filler, flaw::Flaw, header::Header};
+use super::{Stored, filler, flaw::Flaw, header::Header};
 
 /// What the decoder reads where the bytes end: an end marker.
 static END: [u8; 2] = [0xFF, super::segments::marker::EOI];
@@ -21,18 +21,30 @@ static END: [u8; 2] = [0xFF, super::segments::marker::EOI];
 /// The most rows that are decoded at once: libjpeg-turbo makes up to four.
 const ROWS: usize = 4;
 
+/// What is decoded.
+pub struct Source<'a> {
+    pub bytes: &'a [u8],
+    pub header: &'a Header<'a>,
+    /// What the components are, whatever the bytes say.
+    pub stored: Option<Stored>,
+}
+
 /// Decodes the picture to `pixels`: a byte for each pixel of a grey picture, otherwise RGB.
 /// The coefficients of a picture in several scans may take `memory` bytes. `cmyk_to_rgb`
 /// converts a row of CMYK, in which 0 is full ink.
 pub fn decode(
-    bytes: &[u8],
-    header: &Header,
+    source: &Source,
     memory: u64,
     cmyk_to_rgb: impl Fn(&[u8], &mut [u8]),
     pixels: &mut [u8],
 ) -> Result<(), Flaw> {
+    let &Source {
+        bytes,
+        header,
+        stored,
+    } = source;
     let mut session = Session::new(bytes, memory);
-    session.start(header)?;
+    session.start(header, stored)?;
     session.read_rows(header, cmyk_to_rgb, pixels)?;
     if header.several_scans {
         session.check_scans(header)
@@ -133,11 +145,18 @@ impl<'a> Session<'a> {
     }
 
     /// Reads up to the first row, which is all scans if there are several.
-    fn start(&mut self, header: &Header) -> Result<(), Flaw> {
+    fn start(&mut self, header: &Header, stored: Option<Stored>) -> Result<(), Flaw> {
         let channels = header.frame.components.len();
         let found = self.call(|decoder| {
             // SAFETY: the source and the error handlers are set.
             unsafe { ffi::jpeg_read_header(decoder, 1) };
+            if let Some(stored) = stored {
+                decoder.jpeg_color_space = match stored {
+                    Stored::Grey => ffi::JCS_GRAYSCALE,
+                    Stored::Rgb => ffi::JCS_RGB,
+                    Stored::YCbCr => ffi::JCS_YCbCr,
+                };
+            }
             decoder.out_color_space = match channels {
                 1 => ffi::JCS_GRAYSCALE,
                 3 => ffi::JCS_RGB,
