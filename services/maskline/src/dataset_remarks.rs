@@ -14,7 +14,12 @@ pub(crate) fn remarks(version: &VersionName, dataset: &Dataset) -> Vec<String> {
     let images = |split: Split| in_split(split).values().sum::<u64>();
     let collection = &version.collection;
     let mut remarks = vec![];
-    if images(Split::Train) == 0 && images(Split::Validation) == 0 {
+    if Split::ALL.iter().all(|&split| images(split) == 0) {
+        remarks.push(format!(
+            "{version} has no images, so no network can be trained on it: enqueue other images into \
+             {collection}."
+        ));
+    } else if images(Split::Train) == 0 && images(Split::Validation) == 0 {
         remarks.push(format!(
             "{version} has only test images, so no network can be trained on it: whatever other \
              sources have is in a source with `--role test`, too. Enqueue other images into \
@@ -108,6 +113,9 @@ mod tests {
             only_tests[0].contains("without `--role test`"),
             "{only_tests:?}"
         );
+        let empty = remarks_on([[0, 0], [0, 0], [0, 0]], 0, 9);
+        assert!(empty[0].contains("has no images"), "{empty:?}");
+        assert!(empty[1].contains("9 images of unclear class"), "{empty:?}");
         let one_class = remarks_on([[4, 0], [1, 0], [0, 0]], 0, 0);
         assert!(
             one_class[0].contains("the class with_mask"),

@@ -87,6 +87,11 @@ impl SplitMeasurement {
         }
     }
 
+    /// Whether all predictions are numbers.
+    pub(crate) fn is_finite(&self) -> bool {
+        self.tally.mean_loss().is_finite()
+    }
+
     /// How far its probabilities can be believed, without the temperature and with it.
     pub(crate) fn calibrations(&self) -> [Calibration; 2] {
         [&self.raw, &self.tempered].map(Confidences::calibration)

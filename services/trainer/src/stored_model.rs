@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use bytes::Bytes;
 use maskline_dataset::Split;
 use maskline_messages::{DatasetId, Label};
-use maskline_models::{device::Compute, weights};
+use maskline_models::{ModelError, device::Compute, weights};
 use maskline_storage::{ObjectStore, catalog::Jobs, records::Evaluation};
 use tokio::runtime::Handle;
 
@@ -63,7 +63,11 @@ pub async fn evaluate(
         };
         let measure = |split| {
             let measured = dataset.measure(split, &network, card.temperature, &evaluator)?;
-            anyhow::Ok(measured.expect("nobody requests the interrupt"))
+            let measured = measured.expect("nobody requests the interrupt");
+            if !measured.is_finite() {
+                bail!(ModelError::NotANumber);
+            }
+            anyhow::Ok(measured)
         };
         let test = match manifest.images(Split::Test) {
             0 => None,

@@ -71,7 +71,7 @@ pub use provenance::Provenance;
 pub use queue_message::{QueueMessage, StorerImages, StorerJobs, TrainerRequests};
 pub use reason::Reason;
 pub use search::{Search, SearchProvider};
-pub use settings::{InvalidSetting, Optimizer, SplitSettings, TrainingSettings};
+pub use settings::{InvalidSetting, Optimizer, PIXELS, SplitSettings, TrainingSettings};
 pub use source::{Labeling, Source, SourceRole};
 pub use start::Start;
 pub use topology::Queue;

@@ -3,8 +3,13 @@
 use maskline_foundation::text::printable;
 use serde::{Deserialize, Serialize};
 use strum::{IntoStaticStr, VariantNames};
+use url::Url;
 
-use crate::{ids::CandidateId, label::Label, location::MAX_URL};
+use crate::{
+    ids::CandidateId,
+    label::Label,
+    location::{MAX_URL, is_too_long},
+};
 
 /// Why a candidate is unfit. This is a normal outcome and not an error. JSON has a stable
 /// name in `code` and the measurements beside it, so that reports can count by code.
@@ -179,11 +184,17 @@ impl std::fmt::Display for Reason {
     }
 }
 
+/// Whether an address can be asked where it leads to a public host.
+fn is_fetchable(address: &str) -> bool {
+    let url = Url::parse(address).ok();
+    url.is_some_and(|url| matches!(url.scheme(), "http" | "https") && !is_too_long(&url))
+}
+
 impl Reason {
     fn write_words(&self, f: &mut impl std::fmt::Write) -> std::fmt::Result {
         match self {
             Self::HttpStatus { status } => write!(f, "the server answered {status}"),
-            Self::RefusedAddress { address } => match address.starts_with("http") {
+            Self::RefusedAddress { address } => match is_fetchable(address) {
                 true => write!(
                     f,
                     "{address} is not a public address: start the services with `maskline run \

@@ -1,6 +1,6 @@
 //! How a dataset is divided, and how a network is trained on it.
 
-use std::fmt;
+use std::{fmt, ops::RangeInclusive};
 
 use serde::{Deserialize, Serialize};
 use strum::{EnumString, VariantNames};
@@ -137,6 +137,10 @@ pub struct InvalidSetting {
     pub wanted: &'static str,
 }
 
+/// The sides that the square input of a network can have, in pixels. The networks halve it five
+/// times.
+pub const PIXELS: RangeInclusive<u32> = 32..=1024;
+
 impl TrainingSettings {
     /// The canonical JSON from which the id of a run is derived.
     pub fn canonical(&self) -> String {
@@ -148,8 +152,6 @@ impl TrainingSettings {
     /// # Errors
     /// Names the first setting with which none can.
     pub fn validate(&self) -> Result<(), InvalidSetting> {
-        // The networks halve their input five times.
-        let pixels = 32..=1024;
         let is_positive = |value: f32| value.is_finite() && value > 0.0;
         let is_not_negative = |value: f32| value.is_finite() && value >= 0.0;
         let Self {
@@ -195,7 +197,7 @@ impl TrainingSettings {
                 batch,
                 "2 images or more, which mixup and cutmix mix with each other",
             ),
-            (pixels.contains(side), "pixels", side, "32 to 1024"),
+            (PIXELS.contains(side), "pixels", side, "32 to 1024"),
             (
                 is_positive(*learning_rate),
                 "the learning rate",

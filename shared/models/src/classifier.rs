@@ -58,7 +58,8 @@ impl Classifier {
     /// into the card's classes.
     ///
     /// # Errors
-    /// [`ModelError::Output`] if the device fails.
+    /// [`ModelError::Output`] if the device fails, and [`ModelError::NotANumber`] if the weights are
+    /// such that there is no output.
     ///
     /// # Panics
     /// If an input was prepared by a classifier of another size.
@@ -71,6 +72,9 @@ impl Classifier {
         for batch in inputs.chunks(BATCH) {
             let batch = input::tensor(batch.concat(), self.card.pixels, &self.device);
             let raw = Prediction::of_batch(self.network.forward(batch))?;
+            if raw.iter().any(|prediction| !prediction.is_finite()) {
+                return Err(ModelError::NotANumber);
+            }
             let temperature = self.card.temperature;
             predictions.extend(raw.iter().map(|prediction| temperature.applied(prediction)));
         }

@@ -46,6 +46,9 @@ pub enum ModelError {
     OptimizerState(&'static str),
     #[error("{0:?} is no device: auto, gpu, gpu:0, gpu:1 … or cpu")]
     UnknownDevice(String),
+    /// The weights are so large that the output overflows.
+    #[error("the network's output is not a number: its weights are unusable, train it again")]
+    NotANumber,
     #[error("the device can't give the network's output: {0}")]
     Output(#[source] Box<dyn Error + Send + Sync>),
     /// The device has no memory for a tensor, or can't have one that large.
@@ -87,6 +90,8 @@ pub struct Mismatch {
     pub types: Vec<(String, String)>,
     /// The names of tensors with values that are infinite or not numbers.
     pub not_finite: Vec<String>,
+    /// The names of variances with values below 0.
+    pub negative: Vec<String>,
     /// The names of tensors that the network does not have.
     pub unknown: Vec<String>,
 }
@@ -118,6 +123,10 @@ impl fmt::Display for Mismatch {
             (
                 "tensors with values that are infinite or not numbers",
                 list(self.not_finite.iter().cloned()),
+            ),
+            (
+                "variances with values below 0",
+                list(self.negative.iter().cloned()),
             ),
             (
                 "tensors that it does not have",

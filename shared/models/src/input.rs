@@ -3,6 +3,8 @@
 //! Training, evaluation, `maskline predict` and the labeler all come through here, so
 //! that a network in use sees a picture exactly as it did in training.
 
+use std::ops::RangeInclusive;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use maskline_vision::{planes, resize};
@@ -32,6 +34,20 @@ impl Standardization {
         deviation: [128.0 / 255.0; CHANNELS],
     };
 
+    /// Checks that pixels become numbers that a network can compute with. The error says what is
+    /// wrong.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let means = self.mean.iter().all(|mean| mean.abs() <= MOST_MEAN);
+        let deviations = self.deviation.iter();
+        match means && deviations.clone().all(|one| DEVIATIONS.contains(one)) {
+            true => Ok(()),
+            false => Err(format!(
+                "its pixels, which are 0 to 1, have means of {:?} and deviations of {:?}",
+                self.mean, self.deviation
+            )),
+        }
+    }
+
     /// Standardizes images `[batch, 3, side, side]`, RGB, 0–1.
     pub(crate) fn standardize(&self, images: Tensor<4>) -> Tensor<4> {
         let by_channel = |values: [f32; CHANNELS]| {
@@ -49,6 +65,10 @@ impl Default for Standardization {
         Self::IMAGENET
     }
 }
+
+/// The means and deviations that a network can be given. Those in use are 0 to 1.
+const MOST_MEAN: f32 = 256.0;
+const DEVIATIONS: RangeInclusive<f32> = 1e-3..=256.0;
 
 /// Red, green and blue.
 const CHANNELS: usize = 3;

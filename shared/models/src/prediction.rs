@@ -60,6 +60,11 @@ impl Prediction {
         Ok(logits.chunks_exact(classes).map(Self::of).collect())
     }
 
+    /// Whether all probabilities are numbers. They are not where logits overflow.
+    pub fn is_finite(&self) -> bool {
+        self.log_probabilities.iter().all(|value| !value.is_nan())
+    }
+
     /// The index of the most probable class. If several are equally probable, it is the first.
     pub fn class(&self) -> usize {
         self.class

@@ -1,10 +1,10 @@
 //! What a file of weights says about its network.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use maskline_messages::{Label, NetworkName, View};
+use maskline_messages::{Label, NetworkName, PIXELS, View};
 use safetensors::SafeTensors;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::Error as _};
 
 use crate::{error::ModelError, input::Standardization, table::table, temperature::Temperature};
 
@@ -50,6 +50,24 @@ impl Card {
         }
     }
 
+    /// Checks what a program computes with, because a file may come from anywhere. The error says
+    /// which value is unusable.
+    fn check(&self) -> Result<(), String> {
+        if !PIXELS.contains(&self.pixels) {
+            return Err(format!(
+                "its input has a side of {} pixels, and {} to {} are possible",
+                self.pixels,
+                PIXELS.start(),
+                PIXELS.end()
+            ));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = self.classes.iter().find(|&class| !seen.insert(class)) {
+            return Err(format!("it has the class {twice} twice"));
+        }
+        self.input.check()
+    }
+
     /// The metadata of a file.
     pub(super) fn metadata(&self) -> HashMap<String, String> {
         let card = serde_json::to_string(self).expect("names and numbers are JSON");
@@ -60,12 +78,17 @@ impl Card {
 /// Reads the card of a file.
 ///
 /// # Errors
-/// If the file is not a safetensors file, or has no usable card.
+/// If the file is not a safetensors file, or has no card, or one with values that no network can
+/// have.
 pub fn card(bytes: &[u8]) -> Result<Card, ModelError> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let metadata = header.metadata().as_ref();
     let card = metadata.and_then(|metadata| metadata.get(CARD));
-    serde_json::from_str(card.ok_or(ModelError::NoCard)?).map_err(ModelError::BadCard)
+    let card: Card =
+        serde_json::from_str(card.ok_or(ModelError::NoCard)?).map_err(ModelError::BadCard)?;
+    let unusable = |problem| ModelError::BadCard(serde_json::Error::custom(problem));
+    card.check().map_err(unusable)?;
+    Ok(card)
 }
 
 /// The same file with another card. The tensors stay as they are.

@@ -13,6 +13,9 @@ use crate::{
     table::table,
 };
 
+/// How the names of the variances of batch norms end.
+const VARIANCE: &str = ".running_var";
+
 /// The tensors of a file.
 pub struct StateDict<'a> {
     network: NetworkName,
@@ -54,6 +57,10 @@ impl<'a> StateDict<'a> {
             }
             Some(false) => self.mismatch.not_finite.push(name.to_owned()),
             Some(true) => {}
+        }
+        let is_variance = name.ends_with(VARIANCE);
+        if is_variance && floats(&tensor).is_some_and(|all| all.iter().any(|&one| one < 0.0)) {
+            self.mismatch.negative.push(name.to_owned());
         }
         Some(tensor)
     }

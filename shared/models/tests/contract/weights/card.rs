@@ -131,3 +131,61 @@ fn a_network_standardizes_as_its_card_says() {
     );
     assert_ne!(logits(imagenet), logits(unit));
 }
+
+#[test]
+fn a_card_of_values_that_no_network_has_is_refused() {
+    let refusal = |change: &dyn Fn(&mut serde_json::Value)| {
+        let file = changed(|_, metadata| {
+            for text in metadata.values_mut() {
+                let mut card = serde_json::from_str(text).unwrap();
+                change(&mut card);
+                *text = card.to_string();
+            }
+        });
+        refused(&file).to_string()
+    };
+    for pixels in [0, 31, 1025, 20_000, u32::MAX] {
+        let error = refusal(&|card| card["pixels"] = pixels.into());
+        let expected = format!("a side of {pixels} pixels, and 32 to 1024 are possible");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+    let error = refusal(&|card| card["classes"][1] = card["classes"][0].clone());
+    assert!(
+        error.ends_with("it has the class with_mask twice"),
+        "{error}"
+    );
+    for deviation in [0.0, 1e-30, -0.2, 1e30] {
+        let error = refusal(&|card| card["input"]["deviation"][1] = deviation.into());
+        assert!(error.contains("deviations of"), "{error}");
+    }
+    let error = refusal(&|card| card["input"]["mean"][0] = (-1e30).into());
+    assert!(error.contains("means of"), "{error}");
+}
+
+#[test]
+fn weights_that_make_no_number_are_an_error() {
+    let negative = changed(|tensors, _| {
+        let name = tensors.iter().map(|tensor| tensor.0.clone());
+        let name = name.into_iter().find(|name| name.ends_with("running_var"));
+        find(tensors, &name.unwrap()).3[..4].copy_from_slice(&(-0.5f32).to_le_bytes());
+    });
+    let error = refused(&negative).to_string();
+    assert!(error.contains("variances with values below 0: "), "{error}");
+
+    let huge = changed(|tensors, _| {
+        let (.., bytes) = find(tensors, "classifier.3.weight");
+        for value in bytes.as_chunks_mut::<4>().0 {
+            *value = f32::MAX.to_le_bytes();
+        }
+    });
+    let classifier = Classifier::load(&huge, &Device::flex()).unwrap();
+    let inputs: Vec<Input> = pictures(1)
+        .iter()
+        .map(|picture| classifier.input(picture, &Part::whole(32, 32)))
+        .collect();
+    let predicted = classifier.predict(&inputs);
+    assert!(
+        matches!(predicted, Err(ModelError::NotANumber)),
+        "{predicted:?}"
+    );
+}
