@@ -5,12 +5,14 @@
 //! * [`fetch`]: a candidate becomes the bytes of its image, politely and safely.
 //! * `stage`: both, as a stage of the pipeline.
 //! * [`download()`]: a file for a command, by the same rules.
+//! * `gzip`: the decoder of gzip, for files and for the bodies of answers.
 //! * `html_parser`: the parser of web pages, with its limits.
 
 mod args;
 mod download;
 pub mod expand;
 pub mod fetch;
+mod gzip;
 mod html_parser;
 mod stage;
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Read},
 };
 
-use flate2::bufread::MultiGzDecoder;
+use crate::gzip::GzipReader;
 
 /// How many first bytes show what a file is: a tar has its magic at 257.
 pub(super) const MAGIC: usize = 512;
@@ -59,7 +59,7 @@ impl Compression {
     ) -> io::Result<Box<dyn Read + Send + 'a>> {
         Ok(match self {
             Self::None => Box::new(bytes),
-            Self::Gzip => Box::new(MultiGzDecoder::new(bytes)),
+            Self::Gzip => Box::new(GzipReader::new(Box::new(bytes))),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(bytes)?),
         })
     }

@@ -13,3 +13,13 @@ pub(super) fn is_image(path: &str) -> bool {
         end.is_some_and(|end| end.eq_ignore_ascii_case(ending.as_bytes()))
     })
 }
+
+/// Returns whether a text has an ending of images anywhere, as in `a.jpg?width=640`.
+pub(super) fn has_image_ending(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    ENDINGS.iter().any(|ending| {
+        let mut found = text.match_indices(ending);
+        found.any(|(at, _)| ends(&text[at + ending.len()..]))
+    })
+}

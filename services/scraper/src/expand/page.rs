@@ -4,8 +4,9 @@
 //!
 //! * the picture of an `img` element: the largest of its `srcset`, else what scripts would load
 //!   into it later (`data-src` and its like), else its `src`; an address that can't be fetched,
-//!   such as a `data:` URI, gives way to the next;
-//! * the largest picture of each `source` in a `picture` element;
+//!   such as a `data:` URI, and a value that can't be the address of a picture give way to the
+//!   next;
+//! * in the same way, the picture of each `source` in a `picture` element;
 //! * the pictures that the page names to others: `og:image`, `twitter:image`, and those of its
 //!   JSON-LD;
 //! * the target of a link, if its name ends like that of an image file;
@@ -14,7 +15,7 @@
 //! Pictures inside the page itself (`data:` URLs) are icons and placeholders, and do not
 //! count. A sitemap stands for the pages that it lists, and for the images that it names.
 //!
-//! * `html`, `srcset`, `json_ld`: the images and links of a page.
+//! * `html`, `picture`, `srcset`, `json_ld`: the images and links of a page.
 //! * `sitemap`: those of a sitemap.
 //! * `found`: what they find.
 //! * `crawl`: the pages that are still to be visited, kept from step to step.
@@ -24,6 +25,7 @@ mod crawl;
 mod found;
 mod html;
 mod json_ld;
+mod picture;
 mod sitemap;
 mod srcset;
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE, WINDOWS_1252};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use lol_html::element;
 
 use crate::html_parser;
@@ -42,19 +42,18 @@ pub(super) fn guessed(first: &[u8]) -> &'static Encoding {
 /// An HTML page in UTF-8 (HTML Standard, "determining the character encoding"), and the
 /// encoding that it had.
 pub(super) fn page(html: &[u8], content_type: Option<&str>) -> (String, &'static Encoding) {
-    /// The standard looks for a `meta` in so many bytes.
-    const HEAD: usize = 1024;
     let sample = &html[..html.len().min(SAMPLE)];
     let encoding = told(sample, content_type)
-        .or_else(|| declared(&html[..html.len().min(HEAD)]))
-        .unwrap_or(WINDOWS_1252);
+        .or_else(|| declared(sample))
+        .unwrap_or_else(|| guessed(sample));
     let (text, used, _) = encoding.decode(html);
     (text.into_owned(), used)
 }
 
-/// The encoding that a `meta` of an HTML page declares, or the first line of one in XML.
-fn declared(head: &[u8]) -> Option<&'static Encoding> {
-    let found = Cell::new(xml_encoding(head));
+/// The encoding that a `meta` of an HTML page declares, or the first line of one in XML. A `meta`
+/// counts wherever it is, because a browser that finds a late one reads the page again.
+fn declared(html: &[u8]) -> Option<&'static Encoding> {
+    let found = Cell::new(xml_encoding(html));
     let meta = element!("meta", |meta| {
         // The content is a media type: `text/html; charset=windows-1251`.
         let is_header = meta.has_attribute("http-equiv");
@@ -63,10 +62,13 @@ fn declared(head: &[u8]) -> Option<&'static Encoding> {
         let named = named.and_then(|name| Encoding::for_label(name.as_bytes()));
         let named = named.or_else(|| charset(&content?));
         found.set(found.get().or(named));
-        Ok(())
+        match found.get() {
+            Some(_) => Err("found".into()),
+            None => Ok(()),
+        }
     });
-    // The last tag may be cut.
-    let _ = html_parser::parse(head, [meta]);
+    // The last tag may be cut, and after the first word no other one is of interest.
+    let _ = html_parser::parse(html, [meta]);
     // The declaration itself could not be read in UTF-16 (HTML Standard, "prescan").
     Some(found.get()?.output_encoding())
 }
@@ -119,6 +121,8 @@ fn is_utf8(first: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use encoding_rs::WINDOWS_1252;
+
     use super::*;
 
     #[test]
@@ -138,11 +142,17 @@ mod tests {
         let misleading = b"<!-- <meta charset=gbk> --><script charset=gbk></script>\
             <meta charset=windows-1251>\xf4\xee\xf2\xee"
             .as_slice();
+        let late = [
+            " ".repeat(5000).as_bytes(),
+            b"<meta charset=gbk><p>\xd5\xd5<meta charset=big5>",
+        ]
+        .concat();
         let xml = b"<?xml version='1.0' encoding='windows-1251'?><a>\xf4\xee\xf2\xee";
-        let cases: [(&[u8], Option<&str>, &str); 12] = [
+        let cases: [(&[u8], Option<&str>, &str); 13] = [
             (latin, None, "café.jpg"),
             (cyrillic, None, "фото"),
             (misleading, None, "фото"),
+            (&late, None, "照"),
             (xml, None, "фото"),
             (b"\x83J", Some("text/html; charset=Shift_JIS"), "カ"),
             (b"\xd5\xd5", Some("text/html;charset=\"GBK\""), "照"),
@@ -165,6 +175,25 @@ mod tests {
         for (html, content_type, expected) in cases {
             let (text, _) = page(html, content_type);
             assert!(text.contains(expected), "{text} for {expected}");
+        }
+    }
+
+    #[test]
+    fn the_encoding_of_a_page_without_any_word_about_it_is_guessed() {
+        let cases = [
+            ("Портреты людей в масках", encoding_rs::WINDOWS_1251),
+            ("Портреты людей в масках", encoding_rs::KOI8_U),
+            ("戴口罩的人的照片", encoding_rs::GBK),
+            ("マスクをした人の写真", encoding_rs::SHIFT_JIS),
+            ("マスクをした人の写真", encoding_rs::EUC_JP),
+            ("마스크를 쓴 사람들의 사진", encoding_rs::EUC_KR),
+            ("portraits masqués à l'hôpital", encoding_rs::WINDOWS_1252),
+        ];
+        for (title, encoding) in cases {
+            let html = format!("<html><title>{title}</title><body><img src='1.jpg' alt=face>");
+            let (bytes, _, _) = encoding.encode(&html);
+            let (text, used) = page(&bytes, Some("text/html"));
+            assert_eq!((&text, used), (&html, encoding));
         }
     }
 

@@ -1,49 +1,31 @@
 //! The images and links of an HTML page.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{
+    borrow::Cow,
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use encoding_rs::{Encoding, UTF_8};
 use lol_html::{element, html_content::Element, text};
 use maskline_messages::shown;
 use url::Url;
 
-use super::{found::Found, json_ld, srcset};
+use super::{
+    found::{Found, MAX_IMAGES},
+    json_ld,
+    picture::picture,
+};
 use crate::{expand::image_names::is_image, html_parser};
 
 /// How many bytes the text of one `noscript` or script may have.
 const MAX_BLOCK: usize = 2 << 20;
 
-/// Attributes that hold a picture's sizes, the surest first. Where a script sets `srcset` later,
-/// what that is before may be a placeholder.
-const SIZES: [&str; 6] = [
-    "data-srcset",
-    "data-lazy-srcset",
-    "lazy-srcset",
-    "data-original-set",
-    "data-ll-srcset",
-    "srcset",
-];
+/// How many `noscript` elements of a page are read. A page has no more images than these.
+const MAX_HIDDEN: usize = MAX_IMAGES;
 
-/// Attributes from which scripts load a picture later. Where there is one, `src` is only a
-/// placeholder.
-const LATER: [&str; 16] = [
-    "data-src",
-    "data-lazy-src",
-    "data-lazyload",
-    "data-ll-src",
-    "data-original",
-    "data-lazy",
-    "data-defer-src",
-    "data-actualsrc",
-    "data-original-src",
-    "data-orig-file",
-    "data-large_image",
-    "data-full-src",
-    "data-hi-res-src",
-    "data-image",
-    "data-url",
-    "lazy-src",
-];
+/// The namespace of HTML's elements. An SVG has its own within a page.
+const HTML: &str = "http://www.w3.org/1999/xhtml";
 
 /// The http(s) URLs of a page's images, each once, at most [`MAX_IMAGES`](super::MAX_IMAGES).
 /// `base` is the page's own URL, which relative ones are resolved against.
@@ -67,16 +49,26 @@ pub(super) fn read(html: &str, url: &Url, encoding: &'static Encoding) -> Found 
 
 /// What the page's relative addresses are resolved against: the first `base` that has an address
 /// counts for the whole page, also for what comes before it (HTML Standard, "the base element").
+/// The content of a `template` is not part of the page.
 fn base(html: &str, url: &Url) -> Url {
     let base = RefCell::new(None);
+    let is_in_template = Cell::new(false);
+    // Of one element, the handlers are called in this order.
+    let template = element!("template base[href]", |_| {
+        is_in_template.set(true);
+        Ok(())
+    });
     let handler = element!("base[href]", |element| {
+        if is_in_template.take() || element.namespace_uri() != HTML {
+            return Ok(());
+        }
         let href = attribute(element, "href");
         let resolved = href.and_then(|href| Found::new(url.clone(), UTF_8).resolve(&href));
         *base.borrow_mut() = Some(resolved.unwrap_or_else(|| url.clone()));
         // No other one is of interest.
         Err("found".into())
     });
-    let _ = html_parser::parse(html.as_bytes(), [handler]);
+    let _ = html_parser::parse(html.as_bytes(), [template, handler]);
     base.into_inner().unwrap_or_else(|| url.clone())
 }
 
@@ -91,6 +83,7 @@ fn search(html: &str, found: &Rc<RefCell<Found>>, within: bool) {
     let resolve = |text: String| found.borrow().resolve(&text);
     let follows = RefCell::new(true);
     let (block, hidden) = (RefCell::new(String::new()), RefCell::new(String::new()));
+    let hidden_left = Cell::new(MAX_HIDDEN);
     let mut handlers = vec![
         element!("img, amp-img", |img| {
             let description = attribute(img, "alt").filter(|alt| !alt.trim().is_empty());
@@ -100,7 +93,7 @@ fn search(html: &str, found: &Rc<RefCell<Found>>, within: bool) {
             Ok(())
         }),
         element!("picture source", |source| {
-            let url = largest(source, &found.borrow());
+            let url = picture(source, &found.borrow());
             add(url, None);
             Ok(())
         }),
@@ -162,7 +155,12 @@ fn search(html: &str, found: &Rc<RefCell<Found>>, within: bool) {
                 hidden.push_str(chunk.as_str());
             }
             if chunk.last_in_text_node() {
-                search(&std::mem::take(&mut *hidden), found, false);
+                let hidden = std::mem::take(&mut *hidden);
+                let html = unescaped(&hidden);
+                if html.contains('<') && hidden_left.get() > 0 {
+                    hidden_left.update(|left| left - 1);
+                    search(&html, found, false);
+                }
             }
             Ok(())
         }));
@@ -180,21 +178,12 @@ fn search(html: &str, found: &Rc<RefCell<Found>>, within: bool) {
     }
 }
 
-/// The picture of an `img`.
-fn picture(img: &Element<'_, '_>, found: &Found) -> Option<Url> {
-    let one = |name: &&str| found.resolve(&attribute(img, name)?);
-    largest(img, found)
-        .or_else(|| LATER.iter().find_map(one))
-        .or_else(|| one(&"src"))
-}
-
-/// The largest picture in the attributes that hold several sizes.
-fn largest(element: &Element<'_, '_>, found: &Found) -> Option<Url> {
-    SIZES.iter().find_map(|name| {
-        let srcset = attribute(element, name)?;
-        let mut urls = srcset::by_size(&srcset).into_iter();
-        urls.find_map(|url| found.resolve(url))
-    })
+/// The HTML in a `noscript`, which some pages escape as if it were text.
+fn unescaped(hidden: &str) -> Cow<'_, str> {
+    match hidden.contains('<') {
+        true => Cow::Borrowed(hidden),
+        false => htmlize::unescape(hidden),
+    }
 }
 
 /// The attribute's value, with its character references resolved.

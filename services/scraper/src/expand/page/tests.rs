@@ -64,6 +64,89 @@ fn an_address_that_cannot_be_fetched_gives_way_to_the_next() {
 }
 
 #[test]
+fn a_value_that_is_no_picture_gives_way_to_the_next() {
+    let attributes = [
+        r#"data-lazy="1""#,
+        r#"data-lazyload="false""#,
+        r#"data-lazy-src="auto""#,
+        r#"data-original="null""#,
+        r#"data-image="99""#,
+        r##"data-src="#photo""##,
+        r#"data-src="{{ face.src }}""#,
+        r#"data-src="/faces/{width}/a.jpg""#,
+        r#"data-srcset="true""#,
+        r#"data-srcset="/faces/{width}/a.jpg 2x""#,
+        r#"data-url="/people/7""#,
+        r#"data-zoom-image="false""#,
+        r#"data-video-src="/film.jpg""#,
+        r#"data-preview="tiny.jpg""#,
+        r#"alt="b.jpg""#,
+        r#":src="face.src""#,
+    ];
+    for attribute in attributes {
+        let html = format!(r#"<img {attribute} src="a.jpg">"#);
+        assert_eq!(found(&html), ["http://site/gallery/a.jpg"], "{attribute}");
+    }
+    for src in ["#", "{{face}}", "film.mp4"] {
+        let html = format!(r#"<img src="{src}">"#);
+        assert_eq!(found(&html), [] as [&str; 0], "{src}");
+    }
+}
+
+#[test]
+fn each_script_has_its_own_attributes_for_pictures() {
+    let one = [
+        "data-cfsrc",
+        "data-ezsrc",
+        "nitro-lazy-src",
+        "data-echo",
+        "lazysrc",
+        "data-flickity-lazyload",
+        "data-splide-lazy",
+        "data-image-src",
+        "data-large-file",
+        "data-pagespeed-lazy-src",
+        "data-zoom-image",
+        "data-delayed-url",
+        "loadlate",
+        "zoomfile",
+        "real_src",
+    ];
+    let several = [
+        "data-ezsrcset",
+        "nitro-lazy-srcset",
+        "data-bgset",
+        "data-flickity-lazyload-srcset",
+    ];
+    let one = one.map(|name| format!(r#"{name}="a.jpg""#));
+    let several = several.map(|name| format!(r#"{name}="small.jpg 90w, a.jpg 900w""#));
+    for attribute in one.iter().chain(&several) {
+        let img = format!(r#"<img src="dot.gif" {attribute}>"#);
+        let source = format!(r#"<picture><source srcset="data:," {attribute}></picture>"#);
+        for html in [img, source] {
+            assert_eq!(found(&html), ["http://site/gallery/a.jpg"], "{html}");
+        }
+    }
+}
+
+#[test]
+fn an_image_element_has_one_picture_the_largest() {
+    let html = r#"<img src="a-300.jpg" data-thumb="a-90.jpg" data-src="a-600.jpg"
+            data-medium-file="a-300.jpg" data-large-file="a-900.jpg" data-orig-file="a.jpg">
+        <img src="b-300.jpg" data-src="b-600.jpg" data-srcset="b-600.jpg 1x, b.jpg 2x">
+        <img src="data:," data-thumb="c.jpg">"#;
+    let expected = ["a.jpg", "b.jpg", "c.jpg"].map(|name| format!("http://site/gallery/{name}"));
+    assert_eq!(found(html), expected);
+}
+
+#[test]
+fn a_noscript_may_have_escaped_html() {
+    let html = r#"<img src="data:,"><noscript>&lt;img src=&quot;a.jpg?x=1&amp;amp;y=2&quot;&gt;
+        </noscript><noscript>a &lt; b</noscript><noscript><p>&lt;img src=b.jpg></noscript>"#;
+    assert_eq!(found(html), ["http://site/gallery/a.jpg?x=1&y=2"]);
+}
+
+#[test]
 fn the_base_element_counts_and_urls_that_are_not_http_do_not() {
     let html = r#"<base href="http://other/x/"><img src="a.jpg">
         <img src="data:image/gif;base64,R0lGODlhAQABAAAAACw="><img src="javascript:0">
@@ -78,6 +161,25 @@ fn the_first_base_counts_for_the_whole_page() {
     for html in [two, after] {
         assert_eq!(found(html), ["http://site/a/1.jpg"]);
     }
+}
+
+#[test]
+fn a_base_that_is_no_part_of_the_page_does_not_count() {
+    let without = [
+        "<template><base href='/nowhere/'></template>",
+        "<template><div><template></template><base href='/nowhere/'></div></template>",
+        "<svg><base href='/nowhere/'/></svg>",
+        "<svg><g><base href='/nowhere/'></base></g></svg>",
+        "<math><base href='/nowhere/'/></math>",
+    ];
+    for html in without {
+        let base = "<img src=1.jpg><base href='/a/'>";
+        assert_eq!(found(&format!("{html}{base}")), ["http://site/a/1.jpg"]);
+        let none = format!("{html}<img src=1.jpg>");
+        assert_eq!(found(&none), ["http://site/gallery/1.jpg"]);
+    }
+    let within_svg = "<svg><foreignObject><base href='/a/'></foreignObject></svg><img src=1.jpg>";
+    assert_eq!(found(within_svg), ["http://site/a/1.jpg"]);
 }
 
 #[test]
@@ -115,6 +217,19 @@ fn a_small_page_does_not_become_a_large_one() {
     assert_eq!(found(&nested)[0], "http://site/gallery/a.jpg");
     let attributes = format!("<img src=a.jpg><p {}><img src=b.jpg>", "a ".repeat(4 << 20));
     assert_eq!(found(&attributes)[0], "http://site/gallery/a.jpg");
+}
+
+#[test]
+fn of_many_noscript_elements_only_so_many_are_read() {
+    let hidden = |n| format!("<noscript><img src={n}.jpg></noscript>");
+    let html: String = (0..MAX_IMAGES + 10).map(hidden).collect();
+    let html = format!("<noscript></noscript>{html}<img src=last.jpg>");
+    // The same images do not count twice, but their elements do.
+    let same = "<noscript><img src=0.jpg></noscript>".repeat(10) + &html;
+    assert_eq!(found(&html).len(), MAX_IMAGES);
+    let found = found(&same);
+    assert_eq!(found.len(), MAX_IMAGES - 10 + 1);
+    assert_eq!(found.last().unwrap(), "http://site/gallery/last.jpg");
 }
 
 /// A site on this machine. Each path has a status, a media type and a body.
@@ -318,11 +433,13 @@ async fn sitemaps_stand_for_their_pages() {
     packed.write_all(map("/p2").as_bytes()).unwrap();
     let index = "<sitemapindex><sitemap><loc>/map.xml.gz</loc></sitemap>
         <sitemap><loc>/index.xml</loc></sitemap></sitemapindex>";
+    // Some writers fill their last block with zeros.
+    let packed = [packed.finish().unwrap(), vec![0; 100]].concat();
     let site = Site::serve(vec![
         ("/index.xml".to_owned(), (200, "text/xml", index.into())),
         (
             "/map.xml.gz".to_owned(),
-            (200, "application/x-gzip", packed.finish().unwrap()),
+            (200, "application/x-gzip", packed),
         ),
         html("/p1?a=1&b=2", "<img src=1.jpg><a href=/p3>more</a>"),
         html("/p2", "<img src=2.jpg>"),

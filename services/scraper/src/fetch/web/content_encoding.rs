@@ -7,14 +7,14 @@
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use bytes::Bytes;
-use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
+use flate2::bufread::{DeflateDecoder, ZlibDecoder};
 use maskline_foundation::{ByteRoom, text::shortened};
 use maskline_messages::{ImageId, Reason};
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 
-use crate::fetch::error::FetchError;
+use crate::{fetch::error::FetchError, gzip::GzipReader};
 
 /// The encodings that are asked for.
 pub(super) const ACCEPTED: &str = "gzip";
@@ -50,7 +50,7 @@ impl Encoding {
     /// The body as it was before this encoding.
     fn decoder<'a>(self, mut body: Box<dyn BufRead + Send + 'a>) -> io::Result<BoxedReader<'a>> {
         Ok(match self {
-            Self::Gzip => Box::new(MultiGzDecoder::new(body)),
+            Self::Gzip => Box::new(GzipReader::new(body)),
             Self::Deflate => match has_zlib_header(body.fill_buf()?) {
                 true => Box::new(ZlibDecoder::new(body)),
                 false => Box::new(DeflateDecoder::new(body)),
@@ -299,13 +299,14 @@ mod tests {
         let text: Vec<u8> = (0..3 * PIECE as u32 / 4)
             .flat_map(u32::to_le_bytes)
             .collect();
-        let cases: [(&[&str], Vec<u8>); 10] = [
+        let cases: [(&[&str], Vec<u8>); 11] = [
             (&["gzip"], gzip(&text)),
             (&["X-GZip"], gzip(&text)),
             (
                 &["gzip"],
                 [gzip(&text[..1000]), gzip(&text[1000..])].concat(),
             ),
+            (&["gzip"], [gzip(&text), vec![0; 100]].concat()),
             (&["deflate"], zlib(&text)),
             (&["deflate"], bare_deflate(&text)),
             (&["br"], brotli(&text)),
