@@ -163,7 +163,7 @@ fn a_card_of_values_that_no_network_has_is_refused() {
 }
 
 #[test]
-fn weights_that_make_no_number_are_an_error() {
+fn a_variance_below_0_is_refused() {
     let negative = changed(|tensors, _| {
         let name = tensors.iter().map(|tensor| tensor.0.clone());
         let name = name.into_iter().find(|name| name.ends_with("running_var"));
@@ -171,21 +171,4 @@ fn weights_that_make_no_number_are_an_error() {
     });
     let error = refused(&negative).to_string();
     assert!(error.contains("variances with values below 0: "), "{error}");
-
-    let huge = changed(|tensors, _| {
-        let (.., bytes) = find(tensors, "classifier.3.weight");
-        for value in bytes.as_chunks_mut::<4>().0 {
-            *value = f32::MAX.to_le_bytes();
-        }
-    });
-    let classifier = Classifier::load(&huge, &Device::flex()).unwrap();
-    let inputs: Vec<Input> = pictures(1)
-        .iter()
-        .map(|picture| classifier.input(picture, &Part::whole(32, 32)))
-        .collect();
-    let predicted = classifier.predict(&inputs);
-    assert!(
-        matches!(predicted, Err(ModelError::NotANumber)),
-        "{predicted:?}"
-    );
 }
