@@ -110,8 +110,8 @@ fn is_joined(line: &str, classes: &[Label]) -> bool {
             return true;
         }
     }
-    let separators = line.char_indices().filter(|(_, c)| SEPARATORS.contains(c));
-    separators.into_iter().any(|(at, separator)| {
+    let mut separators = line.char_indices().filter(|(_, c)| SEPARATORS.contains(c));
+    separators.any(|(at, separator)| {
         let url = &line[..at];
         if url.ends_with(separator) {
             return false;
