@@ -4,6 +4,7 @@
 //!   queue of the scraper's own, so that many scrapers can share one large source.
 //! * [`fetch`]: a candidate becomes the bytes of its image, politely and safely.
 //! * `stage`: both, as a stage of the pipeline.
+//! * `turns`: which of several expansions holds what it reads in memory.
 //! * [`download()`]: a file for a command, by the same rules.
 //! * `html_parser`: the parser of web pages, with its limits.
 
@@ -13,6 +14,7 @@ pub mod expand;
 pub mod fetch;
 mod html_parser;
 mod stage;
+mod turns;
 
 pub use args::{Args, FetchArgs, service};
 pub use download::{DownloadArgs, download};
