@@ -44,7 +44,6 @@ use super::{
     resolver::PublicOnlyResolver,
     robots::{self, Permission, Robots, Rules},
 };
-use crate::turns::without_turn;
 use response::WebResponse;
 
 pub(crate) use api::{ApiAnswer, ApiRequest};
@@ -113,8 +112,7 @@ impl Web {
         kind: ResourceKind,
     ) -> Result<WebResponse, FetchError> {
         let none = HeaderMap::new();
-        let getting = self.get_with(url, kind, Purpose::Other, &none);
-        let response = without_turn(getting).await?;
+        let response = self.get_with(url, kind, Purpose::Other, &none).await?;
         status::check(response.head())?;
         if kind == ResourceKind::Page {
             self.check_opt_outs(&response)?;
@@ -176,11 +174,8 @@ impl Web {
                 None => self.hosts.enter(&url, purpose, hop).await?,
             };
             earlier = Some(visit.clone());
-            let asking = async {
-                self.check_robots(&url, &visit).await?;
-                self.request(&url, kind, headers, hop, visit.clone()).await
-            };
-            let response = visit.giving_way(asking).await?;
+            self.check_robots(&url, &visit).await?;
+            let response = self.request(&url, kind, headers, hop, visit).await?;
             match status::next_hop(response.head(), &url)? {
                 Some(next) => url = next,
                 None => return Ok(response),
