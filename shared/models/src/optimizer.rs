@@ -79,7 +79,7 @@ struct Group {
 /// What is kept of a weight, or of all weights of a group, from step to step: flat tensors.
 #[derive(Clone, Default)]
 struct State {
-    /// Of the rule. Empty before the first step.
+    /// These belong to the rule. There are none before the first step.
     moments: Vec<Tensor<1>>,
     /// The mean of the weight over the steps.
     mean: Option<Tensor<1>>,

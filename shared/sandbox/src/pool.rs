@@ -29,7 +29,7 @@ impl From<Limit> for Failed {
     }
 }
 
-/// Where the work is done.
+/// This says where the work is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// In workers, which are this program.

@@ -27,7 +27,7 @@ use crate::ops::{
 pub struct GpuNorm {
     pub weight: Tensor<1>,
     pub bias: Tensor<1>,
-    /// Of the input's shape.
+    /// It has the shape of the input.
     pub shortcut: Option<Tensor<4>>,
     pub running_mean: Tensor<1>,
     pub running_variance: Tensor<1>,
