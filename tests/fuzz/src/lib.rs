@@ -169,25 +169,23 @@ fn url_list(bytes: &[u8]) {
 }
 
 /// Returns whether the list is certainly plain, in UTF-8, and each of its lines is read whole. A
-/// CSV has a column of URLs in its first line, and JSON Lines an object.
+/// CSV names a column of URLs or says what separates its columns, and JSON Lines have an object.
 fn is_plain(list: &[u8]) -> bool {
     /// The expansion reads only the beginning of a longer line.
     const READ_WHOLE: usize = 8 << 10;
     let Ok(text) = std::str::from_utf8(list) else {
         return false;
     };
-    let text = text.trim_start_matches('\u{feff}');
-    let first = text.split(['\n', '\r']).next();
-    let first = first.unwrap_or_default().to_ascii_lowercase();
-    let has_column = first.contains("url") || first.contains("uri");
+    let text = text.trim_start_matches('\u{feff}').to_ascii_lowercase();
+    let has_column = ["url", "uri", "sep="]
+        .iter()
+        .any(|word| text.contains(word));
     list.len() <= READ_WHOLE && !has_column && !text.trim_start().starts_with('{')
 }
 
 /// The lines of a plain list that are neither blank nor a comment.
 fn lines_with_urls(list: &[u8]) -> usize {
-    // Where no line ends as on Unix, lines end as on the first Macintosh.
-    let end = if list.contains(&b'\n') { b'\n' } else { b'\r' };
-    let lines = list.split(|byte| *byte == end);
+    let lines = list.split(|byte| matches!(byte, b'\n' | b'\r'));
     let with_urls = lines.filter(|line| {
         let text = String::from_utf8_lossy(line);
         let text = text.trim_start_matches('\u{feff}').trim();

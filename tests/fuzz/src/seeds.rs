@@ -63,6 +63,8 @@ pub fn lists() -> Vec<Vec<u8>> {
         "\u{5}\u{feff}label,\"URL\"\r\nwith_mask,https://example.org/1.jpg\r\n\r\n,\r\n",
         "\u{4}url,label\n\"never closed",
         "\u{1}picture\nhttps://example.org/1.jpg\n",
+        "\u{4}# people\r\n\rsep=;\nurl;label;note\rhttps://example.org/1.jpg;a;\"two\rlines\"\r\n",
+        "\0https://example.org/1.jpg\rhttps://example.org/2,3\r\nhttps://example.org/4.jpg a\n",
     ];
     lists.map(|list| list.as_bytes().to_vec()).into()
 }

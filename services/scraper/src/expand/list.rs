@@ -8,17 +8,21 @@
 //! * `local`: the list as a local file in UTF-8, fetched where it is on the web.
 //! * `format`: which format it has.
 //! * `text_format`, `csv_format`, `json_format`, `parquet_format`: the rows of the formats.
-//! * `quotes`: what is wrong with the quotes of a CSV.
+//! * `lines`: the lines of a list, however they end.
+//! * `record`: the records of a CSV.
+//! * `joined`: what shows that a line is more than a URL.
 //! * `row`: one row becomes a candidate.
 //! * `position`: the position at which a step ends and the next one begins.
 
 mod csv_format;
 mod format;
+mod joined;
 mod json_format;
+mod lines;
 mod local;
 pub(super) mod parquet_format;
 mod position;
-mod quotes;
+mod record;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -49,13 +53,15 @@ pub async fn step(
             ListFormat::Text => {
                 text_format::read(list.read()?, begin, context).map_err(ExpandError::retry)?
             }
-            ListFormat::Csv { delimiter } => {
-                csv_format::read(list.read()?, delimiter, begin, context)?
+            ListFormat::Csv { delimiter, header } => {
+                csv_format::read(list.read()?, delimiter, header, begin, context)?
             }
             ListFormat::JsonLines => json_format::read(list.read()?, begin, context)?,
             ListFormat::Parquet => parquet_format::read(&list, begin, context)?,
         };
-        if rows.candidates.is_empty() && rows.next.is_none() && begin.is_none() {
+        let had_rows = begin.is_some_and(|begin| begin.has_rows);
+        let has_rows = had_rows || !rows.candidates.is_empty();
+        if !has_rows && rows.next.is_none() {
             return Err(ExpandError::Source(match &context.folder {
                 None => format!(
                     "no URLs in the list {}: write one a line, or a CSV, JSON Lines or Parquet \
@@ -67,7 +73,10 @@ pub async fn step(
         }
         Ok(ExpansionStep {
             candidates: rows.candidates,
-            next_cursor: rows.next.map(|next| next.cursor(list.version())),
+            next_cursor: rows.next.map(|next| {
+                let next = ListPosition { has_rows, ..next };
+                next.cursor(list.version())
+            }),
         })
     })
     .await

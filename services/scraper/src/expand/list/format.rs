@@ -1,11 +1,10 @@
 //! Which format a list has.
 
-use std::{fmt, path::Path};
+use std::{fmt, slice};
 
 use maskline_messages::{Label, Labeling};
-use url::Url;
 
-use super::row::ListContext;
+use super::{joined, lines, row::ListContext};
 use crate::expand::{columns, error::ExpandError, parquet_file, source_file::SourceFile};
 
 /// The formats of a list.
@@ -16,6 +15,8 @@ pub(super) enum ListFormat {
     /// A table whose first line names the columns.
     Csv {
         delimiter: u8,
+        /// The number of that line, before which there may be blank lines and comments.
+        header: u64,
     },
     /// A JSON object in each line.
     JsonLines,
@@ -50,6 +51,15 @@ impl ListContext {
             _ => None,
         }
     }
+
+    /// The classes that the images may get without a column of labels.
+    pub(super) fn classes(&self) -> &[Label] {
+        match &self.labeling {
+            Some(Labeling::Declared { label }) => slice::from_ref(label),
+            Some(Labeling::Folder { classes }) => classes,
+            Some(Labeling::Column { .. }) | None => &[],
+        }
+    }
 }
 
 /// The format as the log names it.
@@ -57,7 +67,7 @@ impl fmt::Display for ListFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Text => f.write_str("text"),
-            Self::Csv { delimiter } => {
+            Self::Csv { delimiter, .. } => {
                 write!(f, "columns separated by {:?}", char::from(*delimiter))
             }
             Self::JsonLines => f.write_str("JSON Lines"),
@@ -100,20 +110,27 @@ impl ListFormat {
                 _ => Ok(Self::JsonLines),
             };
         }
-        let first = text.split(['\n', '\r']).next().unwrap_or_default();
-        if let Some(delimiter) = delimiter_of(first, context) {
-            return Ok(Self::Csv { delimiter });
+        let header = Header::find(text, context);
+        let named = header
+            .separator
+            .or_else(|| delimiter_of(header.text, context));
+        if let Some(delimiter) = named {
+            if !header.text.contains(char::from(delimiter)) && context.folder.is_none() {
+                check_lines(text, context)?;
+            }
+            let header = header.number;
+            return Ok(Self::Csv { delimiter, header });
         }
         let says_csv = file.ends_with(&[".csv", ".tsv", ".tab"])
             || file.content_type().is_some_and(is_csv_type);
         if says_csv {
             // Its first line names no column of URLs, which reading it will say.
             let likely = DELIMITERS.into_iter().max_by_key(|delimiter| {
-                let count = first.bytes().filter(|byte| byte == delimiter).count();
+                let count = header.text.bytes().filter(|byte| byte == delimiter).count();
                 (count, *delimiter == b',')
             });
-            let delimiter = likely.unwrap_or(b',');
-            return Ok(Self::Csv { delimiter });
+            let (delimiter, header) = (likely.unwrap_or(b','), header.number);
+            return Ok(Self::Csv { delimiter, header });
         }
         if text.contains('\0') {
             return Err(ExpandError::Source(format!(
@@ -143,14 +160,73 @@ fn plain(text: &str, context: &ListContext) -> Result<ListFormat, ExpandError> {
     if context.label_column().is_some() {
         return refused("and so none of labels");
     }
-    let lines = text.lines().map(str::trim);
-    let mut lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
-    // The line before may name columns by words that are not known here.
-    let first = lines.find(|line| line.contains("://"));
-    if first.is_some_and(is_url_with_label) {
-        return refused("but its first URL seems to be followed by a label");
-    }
+    check_lines(text, context)?;
     Ok(ListFormat::Text)
+}
+
+/// Refuses a list whose lines should each be one URL, and are more.
+fn check_lines(text: &str, context: &ListContext) -> Result<(), ExpandError> {
+    match joined::line_with_label(text, context.classes()) {
+        None => Ok(()),
+        Some(number) => Err(ExpandError::Source(format!(
+            "{}:{number}: the URL seems to be followed by a label: begin the list with a line that \
+             names its columns, such as `url,label`",
+            context.name
+        ))),
+    }
+}
+
+/// The line of a list that names its columns, if one does: the first that is neither blank nor a
+/// comment.
+struct Header<'a> {
+    text: &'a str,
+    /// The number of the line.
+    number: u64,
+    /// What separates the columns, where a line before says so.
+    separator: Option<u8>,
+}
+
+impl<'a> Header<'a> {
+    fn find(text: &'a str, context: &ListContext) -> Self {
+        let mut separator = None;
+        for (line, number) in lines::of_text(text).zip(1..) {
+            let text = line.trim();
+            // A column may be called `#`.
+            let is_comment = text.starts_with('#') && delimiter_of(text, context).is_none();
+            if text.is_empty() || is_comment {
+                continue;
+            }
+            match separator_told(line) {
+                None => {
+                    return Self {
+                        text,
+                        number,
+                        separator,
+                    };
+                }
+                told => separator = told,
+            }
+        }
+        Self {
+            text: "",
+            number: 1,
+            separator,
+        }
+    }
+}
+
+/// What a line tells Excel to separate the columns by: `sep=;`. Other programs put it in quotes,
+/// or separators behind it.
+fn separator_told(line: &str) -> Option<u8> {
+    let line = line.trim_matches('"');
+    let (name, told) = line.split_at_checked("sep=".len())?;
+    let separator = *told.as_bytes().first()?;
+    let is_only = told
+        .trim_end_matches([' ', '"', char::from(separator)])
+        .is_empty();
+    let is_separator = separator.is_ascii_punctuation() && separator != b'"' || separator == b'\t';
+    let is_told = name.eq_ignore_ascii_case("sep=") && is_only && is_separator;
+    is_told.then_some(separator)
 }
 
 fn is_csv_type(content_type: &str) -> bool {
@@ -170,21 +246,6 @@ fn delimiter_of(line: &str, context: &ListContext) -> Option<u8> {
         let names = line.split(char::from(*delimiter));
         columns::find(names, context.column.as_deref(), context.usual_columns()).is_some()
     })
-}
-
-/// Returns whether a line is an address of an image, a separator and a plain word:
-/// `http://a/1.jpg;with_mask`. Such an address can exist, but hardly in a list's first line.
-fn is_url_with_label(line: &str) -> bool {
-    let Some((url, label)) = line.rsplit_once([',', ';', '|', ' ']) else {
-        return false;
-    };
-    let Ok(url) = url.trim().parse::<Url>() else {
-        return false;
-    };
-    let is_word = label.trim().parse::<Label>().is_ok() && !label.contains('.');
-    let ending = Path::new(url.path()).extension();
-    let is_image = ending.is_some_and(|ending| (3..=4).contains(&ending.len()));
-    is_word && is_image
 }
 
 #[cfg(test)]
@@ -216,23 +277,26 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_a_label_is_told_from_an_address_with_a_comma() {
-        for line in [
-            "http://a/1.jpg;with_mask",
-            "http://a/1.jpg, 1",
-            "http://a/1.webp|b",
-            "http://a/1.jpg  with_mask",
-        ] {
-            assert!(is_url_with_label(line), "{line}");
-        }
-        for line in [
-            "http://a/1,url,2.jpg",
-            "http://a/2.jpg",
-            "http://a/crop;300,200",
-            "http://a/1.jpg,x.jpg",
-            "http://a/my photo.jpg",
-        ] {
-            assert!(!is_url_with_label(line), "{line}");
+    fn the_columns_are_named_behind_blank_lines_comments_and_what_excel_is_told() {
+        let cases = [
+            ("\r\n \rurl;label", 3, "url;label", None),
+            (
+                "# faces, each with a url\nsep=;\n\nurl;label",
+                4,
+                "url;label",
+                Some(b';'),
+            ),
+            ("\"SEP=\t\"\nurl\tlabel", 2, "url\tlabel", Some(b'\t')),
+            ("sep=^^^\nurl^label", 2, "url^label", Some(b'^')),
+            ("#,url\n1,http://a/", 1, "#,url", None),
+            ("sep=x\nurl", 1, "sep=x", None),
+            ("\n# nothing\n", 1, "", None),
+        ];
+        for (text, number, line, separator) in cases {
+            let found = Header::find(text, &context());
+            assert_eq!(found.number, number, "{text}");
+            assert_eq!(found.text, line, "{text}");
+            assert_eq!(found.separator, separator, "{text}");
         }
     }
 }

@@ -1,13 +1,11 @@
 //! JSON Lines: an object in each line, whose fields are the columns.
 
-use std::{
-    fs::File,
-    io::{BufRead, BufReader, Read, Seek, SeekFrom},
-};
+use std::fs::File;
 
 use serde_json::{Map, Value};
 
 use super::{
+    lines::Lines,
     position::ListPosition,
     row::{ListContext, ListRow, RowsRead, unreadable},
 };
@@ -19,42 +17,31 @@ use crate::expand::{
 };
 
 /// How many bytes a line may have.
-pub(super) const MAX_LINE: u64 = 1 << 20;
+pub(super) const MAX_LINE: usize = 1 << 20;
 
 /// Reads the objects up to the [`STEP_SIZE`]th, or [`STEP_BYTES`] of them.
 pub(super) fn read(
-    mut file: File,
+    file: File,
     begin: Option<ListPosition>,
     context: &ListContext,
 ) -> Result<RowsRead, ExpandError> {
     let mut is_first = begin.is_none();
     let begin = begin.unwrap_or(ListPosition::START);
-    let mut position = begin;
-    file.seek(SeekFrom::Start(position.byte))
-        .map_err(ExpandError::retry)?;
-    let mut file = BufReader::new(file);
+    let mut lines = Lines::open(file, begin).map_err(ExpandError::retry)?;
     let mut candidates = vec![];
-    while candidates.len() < STEP_SIZE && position.byte - begin.byte < STEP_BYTES {
-        let mut line = vec![];
-        let reading = file.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
-        let mut read = reading.map_err(ExpandError::retry)? as u64;
-        if read == 0 {
+    while candidates.len() < STEP_SIZE && lines.position().byte - begin.byte < STEP_BYTES {
+        let Some(line) = lines.read(MAX_LINE).map_err(ExpandError::retry)? else {
             return Ok(RowsRead {
                 candidates,
                 next: None,
             });
-        }
-        let is_cut = read == MAX_LINE && line.last() != Some(&b'\n');
-        if is_cut {
-            read += file.skip_until(b'\n').map_err(ExpandError::retry)? as u64;
-        }
-        let number = position.line;
-        let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line);
-        if is_cut {
+        };
+        let (number, text) = (line.number, line.text);
+        if line.is_cut {
             let problem = format!("longer than {MAX_LINE} bytes");
             candidates.push(unreadable(number, "", problem, context));
         } else if !text.trim_ascii().is_empty() {
-            match serde_json::from_slice::<Map<String, Value>>(text) {
+            match serde_json::from_slice::<Map<String, Value>>(&text) {
                 Ok(object) => {
                     if is_first {
                         check_first(&object, number, context)?;
@@ -71,12 +58,10 @@ pub(super) fn read(
             }
             is_first = false;
         }
-        position.byte += read;
-        position.line += 1;
     }
     Ok(RowsRead {
         candidates,
-        next: Some(position),
+        next: Some(lines.position()),
     })
 }
 

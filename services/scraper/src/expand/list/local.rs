@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use encoding_rs::{CoderResult, Encoding, UTF_8};
+use encoding_rs::{CoderResult, Decoder, UTF_8};
 use maskline_foundation::path_text;
 use maskline_messages::{Labeling, Location};
 use parking_lot::Mutex;
@@ -43,8 +43,8 @@ pub struct ListOptions {
     pub folder: Option<PathBuf>,
 }
 
-/// A list that can be read from a local file: in UTF-8, not compressed, and with lines that end
-/// as on Unix or on Windows. Where the source is otherwise, this is a temporary copy.
+/// A list that can be read from a local file, in UTF-8 and not compressed. Where the source is
+/// otherwise, this is a temporary copy.
 pub struct LocalList {
     file: SourceFile,
     source: SourceFile,
@@ -109,18 +109,13 @@ impl LocalList {
             }
         };
         let (head, _, _) = encoding.decode(&sample);
-        let copying = Copying {
-            encoding: (!is_binary).then_some(encoding),
-            // Old spreadsheet programs end lines so.
-            ends_lines_by_cr: !is_binary && head.contains('\r') && !head.contains('\n'),
-        };
-        let is_copied =
-            compression != Compression::None || encoding != UTF_8 || copying.ends_lines_by_cr;
+        let is_copied = compression != Compression::None || encoding != UTF_8;
         let file = match is_copied {
             true => {
                 let whole = io::Cursor::new(&sample).chain(content);
-                let copy = copying.copy(whole, &context.name).map_err(damaged)?;
-                source.replaced_by(copy)
+                let decoder = (!is_binary).then(|| encoding.new_decoder());
+                let copied = copy(whole, decoder, &context.name).map_err(damaged)?;
+                source.replaced_by(copied)
             }
             false => source.clone(),
         };
@@ -129,7 +124,6 @@ impl LocalList {
             list = context.name,
             %format,
             encoding = (!is_binary).then_some(encoding.name()),
-            ends_lines_by_cr = copying.ends_lines_by_cr,
             "the list is read"
         );
         Ok(Self {
@@ -186,59 +180,48 @@ fn compression_of(file: &mut File, context: &ListContext) -> Result<Compression,
     })
 }
 
-/// How the copy of a list differs from its source.
-struct Copying {
-    /// The encoding of a text, or `None` for what is none.
-    encoding: Option<&'static Encoding>,
-    ends_lines_by_cr: bool,
-}
-
-impl Copying {
-    /// Copies the whole list into a temporary file.
-    fn copy(&self, mut content: impl Read, name: &str) -> io::Result<NamedTempFile> {
-        let mut file = NamedTempFile::with_prefix("maskline-list-")?;
-        let mut left = MAX_UNPACKED;
-        let mut write = |bytes: &[u8]| {
-            left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
-                io::Error::other(format!(
-                    "{name} has more than {MAX_UNPACKED} bytes when it is decompressed: split it"
-                ))
-            })?;
-            file.write_all(bytes)
+/// Copies a whole list into a temporary file. What is a text has a decoder, and becomes UTF-8.
+fn copy(
+    mut content: impl Read,
+    mut decoder: Option<Decoder>,
+    name: &str,
+) -> io::Result<NamedTempFile> {
+    let mut file = NamedTempFile::with_prefix("maskline-list-")?;
+    let mut left = MAX_UNPACKED;
+    let mut write = |bytes: &[u8]| {
+        left = left.checked_sub(bytes.len() as u64).ok_or_else(|| {
+            io::Error::other(format!(
+                "{name} has more than {MAX_UNPACKED} bytes when it is decompressed: split it"
+            ))
+        })?;
+        file.write_all(bytes)
+    };
+    let mut bytes = vec![0; 64 << 10];
+    let mut text = String::with_capacity(256 << 10);
+    loop {
+        let read = match content.read(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
         };
-        let mut bytes = vec![0; 64 << 10];
-        let mut decoder = self.encoding.map(Encoding::new_decoder);
-        let mut text = String::with_capacity(256 << 10);
-        loop {
-            let read = match content.read(&mut bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            let Some(decoder) = &mut decoder else {
-                write(&bytes[..read])?;
-                if read == 0 {
-                    break;
+        match &mut decoder {
+            None => write(&bytes[..read])?,
+            Some(decoder) => {
+                let mut rest = &bytes[..read];
+                loop {
+                    text.clear();
+                    let (result, used, _) = decoder.decode_to_string(rest, &mut text, read == 0);
+                    rest = &rest[used..];
+                    write(text.as_bytes())?;
+                    if result == CoderResult::InputEmpty {
+                        break;
+                    }
                 }
-                continue;
-            };
-            let mut rest = &bytes[..read];
-            loop {
-                text.clear();
-                let (result, used, _) = decoder.decode_to_string(rest, &mut text, read == 0);
-                rest = &rest[used..];
-                match self.ends_lines_by_cr {
-                    true => write(text.replace('\r', "\n").as_bytes())?,
-                    false => write(text.as_bytes())?,
-                }
-                if result == CoderResult::InputEmpty {
-                    break;
-                }
-            }
-            if read == 0 {
-                break;
             }
         }
-        file.flush()?;
-        Ok(file)
+        if read == 0 {
+            break;
+        }
     }
+    file.flush()?;
+    Ok(file)
 }

@@ -56,6 +56,7 @@ pub(super) fn read(
     let next = ListPosition {
         byte: open.rows.position(),
         line: open.rows.position() + 1,
+        has_rows: true,
     };
     *list.rows.lock() = Some(open);
     Ok(RowsRead {

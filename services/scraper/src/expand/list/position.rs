@@ -9,15 +9,25 @@ pub(super) struct ListPosition {
     pub(super) byte: u64,
     /// The number of the line that begins there, counted from 1.
     pub(super) line: u64,
+    /// Whether the list has a row before it.
+    pub(super) has_rows: bool,
 }
+
+/// What a cursor has before the version where no row is before it.
+const WITHOUT_ROWS: &str = "no-rows:";
 
 impl ListPosition {
     /// The beginning of a list.
-    pub(super) const START: Self = Self { byte: 0, line: 1 };
+    pub(super) const START: Self = Self {
+        byte: 0,
+        line: 1,
+        has_rows: false,
+    };
 
     /// The cursor for this position in the list's present version.
     pub(super) fn cursor(self, version: &str) -> String {
-        format!("{}:{}:{version}", self.byte, self.line)
+        let rows = if self.has_rows { "" } else { WITHOUT_ROWS };
+        format!("{}:{}:{rows}{version}", self.byte, self.line)
     }
 
     /// Reads a cursor. It is refused if it belongs to another version of the list, where
@@ -31,12 +41,18 @@ impl ListPosition {
                  enqueue the list again"
             )));
         };
-        if parts.next() != Some(version) {
+        let rest = parts.next().unwrap_or_default();
+        let without_rows = rest.strip_prefix(WITHOUT_ROWS);
+        if without_rows.unwrap_or(rest) != version {
             return Err(ExpandError::Source(format!(
                 "the list {name} was changed while it was read, at line {line}: \
                  enqueue it again"
             )));
         }
-        Ok(Self { byte, line })
+        Ok(Self {
+            byte,
+            line,
+            has_rows: without_rows.is_none(),
+        })
     }
 }

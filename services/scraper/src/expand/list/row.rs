@@ -11,7 +11,7 @@ use crate::expand::{candidate::SourceCandidate, label::label_of_text};
 
 /// How many bytes of a line of text are read. A URL may be written at more length than
 /// it has ([`MAX_URL`]): with white space around it, or with its scheme's usual port.
-pub(super) const MAX_LINE: u64 = 2 * MAX_URL as u64;
+pub(super) const MAX_LINE: usize = 2 * MAX_URL;
 
 /// The context that all rows of a list share.
 pub(super) struct ListContext {
@@ -111,7 +111,7 @@ pub(super) fn unreadable(
 
 fn parse_url(text: &str) -> Result<Url, String> {
     let too_long = || Err("longer than a URL may be".to_owned());
-    if text.len() as u64 >= MAX_LINE {
+    if text.len() >= MAX_LINE {
         return too_long();
     }
     match text.parse::<Url>() {
@@ -161,7 +161,7 @@ pub(in crate::expand) fn file_in(folder: &Path, name: &str) -> Result<PathBuf, S
 /// A text that is not a URL, as reports may show it. If it were a URL, it could hold a
 /// user, a password, a query and a fragment: those are left out. Where it is unclear what
 /// they would be, more is left out rather than less.
-fn without_secrets(text: &str) -> String {
+pub(super) fn without_secrets(text: &str) -> String {
     let (before, behind) = text.split_at(text.find(['?', '#']).unwrap_or(text.len()));
     // An `@` behind the `?` or `#` means that these may belong to a password, which then
     // began before them.

@@ -5,7 +5,7 @@ use std::path::Path;
 use maskline_messages::Label;
 
 use super::*;
-use crate::expand::list::csv_format::MAX_RECORD;
+use crate::expand::list::record::MAX_RECORD;
 
 #[tokio::test]
 async fn a_csv_gives_urls_and_labels_by_the_names_of_its_columns() {
@@ -130,7 +130,12 @@ async fn a_list_without_columns_is_told_from_a_table() {
         (
             "picture;kind\nhttp://a/1.jpg;with_mask\n",
             None,
-            "seems to be followed by a label",
+            "list.txt:2: the URL seems to be followed by a label",
+        ),
+        (
+            "url\nhttp://a/1;with_mask\nhttp://a/2;without_mask\n",
+            None,
+            "list.txt:2: the URL seems to be followed by a label",
         ),
         ("[\n{\"url\": \"http://a/1.jpg\"}]", None, "no columns"),
         ("\0\0", None, "is no text"),
@@ -194,11 +199,13 @@ async fn a_list_without_urls_is_an_error_that_says_what_to_do() {
 
 #[tokio::test]
 async fn a_quote_that_is_never_closed_does_not_fill_the_memory() {
-    let rest = "http://a/1.jpg\n".repeat(MAX_RECORD as usize / 5);
-    let before = "url\nhttp://a/0.jpg\n".repeat(2);
-    let text = format!("{before}\"{rest}");
-    let error = all("list.csv", text.as_bytes(), None).await.unwrap_err();
-    assert!(error.contains("is a quote not closed?"), "{error}");
+    for rest in ["no address\n", "\n", "\r"] {
+        let rest = rest.repeat(2 * MAX_RECORD);
+        let text = format!("url,note\nhttp://a/0.jpg,\nhttp://a/1.jpg,\"{rest}");
+        let error = all("list.csv", text.as_bytes(), None).await.unwrap_err();
+        let expected = "list.csv:3: a record has more than 1048576 bytes: is a quote not closed?";
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[tokio::test]
@@ -251,8 +258,114 @@ async fn a_quote_that_is_not_closed_is_an_error_that_names_the_line() {
 }
 
 #[tokio::test]
+async fn no_row_is_lost_to_a_quote_that_is_not_closed() {
+    // Each list, and the line in which the quote is opened.
+    let cases = [
+        // In the line of the columns.
+        ("url,kind,\"note\nhttp://a/1.jpg,b,x\n", 1),
+        (
+            "url,kind,\"note\nhttp://a/1.jpg,b,x\nhttp://a/2.jpg,b,\"y\"\n",
+            1,
+        ),
+        (
+            "url,kind,\"note\nhttp://a/1.jpg,b,x\"\nhttp://a/2.jpg,b,\n",
+            1,
+        ),
+        ("# faces\n\nurl,\"kind\nhttp://a/1.jpg,b\n", 3),
+        // Around rows with fewer or more fields than there are columns.
+        (
+            "url,kind,note\nhttp://a/1.jpg,b,\"x\nhttp://a/2.jpg,b\nhttp://a/3.jpg,b\"\n",
+            2,
+        ),
+        ("url,note\nhttp://a/1.jpg,\"x\nhttp://a/2.jpg,y,z\"\n", 2),
+        // Around URLs in capital letters, and behind white space.
+        ("url,note\nhttp://a/1.jpg,\"x\nHTTP://a/2.jpg,y\"\n", 2),
+        ("url,note\nhttp://a/1.jpg,\"x\n Https://a/2.jpg,y\"\n", 2),
+        ("url,note\nhttp://a/1.jpg,\"x\r\thttp://a/2.jpg,y\"\r", 2),
+        // Before the column of URLs, in it, and around one that is quoted.
+        ("note,url\n\"x,http://a/1.jpg\ny\",http://a/2.jpg\n", 2),
+        ("url,note\n\"http://a/1.jpg,x\nhttp://a/2.jpg,y\"\n", 2),
+        (
+            "url\nhttp://a/1.jpg\n\"http://a/2.jpg\nhttp://a/3.jpg\"\n",
+            3,
+        ),
+        (
+            "kind,url,note\nb,http://a/1.jpg,\"x\nb,\"http://a/2.jpg\",y\n",
+            2,
+        ),
+        // Behind another text of several lines.
+        (
+            "url,a,b\nhttp://a/1.jpg,\"x\ny\",\"z\nhttp://a/2.jpg,x,y\n",
+            3,
+        ),
+        // Around a single row, where the first has no URL.
+        ("url,note\nnonsense,\"x\nhttp://a/2.jpg,y\"\n", 2),
+    ];
+    for (text, line) in cases {
+        let error = all("list.csv", text.as_bytes(), None).await.unwrap_err();
+        let expected = format!("list.csv:{line}: a quote is not closed");
+        assert!(error.contains(&expected), "{text}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_text_in_quotes_may_have_several_lines() {
+    let lists = [
+        "url,note\nhttp://a/1.jpg,\"a face,\n\nsee http://b/, or\r\"\"ask\"\"\"\n",
+        "note,url\n\"a face,\n\nsee http://b/, or\r\"\"ask\"\"\",http://a/1.jpg\n",
+        "\"note\nof a person\",url\r\"\r\r\",http://a/1.jpg\r",
+    ];
+    for text in lists {
+        let text = format!("{text}nonsense,nonsense\n");
+        let (found, _) = all("list.csv", text.as_bytes(), None).await.unwrap();
+        assert_eq!(shown(&found)[0], "http://a/1.jpg", "{text}");
+        let line = text.replace('\r', "\n").lines().count();
+        let expected = format!("line {line}: not a URL");
+        assert!(shown(&found)[1].starts_with(&expected), "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_row_with_more_fields_than_columns_is_rejected() {
+    let text = "url\nhttp://a/1.jpg?x,y\n\"http://a/2.jpg?x,y\"\nhttp://a/3.jpg, ,\n";
+    let (found, _) = all("list.csv", text.as_bytes(), None).await.unwrap();
+    let rejected = "line 2: more fields (2) than columns (1): put a text with ',' in it in quotes: \
+                    http://a/1.jpg";
+    let expected = [rejected, "http://a/2.jpg?x,y", "http://a/3.jpg"];
+    assert_eq!(shown(&found), expected);
+    let text = "url,label\nhttp://a/1.jpg?x,y,with_mask\n";
+    let column = Some(Labeling::column());
+    let (found, _) = all("list.csv", text.as_bytes(), column).await.unwrap();
+    assert!(shown(&found)[0].starts_with("line 2: more fields (3) than columns (2)"));
+}
+
+#[tokio::test]
+async fn blank_lines_comments_and_what_excel_is_told_may_stand_before_the_columns() {
+    let lists = [
+        "\n \r\nurl;label\nhttp://a/1.jpg;b\n",
+        "# url, label\n# faces\nurl,label\nhttp://a/1.jpg,b\n",
+        "sep=;\r\nlabel;url\r\nb;http://a/1.jpg\r\n",
+        "\u{feff}\"sep=^\"\n\n#\nurl^label\nhttp://a/1.jpg^b\n",
+        "#,url,label\n1,http://a/1.jpg,b\n",
+    ];
+    for name in ["list.csv", "list.txt"] {
+        for text in lists {
+            let column = Some(Labeling::column());
+            let (found, _) = all(name, text.as_bytes(), column).await.unwrap();
+            assert_eq!(shown(&found), ["http://a/1.jpg b"], "{text}");
+        }
+    }
+    let error = all("list.csv", b"\n# faces\nlink\nhttp://a/1.jpg\n", None).await;
+    let error = error.unwrap_err();
+    assert!(
+        error.contains("list.csv:3: the CSV has no column `url`"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn many_blank_lines_are_no_record() {
-    let blank = "\r\n".repeat(MAX_RECORD as usize);
+    let blank = "\r\n".repeat(MAX_RECORD);
     let text = format!("url\nhttp://a/1.jpg\n{blank}nonsense\n{blank}");
     let (found, _) = all("list.csv", text.as_bytes(), None).await.unwrap();
     assert_eq!(shown(&found)[0], "http://a/1.jpg");

@@ -23,10 +23,7 @@ async fn a_text_list_skips_blanks_and_comments_and_names_broken_lines() {
 
 #[tokio::test]
 async fn an_endless_line_is_one_broken_line() {
-    let text = format!(
-        "http://a/{}\nhttp://b/\n",
-        "x".repeat(3 * MAX_LINE as usize)
-    );
+    let text = format!("http://a/{}\nhttp://b/\n", "x".repeat(3 * MAX_LINE));
     let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
     assert_eq!(found.len(), 2);
     assert!(shown(&found)[0].starts_with("line 1: longer than a URL may be"));
@@ -138,4 +135,71 @@ async fn a_url_with_a_line_break_or_another_control_character_in_it_is_a_broken_
         );
         assert_eq!(shown[1], "http://a/3.jpg");
     }
+}
+
+#[tokio::test]
+async fn lines_of_one_list_may_end_in_different_ways() {
+    let text = "http://a/1.jpg\rhttp://a/2.jpg\r\r\n\nhttp://a/3.jpg\r\nnonsense\r\n";
+    let rows = text.replace(".jpg", ".jpg,b");
+    let objects: String = text
+        .split_inclusive(['\r', '\n'])
+        .map(|line| match line.trim() {
+            "" => line.to_owned(),
+            url => line.replace(url, &format!("{{\"url\":\"{url}\"}}")),
+        })
+        .collect();
+    let utf16 = |text: &str| {
+        let text = format!("\u{feff}{text}");
+        text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+    };
+    let lists: [(&str, Vec<u8>, u64); 6] = [
+        ("list.txt", text.into(), 6),
+        ("list.txt.gz", gzip(text.as_bytes()), 6),
+        ("list.txt", utf16(text), 6),
+        ("list.csv", format!("url,label\r{rows}").into(), 7),
+        ("list.csv", utf16(&format!("url,label\r\n{rows}")), 7),
+        ("list.jsonl", objects.into(), 6),
+    ];
+    for (name, list, line) in lists {
+        let (found, _) = all(name, &list, None).await.unwrap();
+        let found = shown(&found);
+        let urls = ["http://a/1.jpg", "http://a/2.jpg", "http://a/3.jpg"];
+        assert_eq!(found[..3], urls, "{name}");
+        assert!(found[3].starts_with(&format!("line {line}: ")), "{found:?}");
+        assert_eq!(found.len(), 4, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_is_joined_with_another_column_is_not_asked_for() {
+    let text = "http://a/1.jpg\nhttp://a/2.jpg,300\nhttp://a/3.jpg;masked\nhttp://a/4 masked\n\
+                http://a/a;v=1/b.jpg\nhttp://a/5.jpg?key=secret;masked faces\n";
+    let problem = "another column seems to follow the URL: name the columns in the first line, \
+                   or write %20, %22, %2C or %3B for a space, `\"`, `,` or `;` of the URL";
+    let bad = |line: u64, text: &str| format!("line {line}: {problem}: {text}");
+    for (name, before, first) in [("list.txt", "", 1), ("list.csv", "url\n", 2)] {
+        let text = format!("{before}{text}");
+        let (found, _) = all(name, text.replace("2.jpg,300", "2.jpg").as_bytes(), None)
+            .await
+            .unwrap();
+        let expected = [
+            "http://a/1.jpg".to_owned(),
+            "http://a/2.jpg".to_owned(),
+            bad(first + 2, "http://a/3.jpg;masked"),
+            bad(first + 3, "http://a/4 masked"),
+            "http://a/a;v=1/b.jpg".to_owned(),
+            bad(first + 5, "http://a/5.jpg"),
+        ];
+        assert_eq!(shown(&found), expected);
+    }
+    let (found, _) = all("list.txt", text.as_bytes(), None).await.unwrap();
+    assert_eq!(shown(&found)[1], "http://a/2.jpg,300");
+    let labeling = Labeling::Declared {
+        label: "masked".parse().unwrap(),
+    };
+    let text = "http://a/1\nhttp://a/2:masked\n";
+    let (found, _) = all("list.txt", text.as_bytes(), Some(labeling))
+        .await
+        .unwrap();
+    assert_eq!(shown(&found)[1], bad(2, "http://a/2:masked"));
 }

@@ -90,3 +90,38 @@ async fn blank_lines_end_a_step_only_by_their_bytes() {
     assert_eq!(sizes, [1, 1]);
     assert!(matches!(&found[1].location, Location::Url(url) if url.path() == "/2.jpg"));
 }
+
+#[tokio::test]
+async fn a_list_without_urls_is_an_error_however_long_it_is() {
+    let blank = format!("{:999}\n", "").repeat(STEP_BYTES as usize / 999);
+    let comments = "# nothing\r".repeat(STEP_BYTES as usize / 9);
+    let csv = format!("url\r\n{}", "\r\n".repeat(STEP_BYTES as usize / 2 + 10));
+    for text in [blank, comments, csv] {
+        let error = all("list.txt", &gzip(text.as_bytes()), None)
+            .await
+            .unwrap_err();
+        assert!(error.contains("no URLs in the list"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn steps_may_end_between_lines_that_end_in_any_way() {
+    let mut rows = String::from("# faces\r\nurl,note\r");
+    let mut urls = vec![];
+    for n in 0..3 * STEP_SIZE {
+        let end = ["\r", "\n", "\r\n"][n % 3];
+        urls.push(format!("http://a/{n}.jpg"));
+        rows += &format!("http://a/{n}.jpg,\"two\rlines\"{end}");
+    }
+    rows += "nonsense";
+    let text = rows.replace(",\"two\rlines\"", "").replace("url,note", "");
+    let ends = |text: &str| text.replace("\r\n", "\n").matches(['\r', '\n']).count();
+    for list in [&rows, &text] {
+        let (found, sizes) = all("list.txt", list.as_bytes(), None).await.unwrap();
+        assert_eq!(sizes, [STEP_SIZE, STEP_SIZE, STEP_SIZE, 1]);
+        assert_eq!(shown(&found)[..urls.len()], urls);
+        let last = &shown(&found)[urls.len()];
+        let expected = format!("line {}: not a URL", ends(list) + 1);
+        assert!(last.starts_with(&expected), "{last}");
+    }
+}
