@@ -42,7 +42,7 @@ use parking_lot::Mutex;
 pub use candidate::{ExpansionStep, SourceCandidate};
 pub use error::ExpandError;
 
-use crate::fetch::Fetcher;
+use crate::{fetch::Fetcher, turns::without_turn};
 use archive::OpenArchive;
 use dataset::OpenFile;
 use list::{ListOptions, LocalList};
@@ -174,7 +174,8 @@ impl Expander {
             }
             Source::S3 { address } => {
                 refuse_label_column(labeling, &request.source)?;
-                let step = bucket::step(&self.fetcher, address, labeling, cursor).await?;
+                let step = bucket::step(&self.fetcher, address, labeling, cursor);
+                let step = without_turn(step).await?;
                 Ok((step, None))
             }
             Source::Dataset { dataset } => {

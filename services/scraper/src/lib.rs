@@ -4,6 +4,7 @@
 //!   queue of the scraper's own, so that many scrapers can share one large source.
 //! * [`fetch`]: a candidate becomes the bytes of its image, politely and safely.
 //! * `stage`: both, as a stage of the pipeline.
+//! * `turns`: which of several expansions holds what it reads in memory.
 //! * [`download()`]: a file for a command, by the same rules.
 //! * `gzip`: the decoder of gzip, for files and for the bodies of answers.
 //! * `html_parser`: the parser of web pages, with its limits.
@@ -15,6 +16,7 @@ pub mod fetch;
 mod gzip;
 mod html_parser;
 mod stage;
+mod turns;
 
 pub use args::{Args, FetchArgs, service};
 pub use download::{DownloadArgs, download};

@@ -24,12 +24,16 @@ use crate::{
     NAME,
     expand::{ExpandError, Expander, ExpansionStep, SourceCandidate, search::Searches},
     fetch::{FetchedImage, Fetcher},
+    turns::Turns,
 };
 
 /// How many candidates are in hand at a time, unless `--concurrency` says otherwise. Most of the
 /// time they wait for the network, and some of them for slow servers, so that there must be
 /// enough for others.
 pub(crate) const DEFAULT_CONCURRENCY: usize = 64;
+
+/// How many steps of expansions are in hand at a time. All but one of them wait for the network.
+const STEPS: usize = 8;
 
 /// How many objects an expansion puts at the same time.
 const PUTS: usize = 8;
@@ -41,6 +45,7 @@ pub(crate) struct SourceHandler {
     removals: Arc<dyn Removals>,
     objects: Arc<dyn ObjectStore>,
     expander: Expander,
+    turns: Turns,
 }
 
 impl SourceHandler {
@@ -58,6 +63,7 @@ impl SourceHandler {
             removals,
             expander: Expander::new(fetcher, objects.clone(), searches),
             objects,
+            turns: Turns::default(),
         }
     }
 
@@ -94,12 +100,23 @@ impl Handler for SourceHandler {
     type Message = SourceRequested;
 
     fn concurrency(&self) -> usize {
-        1
+        STEPS
     }
 
-    /// The candidates are in the catalog, in flight, before any message about them is sent.
-    /// The next step, or the end of the expansion, is sent after these messages.
     async fn handle(
+        &self,
+        request: SourceRequested,
+        context: &Context,
+    ) -> Result<Outcome, Failure> {
+        self.turns.take(self.expand(request, context)).await
+    }
+}
+
+impl SourceHandler {
+    /// Takes one step of a source. The candidates are in the catalog, in flight, before any
+    /// message about them is sent. The next step, or the end of the expansion, is sent after these
+    /// messages.
+    async fn expand(
         &self,
         request: SourceRequested,
         context: &Context,

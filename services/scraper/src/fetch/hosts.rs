@@ -5,7 +5,8 @@
 //!   [`site_limits`](super::site_limits) says otherwise. The process takes a few turns and
 //!   places at once from the catalog ([`allowance`]), so that it need not ask for each image.
 //! * A server that has not answered yet is asked one thing at a time, and one that fails is left
-//!   alone for longer and longer ([`health`]).
+//!   alone for longer and longer ([`health`]). All such servers together have half of what is in
+//!   hand, and one that takes long gives way to others ([`trials`]).
 //! * A message whose turn does not come within a moment is sent away, with a delay that lets it
 //!   come when its turn does ([`schedule`]). So a slow site holds no message that others need.
 //! * [`gate`] decides all this. It is a state without clocks and without waiting.
@@ -17,6 +18,7 @@ mod allowance;
 mod gate;
 mod health;
 mod schedule;
+mod trials;
 
 use std::{
     sync::{
@@ -36,6 +38,7 @@ use url::Url;
 
 use super::{error::FetchError, site_limits::SiteLimits};
 use gate::{Asker, Gate, MOMENT, Step, Ticket, Upkeep};
+use trials::Trial;
 
 /// How long a request that no message can be sent away for waits, such as one for a page.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -135,10 +138,10 @@ impl Hosts {
                 step
             };
             match step {
-                Step::Go { is_on_trial } => {
+                Step::Go { trial } => {
                     // Who is next may go at once, too.
                     self.0.changed.notify_waiters();
-                    return Ok(self.visit(seat.asker.clone(), is_on_trial));
+                    return Ok(self.visit(seat.asker.clone(), trial));
                 }
                 Step::Wait(until) => {
                     let until = until.max(Instant::now() + TICK);
@@ -164,11 +167,11 @@ impl Hosts {
         }
     }
 
-    fn visit(&self, asker: Asker, is_on_trial: bool) -> Visit {
+    fn visit(&self, asker: Asker, trial: Option<Trial>) -> Visit {
         Visit(Arc::new(Visiting {
             hosts: self.clone(),
             asker,
-            is_on_trial,
+            trial,
             since: Instant::now(),
         }))
     }
@@ -199,7 +202,7 @@ pub(super) struct Visit(Arc<Visiting>);
 struct Visiting {
     hosts: Hosts,
     asker: Asker,
-    is_on_trial: bool,
+    trial: Option<Trial>,
     since: Instant,
 }
 
@@ -220,6 +223,44 @@ impl Visit {
                 });
             }
             tokio::time::sleep(wait.clamp(TICK, TICK * 20)).await;
+        }
+    }
+
+    /// Does a part of the visit, unless its place is needed for another server meanwhile.
+    pub(super) async fn giving_way<T>(
+        &self,
+        asking: impl Future<Output = Result<T, FetchError>>,
+    ) -> Result<T, FetchError> {
+        let Some(trial) = &self.0.trial else {
+            return asking.await;
+        };
+        tokio::select! {
+            asked = asking => asked,
+            () = trial.leaves.notified() => Err(self.gives_way()),
+        }
+    }
+
+    /// Waits for bytes that others have. A visit that would give its place away gives the bytes
+    /// that it has away, too.
+    pub(super) async fn wait_for_room(
+        &self,
+        waiting: impl Future<Output = ()>,
+    ) -> Result<(), FetchError> {
+        let Some(until) = self.0.trial.as_ref().and_then(|trial| trial.gives_way_at) else {
+            return Ok(waiting.await);
+        };
+        let waiting = tokio::time::timeout_at(until.into(), waiting);
+        waiting.await.map_err(|_| self.gives_way())
+    }
+
+    /// The server has taken longer than others can wait. That is no attempt of who asked it, and
+    /// it has more time when it is asked again.
+    fn gives_way(&self) -> FetchError {
+        self.failed("it took long while others waited", None);
+        let Visiting { hosts, asker, .. } = &*self.0;
+        FetchError::Postponed {
+            why: format!("others waited while {} took long", asker.server),
+            after: hosts.0.gate.lock().away(asker, Instant::now()),
         }
     }
 
@@ -274,7 +315,7 @@ impl Visit {
 impl Drop for Visiting {
     fn drop(&mut self) {
         let mut gate = self.hosts.0.gate.lock();
-        gate.end(&self.asker, self.is_on_trial, Instant::now());
+        gate.end(&self.asker, self.trial.as_ref(), Instant::now());
         drop(gate);
         self.hosts.0.changed.notify_waiters();
     }

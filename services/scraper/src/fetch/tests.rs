@@ -24,13 +24,16 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{FetchError, FetchLimits, FetchedImage, Fetcher, SiteLimits};
+use super::{FetchError, FetchLimits, FetchedImage, Fetcher, ResourceKind, SiteLimits};
+use crate::turns::Turns;
 
 /// What a server sends, byte by byte, before it waits for ever or closes the connection.
 #[derive(Clone, Copy)]
 enum Sends {
     Whole(&'static [u8]),
     AndThenNothing(&'static str),
+    /// These bytes every 10 ms after the head, without an end.
+    Endlessly(&'static [u8]),
 }
 
 const PICTURE: Sends = Sends::Whole(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\npicture");
@@ -64,6 +67,14 @@ impl Server {
                         Sends::AndThenNothing(text) => {
                             let _ = stream.write_all(text.as_bytes()).await;
                             std::future::pending::<()>().await;
+                        }
+                        Sends::Endlessly(piece) => {
+                            let head = b"HTTP/1.1 200 OK\r\n\r\n";
+                            let mut sent = stream.write_all(head).await;
+                            while sent.is_ok() {
+                                tokio::time::sleep(Duration::from_millis(10)).await;
+                                sent = stream.write_all(piece).await;
+                            }
                         }
                     }
                 });
@@ -118,6 +129,7 @@ fn limits(at_a_time: u32, per_second: u32) -> FetchLimits {
 enum End {
     Fetched,
     GivenUp(String),
+    Rejected(Reason),
 }
 
 /// Handles candidates as the runner does: so many at a time, in their order, and again after a
@@ -147,7 +159,9 @@ fn handle(
                     Ok(FetchedImage::Bytes { .. } | FetchedImage::Unchanged) => {
                         return drop(send.send((number, End::Fetched)));
                     }
-                    Err(FetchError::Rejected(reason)) => panic!("{reason}"),
+                    Err(FetchError::Rejected(reason)) => {
+                        return drop(send.send((number, End::Rejected(reason))));
+                    }
                     Err(FetchError::Retry { error, .. }) if RETRY.is_last(attempts) => {
                         let said = format!("{error:#}");
                         return drop(send.send((number, End::GivenUp(said))));
@@ -196,6 +210,83 @@ async fn hosts_that_promise_and_send_nothing_hold_nobody_up() {
         Some(1),
         "who has never answered is asked one thing at a time"
     );
+}
+
+/// How long the `good` host's fifty images take if each of the `bad` hosts has two candidates that
+/// came before.
+async fn time_of_a_good_job(bad: &[Server], good: &Server) -> Duration {
+    let environment = Environment::embedded();
+    let fetcher = Fetcher::for_tests(&environment, limits(4, 100)).await;
+    let before = 2 * bad.len();
+    let mut candidates = of_one_job((0..before).map(|number| bad[number / 2].image(number)));
+    candidates.extend(of_one_job((0..50).map(|number| good.image(number))));
+    let begin = std::time::Instant::now();
+    let (mut ends, mut fetched) = (handle(fetcher, candidates), 0);
+    while fetched < 50 {
+        let (number, end) = ends.recv().await.unwrap();
+        if number >= before {
+            assert!(matches!(end, End::Fetched), "{end:?}");
+            fetched += 1;
+        }
+    }
+    begin.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_host_waits_for_no_place_that_silent_hosts_have() {
+    let mut silent = vec![];
+    for host in 1..=80 {
+        silent.push(Server::start([127, 0, 9, host], PROMISE).await);
+    }
+    let good = Server::start([127, 0, 5, 7], PICTURE).await;
+    let took = time_of_a_good_job(&silent, &good).await;
+    assert!(took < Duration::from_secs(15), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_without_an_end_hold_no_bytes_that_others_need() {
+    let mut endless = vec![];
+    for host in 1..=25 {
+        let sends = Sends::Endlessly(&[7; 16 << 10]);
+        endless.push(Server::start([127, 0, 10, host], sends).await);
+    }
+    let picture = vec![7; 500 << 10];
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
+        picture.len()
+    );
+    let whole = [head.into_bytes(), picture].concat();
+    let good = Server::start([127, 0, 5, 8], Sends::Whole(whole.leak())).await;
+    let took = time_of_a_good_job(&endless, &good).await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+#[tokio::test]
+async fn a_source_on_a_silent_host_leaves_its_turn_to_others() {
+    let environment = Environment::embedded();
+    let fetcher = Fetcher::for_tests(&environment, limits(4, 100)).await;
+    let silent = Server::start([127, 0, 7, 3], Sends::AndThenNothing("")).await;
+    let promising = Server::start([127, 0, 7, 4], PROMISE).await;
+    let turns = Turns::default();
+    let list = |server: &Server| {
+        let Location::Url(url) = server.image(1) else {
+            unreachable!("it is on the web");
+        };
+        url
+    };
+    let (silent, promising) = (list(&silent), list(&promising));
+    let get = |url| fetcher.web().get(url, ResourceKind::List);
+    let asks = turns.take(get(&silent));
+    let reads = turns.take(async { get(&promising).await?.into_file(1 << 30).await });
+    let works = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        turns.take(async {}).await;
+    };
+    tokio::select! {
+        _ = asks => panic!("the host is silent"),
+        _ = reads => panic!("the body has no end"),
+        () = works => {}
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

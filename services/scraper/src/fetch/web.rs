@@ -44,6 +44,7 @@ use super::{
     resolver::PublicOnlyResolver,
     robots::{self, Permission, Robots, Rules},
 };
+use crate::turns::without_turn;
 use response::WebResponse;
 
 pub(crate) use api::{ApiAnswer, ApiRequest};
@@ -112,7 +113,8 @@ impl Web {
         kind: ResourceKind,
     ) -> Result<WebResponse, FetchError> {
         let none = HeaderMap::new();
-        let response = self.get_with(url, kind, Purpose::Other, &none).await?;
+        let getting = self.get_with(url, kind, Purpose::Other, &none);
+        let response = without_turn(getting).await?;
         status::check(response.head())?;
         if kind == ResourceKind::Page {
             self.check_opt_outs(&response)?;
@@ -174,8 +176,11 @@ impl Web {
                 None => self.hosts.enter(&url, purpose, hop).await?,
             };
             earlier = Some(visit.clone());
-            self.check_robots(&url, &visit).await?;
-            let response = self.request(&url, kind, headers, hop, visit).await?;
+            let asking = async {
+                self.check_robots(&url, &visit).await?;
+                self.request(&url, kind, headers, hop, visit.clone()).await
+            };
+            let response = visit.giving_way(asking).await?;
             match status::next_hop(response.head(), &url)? {
                 Some(next) => url = next,
                 None => return Ok(response),

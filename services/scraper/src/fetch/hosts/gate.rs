@@ -18,6 +18,7 @@ use super::{
     allowance::Allowance,
     health::{Health, Verdict},
     schedule::Schedule,
+    trials::{Trial, Trials},
 };
 
 /// How many sites are remembered, and how many servers of each. Those that are in use are
@@ -60,8 +61,8 @@ pub(super) struct Asker {
 
 /// What an asker does next.
 pub(super) enum Step {
-    /// Ask. `is_on_trial` if the server is not trusted yet.
-    Go { is_on_trial: bool },
+    /// Ask. It is a trial if the server is not trusted yet.
+    Go { trial: Option<Trial> },
     /// Look again when something has changed, or at this time.
     Wait(Instant),
     /// Come again after this time.
@@ -93,8 +94,7 @@ pub(super) struct Gate {
     in_hand: usize,
     policy: RetryPolicy,
     sites: HashMap<String, Site>,
-    /// How many requests go to servers that are not trusted.
-    on_trial: usize,
+    trials: Trials,
     /// How many messages wait here.
     waiting: usize,
     next_ticket: Ticket,
@@ -130,7 +130,7 @@ impl Gate {
             in_hand: in_hand.max(1),
             policy,
             sites: HashMap::new(),
-            on_trial: 0,
+            trials: Trials::new(in_hand / 2),
             waiting: 0,
             next_ticket: 0,
         }
@@ -144,7 +144,6 @@ impl Gate {
         now: Instant,
     ) -> Step {
         let (in_hand, policy) = (self.in_hand, self.policy);
-        let on_trial_is_full = self.on_trial >= (in_hand / 2).max(1);
         let seats_are_full = self.waiting >= (in_hand / 2).max(1);
         let site = self.site(asker, now);
         site.used_at = now;
@@ -153,6 +152,7 @@ impl Gate {
         let most = site.limit.at_a_time.min(share);
         let server = site.server(&asker.server);
         let is_on_trial = !server.is_trusted() && !asker.ignores_health;
+        let earlier = server.trials();
         let verdict = match asker.ignores_health {
             true => Verdict::AtMost(most),
             false => server.verdict(most, &policy, now),
@@ -162,18 +162,24 @@ impl Gate {
             Verdict::LeftAlone(until) => return site.away(asker, until, now),
             Verdict::Down(said) => return Step::Down(said),
         };
-        let has_room = server.in_hand < at_most && !(is_on_trial && on_trial_is_full);
+        let has_room = server.in_hand < at_most;
         let has_place = site.in_hand < most.min(site.allowance.places(now));
         site.allowance.forget_late(&asker.limit, now);
+        let needs_trial = has_room && is_on_trial && !self.trials.has_place(earlier > 0);
+        let site = self.site(asker, now);
         if has_room
             && has_place
+            && !needs_trial
             && site.is_first(*ticket, &asker.server)
             && site.allowance.take_turn(now)
         {
             site.begin(asker, now);
-            self.on_trial += usize::from(is_on_trial);
+            // The last trial before the server counts as down is never cut short, and neither is
+            // what no message comes again for.
+            let may_leave = asker.job.is_some() && !policy.is_last(earlier);
+            let trial = is_on_trial.then(|| self.trials.begin(earlier, may_leave, now));
             self.forget(asker, ticket);
-            return Step::Go { is_on_trial };
+            return Step::Go { trial };
         }
         if let Some(error) = site.allowance.error() {
             return Step::Catalog(error.clone());
@@ -186,7 +192,16 @@ impl Gate {
         if must_leave || now >= asker.patient_until {
             return site.away(asker, now, now);
         }
-        let until = site.look_again_at(asker, now);
+        let mut until = site.look_again_at(asker, now);
+        if needs_trial
+            && (ticket.is_none() || !self.trials.is_one_leaving())
+            && let Err(at) = self.trials.make_place(earlier > 0, now)
+        {
+            if ticket.is_none() && at > asker.patient_until {
+                return Step::Away(self.trials.next_wait(asker.job, at, now));
+            }
+            until = until.min(at);
+        }
         if ticket.is_none() {
             if seats_are_full && !self.make_room(&asker.site) {
                 return self.site(asker, now).away(asker, now, now);
@@ -228,15 +243,18 @@ impl Gate {
 
     /// The wait of who must come again for its next turn.
     pub(super) fn away(&mut self, asker: &Asker, now: Instant) -> Duration {
-        match self.site(asker, now).away(asker, now, now) {
+        let earliest = self.health(asker, now).not_before().unwrap_or(now);
+        match self.site(asker, now).away(asker, earliest, now) {
             Step::Away(wait) => wait,
             _ => MOMENT,
         }
     }
 
     /// A request has ended.
-    pub(super) fn end(&mut self, asker: &Asker, was_on_trial: bool, now: Instant) {
-        self.on_trial -= usize::from(was_on_trial);
+    pub(super) fn end(&mut self, asker: &Asker, trial: Option<&Trial>, now: Instant) {
+        if let Some(trial) = trial {
+            self.trials.end(trial);
+        }
         let site = self.site(asker, now);
         site.in_hand = site.in_hand.saturating_sub(1);
         site.used_at = now;

@@ -75,6 +75,16 @@ impl Health {
         self.proven && self.trials == 0
     }
 
+    /// How many trials in a row have failed.
+    pub(super) fn trials(&self) -> u32 {
+        self.trials
+    }
+
+    /// When it may be tried again, if it is left alone.
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        self.not_before
+    }
+
     pub(super) fn is_failing(&self) -> bool {
         self.failures > 0
     }

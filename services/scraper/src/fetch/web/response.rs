@@ -22,7 +22,10 @@ use super::{
     content_encoding::{self, ContentEncoding},
     failure,
 };
-use crate::fetch::{body::Body, error::FetchError, hosts::Visit, limits::INITIAL_ROOM, pace::Pace};
+use crate::{
+    fetch::{body::Body, error::FetchError, hosts::Visit, limits::INITIAL_ROOM, pace::Pace},
+    turns::without_turn,
+};
 
 /// The longest `ETag` and `Last-Modified` that are kept, in bytes.
 const MAX_VALIDATOR: usize = 256;
@@ -88,7 +91,12 @@ impl WebResponse {
 
     /// Reads the whole body into memory, decoded where it was compressed. A body of more
     /// than `max` bytes, or of none, is rejected. It takes room in `budget` as its bytes arrive.
-    pub(crate) async fn body(mut self, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
+    pub(crate) async fn body(self, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
+        let visit = self.visit.clone();
+        without_turn(visit.giving_way(self.read_body(max, budget))).await
+    }
+
+    async fn read_body(mut self, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
         let encoding = ContentEncoding::of(self.inner.headers())?;
         let announced = self.inner.content_length();
         if let Some(bytes) = announced.filter(|bytes| *bytes > max) {
@@ -106,7 +114,7 @@ impl WebResponse {
                 return Err(FetchError::too_many_bytes(read, max));
             }
             let waiting = Instant::now();
-            room.grow_to(read).await;
+            self.visit.wait_for_room(room.grow_to(read)).await?;
             self.pace.paused(waiting.elapsed());
             digest.update(&chunk);
             bytes.extend_from_slice(&chunk);
@@ -142,10 +150,11 @@ impl WebResponse {
 
     /// Writes the body to a temporary file. Returns that with its SHA-256 in hexadecimal digits. A
     /// body of more than `max` bytes is rejected.
-    pub(crate) async fn into_file(
-        mut self,
-        max: u64,
-    ) -> Result<(NamedTempFile, String), FetchError> {
+    pub(crate) async fn into_file(self, max: u64) -> Result<(NamedTempFile, String), FetchError> {
+        without_turn(self.write_to_file(max)).await
+    }
+
+    async fn write_to_file(mut self, max: u64) -> Result<(NamedTempFile, String), FetchError> {
         let encoding = ContentEncoding::of(self.inner.headers())?;
         let mut file = temporary_file().map_err(FetchError::retry)?;
         let (mut read, mut digest) = (0, Sha256::new());

@@ -1,3 +1,5 @@
+use futures::FutureExt;
+
 use super::*;
 
 const IN_HAND: usize = 16;
@@ -6,6 +8,7 @@ const IN_HAND: usize = 16;
 struct Scene {
     gate: Gate,
     now: Instant,
+    job: JobId,
 }
 
 impl Scene {
@@ -13,6 +16,7 @@ impl Scene {
         Self {
             gate: Gate::new(IN_HAND, RetryPolicy::DEFAULT),
             now: Instant::now(),
+            job: JobId::draw(),
         }
     }
 
@@ -48,21 +52,22 @@ impl Scene {
     }
 
     /// A first asker comes, waits for the catalog and goes.
-    fn first(&mut self, site: &str) -> Asker {
-        let (asker, mut ticket) = (self.asker(site, None), None);
+    fn first(&mut self, site: &str) -> (Asker, Trial) {
+        let (asker, mut ticket) = (self.asker(site, Some(self.job)), None);
         assert!(matches!(self.step(&asker, &mut ticket), Step::Wait(_)));
         self.give(site);
-        let step = self.step(&asker, &mut ticket);
-        assert!(matches!(step, Step::Go { is_on_trial: true }));
-        asker
+        let Step::Go { trial: Some(trial) } = self.step(&asker, &mut ticket) else {
+            panic!("it is a trial");
+        };
+        (asker, trial)
     }
 
     /// A site that has given a whole answer.
     fn trusted(&mut self, site: &str) {
-        let asker = self.first(site);
+        let (asker, trial) = self.first(site);
         let health = self.gate.health(&asker, self.now);
         health.succeeded(Duration::from_millis(10));
-        self.gate.end(&asker, true, self.now);
+        self.gate.end(&asker, Some(&trial), self.now);
     }
 }
 
@@ -74,7 +79,7 @@ fn a_trusted_host_has_as_many_at_a_time_as_its_limit_says() {
     let asker = scene.asker("a", None);
     for _ in 0..4 {
         let step = scene.step(&asker, &mut None);
-        assert!(matches!(step, Step::Go { is_on_trial: false }));
+        assert!(matches!(step, Step::Go { trial: None }));
     }
     assert!(matches!(scene.step(&asker, &mut None), Step::Wait(_)));
 }
@@ -82,19 +87,40 @@ fn a_trusted_host_has_as_many_at_a_time_as_its_limit_says() {
 #[test]
 fn hosts_that_have_not_answered_yet_have_half_of_what_is_in_hand() {
     let mut scene = Scene::new();
-    for host in 0..IN_HAND / 2 {
-        scene.first(&format!("new-{host}"));
-    }
+    let first: Vec<_> = (0..IN_HAND / 2)
+        .map(|host| scene.first(&format!("new-{host}")))
+        .collect();
     scene.give("one-more");
-    let (asker, mut ticket) = (scene.asker("one-more", None), None);
-    assert!(matches!(scene.step(&asker, &mut ticket), Step::Wait(_)));
-    scene.gate.forget(&asker, &mut ticket);
-    let asker = scene.asker("new-0", None);
-    scene.gate.end(&asker, true, scene.now);
+    let (asker, mut ticket) = (scene.asker("one-more", Some(scene.job)), None);
+    assert!(matches!(scene.step(&asker, &mut ticket), Step::Away(_)));
+    let (asker, trial) = &first[0];
+    scene.gate.end(asker, Some(trial), scene.now);
     let (asker, mut ticket) = (scene.asker("one-more", None), None);
     scene.step(&asker, &mut ticket);
     scene.give("one-more");
     assert!(matches!(scene.step(&asker, &mut ticket), Step::Go { .. }));
+}
+
+#[test]
+fn a_new_host_takes_the_place_of_one_that_takes_long() {
+    let mut scene = Scene::new();
+    let silent: Vec<_> = (0..IN_HAND / 2)
+        .map(|host| scene.first(&format!("silent-{host}")))
+        .collect();
+    scene.now += Duration::from_secs(2);
+    let (asker, mut ticket) = (scene.asker("good", Some(JobId::draw())), None);
+    assert!(matches!(scene.step(&asker, &mut ticket), Step::Wait(_)));
+    let leaves = |trial: &Trial| trial.leaves.notified().now_or_never().is_some();
+    let leaving: Vec<_> = silent.iter().filter(|(_, trial)| leaves(trial)).collect();
+    let [(silent, trial)] = leaving[..] else {
+        panic!("{} give way to one", leaving.len());
+    };
+    scene.gate.end(silent, Some(trial), scene.now);
+    scene.give("good");
+    assert!(matches!(
+        scene.step(&asker, &mut ticket),
+        Step::Go { trial: Some(_) }
+    ));
 }
 
 #[test]
@@ -158,7 +184,7 @@ fn jobs_take_turns_at_a_host() {
         for at in 0..waiting.len() {
             let (asker, ticket) = &mut waiting[at];
             if let Step::Go { .. } = scene.gate.step(asker, ticket, scene.now) {
-                scene.gate.end(asker, false, scene.now);
+                scene.gate.end(asker, None, scene.now);
                 order.push(waiting.remove(at).0.job);
                 break;
             }
