@@ -29,6 +29,8 @@ mod parquet_file;
 mod provenance;
 pub(crate) mod search;
 mod source_file;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::{num::NonZeroUsize, sync::Arc};

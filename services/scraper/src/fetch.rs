@@ -42,7 +42,7 @@ pub(crate) use site_limits::SiteLimits;
 pub use user_agent::Contact;
 pub(crate) use web::{ApiAnswer, ApiRequest, ResourceKind};
 
-use body::Body;
+pub(crate) use body::Body;
 use resolver::SystemResolver;
 use web::Web;
 

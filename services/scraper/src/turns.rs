@@ -1,5 +1,7 @@
 //! Turns, which several pieces of work take one after the other, so that only one of them at a
-//! time holds what it reads in memory. Whoever waits for the network lets others go on meanwhile.
+//! time holds what it reads in memory. Whoever waits for the network lets others go on meanwhile,
+//! from its first request to the last byte of the answer: nothing of a server may be held while
+//! others work, and no lock that is held on the network may be waited for with a turn.
 
 use std::{cell::Cell, sync::Arc};
 

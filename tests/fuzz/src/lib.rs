@@ -9,12 +9,12 @@ use std::{
     collections::HashSet,
     io::Write,
     path::{Component, Path},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
 use burn::tensor::Device;
 use bytes::Bytes;
-use maskline_messages::{ImageId, JobId, Label, Labeling, Location, Message, ObjectKey};
+use maskline_messages::{ImageId, JobId, Label, Labeling, Location, Message, ObjectKey, Reason};
 use maskline_scraper::{
     expand::{
         list::{self, ListOptions, LocalList},
@@ -22,7 +22,9 @@ use maskline_scraper::{
     },
     fetch::robots::Rules,
 };
+use maskline_validator::{Answer, FaceArgs, LimitArgs, SandboxedValidator};
 use maskline_vision::decode::{Limits, MAX_SIDE, decode, memory};
+use tokio::runtime::Runtime;
 use url::Url;
 
 /// A parser.
@@ -221,7 +223,21 @@ fn robots(bytes: &[u8]) {
     }
 }
 
-/// The file of a picture. Its memory and its size must stay within the limits.
+/// The validator's worker process, and the runtime that talks to it. In a test the same work is
+/// done in a thread.
+static WORKER: LazyLock<(Runtime, SandboxedValidator)> = LazyLock::new(|| {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build();
+    let (limits, faces) = (LimitArgs::DEFAULT, FaceArgs::default());
+    let worker = SandboxedValidator::new(&limits, &faces, Answer::WithPicture);
+    (runtime.expect("a runtime"), worker)
+});
+
+/// The file of a picture. Its memory and its size must stay within the limits. A worker of the
+/// validator must say what it is without a crash, and may not find it too costly if it can be
+/// decoded within the limits.
 fn picture(bytes: &[u8]) {
     let limits = Limits {
         bytes: 1 << 20,
@@ -229,7 +245,18 @@ fn picture(bytes: &[u8]) {
         memory: 16 << 20,
     };
     assert!(memory(bytes, &limits) <= limits.memory);
-    let Ok(decoded) = decode(bytes, &limits) else {
+    let decoded = decode(bytes, &limits);
+    let (runtime, worker) = &*WORKER;
+    let verdict = runtime.block_on(worker.validate(Bytes::copy_from_slice(bytes)));
+    match verdict
+        .expect("a worker")
+        .map_err(|rejected| rejected.reason)
+    {
+        Err(Reason::DecoderCrashed { signal }) => panic!("a crash with signal {signal:?}"),
+        Err(Reason::TooCostly { limit }) => assert!(decoded.is_err(), "it takes {limit}"),
+        Ok(_) | Err(_) => {}
+    }
+    let Ok(decoded) = decoded else {
         return;
     };
     let (width, height) = decoded.picture.dimensions();

@@ -4,6 +4,7 @@
 #![no_main]
 
 use std::{
+    alloc::System,
     env, fs,
     panic::{AssertUnwindSafe, catch_unwind, set_hook},
     path::PathBuf,
@@ -13,6 +14,10 @@ use std::{
 
 use libfuzzer_sys::fuzz_target;
 use maskline_fuzz::{TARGETS, Target};
+use maskline_sandbox::Allocator;
+
+#[global_allocator]
+static ALLOCATOR: Allocator<System> = Allocator(System);
 
 static TARGET: OnceLock<&'static Target> = OnceLock::new();
 
@@ -29,6 +34,7 @@ fuzz_target!(init: begin(), |bytes: &[u8]| {
 });
 
 fn begin() {
+    maskline_sandbox::serve_if_worker(&[&maskline_validator::WORKER]);
     let name = env::var("MASKLINE_FUZZ").unwrap_or_default();
     let target = TARGETS.iter().find(|target| target.name == name);
     let target = TARGET.get_or_init(|| target.expect("MASKLINE_FUZZ names a parser"));

@@ -103,13 +103,16 @@ pub(super) async fn step(
         let is_first = crawl.is_at_first();
         let content = match visit(fetcher, &page).await {
             Ok(content) => content,
-            Err(FetchError::Retry { .. }) if visited > 0 => {
+            Err(FetchError::Retry { .. } | FetchError::Postponed { .. } | FetchError::Store(_))
+                if visited > 0 =>
+            {
                 // The next step begins with this page, and is tried again by itself.
                 crawl.put_back();
                 break;
             }
             Err(error)
                 if is_first
+                    || matches!(error, FetchError::Postponed { .. } | FetchError::Store(_))
                     || (request.attempts < ATTEMPTS
                         && matches!(error, FetchError::Retry { .. })) =>
             {

@@ -40,7 +40,7 @@ use maskline_messages::{Labeling, Search, SearchProvider};
 use maskline_storage::catalog::Quotas;
 
 use super::{candidate::ExpansionStep, error::ExpandError};
-use crate::fetch::Fetcher;
+use crate::{fetch::Fetcher, turns::without_turn};
 use brave::Brave;
 use commons::Commons;
 use cursor::SearchCursor;
@@ -98,7 +98,9 @@ impl Searches {
                 "the search names no provider: enqueue it again".to_owned(),
             ));
         };
-        let page = self.page(name, search, &at).await;
+        // Searches of one provider wait for each other: for a token, or for the names of its
+        // licences. None of them may have the turn meanwhile.
+        let page = without_turn(self.page(name, search, &at)).await;
         let page = page.map_err(|error| error.at(name))?;
         let context = PageContext {
             search,

@@ -14,7 +14,10 @@ use maskline_messages::{Location, shown};
 use tempfile::NamedTempFile;
 
 use super::error::ExpandError;
-use crate::fetch::{Fetcher, ResourceKind};
+use crate::{
+    fetch::{Fetcher, ResourceKind},
+    turns::without_turn,
+};
 
 /// A file that can be read: one that lies here, or one from the web in a temporary file.
 #[derive(Debug, Clone)]
@@ -52,13 +55,13 @@ impl SourceFile {
             Location::Url(url) => {
                 let what = format!("the {kind} {}", shown(url));
                 let failed = |error| ExpandError::fetching(&what, error);
-                let response = fetcher
-                    .web()
-                    .get(url, ResourceKind::List)
-                    .await
-                    .map_err(failed)?;
-                let content_type = response.content_type();
-                let (file, version) = response.into_file(most).await.map_err(failed)?;
+                let fetching = async {
+                    let response = fetcher.web().get(url, ResourceKind::List).await?;
+                    let content_type = response.content_type();
+                    let (file, version) = response.into_file(most).await?;
+                    Ok((content_type, file, version))
+                };
+                let (content_type, file, version) = without_turn(fetching).await.map_err(failed)?;
                 Ok(Self {
                     path: file.path().to_owned(),
                     name: url.path().to_owned(),

@@ -40,6 +40,10 @@ use super::{error::FetchError, site_limits::SiteLimits};
 use gate::{Asker, Gate, MOMENT, Step, Ticket, Upkeep};
 use trials::Trial;
 
+/// How long a body waits for memory that others have, before it is given up for now. It is less
+/// than a server may take for its whole answer.
+const LONGEST_FOR_ROOM: Duration = Duration::from_secs(20);
+
 /// How long a request that no message can be sent away for waits, such as one for a page.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -234,20 +238,47 @@ impl Visit {
         let Some(trial) = &self.0.trial else {
             return asking.await;
         };
+        tokio::pin!(asking);
         tokio::select! {
-            asked = asking => asked,
-            () = trial.leaves.notified() => Err(self.gives_way()),
+            biased;
+            asked = &mut asking => return asked,
+            () = trial.leaves.notified() => {}
+        }
+        match self.is_trusted() {
+            // It has sent everything meanwhile.
+            true => asking.await,
+            false => Err(self.gives_way()),
         }
     }
 
-    /// Waits for bytes that others have. A visit that would give its place away gives the bytes
-    /// that it has away, too.
+    fn is_trusted(&self) -> bool {
+        let mut gate = self.0.hosts.0.gate.lock();
+        gate.health(&self.0.asker, Instant::now()).is_trusted()
+    }
+
+    /// Waits for bytes that others have, but not for long, and gives those that it has away then. A
+    /// visit on trial ends like one that gives its place away. That of a server that is trusted is
+    /// postponed: that there is no room is not the server's fault.
     pub(super) async fn wait_for_room(
         &self,
         waiting: impl Future<Output = ()>,
     ) -> Result<(), FetchError> {
-        let Some(until) = self.0.trial.as_ref().and_then(|trial| trial.gives_way_at) else {
-            return Ok(waiting.await);
+        let Visiting {
+            hosts,
+            asker,
+            trial,
+            ..
+        } = &*self.0;
+        let Some(trial) = trial else {
+            let waited = tokio::time::timeout(LONGEST_FOR_ROOM, waiting).await;
+            return waited.map_err(|_| FetchError::Postponed {
+                why: format!("waiting for memory for what {} sends", asker.server),
+                after: hosts.0.gate.lock().away(asker, Instant::now()),
+            });
+        };
+        let Some(until) = trial.gives_way_at else {
+            waiting.await;
+            return Ok(());
         };
         let waiting = tokio::time::timeout_at(until.into(), waiting);
         waiting.await.map_err(|_| self.gives_way())
@@ -260,7 +291,7 @@ impl Visit {
         let Visiting { hosts, asker, .. } = &*self.0;
         FetchError::Postponed {
             why: format!("others waited while {} took long", asker.server),
-            after: hosts.0.gate.lock().away(asker, Instant::now()),
+            after: hosts.0.gate.lock().cut_short(asker, Instant::now()),
         }
     }
 
@@ -277,7 +308,7 @@ impl Visit {
         let now = Instant::now();
         let mut gate = self.0.hosts.0.gate.lock();
         let took = now - self.0.since;
-        gate.health(&self.0.asker, now).succeeded(took);
+        gate.succeeded(&self.0.asker, took, now);
     }
 
     /// The server has failed. `asked` is the pause that it asked for. It is granted by all

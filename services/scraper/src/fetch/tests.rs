@@ -24,8 +24,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{FetchError, FetchLimits, FetchedImage, Fetcher, ResourceKind, SiteLimits};
-use crate::turns::Turns;
+use super::{FetchError, FetchLimits, FetchedImage, Fetcher, SiteLimits};
 
 /// What a server sends, byte by byte, before it waits for ever or closes the connection.
 #[derive(Clone, Copy)]
@@ -129,7 +128,7 @@ fn limits(at_a_time: u32, per_second: u32) -> FetchLimits {
 enum End {
     Fetched,
     GivenUp(String),
-    Rejected(Reason),
+    Rejected,
 }
 
 /// Handles candidates as the runner does: so many at a time, in their order, and again after a
@@ -159,8 +158,8 @@ fn handle(
                     Ok(FetchedImage::Bytes { .. } | FetchedImage::Unchanged) => {
                         return drop(send.send((number, End::Fetched)));
                     }
-                    Err(FetchError::Rejected(reason)) => {
-                        return drop(send.send((number, End::Rejected(reason))));
+                    Err(FetchError::Rejected(_)) => {
+                        return drop(send.send((number, End::Rejected)));
                     }
                     Err(FetchError::Retry { error, .. }) if RETRY.is_last(attempts) => {
                         let said = format!("{error:#}");
@@ -259,34 +258,6 @@ async fn bodies_without_an_end_hold_no_bytes_that_others_need() {
     let good = Server::start([127, 0, 5, 8], Sends::Whole(whole.leak())).await;
     let took = time_of_a_good_job(&endless, &good).await;
     assert!(took < Duration::from_secs(10), "{took:?}");
-}
-
-#[tokio::test]
-async fn a_source_on_a_silent_host_leaves_its_turn_to_others() {
-    let environment = Environment::embedded();
-    let fetcher = Fetcher::for_tests(&environment, limits(4, 100)).await;
-    let silent = Server::start([127, 0, 7, 3], Sends::AndThenNothing("")).await;
-    let promising = Server::start([127, 0, 7, 4], PROMISE).await;
-    let turns = Turns::default();
-    let list = |server: &Server| {
-        let Location::Url(url) = server.image(1) else {
-            unreachable!("it is on the web");
-        };
-        url
-    };
-    let (silent, promising) = (list(&silent), list(&promising));
-    let get = |url| fetcher.web().get(url, ResourceKind::List);
-    let asks = turns.take(get(&silent));
-    let reads = turns.take(async { get(&promising).await?.into_file(1 << 30).await });
-    let works = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        turns.take(async {}).await;
-    };
-    tokio::select! {
-        _ = asks => panic!("the host is silent"),
-        _ = reads => panic!("the body has no end"),
-        () = works => {}
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

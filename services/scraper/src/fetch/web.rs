@@ -44,7 +44,6 @@ use super::{
     resolver::PublicOnlyResolver,
     robots::{self, Permission, Robots, Rules},
 };
-use crate::turns::without_turn;
 use response::WebResponse;
 
 pub(crate) use api::{ApiAnswer, ApiRequest};
@@ -113,8 +112,7 @@ impl Web {
         kind: ResourceKind,
     ) -> Result<WebResponse, FetchError> {
         let none = HeaderMap::new();
-        let getting = self.get_with(url, kind, Purpose::Other, &none);
-        let response = without_turn(getting).await?;
+        let response = self.get_with(url, kind, Purpose::Other, &none).await?;
         status::check(response.head())?;
         if kind == ResourceKind::Page {
             self.check_opt_outs(&response)?;

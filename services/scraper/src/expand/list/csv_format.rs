@@ -3,7 +3,8 @@
 //!
 //! Blank lines and comments (`#`) may stand before that line, and so may a line `sep=;`, by which
 //! Excel is told what separates the columns. A row with more fields than there are columns is
-//! rejected, because one of its texts was cut at what separates them.
+//! rejected, unless these are blank, because one of its texts was cut at what separates them. Where
+//! there is one column, a row that is not in quotes is one text, whatever is in it.
 
 use std::fs::File;
 
@@ -40,7 +41,7 @@ pub(super) fn read(
     let first_byte = records.position().byte;
     let mut candidates = vec![];
     while candidates.len() < STEP_SIZE && records.position().byte - first_byte < STEP_BYTES {
-        let Some(record) = records.read(Some(columns.target))? else {
+        let Some(mut record) = records.read(Some(columns.target))? else {
             return Ok(RowsRead {
                 candidates,
                 next: None,
@@ -48,6 +49,11 @@ pub(super) fn read(
         };
         if record.fields.is_empty() {
             continue;
+        }
+        if names.len() == 1 && !record.is_quoted {
+            let is_text = |field: &Vec<u8>| !field.trim_ascii().is_empty();
+            let last = record.fields.iter().rposition(is_text).unwrap_or(0);
+            record.fields = vec![record.fields[..=last].join(&delimiter)];
         }
         let field = |column: usize| text_of(record.fields.get(column).map_or(&[], Vec::as_slice));
         let (target, label) = (field(columns.target), columns.label.map(field));
@@ -69,7 +75,7 @@ pub(super) fn read(
                 char::from(delimiter)
             );
             row.bad(context, &without_secrets(&target), problem)
-        } else if record.fields.len() == 1 && context.folder.is_none() {
+        } else if names.len() == 1 && !record.is_quoted && context.folder.is_none() {
             joined::checked(&target, row.candidate(context), record.number, context)
         } else {
             row.candidate(context)

@@ -169,8 +169,9 @@ fn check_lines(text: &str, context: &ListContext) -> Result<(), ExpandError> {
     match joined::line_with_label(text, context.classes()) {
         None => Ok(()),
         Some(number) => Err(ExpandError::Source(format!(
-            "{}:{number}: the URL seems to be followed by a label: begin the list with a line that \
-             names its columns, such as `url,label`",
+            "{}:{number}: the URL seems to be followed by a label. If it is, begin the list with a \
+             line that names its columns, separated as they are, such as `url;label`. If it is a part \
+             of the URL, begin the list with the line `url` and put each URL in quotes (`\"`)",
             context.name
         ))),
     }
@@ -192,7 +193,8 @@ impl<'a> Header<'a> {
         for (line, number) in lines::of_text(text).zip(1..) {
             let text = line.trim();
             // A column may be called `#`.
-            let is_comment = text.starts_with('#') && delimiter_of(text, context).is_none();
+            let is_comment = text.starts_with("# ")
+                || text.starts_with('#') && delimiter_of(text, context).is_none();
             if text.is_empty() || is_comment {
                 continue;
             }
@@ -215,8 +217,8 @@ impl<'a> Header<'a> {
     }
 }
 
-/// What a line tells Excel to separate the columns by: `sep=;`. Other programs put it in quotes,
-/// or separators behind it.
+/// What a line tells Excel to separate the columns by: `sep=;`. Other programs put it in quotes, or
+/// the same separator behind it as often as there are columns.
 fn separator_told(line: &str) -> Option<u8> {
     let line = line.trim_matches('"');
     let (name, told) = line.split_at_checked("sep=".len())?;

@@ -8,17 +8,18 @@
 //! * White space ends a URL, except within the name of an image: `my photo.jpg`.
 //! * A quote (`"`) ends a URL.
 //! * A separator ends a URL where another URL follows it.
-//! * A separator ends a URL where it follows the name of an image and a word follows it:
-//!   `1.jpg;with_mask`. A word begins with a letter, or is one digit, and consists of letters,
-//!   digits, `_` and `-`. So `1.jpg,300` and `1.jpg;v=1` are URLs. A single `:` does not count
-//!   here, because `1.jpg:large` is a usual address.
+//! * A separator ends a URL where it follows the name of an image, and what follows is the last
+//!   part of the path and neither another name of an image nor a parameter: `1.jpg;with_mask`,
+//!   `1.jpg,12`. So `1.jpg;v=1` and `logo.png,x_5/1.jpg` are URLs, and so is `1.jpg:large`, as
+//!   Twitter has it.
 //! * A separator ends a URL where one of the classes that the source's labelling names follows.
 //!
 //! A line with such a URL is rejected. The whole list is refused where that would be the lot of
 //! more than half of its lines, or where its lines together show what one of them does not
 //! (`http://a/1;with_mask`): more than half of them have the same separator in the last part of
 //! their path or in their query, the same column behind it is a word, and these words are more than
-//! one and few: no more than three, or than half of the lines, and no more than the URLs.
+//! one and few: no more than three, or than half of the lines, and no more than the URLs. In a
+//! query `,` and `:` don't count, because they often separate what is in it.
 
 use std::collections::HashSet;
 
@@ -33,6 +34,9 @@ use crate::expand::{candidate::SourceCandidate, image_names};
 
 /// What may separate columns where no line names them.
 const SEPARATORS: [char; 10] = [',', ';', '|', '^', ':', '，', '；', '｜', '：', '、'];
+
+/// What stands behind a `:` at the end of Twitter's addresses.
+const TWITTER_SIZES: [&str; 5] = ["large", "medium", "orig", "small", "thumb"];
 
 /// How many lines of a list are looked at before it is read.
 const SAMPLE_LINES: usize = 1000;
@@ -92,11 +96,16 @@ pub(super) fn line_with_label(text: &str, classes: &[Label]) -> Option<usize> {
 fn split(line: &str, separator: char, column: usize) -> Option<(&str, &str)> {
     let last_part = line.rfind('/')?;
     let end = last_part + line[last_part..].find(separator)?;
+    let is_of_query = line[..end].contains('?') && matches!(separator, ',' | ':');
+    if is_of_query || image_names::is_image(line) {
+        return None;
+    }
     let columns = line[end..].split(separator).map(str::trim);
     // Two separators, such as `::`, are like one.
     let mut columns = columns.filter(|column| !column.is_empty());
     let word = columns.nth(column).filter(|column| is_word(column))?;
-    Some((&line[..end], word))
+    let is_size = separator == ':' && TWITTER_SIZES.contains(&word);
+    (!is_size).then_some((&line[..end], word))
 }
 
 /// Returns whether the line alone shows that another column is joined with its URL.
@@ -105,7 +114,7 @@ fn is_joined(line: &str, classes: &[Label]) -> bool {
         return true;
     }
     if let Some((url, rest)) = line.split_once(char::is_whitespace) {
-        let is_name = image_names::is_image(line) && !image_names::is_image(url);
+        let is_name = image_names::has_image_ending(rest) && !image_names::has_image_ending(url);
         if !is_name || rest.contains("://") {
             return true;
         }
@@ -118,12 +127,18 @@ fn is_joined(line: &str, classes: &[Label]) -> bool {
         }
         let rest = line[at..].trim_start_matches(separator);
         let column = rest.split(separator).next().unwrap_or_default();
-        let is_colon = separator == ':' && line.len() - at - rest.len() == 1;
         let is_class = || classes.iter().any(|class| class.as_str() == column);
         is_url(rest)
-            || !is_colon && image_names::is_image(url) && is_word(column)
+            || image_names::is_image(url) && is_column(separator, rest)
             || !image_names::is_image(line) && is_class()
     })
+}
+
+/// Returns whether what follows the name of an image and a separator is another column, and no part
+/// of the URL.
+fn is_column(separator: char, rest: &str) -> bool {
+    let is_size = separator == ':' && TWITTER_SIZES.contains(&rest);
+    !is_size && !rest.contains(['/', '=', '&', '(', ')']) && !image_names::is_image(rest)
 }
 
 /// Returns whether the text begins as a URL does.
@@ -158,6 +173,10 @@ mod tests {
             "http://a/1.jpg, 1",
             "http://a/1.webp|b",
             "http://a/1.jpg^0",
+            "http://a/1.jpg;",
+            "http://a/1.jpg,300",
+            "http://a/1.jpg,0.97,-1",
+            "http://a/1.jpg:masked",
             "http://a/1.jpg::masked",
             "http://a/1.jpg，masked",
             "http://a/1.jpg;戴口罩",
@@ -176,8 +195,10 @@ mod tests {
             "http://me:word@a/1.jpg",
             "http://a/1,url,2.jpg",
             "http://a/crop;300,200",
-            "http://a/1.jpg,300",
             "http://a/1.jpg,x.jpg",
+            "http://a/upload/l_logo.png,g_south,x_5/1.jpg",
+            "http://a/filters:watermark(b-logo.png,0,0,50)/1.jpg",
+            "http://a/my photo.jpg?w=3",
             "http://a/1.jpg:large",
             "http://a/1.jpg;v=1",
             "http://a/a.jpg;v=1/b.jpg",
@@ -196,13 +217,17 @@ mod tests {
     fn lines_together_show_that_a_column_is_joined_with_their_urls() {
         let cases = [
             ("http://a/1;masked\nhttp://a/2;bare", Some(1)),
-            ("http://a/?id=1:masked\rhttp://a/?id=2:bare", Some(1)),
+            ("http://a/?id=1;masked\rhttp://a/?id=2;bare", Some(1)),
             ("http://a/1.jpg:masked\nhttp://a/2.jpg:bare", Some(1)),
             ("http://a/1;17;masked\nhttp://a/2;18;bare", Some(1)),
             ("# a\nhttp://a/3.jpg\n\nhttp://a/1;b\nhttp://a/2;c", Some(4)),
             ("picture;kind\nhttp://a/1.jpg;masked", Some(2)),
             ("http://a/1.jpg:large\nhttp://a/2.jpg:large", None),
-            ("http://a/1.jpg,300\nhttp://a/2.jpg,600", None),
+            ("http://a/1.jpg:large\nhttp://a/2.jpg:orig", None),
+            ("http://a/1:large\nhttp://a/2:orig", None),
+            ("http://a/1?x=resize,w_300\nhttp://a/2?x=resize,w_600", None),
+            ("http://a/?q=tbn:ANd9\nhttp://a/?q=tbn:ANc7", None),
+            ("http://a/1_CR0,1,140_.jpg\nhttp://a/2_CR0,5,140_.jpg", None),
             ("http://a/File:Anna\nhttp://a/File:Berta", None),
             ("http://a/1;v=1\nhttp://a/2;v=2", None),
             (

@@ -87,9 +87,9 @@ impl Lines {
         if is_empty {
             return Ok(None);
         }
-        while line.text.starts_with(BYTE_ORDER_MARK) {
-            line.text.drain(..BYTE_ORDER_MARK.len());
-        }
+        let parts = line.text.chunks(BYTE_ORDER_MARK.len());
+        let marks = parts.take_while(|part| *part == BYTE_ORDER_MARK).count();
+        line.text.drain(..marks * BYTE_ORDER_MARK.len());
         self.position.line += 1;
         Ok(Some(line))
     }

@@ -5,7 +5,8 @@
 //! the file, and the rows between would be lost. It is found out where the list ends within the
 //! quotes, where more text follows quotes that hold line breaks, and where a line within the
 //! quotes is a row by itself: where it has a URL in the column of URLs. Two lines of a record may
-//! not have one there, and none may where the record had that column already.
+//! not have one there, and none may where the record had that column already. But a line that is
+//! one URL is text where it stands in a column behind that of the URLs, as in a caption.
 
 use std::{fs::File, io};
 
@@ -27,6 +28,8 @@ pub(super) struct Record {
     /// The number of its first line.
     pub(super) number: u64,
     pub(super) fields: Vec<Vec<u8>>,
+    /// Whether a field is in quotes.
+    pub(super) is_quoted: bool,
 }
 
 impl<'a> Records<'a> {
@@ -82,20 +85,29 @@ impl<'a> Records<'a> {
                 )));
             }
             if line.number == number && line.text.is_empty() {
-                let fields = vec![];
-                return Ok(Some(Record { number, fields }));
+                return Ok(Some(Record {
+                    number,
+                    fields: vec![],
+                    is_quoted: false,
+                }));
             }
-            let had_target = target.is_none_or(|target| record.fields.len() > target);
-            let is_within = line.number > number;
-            if is_within && (has_target || had_target) && self.is_row(&line.text, target) {
+            let is_behind = target.is_some_and(|target| record.fields.len() > target);
+            let is_caption = is_behind && !line.text.contains(&self.delimiter);
+            let may_be_row = line.number > number
+                && (has_target || is_behind || target.is_none())
+                && !is_caption;
+            if may_be_row && self.is_row(&line.text, target) {
                 return Err(self.not_closed(record.opened));
             }
             if !record.take(&line.text, line.number) {
                 return Err(self.not_closed(record.opened));
             }
             if record.within != Within::Quotes {
-                let fields = record.fields;
-                return Ok(Some(Record { number, fields }));
+                return Ok(Some(Record {
+                    number,
+                    is_quoted: record.opened > 0,
+                    fields: record.fields,
+                }));
             }
             has_target |= self.is_row(&line.text, target);
         }
@@ -108,7 +120,7 @@ impl<'a> Records<'a> {
             let text = String::from_utf8_lossy(field);
             let text = text.trim_matches(|c: char| c == '"' || c.is_whitespace());
             match self.context.folder {
-                None => joined::is_url(text),
+                None => joined::is_url(text) && !text.contains(char::is_whitespace),
                 Some(_) => image_names::is_image(text),
             }
         };
@@ -135,7 +147,7 @@ struct Fields {
     /// The text of the last field, which may go on.
     text: Vec<u8>,
     within: Within,
-    /// The number of the line in which the last quote was opened.
+    /// The number of the line in which the last quote was opened, or 0 if none was.
     opened: u64,
 }
 
@@ -182,7 +194,10 @@ impl Fields {
                     self.opened = number;
                     Within::Quotes
                 }
-                (Within::End, b' ') => Within::End,
+                (Within::End, b' ') => {
+                    self.text.push(b' ');
+                    Within::End
+                }
                 (Within::End, _) if self.opened < number => return false,
                 _ => {
                     self.text.push(byte);
@@ -225,13 +240,14 @@ mod tests {
 
     #[test]
     fn a_record_has_the_fields_of_rfc_4180() {
-        let cases: [(&[&str], &[&str]); 8] = [
+        let cases: [(&[&str], &[&str]); 9] = [
             (&["a,b"], &["a", "b"]),
             (&["a,,"], &["a", "", ""]),
             (&["\"a", "b\",c"], &["a\nb", "c"]),
             (&["\"say \"\"a", "\"\"\",c"], &["say \"a\n\"", "c"]),
             (&["5\" wide,\"\""], &["5\" wide", ""]),
-            (&["a,\"b,c\" ,d"], &["a", "b,c", "d"]),
+            (&["a,\"b,c\" ,d"], &["a", "b,c ", "d"]),
+            (&["a,\"The best\" day"], &["a", "The best day"]),
             (&["a,\"b\"c,\"d\""], &["a", "bc", "d"]),
             (&["\"a", "", "b\""], &["a\n\nb"]),
         ];

@@ -152,7 +152,7 @@ impl Gate {
         let most = site.limit.at_a_time.min(share);
         let server = site.server(&asker.server);
         let is_on_trial = !server.is_trusted() && !asker.ignores_health;
-        let earlier = server.trials();
+        let failed = server.trials();
         let verdict = match asker.ignores_health {
             true => Verdict::AtMost(most),
             false => server.verdict(most, &policy, now),
@@ -165,14 +165,15 @@ impl Gate {
         let has_room = server.in_hand < at_most;
         let has_place = site.in_hand < most.min(site.allowance.places(now));
         site.allowance.forget_late(&asker.limit, now);
+        let is_first = site.is_first(*ticket, &asker.server);
+        let earlier = self.trials.earlier(&asker.server, failed);
         let needs_trial = has_room && is_on_trial && !self.trials.has_place(earlier > 0);
+        if needs_trial && failed > 0 && policy.is_last(failed - 1) {
+            // It counts as down also while there is no place for its next trial.
+            return Step::Down(self.health(asker, now).said(now));
+        }
         let site = self.site(asker, now);
-        if has_room
-            && has_place
-            && !needs_trial
-            && site.is_first(*ticket, &asker.server)
-            && site.allowance.take_turn(now)
-        {
+        if has_room && has_place && !needs_trial && is_first && site.allowance.take_turn(now) {
             site.begin(asker, now);
             // The last trial before the server counts as down is never cut short, and neither is
             // what no message comes again for.
@@ -194,6 +195,7 @@ impl Gate {
         }
         let mut until = site.look_again_at(asker, now);
         if needs_trial
+            && is_first
             && (ticket.is_none() || !self.trials.is_one_leaving())
             && let Err(at) = self.trials.make_place(earlier > 0, now)
         {
@@ -266,6 +268,19 @@ impl Gate {
 
     pub(super) fn health(&mut self, asker: &Asker, now: Instant) -> &mut Health {
         self.site(asker, now).server(&asker.server)
+    }
+
+    /// A server has given a whole answer that took so long.
+    pub(super) fn succeeded(&mut self, asker: &Asker, took: Duration, now: Instant) {
+        self.trials.succeeded(&asker.server);
+        self.health(asker, now).succeeded(took);
+    }
+
+    /// A server has taken longer than others could wait. Returns after which time whoever asked
+    /// it may come again.
+    pub(super) fn cut_short(&mut self, asker: &Asker, now: Instant) -> Duration {
+        self.trials.cut_short(&asker.server);
+        self.away(asker, now)
     }
 
     pub(super) fn policy(&self) -> RetryPolicy {

@@ -139,7 +139,8 @@ impl Health {
         self.typical = Some(typical);
     }
 
-    fn said(&self, now: Instant) -> String {
+    /// How it has failed, for the error of who is not let in.
+    pub(super) fn said(&self, now: Instant) -> String {
         let since = self.failing_since.unwrap_or(now);
         format!(
             "it has failed {} times in a row for {} s, and is tried only now and then: {}",

@@ -3,10 +3,12 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use lru::LruCache;
 use maskline_messages::JobId;
 use tokio::sync::Notify;
 
@@ -18,6 +20,11 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The longest time for which a message that finds no place is sent away.
 const LONGEST_AWAY: Duration = Duration::from_secs(3 * 60);
+
+/// Of how many servers it is remembered how often they were cut short. That is more than the servers
+/// whose health is kept. Otherwise each of many silent ones would have its first trial again and
+/// again.
+const MAX_CUT_SHORT: NonZeroUsize = NonZeroUsize::new(1 << 15).unwrap();
 
 /// Whoever asks a server that is not trusted.
 #[derive(Debug, Clone)]
@@ -35,6 +42,8 @@ pub(super) struct Trials {
     running: BTreeMap<u64, Running>,
     next_id: u64,
     schedule: Schedule,
+    /// How often in a row each server has given its place away.
+    cut_short: LruCache<String, u32>,
 }
 
 struct Running {
@@ -52,7 +61,25 @@ impl Trials {
             running: BTreeMap::new(),
             next_id: 0,
             schedule: Schedule::default(),
+            cut_short: LruCache::new(MAX_CUT_SHORT),
         }
+    }
+
+    /// How many trials of a server ended in vain, of which it is known that so many `failed`.
+    pub(super) fn earlier(&mut self, server: &str, failed: u32) -> u32 {
+        let cut_short = self.cut_short.get(server).copied();
+        failed.max(cut_short.unwrap_or_default())
+    }
+
+    /// The server has taken longer than others could wait.
+    pub(super) fn cut_short(&mut self, server: &str) {
+        let times = self.cut_short.get_or_insert_mut_ref(server, || 0);
+        *times = times.saturating_add(1);
+    }
+
+    /// The server has given a whole answer.
+    pub(super) fn succeeded(&mut self, server: &str) {
+        self.cut_short.pop(server);
     }
 
     /// Whether there is a place for a server that has failed before, or for a new one.
@@ -153,6 +180,19 @@ mod tests {
         assert!(due.is_err() && !is_asked_to_leave(&last));
         trials.end(&new);
         assert!(trials.has_place(false));
+    }
+
+    #[test]
+    fn a_server_that_was_cut_short_is_known_until_it_has_answered() {
+        let mut trials = Trials::new(2);
+        assert_eq!(trials.earlier("a", 0), 0);
+        trials.cut_short("a");
+        trials.cut_short("a");
+        assert_eq!(trials.earlier("a", 0), 2);
+        assert_eq!(trials.earlier("a", 3), 3);
+        assert_eq!(trials.earlier("b", 0), 0);
+        trials.succeeded("a");
+        assert_eq!(trials.earlier("a", 0), 0);
     }
 
     #[test]

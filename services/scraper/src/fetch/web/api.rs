@@ -15,10 +15,7 @@ use reqwest::{
 use url::Url;
 
 use super::{Web, client_span, status};
-use crate::{
-    fetch::{address, body::Body, error::FetchError, hosts::Purpose},
-    turns::without_turn,
-};
+use crate::fetch::{address, body::Body, error::FetchError, hosts::Purpose};
 
 /// How many bytes an answer may have.
 const MAX_BYTES: u64 = 16 << 20;
@@ -68,8 +65,7 @@ impl Web {
             Some(_) => Method::POST,
             None => Method::GET,
         };
-        let entering = self.hosts.enter(&request.url, Purpose::Api, 0);
-        let visit = without_turn(entering).await?;
+        let visit = self.hosts.enter(&request.url, Purpose::Api, 0).await?;
         let span = client_span(&method, &request.url, 0);
         let mut sending = client
             .request(method, request.url)
@@ -80,7 +76,7 @@ impl Web {
             let sort = "application/x-www-form-urlencoded";
             sending = sending.header(CONTENT_TYPE, sort).body(form);
         }
-        let response = without_turn(self.send(sending, span, visit, true)).await?;
+        let response = self.send(sending, span, visit, true).await?;
         let status = response.head().status();
         let retry_after = status::pause_asked(response.head().headers(), SystemTime::now());
         let body = match response.body(MAX_BYTES, budget).await {

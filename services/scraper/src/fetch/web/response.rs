@@ -22,10 +22,7 @@ use super::{
     content_encoding::{self, ContentEncoding},
     failure,
 };
-use crate::{
-    fetch::{body::Body, error::FetchError, hosts::Visit, limits::INITIAL_ROOM, pace::Pace},
-    turns::without_turn,
-};
+use crate::fetch::{body::Body, error::FetchError, hosts::Visit, limits::INITIAL_ROOM, pace::Pace};
 
 /// The longest `ETag` and `Last-Modified` that are kept, in bytes.
 const MAX_VALIDATOR: usize = 256;
@@ -93,7 +90,7 @@ impl WebResponse {
     /// than `max` bytes, or of none, is rejected. It takes room in `budget` as its bytes arrive.
     pub(crate) async fn body(self, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
         let visit = self.visit.clone();
-        without_turn(visit.giving_way(self.read_body(max, budget))).await
+        visit.giving_way(self.read_body(max, budget)).await
     }
 
     async fn read_body(mut self, max: u64, budget: &ByteBudget) -> Result<Body, FetchError> {
@@ -150,11 +147,10 @@ impl WebResponse {
 
     /// Writes the body to a temporary file. Returns that with its SHA-256 in hexadecimal digits. A
     /// body of more than `max` bytes is rejected.
-    pub(crate) async fn into_file(self, max: u64) -> Result<(NamedTempFile, String), FetchError> {
-        without_turn(self.write_to_file(max)).await
-    }
-
-    async fn write_to_file(mut self, max: u64) -> Result<(NamedTempFile, String), FetchError> {
+    pub(crate) async fn into_file(
+        mut self,
+        max: u64,
+    ) -> Result<(NamedTempFile, String), FetchError> {
         let encoding = ContentEncoding::of(self.inner.headers())?;
         let mut file = temporary_file().map_err(FetchError::retry)?;
         let (mut read, mut digest) = (0, Sha256::new());

@@ -172,3 +172,24 @@ fn a_variance_below_0_is_refused() {
     let error = refused(&negative).to_string();
     assert!(error.contains("variances with values below 0: "), "{error}");
 }
+
+#[test]
+fn weights_that_make_no_number_are_an_error() {
+    let huge = changed(|tensors, _| {
+        for (name, value) in [
+            ("classifier.0.bias", 3.0),
+            ("classifier.3.weight", f32::MAX),
+        ] {
+            for number in find(tensors, name).3.as_chunks_mut::<4>().0 {
+                *number = f32::to_le_bytes(value);
+            }
+        }
+    });
+    let classifier = Classifier::load(&huge, &Device::flex()).unwrap();
+    let input = classifier.input(&pictures(1)[0], &Part::whole(32, 32));
+    let predicted = classifier.predict([&input]);
+    assert!(
+        matches!(predicted, Err(ModelError::NotANumber)),
+        "{predicted:?}"
+    );
+}

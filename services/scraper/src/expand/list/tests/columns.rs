@@ -313,6 +313,7 @@ async fn a_text_in_quotes_may_have_several_lines() {
     let lists = [
         "url,note\nhttp://a/1.jpg,\"a face,\n\nsee http://b/, or\r\"\"ask\"\"\"\n",
         "note,url\n\"a face,\n\nsee http://b/, or\r\"\"ask\"\"\",http://a/1.jpg\n",
+        "url,note\nhttp://a/1.jpg,\"a face:\nhttp://b/1\nhttp://b/2 and more, too\"\n",
         "\"note\nof a person\",url\r\"\r\r\",http://a/1.jpg\r",
     ];
     for text in lists {
@@ -327,9 +328,9 @@ async fn a_text_in_quotes_may_have_several_lines() {
 
 #[tokio::test]
 async fn a_row_with_more_fields_than_columns_is_rejected() {
-    let text = "url\nhttp://a/1.jpg?x,y\n\"http://a/2.jpg?x,y\"\nhttp://a/3.jpg, ,\n";
+    let text = "url,\nhttp://a/1.jpg?x,y,z\n\"http://a/2.jpg?x,y\"\nhttp://a/3.jpg, , ,\n";
     let (found, _) = all("list.csv", text.as_bytes(), None).await.unwrap();
-    let rejected = "line 2: more fields (2) than columns (1): put a text with ',' in it in quotes: \
+    let rejected = "line 2: more fields (3) than columns (2): put a text with ',' in it in quotes: \
                     http://a/1.jpg";
     let expected = [rejected, "http://a/2.jpg?x,y", "http://a/3.jpg"];
     assert_eq!(shown(&found), expected);
@@ -340,10 +341,23 @@ async fn a_row_with_more_fields_than_columns_is_rejected() {
 }
 
 #[tokio::test]
+async fn a_row_of_a_single_column_is_one_text() {
+    let text = "url\nhttp://a/1.jpg?x,y\nhttp://a/w_3,c_fill/2.jpg, ,\n\"http://a/3.jpg,b\"\n";
+    let (found, _) = all("list.csv", text.as_bytes(), None).await.unwrap();
+    let expected = [
+        "http://a/1.jpg?x,y",
+        "http://a/w_3,c_fill/2.jpg",
+        "http://a/3.jpg,b",
+    ];
+    assert_eq!(shown(&found), expected);
+}
+
+#[tokio::test]
 async fn blank_lines_comments_and_what_excel_is_told_may_stand_before_the_columns() {
     let lists = [
         "\n \r\nurl;label\nhttp://a/1.jpg;b\n",
         "# url, label\n# faces\nurl,label\nhttp://a/1.jpg,b\n",
+        "# columns: label, url\nlabel,url\nb,http://a/1.jpg\n",
         "sep=;\r\nlabel;url\r\nb;http://a/1.jpg\r\n",
         "\u{feff}\"sep=^\"\n\n#\nurl^label\nhttp://a/1.jpg^b\n",
         "#,url,label\n1,http://a/1.jpg,b\n",

@@ -1,5 +1,7 @@
 //! Each provider from its first page to its last, and how it is asked.
 
+use std::time::Duration;
+
 use maskline_messages::{License, SearchProvider};
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use super::{
     server::{Answer, Asked, Server},
     step, urls, with_licenses,
 };
+use crate::turns::Turns;
 
 /// The URLs of images with these numbers.
 fn images(numbers: impl IntoIterator<Item = u64>) -> Vec<String> {
@@ -126,6 +129,27 @@ async fn openverse_with_a_key_is_asked_with_a_token_that_is_renewed_when_it_is_r
     let (token, page) = ("/v1/auth_tokens/token/", "/v1/images/");
     assert_eq!(paths, [token, page, page, token, page, page]);
     assert_eq!(asked[1].query["page_size"], "100");
+}
+
+#[tokio::test]
+async fn searches_that_wait_for_one_token_hold_no_turn() {
+    let server = Server::start(|asked| match asked.path.as_str() {
+        "/v1/auth_tokens/token/" => Answer::json(json!({
+            "access_token": "token", "expires_in": 43_200, "token_type": "Bearer", "scope": "read",
+        })),
+        _ => Answer::json(openverse(asked, 20)),
+    })
+    .await;
+    let catalogs = Catalogs::new();
+    let scraper = scraper(&server, catalogs.open().await, keys_with_openverse());
+    let (search, turns) = (search(&[SearchProvider::Openverse]), Turns::default());
+    let one = || turns.take(step(&scraper, &search, None));
+    let steps = tokio::time::timeout(Duration::from_secs(30), async {
+        tokio::join!(one(), one())
+    });
+    let (first, second) = steps.await.expect("none waits for the other for ever");
+    assert_eq!(first.unwrap().candidates.len(), 20);
+    assert_eq!(second.unwrap().candidates.len(), 20);
 }
 
 /// An answer of Commons about the files with these numbers, in the opposite order.
