@@ -182,7 +182,9 @@ fn is_plain(list: &[u8]) -> bool {
     let has_column = ["url", "uri", "sep="]
         .iter()
         .any(|word| text.contains(word));
-    list.len() <= READ_WHOLE && !has_column && !text.trim_start().starts_with('{')
+    // A text with zeros may be taken for UTF-16.
+    let may_be_utf16 = list.contains(&0);
+    list.len() <= READ_WHOLE && !has_column && !may_be_utf16 && !text.trim_start().starts_with('{')
 }
 
 /// The lines of a plain list that are neither blank nor a comment.
