@@ -53,7 +53,7 @@ pub(super) fn read(html: &str, url: &Url, encoding: &'static Encoding) -> Found 
 fn base(html: &str, url: &Url) -> Url {
     let base = RefCell::new(None);
     let is_in_template = Cell::new(false);
-    // Of one element, the handlers are called in this order.
+    // The handlers of one element are called in this order.
     let template = element!("template base[href]", |_| {
         is_in_template.set(true);
         Ok(())

@@ -21,9 +21,9 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(2);
 /// The longest time for which a message that finds no place is sent away.
 const LONGEST_AWAY: Duration = Duration::from_secs(3 * 60);
 
-/// Of how many servers it is remembered how often they were cut short. That is more than the servers
-/// whose health is kept. Otherwise each of many silent ones would have its first trial again and
-/// again.
+/// The number of servers for which it is remembered how often they were cut short. It is larger than
+/// the number of servers whose health is kept. Otherwise each of many silent ones would have its
+/// first trial again and again.
 const MAX_CUT_SHORT: NonZeroUsize = NonZeroUsize::new(1 << 15).unwrap();
 
 /// Whoever asks a server that is not trusted.
