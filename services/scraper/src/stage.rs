@@ -33,7 +33,7 @@ use crate::{
 pub(crate) const DEFAULT_CONCURRENCY: usize = 64;
 
 /// How many steps of expansions are in hand at a time. All but one of them wait for the network.
-const STEPS: usize = 4;
+const STEPS: usize = 8;
 
 /// How many objects an expansion puts at the same time.
 const PUTS: usize = 8;

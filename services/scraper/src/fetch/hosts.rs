@@ -9,7 +9,8 @@
 //!   hand, and one that takes long gives way to others ([`trials`]).
 //! * A message whose turn does not come within a moment is sent away, with a delay that lets it
 //!   come when its turn does ([`schedule`]). So a slow site holds no message that others need.
-//! * [`gate`] decides all this. It is a state without clocks and without waiting.
+//! * [`gate`] decides all this, with the state of each [`site`]. Both are without clocks and
+//!   without waiting.
 //!
 //! RFC 9112, section 9.4, asks clients to limit their simultaneous connections to a server
 //! and names no number. No RFC bounds the requests per second.
@@ -18,6 +19,7 @@ mod allowance;
 mod gate;
 mod health;
 mod schedule;
+mod site;
 mod trials;
 
 use std::{
@@ -37,7 +39,8 @@ use tokio::sync::Notify;
 use url::Url;
 
 use super::{error::FetchError, site_limits::SiteLimits};
-use gate::{Asker, Gate, MOMENT, Step, Ticket, Upkeep};
+use gate::{Gate, MOMENT, Step};
+use site::{Asker, Ticket, Upkeep};
 use trials::Trial;
 
 /// How long a body waits for memory that others have, before it is given up for now. It is less

@@ -1,63 +1,24 @@
 //! Who may ask which site now, who waits for it here, and who is sent away to come again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
 use maskline_foundation::RetryPolicy;
-use maskline_messages::JobId;
-use maskline_storage::{
-    StorageError,
-    records::{Share, ShareLimit},
-};
-use tokio::sync::Notify;
+use maskline_storage::{StorageError, records::Share};
 
 use super::{
-    allowance::Allowance,
     health::{Health, Verdict},
-    schedule::Schedule,
+    site::{Asker, Site, Ticket, Upkeep, Waiting},
     trials::{Trial, Trials},
 };
 
-/// How many sites are remembered, and how many servers of each. Those that are in use are
-/// never forgotten.
+/// How many sites are remembered. Those that are in use are never forgotten.
 const MAX_SITES: usize = 4096;
-const MAX_SERVERS: usize = 256;
 
 /// How long a message may wait here for its turn. One that would wait longer is sent away.
 pub(super) const MOMENT: Duration = Duration::from_secs(1);
-
-/// The longest time for which a message is sent away, and that for a site whose server fails,
-/// which may soon be back or given up.
-const LONGEST_AWAY: Duration = Duration::from_secs(30 * 60);
-const LONGEST_FAILING: Duration = Duration::from_secs(3 * 60);
-
-/// How long a site is kept after its last request, before its places are given back.
-const IDLE: Duration = Duration::from_secs(1);
-
-/// The most turns that are taken ahead of the messages that need them.
-const TURNS_AHEAD: u32 = 64;
-const AHEAD: Duration = Duration::from_millis(50);
-
-/// The number by which a message that waits is known. Numbers grow.
-pub(super) type Ticket = u64;
-
-/// Whoever wants to ask a site something.
-#[derive(Debug, Clone)]
-pub(super) struct Asker {
-    /// The key under which all processes share the site.
-    pub(super) site: String,
-    pub(super) limit: ShareLimit,
-    /// Host and port.
-    pub(super) server: String,
-    pub(super) job: Option<JobId>,
-    /// It goes there however the server has answered lately.
-    pub(super) ignores_health: bool,
-    /// Until when it waits here.
-    pub(super) patient_until: Instant,
-}
 
 /// What an asker does next.
 pub(super) enum Step {
@@ -73,21 +34,6 @@ pub(super) enum Step {
     Catalog(StorageError),
 }
 
-/// What a site's keeper does next.
-pub(super) enum Upkeep {
-    /// Ask the catalog for `places` and `turns`, with `in_hand` requests under way.
-    Ask {
-        limit: ShareLimit,
-        in_hand: u32,
-        places: u32,
-        turns: u32,
-    },
-    /// Nothing until something changes, or until this time.
-    Rest(Instant, Arc<Notify>),
-    /// Nobody needs the site any more.
-    End,
-}
-
 /// The state of all sites.
 pub(super) struct Gate {
     /// How many messages are in hand at a time at most.
@@ -98,29 +44,6 @@ pub(super) struct Gate {
     /// How many messages wait here.
     waiting: usize,
     next_ticket: Ticket,
-}
-
-struct Site {
-    limit: ShareLimit,
-    in_hand: u32,
-    allowance: Allowance,
-    waiting: BTreeMap<Ticket, Waiting>,
-    /// How many visits wait for another turn.
-    continuing: u32,
-    last_job: Option<JobId>,
-    schedule: Schedule,
-    servers: HashMap<String, Health>,
-    used_at: Instant,
-    has_keeper: bool,
-    /// Wakes the keeper.
-    kick: Arc<Notify>,
-}
-
-struct Waiting {
-    job: Option<JobId>,
-    server: String,
-    /// Others need its seat.
-    is_to_leave: bool,
 }
 
 impl Gate {
@@ -159,7 +82,7 @@ impl Gate {
         };
         let at_most = match verdict {
             Verdict::AtMost(at_most) => at_most,
-            Verdict::LeftAlone(until) => return site.away(asker, until, now),
+            Verdict::LeftAlone(until) => return Step::Away(site.away(asker, until, now)),
             Verdict::Down(said) => return Step::Down(said),
         };
         let has_room = server.in_hand < at_most;
@@ -191,7 +114,7 @@ impl Gate {
             None => now + site.expected_wait(&asker.server, at_most, now) > asker.patient_until,
         };
         if must_leave || now >= asker.patient_until {
-            return site.away(asker, now, now);
+            return Step::Away(site.away(asker, now, now));
         }
         let mut until = site.look_again_at(asker, now);
         if needs_trial
@@ -206,7 +129,7 @@ impl Gate {
         }
         if ticket.is_none() {
             if seats_are_full && !self.make_room(&asker.site) {
-                return self.site(asker, now).away(asker, now, now);
+                return Step::Away(self.site(asker, now).away(asker, now, now));
             }
             *ticket = Some(self.seat(asker, now));
         }
@@ -246,10 +169,7 @@ impl Gate {
     /// The wait of who must come again for its next turn.
     pub(super) fn away(&mut self, asker: &Asker, now: Instant) -> Duration {
         let earliest = self.health(asker, now).not_before().unwrap_or(now);
-        match self.site(asker, now).away(asker, earliest, now) {
-            Step::Away(wait) => wait,
-            _ => MOMENT,
-        }
+        self.site(asker, now).away(asker, earliest, now)
     }
 
     /// A request has ended.
@@ -299,44 +219,7 @@ impl Gate {
         let Some(site) = self.sites.get_mut(key) else {
             return Upkeep::End;
         };
-        site.allowance.forget_late(&site.limit, now);
-        let waiting = u32::try_from(site.waiting.len()).unwrap_or(u32::MAX);
-        let places = site
-            .limit
-            .at_a_time
-            .min(site.in_hand.saturating_add(waiting));
-        let is_idle = site.in_hand == 0 && waiting == 0;
-        let waiting = waiting.saturating_add(site.continuing);
-        let (limit, in_hand) = (site.limit, site.in_hand);
-        if is_idle && now >= site.used_at + IDLE {
-            if site.allowance.places(now) == 0 {
-                // Who comes after this starts another keeper.
-                site.has_keeper = false;
-                return Upkeep::End;
-            }
-            return Upkeep::Ask {
-                limit,
-                in_hand,
-                places: 0,
-                turns: 0,
-            };
-        }
-        let turns = u32::try_from(site.allowance.turns()).unwrap_or(u32::MAX);
-        let is_missing = site.allowance.places(now) < places || turns < waiting;
-        let at = site.allowance.ask_at(is_missing, now);
-        if at > now {
-            let at = if is_idle { site.used_at + IDLE } else { at };
-            return Upkeep::Rest(at, site.kick.clone());
-        }
-        let interval = limit.interval.as_nanos().max(1);
-        let ahead = u32::try_from(AHEAD.as_nanos() / interval).unwrap_or(u32::MAX);
-        let wanted = waiting.saturating_add(ahead.min(TURNS_AHEAD));
-        Upkeep::Ask {
-            limit,
-            in_hand,
-            places: places.max(1),
-            turns: wanted.saturating_sub(turns),
-        }
+        site.upkeep(now)
     }
 
     /// Takes what the catalog gave, or its error. `wanted` are the places and turns that were
@@ -400,115 +283,6 @@ impl Gate {
             last.is_to_leave = true;
             true
         })
-    }
-}
-
-impl Site {
-    fn new(limit: ShareLimit, now: Instant) -> Self {
-        Self {
-            limit,
-            in_hand: 0,
-            allowance: Allowance::default(),
-            waiting: BTreeMap::new(),
-            continuing: 0,
-            last_job: None,
-            schedule: Schedule::default(),
-            servers: HashMap::new(),
-            used_at: now,
-            has_keeper: false,
-            kick: Arc::default(),
-        }
-    }
-
-    fn is_busy(&self) -> bool {
-        self.has_keeper || self.in_hand > 0 || !self.waiting.is_empty()
-    }
-
-    fn is_in_use(&self, now: Instant) -> bool {
-        self.is_busy() || now < self.used_at + LONGEST_FAILING
-    }
-
-    fn server(&mut self, name: &str) -> &mut Health {
-        if !self.servers.contains_key(name) && self.servers.len() >= MAX_SERVERS {
-            self.servers.retain(|_, server| server.in_hand > 0);
-        }
-        self.servers.entry(name.to_owned()).or_default()
-    }
-
-    fn begin(&mut self, asker: &Asker, now: Instant) {
-        self.in_hand += 1;
-        self.last_job = asker.job;
-        let server = self.server(&asker.server);
-        server.in_hand += 1;
-        server.busy_since.get_or_insert(now);
-    }
-
-    /// Whether it is the turn of who has `ticket`, among those who wait for the same server.
-    /// Jobs take turns.
-    fn is_first(&self, ticket: Option<Ticket>, server: &str) -> bool {
-        let mut waiting = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.server == server && !waiting.is_to_leave);
-        let of_another_job = waiting
-            .clone()
-            .find(|(_, waiting)| waiting.job != self.last_job);
-        let first = of_another_job.or_else(|| waiting.next());
-        first.map(|(ticket, _)| *ticket) == ticket
-    }
-
-    /// The time from one request to the next that the site's limit allows this process.
-    fn interval(&self) -> Duration {
-        self.limit.interval * self.allowance.processes()
-    }
-
-    /// The time from one answer of a server to the next, if it has `at_most` requests at a time.
-    fn takes(&mut self, server: &str, at_most: u32, now: Instant) -> Duration {
-        let server = self.server(server);
-        let busy_for = match (server.is_trusted(), server.busy_since) {
-            (false, Some(since)) => now.saturating_duration_since(since),
-            _ => Duration::ZERO,
-        };
-        server.typical().max(busy_for) / at_most.max(1)
-    }
-
-    /// How long one who comes now would wait here.
-    fn expected_wait(&mut self, name: &str, at_most: u32, now: Instant) -> Duration {
-        let before = u32::try_from(self.waiting.len()).unwrap_or(u32::MAX);
-        let turn = self.allowance.far_turn(now);
-        let turn = turn.map_or(Duration::ZERO, |turn| turn - now);
-        let is_full = self.server(name).in_hand >= at_most;
-        let answers = match is_full {
-            true => self
-                .takes(name, at_most, now)
-                .saturating_mul(before.saturating_add(1)),
-            false => Duration::ZERO,
-        };
-        let turns = self.interval().saturating_mul(before);
-        turn.max(turns).max(answers)
-    }
-
-    fn look_again_at(&self, asker: &Asker, now: Instant) -> Instant {
-        let turn = self.allowance.next_turn().filter(|turn| *turn > now);
-        turn.map_or(asker.patient_until, |turn| turn.min(asker.patient_until))
-    }
-
-    fn away(&mut self, asker: &Asker, earliest: Instant, now: Instant) -> Step {
-        let at_most = match self.server(&asker.server).is_trusted() {
-            true => self.limit.at_a_time,
-            false => 1,
-        };
-        let takes = self.takes(&asker.server, at_most, now);
-        let spacing = self.interval().max(takes);
-        let longest = match self.server(&asker.server).is_failing() {
-            true => LONGEST_FAILING,
-            false => LONGEST_AWAY,
-        };
-        let earliest = earliest.max(self.allowance.far_turn(now).unwrap_or(now));
-        Step::Away(
-            self.schedule
-                .next_wait(asker.job, spacing, earliest, longest, now),
-        )
     }
 }
 

@@ -1,6 +1,11 @@
 use futures::FutureExt;
+use maskline_messages::JobId;
+use maskline_storage::records::ShareLimit;
 
-use super::*;
+use super::{
+    super::site::{IDLE, LONGEST_AWAY},
+    *,
+};
 
 const IN_HAND: usize = 16;
 
