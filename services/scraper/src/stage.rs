@@ -32,8 +32,9 @@ use crate::{
 /// enough for others.
 pub(crate) const DEFAULT_CONCURRENCY: usize = 64;
 
-/// How many steps of expansions are in hand at a time. All but one of them wait for the network.
-const STEPS: usize = 8;
+/// How many steps of expansions are in hand at a time. All but one of them wait for the network,
+/// and some of them for servers that never answer, so that there must be enough for others.
+const STEPS: usize = 32;
 
 /// How many objects an expansion puts at the same time.
 const PUTS: usize = 8;
