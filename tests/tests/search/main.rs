@@ -38,6 +38,9 @@ async fn a_search_goes_on_where_a_killed_scraper_was(environment: &mut Environme
         }
     };
     within("the second page", asked).await;
+    // The message of the first page is acknowledged after that of the second page is sent, which
+    // the scraper may take before. Killed between the two, it would rightly ask for both again.
+    tokio::time::sleep(Duration::from_secs(1)).await;
 
     scraper.kill().await;
     provider.release();
