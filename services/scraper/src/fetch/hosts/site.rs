@@ -23,7 +23,7 @@ const LONGEST_FAILING: Duration = Duration::from_secs(3 * 60);
 /// How long a site is kept after its last request, before its places are given back.
 pub(super) const IDLE: Duration = Duration::from_secs(1);
 
-/// The most turns that are taken ahead of the messages that need them.
+/// The most turns that are taken ahead of the messages that need them, and for how long ahead.
 const TURNS_AHEAD: u32 = 64;
 const AHEAD: Duration = Duration::from_millis(50);
 
@@ -41,7 +41,7 @@ pub(super) struct Asker {
     pub(super) job: Option<JobId>,
     /// It goes there however the server has answered lately.
     pub(super) ignores_health: bool,
-    /// Until when it waits here.
+    /// The time until which it waits here.
     pub(super) patient_until: Instant,
 }
 
@@ -216,7 +216,7 @@ impl Site {
         turn.max(turns).max(answers)
     }
 
-    /// When an asker that waits looks again, if nothing changes before.
+    /// The time at which an asker that waits looks again, if nothing changes before.
     pub(super) fn look_again_at(&self, asker: &Asker, now: Instant) -> Instant {
         let turn = self.allowance.next_turn().filter(|turn| *turn > now);
         turn.map_or(asker.patient_until, |turn| turn.min(asker.patient_until))
