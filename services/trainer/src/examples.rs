@@ -236,7 +236,7 @@ impl ExampleSet {
     /// size is not enlarged, and with a border around faces.
     fn for_training(manifest: &Manifest, input: InputShape) -> Result<Self> {
         let border = match input.view {
-            View::Face => FACE_BORDER,
+            View::CloseUp | View::Face => FACE_BORDER,
             View::Whole => 1.0,
         };
         let side = (input.pixels * 8).div_ceil(7);

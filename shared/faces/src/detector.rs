@@ -54,7 +54,7 @@ impl FaceDetector {
     /// See [`Self::new`].
     pub fn for_view(view: View) -> Result<Option<Self>, FaceError> {
         match view {
-            View::Face => Self::new().map(Some),
+            View::CloseUp | View::Face => Self::new().map(Some),
             View::Whole => Ok(None),
         }
     }

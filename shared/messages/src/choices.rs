@@ -136,6 +136,7 @@ fn usual(method: Method, start: Option<Start>) -> TrainingSettings {
     match method {
         Method::LinearProbe => TrainingSettings {
             pixels: PROBE_PIXELS,
+            view: View::Face,
             start: Start::Pretrained,
             // Its features in the mirror change the accuracy by less than 0.1 points.
             mirror_image: false,
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!((settings.optimizer, settings.seed), (Optimizer::Sgd, 7));
         assert_eq!(
             (settings.view, settings.start),
-            (View::Face, Start::Scratch)
+            (View::CloseUp, Start::Scratch)
         );
         let json = serde_json::to_string(&TrainingChoices::default()).unwrap();
         assert_eq!(json, r#"{"seed":42}"#);

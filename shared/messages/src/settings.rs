@@ -108,7 +108,7 @@ impl Default for TrainingSettings {
             epochs: 30,
             batch: 64,
             pixels: 112,
-            view: View::Face,
+            view: View::CloseUp,
             start: Start::Scratch,
             frozen_blocks: 0,
             backbone_rate: 1.0,

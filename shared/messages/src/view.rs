@@ -26,7 +26,10 @@ use crate::invalid::UnknownName;
     parse_err_fn = unknown
 )]
 pub enum View {
-    /// A square around the best face, or the whole picture if there is no face.
+    /// A square about as large as the best face, or the whole picture if there is no face.
+    CloseUp,
+    /// A square around the best face with its hair and its neck, 1.6 times as large as the face, or
+    /// the whole picture if there is no face.
     #[default]
     Face,
     /// The whole picture.

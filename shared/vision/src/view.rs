@@ -8,8 +8,10 @@ use maskline_messages::{Bounds, Face, View};
 
 use crate::resize::{self, Crop};
 
-/// How many times the side of a face the side of its square is. It shows the face with some of the
-/// hair and the neck, and the straps of a mask.
+/// How many times the side of a face the side of its square is. A close-up is there in nearly
+/// every picture with a face, however closely that was cut, so that it looks alike in all of them.
+const CLOSE_UP_SIDES: f32 = 1.05;
+/// The same for the face with some of the hair and the neck, and the straps of a mask.
 const FACE_SIDES: f32 = 1.6;
 
 /// The face that the view of a face is around. `None` if the view is the whole picture. Training,
@@ -43,8 +45,9 @@ impl Part {
     /// The same for the box of [`shown_face`].
     pub fn of_shown(view: View, shown: Option<&Bounds>, width: u32, height: u32) -> Self {
         match (view, shown) {
-            (View::Face, Some(face)) => Self::around(face, width, height),
-            (View::Face, None) | (View::Whole, _) => Self::whole(width, height),
+            (View::CloseUp, Some(face)) => Self::around(face, CLOSE_UP_SIDES, width, height),
+            (View::Face, Some(face)) => Self::around(face, FACE_SIDES, width, height),
+            (View::CloseUp | View::Face, None) | (View::Whole, _) => Self::whole(width, height),
         }
     }
 
@@ -58,11 +61,11 @@ impl Part {
         }
     }
 
-    /// The square around a face, 1.6 times as large as the longer side of its box. Where it reaches
-    /// beyond the picture it is moved into it, and where it is larger than the picture it is cut
-    /// off.
-    pub fn around(face: &Bounds, width: u32, height: u32) -> Self {
-        let side = FACE_SIDES * face.side(width, height);
+    /// The square around a face, `sides` times as large as the longer side of its box. Where it
+    /// reaches beyond the picture it is moved into it, and where it is larger than the picture it is
+    /// cut off.
+    fn around(face: &Bounds, sides: f32, width: u32, height: u32) -> Self {
+        let side = sides * face.side(width, height);
         let middle = [
             (face.left + face.width / 2.0) * width as f32,
             (face.top + face.height / 2.0) * height as f32,
@@ -179,6 +182,23 @@ mod tests {
             .map(|([left, top, width, height], score)| face(left, top, width, height, score))
     }
 
+    fn around(face: &Face, width: u32, height: u32) -> Part {
+        Part::of_shown(View::Face, Some(&face.bounds), width, height)
+    }
+
+    #[test]
+    fn a_close_up_is_about_as_large_as_the_face() {
+        let part = Part::of(View::CloseUp, &faces(), 200, 150);
+        check(part, [99.0, 59.0, 42.0, 42.0]);
+        let tight = face(0.1, 0.0, 0.8, 1.0, 0.9);
+        let whole = Part::of(View::CloseUp, &[tight], 100, 100);
+        check(whole, [0.0, 0.0, 100.0, 100.0]);
+        assert_eq!(
+            Part::of(View::CloseUp, &[], 200, 150),
+            Part::whole(200, 150)
+        );
+    }
+
     #[test]
     fn the_square_of_the_largest_face_is_cut_out() {
         let part = Part::of(View::Face, &faces(), 200, 150);
@@ -193,17 +213,17 @@ mod tests {
     #[test]
     fn a_square_at_the_edge_is_moved_into_the_picture() {
         let corner = face(0.9, -0.05, 0.15, 0.2, 0.9);
-        let part = Part::around(&corner.bounds, 200, 150);
+        let part = around(&corner, 200, 150);
         check(part, [152.0, 0.0, 48.0, 48.0]);
     }
 
     #[test]
     fn a_square_that_is_larger_than_the_picture_is_cut_off() {
         let large = face(0.1, 0.1, 0.8, 0.8, 0.9);
-        let part = Part::around(&large.bounds, 200, 150);
+        let part = around(&large, 200, 150);
         check(part, [0.0, 0.0, 200.0, 150.0]);
         let high = face(0.3, 0.1, 0.4, 0.8, 0.9);
-        let part = Part::around(&high.bounds, 400, 150);
+        let part = around(&high, 400, 150);
         check(part, [72.0, 0.0, 256.0, 150.0]);
     }
 
@@ -218,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_border_is_moved_into_the_picture_and_cut_off_where_that_is_smaller() {
-        let part = Part::around(&faces()[1].bounds, 200, 150);
+        let part = around(&faces()[1], 200, 150);
         check(part.enlarged(1.5, 200, 150), [72.0, 32.0, 96.0, 96.0]);
         check(part.enlarged(2.0, 200, 150), [56.0, 16.0, 128.0, 128.0]);
         check(part.enlarged(2.5, 200, 150), [40.0, 0.0, 160.0, 150.0]);

@@ -173,11 +173,11 @@ impl Network {
         let found = |detector: &FaceDetector| detector.detect(picture);
         let mut faces = self.detector.as_ref().map(found).unwrap_or_default();
         Face::sort(&mut faces, width, height);
+        let view = self.classifier.card().view;
         let mut parts: Vec<Part> = faces
             .iter()
-            .map(|face| Part::around(&face.bounds, width, height))
+            .map(|face| Part::of_shown(view, Some(&face.bounds), width, height))
             .collect();
-        let view = self.classifier.card().view;
         let part = Part::of(view, &faces, width, height);
         let own = parts.iter().position(|of_face| *of_face == part);
         let own = own.unwrap_or_else(|| {

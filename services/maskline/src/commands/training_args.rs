@@ -72,8 +72,9 @@ pub(crate) struct TrainingArgs {
     /// which has no use for the other flags but --view and --seed]
     #[arg(long)]
     pixels: Option<u32>,
-    /// What the network is shown of a picture: face (the best face, or the whole picture if there is
-    /// none) or whole [default: face]
+    /// What the network is shown of a picture: close_up (the best face), face (that with hair and
+    /// neck) or whole; without a face always the whole picture [default: close_up, or face for a linear
+    /// probe]
     #[arg(long)]
     view: Option<View>,
     /// The optimizer: adamw or sgd [default: adamw]

@@ -199,6 +199,7 @@ fn probe_facts(report: &Report) -> Vec<(&'static str, String)> {
 fn input(settings: &TrainingSettings) -> String {
     let pixels = settings.pixels;
     let shown = match settings.view {
+        View::CloseUp => "of the best face, closely",
         View::Face => "of the best face",
         View::Whole => "of the whole picture",
     };
