@@ -24,10 +24,19 @@ pub static DECODER: Role = Role {
 #[derive(Clone)]
 pub(crate) struct SandboxedDecoder(Pool);
 
-/// The answer of a worker: the picture's size, beside its pixels.
+/// A picture of a file.
+#[derive(Debug, PartialEq)]
+pub(crate) struct FilePicture {
+    /// Upright, and halved until no side has more than [`MAX_SIDE`] pixels.
+    pub(crate) pixels: RgbImage,
+    /// The upright picture's width and height before that.
+    pub(crate) size: [u32; 2],
+}
+
+/// The answer of a worker: both sizes of a [`FilePicture`], beside its pixels.
 #[derive(Serialize, Deserialize)]
 enum Answer {
-    Picture { width: u32, height: u32 },
+    Picture { pixels: [u32; 2], size: [u32; 2] },
     Refused(Reason),
 }
 
@@ -50,7 +59,7 @@ impl SandboxedDecoder {
     }
 
     /// Reads a picture, or says why it is none.
-    pub(crate) async fn read(&self, path: &Path) -> Result<RgbImage, String> {
+    pub(crate) async fn read(&self, path: &Path) -> Result<FilePicture, String> {
         let file = path.to_owned();
         let reading = spawn_blocking(move || regular_file::read(&file, MAX_BYTES));
         let bytes = reading.await.map_err(|error| error.to_string())?;
@@ -68,14 +77,20 @@ impl SandboxedDecoder {
 }
 
 /// The picture of an answer. `None` if no worker of ours answers that.
-fn picture(answer: Vec<u8>) -> Option<Result<RgbImage, Reason>> {
+fn picture(answer: Vec<u8>) -> Option<Result<FilePicture, Reason>> {
     match parts::split(answer).ok()? {
-        (Answer::Picture { width, height }, pixels) => {
-            let exact = pixels.len() as u64 == 3 * u64::from(width) * u64::from(height);
-            exact
-                .then(|| RgbImage::from_raw(width, height, pixels))
+        (
+            Answer::Picture {
+                pixels: [width, height],
+                size,
+            },
+            bytes,
+        ) => {
+            let exact = bytes.len() as u64 == 3 * u64::from(width) * u64::from(height);
+            let pixels = exact.then(|| RgbImage::from_raw(width, height, bytes));
+            pixels
                 .flatten()
-                .map(Ok)
+                .map(|pixels| Ok(FilePicture { pixels, size }))
         }
         (Answer::Refused(reason), _) => Some(Err(reason)),
     }
@@ -85,12 +100,18 @@ struct Decoder;
 
 impl Work for Decoder {
     fn answer(&mut self, request: &[u8], room: &mut dyn Room) -> Vec<u8> {
-        let limits = decode::Limits::default();
+        let limits = decode::Limits {
+            bytes: MAX_BYTES,
+            ..decode::Limits::default()
+        };
         room.claim(decode::memory(request, &limits));
         match decode::decode(request, &limits) {
             Ok(decoded) => {
-                let (width, height) = decoded.picture.dimensions();
-                parts::join(&Answer::Picture { width, height }, decoded.picture.as_raw())
+                let answer = Answer::Picture {
+                    pixels: decoded.picture.dimensions().into(),
+                    size: [decoded.width, decoded.height],
+                };
+                parts::join(&answer, decoded.picture.as_raw())
             }
             Err(reason) => parts::join(&Answer::Refused(reason), &[]),
         }
@@ -114,7 +135,16 @@ mod tests {
         std::fs::write(path("b.jpg"), "<html>").unwrap();
         let decoder = SandboxedDecoder::new();
         let expected = decode::decode(&jpeg, &decode::Limits::default()).unwrap();
-        assert_eq!(decoder.read(&path("a.jpg")).await, Ok(expected.picture));
+        let expected = FilePicture {
+            pixels: expected.picture,
+            size: [70, 40],
+        };
+        assert_eq!(decoder.read(&path("a.jpg")).await, Ok(expected));
+        let large = RgbImage::new(2 * MAX_SIDE + 100, 50);
+        std::fs::write(path("large.jpg"), encode::jpeg(&large, 90)).unwrap();
+        let large = decoder.read(&path("large.jpg")).await.unwrap();
+        assert_eq!(large.size, [2 * MAX_SIDE + 100, 50]);
+        assert!(large.pixels.width() <= MAX_SIDE);
         for (name, part) in [("b.jpg", "html"), ("c.jpg", "can't be read")] {
             let problem = decoder.read(&path(name)).await.unwrap_err();
             assert!(problem.contains(part), "{problem}");
@@ -124,8 +154,8 @@ mod tests {
     #[test]
     fn an_answer_of_another_size_is_none() {
         let answer = Answer::Picture {
-            width: u32::MAX,
-            height: u32::MAX,
+            pixels: [u32::MAX; 2],
+            size: [u32::MAX; 2],
         };
         assert_eq!(picture(parts::join(&answer, &[0; 12])), None);
         assert_eq!(picture(vec![1, 2, 3]), None);

@@ -11,7 +11,7 @@ use serde::Serialize;
 use strum::IntoStaticStr;
 
 use crate::{
-    dataset_remarks,
+    dataset_remarks, lookup,
     run_view::{self, RunView},
 };
 
@@ -166,7 +166,9 @@ async fn view(catalog: &dyn Catalog, job: Job) -> Result<JobView> {
     })
 }
 
-/// Reads the runs that the job asked for. A run exists once a trainer was asked for it.
+/// Reads the runs that the job asked for. A run exists once a trainer was asked for it. Its id
+/// depends on the usual settings of the build that the trainer was then; if this build has others, the
+/// run is one that names the job.
 async fn runs(catalog: &dyn Catalog, job: &Job) -> Result<Vec<Run>> {
     let Some(dataset) = job.dataset else {
         return Ok(vec![]);
@@ -174,7 +176,14 @@ async fn runs(catalog: &dyn Catalog, job: &Job) -> Result<Vec<Run>> {
     let mut runs = vec![];
     for &network in &job.train {
         let id = RunId::of(&dataset, network, &job.settings.settings(network));
-        runs.extend(catalog.run(id).await?);
+        match catalog.run(id).await? {
+            Some(run) => runs.push(run),
+            None => {
+                let all = catalog.runs(Some(&dataset), lookup::ALL).await?;
+                let mut all = all.into_iter();
+                runs.extend(all.find(|run| run.network == network && run.job == Some(job.id)));
+            }
+        }
     }
     Ok(runs)
 }

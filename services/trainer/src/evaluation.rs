@@ -14,6 +14,7 @@ use crate::{
     batches::{self, Preparation},
     examples::ExampleSet,
     interrupt::Interrupt,
+    parts,
     shown::InputShape,
 };
 
@@ -23,7 +24,8 @@ pub(crate) struct Evaluator<'a> {
     pub(crate) threads: &'a ThreadPool,
     /// The input of the network.
     pub(crate) input: InputShape,
-    /// The number of images that are computed at a time.
+    /// The number of images that are computed at a time. If the device has no memory for them, there
+    /// are fewer.
     pub(crate) batch: usize,
     pub(crate) device: &'a Device,
     pub(crate) interrupt: &'a Interrupt,
@@ -49,7 +51,21 @@ impl Evaluator<'_> {
         indices: &[usize],
         preparation: Preparation,
     ) -> Result<Option<Vec<Prediction>>> {
-        let batches = indices.chunks(self.batch).map(<[usize]>::to_vec).collect();
+        parts::halving(self.batch, |batch| {
+            self.predict_in(batch, network, set, indices, preparation)
+        })
+    }
+
+    /// The same with `batch` images at a time.
+    fn predict_in(
+        &self,
+        batch: usize,
+        network: &Network,
+        set: &ExampleSet,
+        indices: &[usize],
+        preparation: Preparation,
+    ) -> Result<Option<Vec<Prediction>>> {
+        let batches = indices.chunks(batch).map(<[usize]>::to_vec).collect();
         let side = self.input.pixels;
         thread::scope(|scope| {
             let prepared = batches::prepare(scope, self.threads, set, batches, side, preparation);

@@ -44,20 +44,54 @@ impl Parts {
     /// `error` itself if it says something else, and [`PermanentError::DeviceMemory`] if a part is
     /// only one image already.
     pub(crate) fn doubled_for(self, error: Error, batch: usize) -> Result<Self> {
-        let is_memory = |cause: &(dyn std::error::Error + 'static)| {
-            matches!(cause.downcast_ref(), Some(ModelError::DeviceMemory(_)))
-        };
-        if !error.chain().any(is_memory) {
+        if !lacks_memory(&error) {
             return Err(error);
         }
         if self.0 >= batch {
-            return Err(PermanentError::DeviceMemory {
-                error: format!("{error:#}"),
-            }
-            .into());
+            return Err(not_for_one(&error));
         }
         Ok(Self(self.0 * 2))
     }
+}
+
+/// Computes with `batch` images at a time, and again from the beginning with half as many whenever
+/// the device has no memory for them. It is for networks that infer: what they compute does not
+/// depend on how many images there are at a time.
+///
+/// # Errors
+/// [`PermanentError::DeviceMemory`] if there is no memory for one image, or what `compute` returns.
+pub(crate) fn halving<T>(
+    mut batch: usize,
+    mut compute: impl FnMut(usize) -> Result<T>,
+) -> Result<T> {
+    loop {
+        match compute(batch) {
+            Err(error) if lacks_memory(&error) => {
+                if batch <= 1 {
+                    return Err(not_for_one(&error));
+                }
+                batch = batch.div_ceil(2);
+                tracing::warn!(
+                    images = batch,
+                    reason = format!("{error:#}"),
+                    "the device has no memory for so many images at a time, and gets half as many"
+                );
+            }
+            ended => return ended,
+        }
+    }
+}
+
+fn lacks_memory(error: &Error) -> bool {
+    let is_memory = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(cause.downcast_ref(), Some(ModelError::DeviceMemory(_)))
+    };
+    error.chain().any(is_memory)
+}
+
+fn not_for_one(error: &Error) -> Error {
+    let error = format!("{error:#}");
+    PermanentError::DeviceMemory { error }.into()
 }
 
 #[cfg(test)]

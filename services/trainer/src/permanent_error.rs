@@ -89,3 +89,17 @@ pub(crate) enum PermanentError {
         error: String,
     },
 }
+
+impl PermanentError {
+    /// Whether the same run may succeed when it is asked for again, because its cause is outside of
+    /// the run. It goes on from its checkpoint then.
+    pub(crate) fn cause_can_be_removed(&self) -> bool {
+        matches!(
+            self,
+            Self::TooManyFailures { .. }
+                | Self::EndsTrainers { .. }
+                | Self::LosesDevice { .. }
+                | Self::DeviceMemory { .. }
+        )
+    }
+}

@@ -50,6 +50,7 @@ pub(crate) async fn publish(
     library.publish_model(record).await?;
     run.state = RunState::Done;
     run.error = None;
+    run.epoch = run.epochs();
     run.accuracy = Some(record.accuracy);
     run.loss = Some(record.loss);
     run.evaluation = record.evaluation.clone();

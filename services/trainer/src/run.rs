@@ -107,6 +107,8 @@ impl TrainingRun {
         settings.validate().map_err(PermanentError::from)?;
         self.compute = self.compute.clone().for_pixels(settings.pixels);
         self.record.device = Some(self.compute.name.clone());
+        // Runs before this one may have been computed in other threads.
+        self.compute.free_memory();
         Ok(())
     }
 
@@ -131,6 +133,8 @@ impl TrainingRun {
         runtime: &Handle,
     ) -> Result<Option<Learner>> {
         let mut learner = runtime.block_on(self.resume(network, examples))?;
+        // The best trial of a study is all trained when it becomes a run.
+        self.note_progress(learner.progress())?;
         while !learner.has_done(epochs) {
             let span = info_span!(
                 span::EPOCH,
@@ -149,6 +153,8 @@ impl TrainingRun {
                     let parts = parts.doubled_for(error, self.record.settings.batch as usize)?;
                     self.interrupt.check_lease(self.record.id)?;
                     // What the device has computed since the last checkpoint can't be used.
+                    drop(learner);
+                    self.compute.free_memory();
                     learner = runtime.block_on(self.resume(network, examples))?;
                     learner = learner.with_parts(parts);
                     tracing::warn!(
@@ -312,11 +318,17 @@ impl TrainingRun {
         let snapshot = learner.snapshot()?;
         checkpoint::save(&self.objects, self.record.id, &snapshot).await?;
         self.lease_progress.made();
-        let best = snapshot.progress.best().map(|epoch| epoch.validation);
-        self.record.epoch = u32::try_from(snapshot.progress.epochs.len())?;
+        self.note_progress(&snapshot.progress)?;
+        self.update_record().await
+    }
+
+    /// Writes how far the training is into the record.
+    fn note_progress(&mut self, progress: &TrainingProgress) -> Result<()> {
+        let best = progress.best().map(|epoch| epoch.validation);
+        self.record.epoch = u32::try_from(progress.epochs.len())?;
         self.record.accuracy = best.map(|score| score.accuracy);
         self.record.loss = best.map(|score| score.loss);
-        self.update_record().await
+        Ok(())
     }
 
     async fn update_record(&self) -> Result<()> {

@@ -58,7 +58,8 @@ impl Handler for RequestHandler {
 }
 
 impl RequestHandler {
-    /// The run is recorded before the work, so that whoever claims the work finds its run.
+    /// The run is recorded before the work, so that whoever claims the work finds its run. One that
+    /// failed before is opened again.
     async fn record(
         &self,
         job: Option<JobId>,
@@ -86,6 +87,10 @@ impl RequestHandler {
                 created: now(),
             };
             self.library.create_run(&run).await?;
+            let known = self.library.run(id).await?;
+            if known.is_some_and(|known| known.state == RunState::Failed) {
+                self.library.reopen_run(id).await?;
+            }
             self.leases.offer_work(&Work::Train(id)).await?;
             tracing::info!(run = %id, %network, %dataset, "a run is recorded, to be trained");
             self.notify.notify_one();
@@ -149,6 +154,7 @@ mod tests {
             settings,
         }
         .into();
+        let again = ready.clone();
         for message in [ready.clone(), ready, asked] {
             requests.handle(message, &Context::default()).await.unwrap();
         }
@@ -159,6 +165,15 @@ mod tests {
                 .all(|run| run.job.is_some() && run.state == RunState::Open)
         );
         assert_eq!(store.catalog.open_work("train").await.unwrap().len(), 2);
+        let failed = Run {
+            state: RunState::Failed,
+            error: Some("it failed".to_owned()),
+            ..runs[0].clone()
+        };
+        store.catalog.update_run(&failed).await.unwrap();
+        requests.handle(again, &Context::default()).await.unwrap();
+        let run = store.catalog.run(failed.id).await.unwrap().unwrap();
+        assert_eq!((run.state, run.error), (RunState::Open, None));
         tokio::time::timeout(
             std::time::Duration::from_secs(5),
             requests.notify.notified(),

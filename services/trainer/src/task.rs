@@ -113,7 +113,7 @@ impl Task for TrainingTask {
                     publish::announce(&model, context).await?;
                 }
             }
-            RunState::Failed => {}
+            RunState::Failed => return Ok(true),
         }
         checkpoint::clear(objects, id).await?;
         Ok(true)
@@ -124,6 +124,9 @@ impl Task for TrainingTask {
         run.state = RunState::Failed;
         run.error = Some(error.to_string());
         self.resources.library.update_run(&run).await?;
+        if error.cause_can_be_removed() {
+            return Ok(());
+        }
         checkpoint::clear(&self.resources.objects, run.id).await
     }
 }

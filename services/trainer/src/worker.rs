@@ -193,7 +193,8 @@ async fn give_up(task: &dyn Task, error: &PermanentError, lease: HeldLease) -> R
 enum Verdict {
     /// No retry helps.
     GiveUp(PermanentError),
-    /// Storage or broker cannot be reached: the run is retried until they can.
+    /// Storage or broker can't be reached, or refuse everybody until a person repairs their
+    /// configuration: the run is not to blame, and is retried until they answer.
     RetryForever,
     /// The cause is unknown: the run is retried a few times.
     Retry,
@@ -207,7 +208,7 @@ impl Verdict {
         }
         let is_outage = |cause: &(dyn std::error::Error + 'static)| {
             let storage = cause.downcast_ref::<StorageError>();
-            storage.is_some_and(StorageError::is_transient) || cause.is::<BrokerError>()
+            storage.is_some_and(StorageError::is_outage) || cause.is::<BrokerError>()
         };
         if error.chain().any(is_outage) {
             return Self::RetryForever;

@@ -85,7 +85,7 @@ impl TrainingChoices {
     /// The settings of a run that trains `method`: what was chosen, and the usual settings of
     /// `method` for the rest.
     pub fn settings(&self, method: Method) -> TrainingSettings {
-        let usual = usual(method, self.start);
+        let usual = self.usual(method);
         if method == Method::LinearProbe {
             // A probe has no use for the others. With them in its settings the same probe would be
             // several runs.
@@ -104,7 +104,7 @@ impl TrainingChoices {
             start: usual.start,
             frozen_blocks: self.frozen_blocks.unwrap_or(usual.frozen_blocks),
             backbone_rate: self.backbone_rate.unwrap_or(usual.backbone_rate),
-            optimizer: self.optimizer.unwrap_or(usual.optimizer),
+            optimizer: usual.optimizer,
             learning_rate: self.learning_rate.unwrap_or(usual.learning_rate),
             weight_decay: self.weight_decay.unwrap_or(usual.weight_decay),
             label_smoothing: self.label_smoothing.unwrap_or(usual.label_smoothing),
@@ -116,6 +116,68 @@ impl TrainingChoices {
             cutmix: self.cutmix.unwrap_or(usual.cutmix),
             seed: self.seed,
         }
+    }
+
+    /// The usual settings of what is trained, which begins from what was chosen or from what it
+    /// usually begins from.
+    fn usual(&self, method: Method) -> TrainingSettings {
+        let mut usual = usual(method, self.start);
+        if method != Method::LinearProbe && self.optimizer == Some(Optimizer::Sgd) {
+            usual.optimizer = Optimizer::Sgd;
+            usual.learning_rate = match usual.start {
+                Start::Scratch => 5e-2,
+                Start::Pretrained | Start::Stored(_) => 1e-2,
+            };
+            usual.weight_decay = 1e-4;
+        }
+        if let Some(epochs) = self.epochs {
+            // A run that is shorter than usual still ends with small steps.
+            let most = WARMUP_SHARE * epochs as f32;
+            usual.warmup_epochs = usual.warmup_epochs.min(most);
+        }
+        usual
+    }
+
+    /// The names of the chosen settings for which a linear probe has no use.
+    pub fn without_use_for_a_probe(&self) -> Vec<&'static str> {
+        let Self {
+            epochs,
+            batch,
+            pixels: _,
+            view: _,
+            start: _,
+            frozen_blocks,
+            backbone_rate,
+            optimizer,
+            learning_rate,
+            weight_decay,
+            label_smoothing,
+            warmup_epochs,
+            stochastic_depth,
+            ema,
+            mirror_image,
+            mixup,
+            cutmix,
+            seed: _,
+        } = self;
+        let chosen = [
+            ("epochs", epochs.is_some()),
+            ("batch", batch.is_some()),
+            ("frozen_blocks", frozen_blocks.is_some()),
+            ("backbone_rate", backbone_rate.is_some()),
+            ("optimizer", optimizer.is_some()),
+            ("learning_rate", learning_rate.is_some()),
+            ("weight_decay", weight_decay.is_some()),
+            ("label_smoothing", label_smoothing.is_some()),
+            ("warmup_epochs", warmup_epochs.is_some()),
+            ("stochastic_depth", stochastic_depth.is_some()),
+            ("ema", ema.is_some()),
+            ("mirror_image", mirror_image.is_some()),
+            ("mixup", mixup.is_some()),
+            ("cutmix", cutmix.is_some()),
+        ];
+        let chosen = chosen.into_iter().filter(|(_, is_chosen)| *is_chosen);
+        chosen.map(|(name, _)| name).collect()
     }
 
     /// Checks the settings of each of these methods.
@@ -154,6 +216,9 @@ fn usual(method: Method, start: Option<Start>) -> TrainingSettings {
         }
     }
 }
+
+/// The usual warm-up takes at most this share of the epochs.
+const WARMUP_SHARE: f32 = 0.2;
 
 /// The side of the pictures of a linear probe. A larger one costs seconds, where it costs a network
 /// that learns minutes.
@@ -210,6 +275,31 @@ mod tests {
             ..none
         };
         assert_eq!(scratch.settings(LITE0), TrainingSettings::default());
+    }
+
+    #[test]
+    fn the_usual_steps_depend_on_the_optimizer_and_the_usual_warm_up_on_the_epochs() {
+        let sgd = TrainingChoices {
+            optimizer: Some(Optimizer::Sgd),
+            epochs: Some(2),
+            ..TrainingChoices::default()
+        };
+        let adamw = TrainingSettings::default();
+        let settings = sgd.settings(SMALL);
+        assert!(settings.learning_rate > 10.0 * adamw.learning_rate);
+        assert!(settings.weight_decay < 0.1 * adamw.weight_decay);
+        assert!(settings.learning_rate > sgd.settings(LITE0).learning_rate);
+        assert_eq!(settings.warmup_epochs, 0.4);
+        let chosen = TrainingChoices {
+            warmup_epochs: Some(1.0),
+            weight_decay: Some(0.5),
+            ..sgd
+        };
+        let settings = chosen.settings(SMALL);
+        assert_eq!((settings.warmup_epochs, settings.weight_decay), (1.0, 0.5));
+        let unused = chosen.without_use_for_a_probe();
+        let expected = ["epochs", "optimizer", "weight_decay", "warmup_epochs"];
+        assert_eq!(unused, expected);
     }
 
     #[test]

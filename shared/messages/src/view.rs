@@ -7,17 +7,7 @@ use crate::invalid::UnknownName;
 
 /// What a network is shown of a picture. The crate `maskline-vision` makes the view.
 #[derive(
-    Debug,
-    Clone,
-    Copy,
-    Default,
-    PartialEq,
-    Eq,
-    Serialize,
-    Deserialize,
-    Display,
-    EnumString,
-    VariantNames,
+    Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantNames,
 )]
 #[serde(rename_all = "snake_case")]
 #[strum(
@@ -30,7 +20,6 @@ pub enum View {
     CloseUp,
     /// A square around the best face with its hair and its neck, 1.6 times as large as the face, or
     /// the whole picture if there is no face.
-    #[default]
     Face,
     /// The whole picture.
     Whole,

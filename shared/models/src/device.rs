@@ -94,6 +94,14 @@ impl Compute {
         }
     }
 
+    /// Gives the memory of a GPU back that nothing holds any more. Each thread that has computed on it
+    /// has kept what it had at most, and only this frees it for the others.
+    pub fn free_memory(&self) {
+        if self.is_gpu {
+            self.device.memory_cleanup();
+        }
+    }
+
     /// Whether the device still computes. A GPU whose driver was reset, or that was taken away,
     /// never answers again in the process that had opened it.
     pub fn answers(&self) -> bool {

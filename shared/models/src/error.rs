@@ -113,7 +113,7 @@ impl fmt::Display for Mismatch {
             ),
             ("missing tensors", list(self.missing.iter().cloned())),
             (
-                "tensors that are not F32, F16 or BF16",
+                "tensors that are not F64, F32, F16 or BF16",
                 list(
                     self.types
                         .iter()

@@ -1,7 +1,8 @@
 //! How a picture becomes the input of a network.
 //!
 //! Training, evaluation, `maskline predict` and the labeler all come through here, so
-//! that a network in use sees a picture exactly as it did in training.
+//! that a network in use is shown the same part of a picture as in training, resized in the same
+//! way.
 
 use std::ops::RangeInclusive;
 

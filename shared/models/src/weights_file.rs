@@ -10,7 +10,8 @@ use crate::error::ModelError;
 /// The most bytes that are read of a file. The largest of the networks has 21 MB.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// What `torch.save` and training loops put before the names of a network's tensors.
+/// What `torch.save` and training loops put before the names of a network's tensors. No network has
+/// names that begin so.
 const WRAPPERS: [&str; 5] = [
     "state_dict.",
     "model.",
@@ -68,12 +69,21 @@ fn from_torch(path: &Path) -> Result<Vec<u8>, String> {
     }
     tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
     let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
-    let wrapped = wrapper_of(&names);
+    let wrapper = wrapper_of(&names);
+    tensors.retain(|(name, _)| name.starts_with(&wrapper));
+    // A file of a few bytes can say that one value fills a tensor of any size.
+    let values = tensors.iter().map(|(_, tensor)| tensor.byte_len() as u64);
+    let values = values.fold(0, u64::saturating_add);
+    if values > MOST_BYTES {
+        return Err(format!(
+            "its tensors have {values} bytes, and no network here needs more than {MOST_BYTES}"
+        ));
+    }
     let mut stored = vec![];
     for (name, tensor) in &tensors {
         let bytes = tensor.read().map_err(|error| error.to_string())?;
-        let (dtype, bytes) = converted(tensor.dtype(), bytes);
-        stored.push((&name[wrapped..], dtype, tensor.shape().to_vec(), bytes));
+        let (dtype, shape) = (safetensors_dtype(tensor.dtype()), tensor.shape().to_vec());
+        stored.push((&name[wrapper.len()..], dtype, shape, bytes));
     }
     let views = stored.iter().map(|(name, dtype, shape, bytes)| {
         let view = TensorView::new(*dtype, shape.clone(), bytes);
@@ -84,32 +94,26 @@ fn from_torch(path: &Path) -> Result<Vec<u8>, String> {
     safetensors::serialize(views, None).map_err(|error| error.to_string())
 }
 
-/// The number of bytes that all names have before those of the network.
-fn wrapper_of(names: &[&str]) -> usize {
-    let mut wrapped = 0;
+/// What the names of the network's tensors begin with. A file of a training loop also holds the
+/// tensors of its optimizer, whose names don't.
+fn wrapper_of(names: &[&str]) -> String {
+    let mut wrapper = String::new();
     loop {
-        let all_have = |wrapper: &&&str| {
-            let mut names = names.iter();
-            names.all(|name| name[wrapped..].starts_with(**wrapper))
+        let inner = |part: &&&str| {
+            let longer = format!("{wrapper}{part}");
+            names.iter().any(|name| name.starts_with(&longer))
         };
-        match WRAPPERS.iter().find(all_have) {
-            Some(wrapper) => wrapped += wrapper.len(),
-            None => return wrapped,
+        match WRAPPERS.iter().find(inner) {
+            Some(part) => wrapper.push_str(part),
+            None => return wrapper,
         }
     }
 }
 
-/// The type of a tensor's values in a safetensors file. Doubles become floats, because the weights
-/// of the networks are floats. The values are little-endian, as those of this machine.
-fn converted(dtype: DType, bytes: Vec<u8>) -> (Dtype, Vec<u8>) {
-    let same = match dtype {
-        DType::F64 => {
-            let (doubles, _) = bytes.as_chunks::<8>();
-            let floats = doubles
-                .iter()
-                .map(|&bytes| f64::from_le_bytes(bytes) as f32);
-            return (Dtype::F32, floats.flat_map(f32::to_le_bytes).collect());
-        }
+/// The same type in a safetensors file. The values are little-endian in both.
+fn safetensors_dtype(dtype: DType) -> Dtype {
+    match dtype {
+        DType::F64 => Dtype::F64,
         DType::F32 => Dtype::F32,
         DType::F16 => Dtype::F16,
         DType::BF16 => Dtype::BF16,
@@ -122,8 +126,7 @@ fn converted(dtype: DType, bytes: Vec<u8>) -> (Dtype, Vec<u8>) {
         DType::U16 => Dtype::U16,
         DType::U8 => Dtype::U8,
         DType::Bool => Dtype::BOOL,
-    };
-    (same, bytes)
+    }
 }
 
 #[cfg(test)]
@@ -131,14 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_wraps_all_names_is_taken_away() {
-        let of = |names: &[&str]| wrapper_of(names);
-        assert_eq!(of(&["features.0.weight", "classifier.1.bias"]), 0);
-        assert_eq!(
-            of(&["module.features.0.weight", "module.classifier.1.bias"]),
-            7
-        );
-        assert_eq!(of(&["state_dict.module.a", "state_dict.module.b"]), 18);
-        assert_eq!(of(&["model.a", "b"]), 0);
+    fn what_wraps_the_names_of_a_network_is_found() {
+        let plain = ["features.0.weight", "classifier.1.bias"];
+        assert_eq!(wrapper_of(&plain), "");
+        let parallel = ["module.features.0.weight", "module.classifier.1.bias"];
+        assert_eq!(wrapper_of(&parallel), "module.");
+        let both = ["state_dict.module.a", "state_dict.module.b"];
+        assert_eq!(wrapper_of(&both), "state_dict.module.");
+        let checkpoint = ["model.a", "optimizer.state.0.exp_avg"];
+        assert_eq!(wrapper_of(&checkpoint), "model.");
     }
 }

@@ -10,19 +10,27 @@ use crate::{
     records::{Collection, Job},
 };
 
-/// The runner waits for a store that is away, or that refuses everybody until a person
-/// repairs its configuration: no message is to blame. Other errors are for a person to
+/// The runner waits for an outage, see [`StorageError::is_outage`]. Other errors are for a person to
 /// look at, so the message becomes a dead letter.
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        match error.kind() {
-            StorageErrorKind::Unavailable | StorageErrorKind::Misconfigured => Self::outage(error),
-            StorageErrorKind::NotFound | StorageErrorKind::Internal => Self::poison(error),
+        match error.is_outage() {
+            true => Self::outage(error),
+            false => Self::poison(error),
         }
     }
 }
 
 impl StorageError {
+    /// Whether the store is away, or refuses everybody until a person repairs its configuration: no
+    /// message and no run is to blame.
+    pub fn is_outage(&self) -> bool {
+        match self.kind() {
+            StorageErrorKind::Unavailable | StorageErrorKind::Misconfigured => true,
+            StorageErrorKind::NotFound | StorageErrorKind::Internal => false,
+        }
+    }
+
     /// The failure for an object that a message names. The object was durable before the
     /// message was sent. So a store that does not have it lags behind, and the message is
     /// tried again.

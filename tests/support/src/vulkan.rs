@@ -29,14 +29,14 @@ pub fn on_gpu(test: &str, software: Software, body: impl FnOnce()) {
     }
     let me = env::current_exe().expect("the test's own file");
     let mut child = Command::new(me);
-    child
-        .args(["--exact", "--nocapture", test])
-        .env(CHILD, "1")
-        .env(
-            "MASKLINE_SOFTWARE_GPU",
-            u8::from(software == Software::Allowed).to_string(),
-        );
-    if env::var_os(HARDWARE).is_none() {
+    child.args(["--exact", "--nocapture", test]).env(CHILD, "1");
+    let on_hardware = env::var_os(HARDWARE).is_some();
+    // On hardware the variable stays as it is, so that no software stands in for the GPU.
+    if !on_hardware || software == Software::Refused {
+        let allowed = u8::from(software == Software::Allowed);
+        child.env("MASKLINE_SOFTWARE_GPU", allowed.to_string());
+    }
+    if !on_hardware {
         child
             .env("VK_DRIVER_FILES", variable("MASKLINE_TEST_VULKAN"))
             .env(

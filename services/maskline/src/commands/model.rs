@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use bytes::Bytes;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
-use image::RgbImage;
 use maskline_faces::FaceDetector;
 use maskline_messages::{Face, ObjectKey};
 use maskline_models::{
@@ -18,7 +17,11 @@ use maskline_models::{
 use maskline_vision::view::Part;
 use tokio::task::spawn_blocking;
 
-use crate::{connection::ConnectionArgs, decoding::SandboxedDecoder, lookup};
+use crate::{
+    connection::ConnectionArgs,
+    decoding::{FilePicture, SandboxedDecoder},
+    lookup,
+};
 
 /// The number of files that are read and classified at a time.
 pub(super) const BATCH: usize = 32;
@@ -94,7 +97,7 @@ struct Network {
 /// What a model says about a picture.
 #[derive(Debug)]
 pub(super) struct Classified {
-    /// The upright picture's size in pixels.
+    /// The width and the height of the upright picture in its file, in pixels.
     pub(super) size: [u32; 2],
     /// Every face that was found, the best first, with what the model says about it.
     pub(super) faces: Vec<(Face, Prediction)>,
@@ -134,7 +137,7 @@ impl Model {
     }
 
     /// Reads a picture, or says why it is none.
-    pub(super) async fn read(&self, path: &Path) -> Result<RgbImage, String> {
+    pub(super) async fn read(&self, path: &Path) -> Result<FilePicture, String> {
         self.decoder.read(path).await
     }
 
@@ -168,9 +171,9 @@ impl Network {
         Ok(files.map(|file| file.map(&mut classified)).collect())
     }
 
-    fn prepare(&self, picture: &RgbImage) -> Prepared {
-        let (width, height) = picture.dimensions();
-        let found = |detector: &FaceDetector| detector.detect(picture);
+    fn prepare(&self, FilePicture { pixels, size }: &FilePicture) -> Prepared {
+        let (width, height) = pixels.dimensions();
+        let found = |detector: &FaceDetector| detector.detect(pixels);
         let mut faces = self.detector.as_ref().map(found).unwrap_or_default();
         Face::sort(&mut faces, width, height);
         let view = self.classifier.card().view;
@@ -185,9 +188,9 @@ impl Network {
             parts.len() - 1
         });
         let inputs = parts.iter();
-        let inputs = inputs.map(|part| self.classifier.input(picture, part));
+        let inputs = inputs.map(|part| self.classifier.input(pixels, part));
         Prepared {
-            size: [width, height],
+            size: *size,
             inputs: inputs.collect(),
             own,
             faces,

@@ -1,7 +1,8 @@
 //! `maskline predict`: what a model says about image files.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap, HashSet},
+    ffi::OsString,
     path::{Path, PathBuf},
 };
 
@@ -36,7 +37,8 @@ pub(crate) struct Predict {
     #[arg(long)]
     json: bool,
     /// Draw the faces and what the model says about them: the drawing of one picture into this file,
-    /// whose name ends in .png, or those of all into this folder, named after the pictures
+    /// whose name ends in .png, or those of all into this folder, named after the pictures. A drawing
+    /// has at most 2048 pixels a side
     #[arg(long, value_name = "OUT")]
     draw: Option<PathBuf>,
     #[command(flatten)]
@@ -152,8 +154,8 @@ impl Predict {
                 self.print(&answer)?;
                 if let (Some(out), Ok(classified)) = (drawn.next(), &classified) {
                     let picture = model.read(path).await.map_err(anyhow::Error::msg);
-                    let drawing =
-                        picture.and_then(|picture| draw(picture, classified, model.card(), out));
+                    let drawing = picture
+                        .and_then(|picture| draw(picture.pixels, classified, model.card(), out));
                     let path = path_text::shown(path);
                     drawing.with_context(|| format!("{path} can't be drawn"))?;
                 }
@@ -205,22 +207,27 @@ impl Predict {
         }
         std::fs::create_dir_all(out)
             .with_context(|| format!("{} can't be made a folder", out.display()))?;
-        let mut drawn: Vec<PathBuf> = vec![];
+        let mut drawn: Vec<PathBuf> = Vec::with_capacity(files.len());
+        let mut taken: HashSet<PathBuf> = HashSet::new();
+        let mut numbers: HashMap<OsString, usize> = HashMap::new();
         for file in files {
             let name = file.file_name().unwrap_or(file.as_os_str()).to_owned();
-            let numbered = (1..).map(|number| {
-                let mut name = name.clone();
-                name.push(match number {
+            let number = numbers.entry(name.clone()).or_default();
+            // Pictures of several folders may have the same name, and the folder may be that of the
+            // pictures.
+            let free = loop {
+                *number += 1;
+                let mut numbered = name.clone();
+                numbered.push(match number {
                     1 => ".png".to_owned(),
                     _ => format!("-{number}.png"),
                 });
-                out.join(name)
-            });
-            // Pictures of several folders may have the same name, and the folder may be that of the
-            // pictures.
-            let mut free =
-                numbered.filter(|path| !drawn.contains(path) && !pictures.contains(&same(path)));
-            drawn.extend(free.next());
+                let path = out.join(numbered);
+                if !pictures.contains(&same(&path)) && taken.insert(path.clone()) {
+                    break path;
+                }
+            };
+            drawn.push(free);
         }
         Ok(drawn)
     }

@@ -80,7 +80,8 @@ pub(crate) struct TrainingArgs {
     /// The optimizer: adamw or sgd [default: adamw]
     #[arg(long)]
     optimizer: Option<Optimizer>,
-    /// The peak of the cosine schedule of the learning rate [default: 0.002]
+    /// The peak of the cosine schedule of the learning rate [default: 0.002 for adamw; 0.05 for sgd,
+    /// or 0.01 from other weights]
     #[arg(long)]
     learning_rate: Option<f32>,
     /// The learning rate of the layers before the last, as a share of the learning rate [default: 1,
@@ -91,15 +92,15 @@ pub(crate) struct TrainingArgs {
     /// [default: 0, or 3 from other weights]
     #[arg(long, value_name = "BLOCKS")]
     frozen_blocks: Option<u32>,
-    /// The weight decay: how strongly weights are pulled towards zero [default: 0.01, or 0.02 from
-    /// other weights]
+    /// The weight decay: how strongly weights are pulled towards zero [default: 0.01 for adamw, or
+    /// 0.02 from other weights; 0.0001 for sgd]
     #[arg(long)]
     weight_decay: Option<f32>,
     /// The share of each target that is spread over all classes [default: 0.1]
     #[arg(long, value_name = "SHARE")]
     label_smoothing: Option<f32>,
     /// The epochs in which the learning rate rises to its peak [default: 1, or 0.4 from other
-    /// weights]
+    /// weights, but at most a fifth of the epochs]
     #[arg(long, value_name = "EPOCHS")]
     warmup_epochs: Option<f32>,
     /// The probability that the last block is skipped in training, for an image [default: that of
@@ -144,7 +145,24 @@ impl TrainingArgs {
                  or with --train"
             );
         }
-        let choices = TrainingChoices {
+        let choices = self.chosen();
+        let has_network = methods.iter().any(|method| *method != Method::LinearProbe);
+        if let (false, Some(flags)) = (has_network, flags(&choices)) {
+            let problem = match methods {
+                [] => "nothing is trained that would use",
+                _ => "a linear probe has no use for",
+            };
+            bail!("{problem} {flags}: name a network, or leave the flags out");
+        }
+        if methods.is_empty() && self.from.is_some() {
+            bail!("nothing is trained that could begin from --from: name a network with --train");
+        }
+        self.check(&choices, methods)?;
+        Ok(choices)
+    }
+
+    fn chosen(&self) -> TrainingChoices {
+        TrainingChoices {
             epochs: self.epochs,
             batch: self.batch,
             pixels: self.pixels,
@@ -163,9 +181,7 @@ impl TrainingArgs {
             mixup: self.mixup,
             cutmix: self.cutmix,
             seed: self.seed,
-        };
-        self.check(&choices, methods)?;
-        Ok(choices)
+        }
     }
 
     fn check(&self, choices: &TrainingChoices, methods: &[Method]) -> Result<()> {
@@ -195,6 +211,19 @@ impl TrainingArgs {
             }
         }
     }
+}
+
+/// The chosen flags that only networks use, as a person writes them.
+fn flags(choices: &TrainingChoices) -> Option<String> {
+    let names = choices.without_use_for_a_probe().into_iter();
+    let flags: Vec<String> = names
+        .map(|name| format!("--{}", name.replace('_', "-")))
+        .collect();
+    let (last, others) = flags.split_last()?;
+    Some(match others {
+        [] => last.clone(),
+        _ => format!("{} and {last}", others.join(", ")),
+    })
 }
 
 #[cfg(test)]
@@ -231,6 +260,31 @@ mod tests {
         // Random weights would never learn.
         let refused = choices(&["--frozen-blocks", "3"], v3_small).unwrap_err();
         assert!(refused.to_string().contains("random weights"), "{refused}");
+    }
+
+    #[test]
+    fn flags_that_nothing_would_use_are_refused() {
+        let chosen = [
+            "--epochs",
+            "60",
+            "--learning-rate",
+            "0.01",
+            "--pixels",
+            "96",
+        ];
+        let refused = choices(&chosen, Method::LinearProbe).unwrap_err();
+        let expected = "a linear probe has no use for --epochs and --learning-rate: name a network, \
+                        or leave the flags out";
+        assert_eq!(refused.to_string(), expected);
+        let flags = ["train", "--epochs", "60"];
+        let both = Flags::parse_from(flags).training;
+        let small = NetworkName::MobilenetV3Small.into();
+        both.choices(&[small, Method::LinearProbe]).unwrap();
+        let refused = both.choices(&[]).unwrap_err().to_string();
+        assert!(refused.contains("would use --epochs"), "{refused}");
+        let from = Flags::parse_from(["train", "--from", "scratch"]).training;
+        let refused = from.choices(&[]).unwrap_err().to_string();
+        assert!(refused.contains("begin from --from"), "{refused}");
     }
 
     #[test]

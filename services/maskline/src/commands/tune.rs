@@ -41,7 +41,7 @@ pub(crate) struct Tune {
 
 impl Tune {
     /// Asks the trainers for the study and prints its id, or waits for its end. The same command is
-    /// the same study. What failed in it is tried again.
+    /// the same study. It is tried again if all of its trials failed, or its best one in the end.
     pub(crate) async fn run(self) -> Result<()> {
         let network = network(self.network)?;
         let methods = [self.network];
@@ -60,6 +60,7 @@ impl Tune {
         };
         request.validate()?;
         let id = StudyId::of(&request);
+        let version = lookup::versions(catalog).await?.remove(&dataset);
         reopen_failed(catalog, id).await?;
         connections.sender().send(request.into()).await?;
         if self.wait {
@@ -77,7 +78,15 @@ impl Tune {
             false => output::print(id)?,
         }
         if !self.json {
-            output::note("Follow it with the same command and --wait");
+            let version = version.map(|version| version.name.to_string());
+            output::note(match version.filter(|version| *version != self.dataset) {
+                None => "Follow it with the same command and --wait".to_owned(),
+                Some(version) => format!(
+                    "Follow it with the same command and --wait, and with {version} in place of {} \
+                     once there is a newer version",
+                    self.dataset
+                ),
+            });
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ use crate::{
     batches::{self, Preparation},
     evaluation::Evaluator,
     examples::{self, ExampleSet},
+    parts,
     regression::Rows,
     shortcut::Files,
     shown::InputShape,
@@ -148,7 +149,22 @@ impl FeatureStore<'_> {
     fn compute(&self, set: &ExampleSet, known: &mut Known) -> Result<Option<usize>> {
         let is_missing = |&index: &usize| !known.contains_key(&set.example(index).image);
         let missing: Vec<usize> = (0..set.len()).filter(is_missing).collect();
-        let batches: Vec<Vec<usize>> = missing.chunks(BATCH).map(<[usize]>::to_vec).collect();
+        parts::halving(BATCH, |batch| {
+            let computed = self.compute_in(batch, set, &missing, known)?;
+            Ok(computed.then_some(missing.len()))
+        })
+    }
+
+    /// Computes the features of the images at `indices`, `batch` images at a time. Returns `false` if
+    /// an interrupt is requested.
+    fn compute_in(
+        &self,
+        batch: usize,
+        set: &ExampleSet,
+        indices: &[usize],
+        known: &mut Known,
+    ) -> Result<bool> {
+        let batches: Vec<Vec<usize>> = indices.chunks(batch).map(<[usize]>::to_vec).collect();
         let Evaluator {
             threads,
             input: InputShape { pixels: side, .. },
@@ -162,7 +178,7 @@ impl FeatureStore<'_> {
             let prepared = batches::prepare(scope, threads, set, batches.clone(), side, plain);
             for (indices, batch) in batches.iter().zip(prepared) {
                 if interrupt.is_requested() {
-                    return Ok(None);
+                    return Ok(false);
                 }
                 let images = input::tensor(batch?.planes, side, device);
                 let values = maskline_models::device::read(self.network.features(images))?;
@@ -170,7 +186,7 @@ impl FeatureStore<'_> {
                     known.insert(set.example(index).image, features.to_vec());
                 }
             }
-            Ok(Some(missing.len()))
+            Ok(true)
         })
     }
 

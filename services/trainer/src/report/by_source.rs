@@ -1,5 +1,6 @@
 //! The part of the page that says how good the network is on the images of each source.
 
+use maskline_models::prediction;
 use maskline_storage::records::SplitScore;
 use maud::{Markup, html};
 
@@ -30,6 +31,13 @@ pub(super) fn lead(report: &Report) -> Markup {
     }
 }
 
+/// The range in which the accuracy lies with a probability of 95 %.
+fn interval(images: u64, accuracy: f32) -> String {
+    let right = (f64::from(accuracy) * images as f64).round() as u64;
+    let (low, high) = prediction::interval(right, images);
+    format!("{} – {}", percent(low), percent(high))
+}
+
 /// The table of the splits and their sources.
 pub(super) fn by_source(report: &Report) -> Markup {
     let evaluation = &report.evaluation;
@@ -41,23 +49,28 @@ pub(super) fn by_source(report: &Report) -> Markup {
             h2 { "Sources" }
             div.wide {
                 table {
-                    thead { tr { th { "Measured on" } th.number { "Images" } th.number { "Accuracy" } } }
+                    thead { tr {
+                        th { "Measured on" } th.number { "Images" } th.number { "Accuracy" }
+                        th.number { "95 % interval" }
+                    } }
                     @for (name, score) in splits {
                         tbody {
                             tr.sum {
                                 td { "all " (name) }
                                 td.number { (grouped(score.images)) }
                                 td.number { (percent(score.accuracy.into())) }
+                                td.number { (interval(score.images, score.accuracy)) }
                             }
                             @for source in &score.sources {
                                 tr {
                                     td { (source.source) }
                                     td.number { (grouped(source.images)) }
                                     td.number { (percent(source.accuracy.into())) }
+                                    td.number { (interval(source.images, source.accuracy)) }
                                 }
                             }
                             @if score.more_sources > 0 {
-                                tr { td.quiet colspan="3" { "and " (grouped(score.more_sources)) " more sources" } }
+                                tr { td.quiet colspan="4" { "and " (grouped(score.more_sources)) " more sources" } }
                             }
                         }
                     }

@@ -4,7 +4,7 @@ use maskline_dataset::{Manifest, Split, class_warnings};
 
 use crate::shortcut::Shortcut;
 
-/// With fewer validation images than this an accuracy says little.
+/// With fewer images of a split than this an accuracy says little.
 const FEW_IMAGES: u64 = 100;
 
 /// The files alone tell the classes too well if they are right so much more often than guessing.
@@ -15,12 +15,16 @@ pub(super) fn of(manifest: &Manifest, shortcut: Option<&Shortcut>) -> Vec<String
     let splits = manifest.splits.iter();
     let images = splits.map(|(split, images)| (split.name().to_owned(), images.by_class.clone()));
     let mut warnings = class_warnings(&manifest.classes, &images.collect());
-    let validation = manifest.images(Split::Validation);
-    if validation < FEW_IMAGES {
-        warnings.push(format!(
-            "There are only {validation} validation images: a few more or fewer mistakes are \
-             chance."
-        ));
+    for split in [Split::Validation, Split::Test] {
+        let (images, split_name) = (manifest.images(split), split.name());
+        // A dataset need not have test images.
+        let is_missing = split == Split::Test && images == 0;
+        if images < FEW_IMAGES && !is_missing {
+            warnings.push(format!(
+                "There are only {images} {split_name} images: a few more or fewer mistakes are \
+                 chance."
+            ));
+        }
     }
     let strong = shortcut.filter(|shortcut| {
         shortcut.recall > shortcut.guessing + STRONG_SHORTCUT && shortcut.images >= FEW_IMAGES
@@ -28,9 +32,9 @@ pub(super) fn of(manifest: &Manifest, shortcut: Option<&Shortcut>) -> Vec<String
     if let Some(shortcut) = strong {
         warnings.push(format!(
             "Width, height, bytes and format of the files, without a pixel, tell the class of {:.0} % \
-             of the validation images. A network may have learned these in place of what is to be \
-             seen: believe the accuracy on a test source from elsewhere only, and add images of each \
-             class from the same sites.",
+             of the validation images, as the mean of the classes. A network may have learned these \
+             in place of what is to be seen: believe the accuracy on a test source from elsewhere \
+             only, and add images of each class from the same sites.",
             100.0 * shortcut.recall
         ));
     }
@@ -91,9 +95,10 @@ mod tests {
             ..Drawing::default()
         };
         let warnings = warnings(bad).await;
-        assert_eq!(warnings.len(), 3, "{warnings:?}");
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
         assert!(warnings[0].contains("50 training images are blue and 10 are red"));
         assert!(warnings[1].starts_with("No test image is red"));
         assert!(warnings[2].starts_with("There are only 16 validation images"));
+        assert!(warnings[3].starts_with("There are only 5 test images"));
     }
 }

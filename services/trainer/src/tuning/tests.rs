@@ -101,6 +101,7 @@ async fn a_study_ends_in_the_model_of_its_best_trial_and_a_report() {
     let runs = store.catalog.runs(None, 10).await.unwrap();
     assert_eq!(runs.len(), 1);
     assert_eq!((runs[0].id, runs[0].state), (run, RunState::Done));
+    assert_eq!(runs[0].epoch, 3);
     assert_eq!(runs[0].settings, study.trials[best as usize]);
     for trial in study.indices() {
         let run = RunId::of_trial(study.id, trial);

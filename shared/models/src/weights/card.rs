@@ -61,6 +61,9 @@ impl Card {
                 PIXELS.end()
             ));
         }
+        if self.classes.is_empty() {
+            return Err("it has no classes".to_owned());
+        }
         let mut seen = BTreeSet::new();
         if let Some(twice) = self.classes.iter().find(|&class| !seen.insert(class)) {
             return Err(format!("it has the class {twice} twice"));

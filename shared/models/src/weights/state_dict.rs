@@ -159,6 +159,11 @@ fn floats(tensor: &TensorView) -> Option<Vec<f32>> {
             let (floats, _) = bytes.as_chunks();
             floats.iter().copied().map(f32::from_le_bytes).collect()
         }
+        Dtype::F64 => {
+            let (doubles, _) = bytes.as_chunks();
+            let doubles = doubles.iter().copied().map(f64::from_le_bytes);
+            doubles.map(|double| double as f32).collect()
+        }
         Dtype::F16 => halves().map(|x| f16::from_le_bytes(x).to_f32()).collect(),
         Dtype::BF16 => halves().map(|x| bf16::from_le_bytes(x).to_f32()).collect(),
         _ => return None,
@@ -175,8 +180,42 @@ fn all_finite(tensor: &TensorView) -> Option<bool> {
             let mut floats = floats.iter().copied().map(f32::from_le_bytes);
             floats.all(f32::is_finite)
         }
+        Dtype::F64 => {
+            let (doubles, _) = bytes.as_chunks();
+            let mut doubles = doubles.iter().copied().map(f64::from_le_bytes);
+            doubles.all(|double| (double as f32).is_finite())
+        }
         Dtype::F16 => halves.all(|x| f16::from_le_bytes(x).is_finite()),
         Dtype::BF16 => halves.all(|x| bf16::from_le_bytes(x).is_finite()),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_of_every_size_are_read() {
+        let doubles: Vec<u8> = [0.5f64, -3.0]
+            .into_iter()
+            .flat_map(f64::to_le_bytes)
+            .collect();
+        let halves: Vec<u8> = [0.5f32, -3.0]
+            .into_iter()
+            .flat_map(|value| f16::from_f32(value).to_le_bytes())
+            .collect();
+        for (dtype, bytes) in [(Dtype::F64, doubles), (Dtype::F16, halves)] {
+            let tensor = TensorView::new(dtype, vec![2], &bytes).unwrap();
+            assert_eq!(floats(&tensor), Some(vec![0.5, -3.0]));
+            assert_eq!(all_finite(&tensor), Some(true));
+        }
+        // It is more than any float.
+        let bytes = 1e300f64.to_le_bytes();
+        let large = TensorView::new(Dtype::F64, vec![1], &bytes).unwrap();
+        assert_eq!(all_finite(&large), Some(false));
+        let count = 7i64.to_le_bytes();
+        let count = TensorView::new(Dtype::I64, vec![1], &count).unwrap();
+        assert_eq!((floats(&count), all_finite(&count)), (None, None));
+    }
 }

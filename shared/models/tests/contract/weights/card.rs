@@ -14,6 +14,19 @@ fn a_card_names_every_class() {
 }
 
 #[test]
+fn a_card_without_classes_is_refused() {
+    let none = changed(|_, metadata| {
+        for text in metadata.values_mut() {
+            let mut card: serde_json::Value = serde_json::from_str(text).unwrap();
+            card["classes"] = serde_json::json!([]);
+            *text = card.to_string();
+        }
+    });
+    let refused = refused(&none).to_string();
+    assert!(refused.contains("it has no classes"), "{refused}");
+}
+
+#[test]
 fn a_card_without_a_standardization_has_that_of_imagenet() {
     let old = changed(|_, metadata| {
         for text in metadata.values_mut() {
