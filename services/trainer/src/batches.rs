@@ -28,8 +28,8 @@ const AHEAD: usize = 2;
 /// Images as the input of a network, with their classes.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Batch {
-    /// The values of all images, see [`input::write`].
-    pub(crate) planes: Vec<f32>,
+    /// The pixels of all images, see [`input::write`].
+    pub(crate) planes: Vec<u8>,
     /// The class of each image, an index into the dataset's classes.
     pub(crate) classes: Vec<usize>,
     /// The images that they are mixed with, if they are.
@@ -124,7 +124,7 @@ fn assemble(
     preparation: Preparation,
 ) -> Result<Batch> {
     let each = input::len(side);
-    let mut prepared = vec![0.0; each * images.len()];
+    let mut prepared = vec![0; each * images.len()];
     prepared
         .par_chunks_exact_mut(each)
         .zip(images.par_iter())
@@ -201,7 +201,7 @@ mod tests {
     fn the_parts_of_a_batch_have_each_image_with_its_classes_once() {
         let each = input::len(2);
         let batch = Batch {
-            planes: (0..3 * each).map(|at| at as f32).collect(),
+            planes: (0..3 * each).map(|at| at as u8).collect(),
             classes: vec![0, 1, 2],
             mixed: Some(Mixed {
                 own: 0.7,
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(alone.planes[..], one.planes[3 * 32 * 32..2 * 3 * 32 * 32]);
         let plain = batch(&decoded, 1, &[3, 1, 2], Preparation::Plain);
         assert_eq!(plain, batch(&spilled, 1, &[3, 1, 2], Preparation::Plain));
-        assert!(plain.planes.iter().all(|value| (0.0..=1.0).contains(value)));
+        assert_ne!(plain.planes, one.planes);
     }
 
     #[tokio::test]

@@ -53,7 +53,7 @@ impl Mixing {
     /// Mixes the images of a batch, `[images, 3, side, side]`, in some of the cases.
     pub(crate) fn mix(
         self,
-        planes: &mut Vec<f32>,
+        planes: &mut Vec<u8>,
         classes: &[usize],
         side: usize,
         random: &mut impl Rng,
@@ -76,7 +76,7 @@ impl Mixing {
 }
 
 /// Adds the other images to all.
-fn mixup(planes: &mut Vec<f32>, others: &[usize], random: &mut impl Rng) -> f32 {
+fn mixup(planes: &mut Vec<u8>, others: &[usize], random: &mut impl Rng) -> f32 {
     let beta = Beta::new(MIXUP_BETA, MIXUP_BETA).expect("both are above 0");
     let own = beta.sample(random);
     let each = planes.len() / others.len().max(1);
@@ -86,14 +86,14 @@ fn mixup(planes: &mut Vec<f32>, others: &[usize], random: &mut impl Rng) -> f32 
         image
             .iter()
             .zip(other)
-            .map(move |(a, b)| own * a + (1.0 - own) * b)
+            .map(move |(&a, &b)| (own * f32::from(a) + (1.0 - own) * f32::from(b)).round() as u8)
     });
     *planes = mixed.collect();
     own
 }
 
 /// Puts the same square part of the other images into all.
-fn cutmix(planes: &mut [f32], others: &[usize], side: usize, random: &mut impl Rng) -> f32 {
+fn cutmix(planes: &mut [u8], others: &[usize], side: usize, random: &mut impl Rng) -> f32 {
     let area: f32 = random.random();
     let cut = ((side as f32) * area.sqrt()) as usize;
     let [left, top] = [(); 2].map(|()| random.random_range(0..=side - cut));
@@ -120,14 +120,19 @@ mod tests {
     const SIDE: usize = 4;
     const EACH: usize = CHANNELS * SIDE * SIDE;
 
-    /// Three images, all of whose values are the image's class.
-    fn batch() -> (Vec<f32>, Vec<usize>) {
+    /// So many are the values of an image of class 1.
+    const VALUE: usize = 100;
+
+    /// Three images, all of whose values are that many times the image's class.
+    fn batch() -> (Vec<u8>, Vec<usize>) {
         let classes = vec![0, 1, 2];
-        let planes = classes.iter().flat_map(|&class| vec![class as f32; EACH]);
+        let planes = classes
+            .iter()
+            .flat_map(|&class| vec![(VALUE * class) as u8; EACH]);
         (planes.collect(), classes)
     }
 
-    fn mixed(mixup: f32, cutmix: f32, seed: u64) -> (Vec<f32>, Option<Mixed>) {
+    fn mixed(mixup: f32, cutmix: f32, seed: u64) -> (Vec<u8>, Option<Mixed>) {
         let (mut planes, classes) = batch();
         let mut random = StdRng::seed_from_u64(seed);
         let mixing = Mixing { mixup, cutmix };
@@ -145,9 +150,10 @@ mod tests {
                 for (class, (image, &other)) in
                     planes.chunks_exact(EACH).zip(&mixed.classes).enumerate()
                 {
-                    let mean = image.iter().sum::<f32>() / EACH as f32;
+                    let sum: usize = image.iter().copied().map(usize::from).sum();
+                    let mean = sum as f32 / (EACH * VALUE) as f32;
                     let expected = mixed.own * class as f32 + (1.0 - mixed.own) * other as f32;
-                    assert!((mean - expected).abs() < 1e-5, "{mean} is not {expected}");
+                    assert!((mean - expected).abs() < 0.006, "{mean} is not {expected}");
                 }
             }
         }

@@ -214,9 +214,9 @@ fn prediction(
     measure(batch, args, 1, device, predict)
 }
 
-fn values(batch: usize, pixels: u32) -> Vec<f32> {
+fn values(batch: usize, pixels: u32) -> Vec<u8> {
     let count = batch * input::len(pixels);
-    (0..count).map(|at| (at % 251) as f32 / 251.0).collect()
+    (0..count).map(|at| (at % 251) as u8).collect()
 }
 
 /// Repeats `step`, which gives the logits of a batch, and reads them after so many steps.

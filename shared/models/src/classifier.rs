@@ -25,7 +25,7 @@ pub struct Classifier {
 
 /// One picture as the input of a classifier, see [`Classifier::input`].
 #[derive(Debug, Clone, PartialEq)]
-pub struct Input(Vec<f32>);
+pub struct Input(Vec<u8>);
 
 impl Classifier {
     /// Reads a file of [`weights::to_safetensors`].
@@ -49,7 +49,7 @@ impl Classifier {
     /// Prepares a part of a picture of any size.
     pub fn input(&self, picture: &RgbImage, part: &Part) -> Input {
         let side = self.card.pixels;
-        let mut values = vec![0.0; input::len(side)];
+        let mut values = vec![0; input::len(side)];
         input::write(&part.square(picture, side), side, &mut values);
         Input(values)
     }
@@ -67,7 +67,7 @@ impl Classifier {
         &self,
         inputs: impl IntoIterator<Item = &'a Input>,
     ) -> Result<Vec<Prediction>, ModelError> {
-        let inputs: Vec<&[f32]> = inputs.into_iter().map(|input| &input.0[..]).collect();
+        let inputs: Vec<&[u8]> = inputs.into_iter().map(|input| &input.0[..]).collect();
         let mut predictions = Vec::with_capacity(inputs.len());
         for batch in inputs.chunks(BATCH) {
             let batch = input::tensor(batch.concat(), self.card.pixels, &self.device);

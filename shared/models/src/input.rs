@@ -9,7 +9,10 @@ use std::ops::RangeInclusive;
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use maskline_vision::{planes, resize};
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use serde::{Deserialize, Serialize};
+
+use crate::ops::Kernels;
 
 /// How a network standardizes the pixels of its input: `(pixel − mean) / deviation`, by channel,
 /// where pixels are 0–1. It is part of the network's table and of a model's card. The network
@@ -80,12 +83,12 @@ pub fn len(side: u32) -> usize {
     CHANNELS * (side as usize).pow(2)
 }
 
-/// Writes a picture as `[3, side, side]`, RGB, 0–1. A picture of another size is
+/// Writes a picture as `[3, side, side]`, RGB, 0–255. A picture of another size is
 /// stretched to the square first.
 ///
 /// # Panics
 /// If `out` does not have exactly [`len`] values.
-pub fn write(picture: &RgbImage, side: u32, out: &mut [f32]) {
+pub fn write(picture: &RgbImage, side: u32, out: &mut [u8]) {
     if picture.dimensions() == (side, side) {
         planes::write_chw(picture, out);
     } else {
@@ -93,16 +96,47 @@ pub fn write(picture: &RgbImage, side: u32, out: &mut [f32]) {
     }
 }
 
-/// Returns the pictures that [`write()`] put into `values` one after the other, as a tensor
-/// `[pictures, 3, side, side]` on `device`.
+/// Returns the pictures that [`write()`] put into `pixels` one after the other, as a tensor
+/// `[pictures, 3, side, side]` of values 0–1 on `device`.
 ///
 /// # Panics
-/// If `values` is not a whole number of pictures.
-pub fn tensor(values: Vec<f32>, side: u32, device: &Device) -> Tensor<4> {
-    let pictures = values.len() / len(side);
+/// If `pixels` is not a whole number of pictures.
+pub fn tensor(pixels: Vec<u8>, side: u32, device: &Device) -> Tensor<4> {
+    let pictures = pixels.len() / len(side);
     let side = side as usize;
     let shape = [pictures, CHANNELS, side, side];
-    Tensor::from_data(TensorData::new(values, shape), device)
+    match Kernels::of(device) {
+        #[cfg(feature = "gpu")]
+        Kernels::Gpu => {
+            let count = pixels.len();
+            let values = unpacked(pixels, device).narrow(0, 0, count);
+            (values / 255.0).reshape(shape)
+        }
+        Kernels::Own | Kernels::Burn => {
+            let pixels = pixels.into_par_iter();
+            let values: Vec<f32> = pixels.map(|pixel| f32::from(pixel) / 255.0).collect();
+            Tensor::from_data(TensorData::new(values, shape), device)
+        }
+    }
+}
+
+/// The bytes as numbers on a device, and up to three more. Four bytes go to the device as one number,
+/// because that is a quarter of what four floats are, and kernels know no bytes.
+#[cfg(any(test, feature = "gpu"))]
+fn unpacked(mut bytes: Vec<u8>, device: &Device) -> Tensor<1> {
+    use burn::tensor::Int;
+
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+    let (words, _) = bytes.as_chunks();
+    let words: Vec<i32> = words.iter().copied().map(i32::from_le_bytes).collect();
+    let count = words.len();
+    let words = Tensor::<2, Int>::from_data(TensorData::new(words, [count, 1]), device);
+    let shifts = TensorData::new(vec![0i32, 8, 16, 24], [1, 4]);
+    let shifts = Tensor::<2, Int>::from_data(shifts, device);
+    let shifted = words
+        .expand([count, 4])
+        .bitwise_right_shift(shifts.expand([count, 4]));
+    shifted.bitwise_and_scalar(255).float().reshape([4 * count])
 }
 
 #[cfg(test)]
@@ -120,22 +154,30 @@ mod tests {
     #[test]
     fn a_picture_is_stretched_to_the_square_and_lies_plane_by_plane() {
         let side = 8;
-        let (mut stretched, mut square) = (vec![0.0; len(side)], vec![0.0; len(side)]);
+        let (mut stretched, mut square) = (vec![0; len(side)], vec![0; len(side)]);
         write(&picture(20, 10), side, &mut stretched);
         write(&resize::square(&picture(20, 10), side), side, &mut square);
         assert_eq!(stretched, square);
         write(&picture(side, side), side, &mut square);
         let pixel = |channel: usize, x: usize, y: usize| square[channel * 64 + y * 8 + x];
-        assert_eq!(
-            [0, 1, 2].map(|channel| pixel(channel, 5, 2)),
-            [45.0 / 255.0, 14.0 / 255.0, 10.0 / 255.0]
-        );
+        assert_eq!([0, 1, 2].map(|channel| pixel(channel, 5, 2)), [45, 14, 10]);
     }
 
     #[test]
     fn pictures_become_the_images_of_one_tensor() {
-        let values = vec![0.25; 2 * len(4)];
-        let tensor = tensor(values, 4, &Device::flex());
+        let pixels = vec![51; 2 * len(4)];
+        let tensor = tensor(pixels, 4, &Device::flex());
         assert_eq!(tensor.dims(), [2, 3, 4, 4]);
+        let values: Vec<f32> = tensor.into_data().iter().collect();
+        assert_eq!(values, [0.2; 96]);
+    }
+
+    #[test]
+    fn packed_bytes_are_unpacked_in_their_order() {
+        let bytes: Vec<u8> = (0..=255).chain([7]).collect();
+        let values = unpacked(bytes.clone(), &Device::flex());
+        let values: Vec<f32> = values.into_data().iter().collect();
+        let expected = bytes.iter().map(|&byte| f32::from(byte));
+        assert_eq!(values, expected.chain([0.0; 3]).collect::<Vec<_>>());
     }
 }

@@ -15,6 +15,7 @@ use maskline_messages::{NetworkName, View};
 use maskline_models::{
     ModelError, Network,
     device::{self, Choice, Compute},
+    input,
     prediction::training_loss,
     weights::{self, Card},
 };
@@ -68,6 +69,21 @@ networks! {
     a_gpu_computes_mnasnet_as_the_cpu_does: Mnasnet1_0,
     a_gpu_computes_efficientnet_b0_as_the_cpu_does: EfficientnetB0,
     a_gpu_computes_efficientnet_lite0_as_the_cpu_does: EfficientnetLite0,
+}
+
+#[test]
+fn a_gpu_computes_pixels_from_bytes_as_the_cpu_does() {
+    let test = "gpu::a_gpu_computes_pixels_from_bytes_as_the_cpu_does";
+    on_gpu(test, Software::Allowed, || {
+        // Of an odd side: the last number has fewer than four bytes.
+        let side = 41;
+        let pixels: Vec<u8> = (0..3 * input::len(side)).map(|at| (at * 7) as u8).collect();
+        let on = |device: &Device| vec(input::tensor(pixels.clone(), side, device));
+        let device = gpu().device;
+        let (on_gpu, on_cpu) = (on(&device), on(&Device::flex()));
+        assert!(difference(&on_gpu, &on_cpu) < 1e-6);
+        assert_eq!(on_gpu, on(&device.autodiff()));
+    });
 }
 
 fn gpu() -> Compute {

@@ -184,7 +184,7 @@ fn halved(dtype: Dtype, halve: impl Fn(f32) -> [u8; 2]) -> Vec<u8> {
 fn floats_of_two_bytes_are_read_too() {
     let logits = |bytes: &[u8]| -> Vec<f32> {
         let (network, _) = weights::from_safetensors(bytes, &Device::flex()).unwrap();
-        let mut values = vec![0.0; input::len(32)];
+        let mut values = vec![0; input::len(32)];
         input::write(&pictures(1)[0], 32, &mut values);
         let image = input::tensor(values, 32, &Device::flex());
         network.forward(image).into_data().iter::<f32>().collect()
@@ -241,7 +241,7 @@ fn a_backbone_keeps_its_layers_and_has_a_new_classifier() {
         .unwrap();
         let with = |seed| weights::backbone(&file, name, 2, seed, &Device::flex()).unwrap();
         let network = with(3);
-        let mut values = vec![0.0; input::len(32)];
+        let mut values = vec![0; input::len(32)];
         input::write(&pictures(1)[0], 32, &mut values);
         let image = input::tensor(values, 32, &Device::flex());
         let vec = |tensor: Tensor<2>| tensor.into_data().iter::<f32>().collect::<Vec<_>>();
@@ -259,7 +259,7 @@ fn a_backbone_keeps_its_layers_and_has_a_new_classifier() {
 #[test]
 fn another_classifier_is_what_the_network_computes() {
     let network = Network::new(NetworkName::EfficientnetLite0, 2, 9, &Device::flex());
-    let mut values = vec![0.0; input::len(32)];
+    let mut values = vec![0; input::len(32)];
     input::write(&pictures(1)[0], 32, &mut values);
     let image = input::tensor(values, 32, &Device::flex());
     let features: Vec<f32> = network
@@ -326,7 +326,7 @@ fn a_classifier_predicts_image_by_image() {
     }
     assert!((alone.iter().sum::<f64>() - 1.0).abs() < 1e-5);
 
-    let mut values = vec![0.0; input::len(32)];
+    let mut values = vec![0; input::len(32)];
     input::write(&pictures(35)[34], 32, &mut values);
     let image = input::tensor(values, 32, &Device::flex());
     let logits: Vec<f32> = network().forward(image).into_data().iter::<f32>().collect();

@@ -23,7 +23,7 @@ fn after_a_step(config: &LearnerConfig, parts: Parts) -> Vec<f32> {
     learner.network = learner.network.without_dropping();
     let mut random = StdRng::seed_from_u64(1);
     let values = HALF * input::len(32);
-    let half: Vec<f32> = (0..values).map(|_| random.random()).collect();
+    let half: Vec<u8> = (0..values).map(|_| random.random()).collect();
     let batch = Batch {
         planes: [half.clone(), half].concat(),
         classes: (0..2 * HALF).map(|image| image % 2).collect(),

@@ -95,7 +95,7 @@ fn a_temperature_changes_the_probabilities_and_neither_the_classes_nor_the_weigh
 
 #[test]
 fn a_network_sees_the_mirror_image_as_its_card_says() {
-    let mut values = vec![0.0; input::len(32)];
+    let mut values = vec![0; input::len(32)];
     input::write(&pictures(1)[0], 32, &mut values);
     let image = input::tensor(values, 32, &Device::flex());
     let mirrored = image.clone().flip([3]);
@@ -118,7 +118,7 @@ fn a_network_sees_the_mirror_image_as_its_card_says() {
 
 #[test]
 fn a_network_standardizes_as_its_card_says() {
-    let values = vec![0.5; input::len(32)];
+    let values = vec![128; input::len(32)];
     let image = input::tensor(values, 32, &Device::flex());
     let logits = |input| -> Vec<f32> {
         let file = weights::to_safetensors(&network(), &Card { input, ..card() }).unwrap();
