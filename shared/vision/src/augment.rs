@@ -1,14 +1,17 @@
 //! Random augmentation for training: the same picture gives other pixels each time.
 //!
 //! It changes what must not matter to the network: where the face lies, how large it
-//! is, which way it faces, the light, and the resolution. In scraped data sets
-//! resolution and framing often correlate with the class, and a network would learn
-//! them first.
+//! is, which way it faces, the light, how sharp the picture is, and how it was compressed. In
+//! scraped data sets sharpness and framing often correlate with the class, and a network would
+//! learn them first.
+
+use std::ops::Range;
 
 use image::RgbImage;
 use rand::{Rng, RngExt};
 
 use crate::{
+    corruption,
     resize::{self, Crop},
     view::Part,
 };
@@ -22,9 +25,16 @@ const MAX_ROTATION: f32 = 12.0;
 /// The share of pictures that are rotated. Rotating costs sharpness and time.
 const ROTATED: f64 = 0.5;
 /// The share of pictures that lose resolution.
-const COARSE: f64 = 0.2;
+const COARSE: f64 = 0.6;
 /// The least share of the resolution that they keep.
 const MIN_RESOLUTION: f32 = 0.3;
+/// The share of pictures that are sharpened, as cameras and editors do.
+const SHARPENED: f64 = 0.4;
+/// The most of the difference from a soft copy that is added to them.
+const MOST_SHARPENING: f32 = 2.0;
+/// The share of pictures that are compressed once more as a JPEG, and its quality.
+const COMPRESSED: f64 = 0.3;
+const QUALITY: Range<u8> = 15..85;
 /// The most by which each factor differs from 1, to either side.
 const BRIGHTNESS: f32 = 0.25;
 const CONTRAST: f32 = 0.25;
@@ -34,8 +44,8 @@ const TINT: f32 = 0.08;
 /// A random view of a picture for training, `side` × `side` pixels. `part` is what the network
 /// is to be shown of the picture. What the picture has around it may be seen, too, so that a box
 /// around a face is somewhat larger or smaller, and lies elsewhere, each time. Crop, flip,
-/// rotation, colours and resolution are drawn from `random`; the same state of it gives the same
-/// view.
+/// rotation, colours, sharpness and compression are drawn from `random`; the same state of it gives
+/// the same view.
 pub fn training(picture: &RgbImage, part: &Part, side: u32, random: &mut impl Rng) -> RgbImage {
     let crop = random_crop(picture, part, random);
     let pose = Pose::draw(random);
@@ -50,7 +60,24 @@ pub fn training(picture: &RgbImage, part: &Part, side: u32, random: &mut impl Rn
     };
     let mut view = pose.apply(view);
     colours.apply(&mut view);
+    if random.random_bool(SHARPENED) {
+        sharpen(&mut view, random.random_range(0.0..MOST_SHARPENING));
+    }
+    if random.random_bool(COMPRESSED) {
+        view = corruption::compressed(&view, random.random_range(QUALITY));
+    }
     view
+}
+
+/// Adds so much of the difference from a soft copy of half the resolution: an unsharp mask.
+fn sharpen(view: &mut RgbImage, amount: f32) {
+    let (width, height) = view.dimensions();
+    let soft = resize::stretched(view, width.div_ceil(2), height.div_ceil(2));
+    let soft = resize::stretched(&soft, width, height);
+    for (value, soft) in view.iter_mut().zip(soft.iter()) {
+        let (own, soft) = (f32::from(*value), f32::from(*soft));
+        *value = (own + amount * (own - soft)).round().clamp(0.0, 255.0) as u8;
+    }
 }
 
 /// A random crop after Szegedy et al., "Going Deeper with Convolutions" (2014). It
@@ -260,6 +287,19 @@ mod tests {
             let mean = mean(&view(seed));
             assert!((mean - original).abs() < 80.0, "{mean} was {original}");
         }
+    }
+
+    #[test]
+    fn sharpening_widens_an_edge_and_leaves_what_is_even() {
+        let edge = RgbImage::from_fn(40, 40, |x, _| Rgb([if x < 20 { 100 } else { 150 }; 3]));
+        let mut sharp = edge.clone();
+        sharpen(&mut sharp, 1.0);
+        assert_eq!(sharp.get_pixel(2, 20), edge.get_pixel(2, 20));
+        assert!(sharp.get_pixel(19, 20)[0] < 100, "{sharp:?}");
+        assert!(sharp.get_pixel(20, 20)[0] > 150, "{sharp:?}");
+        let mut same = edge.clone();
+        sharpen(&mut same, 0.0);
+        assert_eq!(same, edge);
     }
 
     #[test]

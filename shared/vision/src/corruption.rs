@@ -59,11 +59,7 @@ impl Corruption {
         let (width, height) = picture.dimensions();
         match self {
             Self::Blur => imageops::blur(picture, BLUR * width.max(height) as f32),
-            Self::Jpeg => {
-                let jpeg = encode::jpeg(picture, JPEG_QUALITY);
-                let decoded = decode::decode(&jpeg, &decode::Limits::default());
-                decoded.map_or_else(|_| picture.clone(), |decoded| decoded.picture)
-            }
+            Self::Jpeg => compressed(picture, JPEG_QUALITY),
             Self::Dark => {
                 let mut dark = picture.clone();
                 for value in dark.iter_mut() {
@@ -78,6 +74,13 @@ impl Corruption {
             }
         }
     }
+}
+
+/// The picture as a JPEG of this quality shows it.
+pub(crate) fn compressed(picture: &RgbImage, quality: u8) -> RgbImage {
+    let jpeg = encode::jpeg(picture, quality);
+    let decoded = decode::decode(&jpeg, &decode::Limits::default());
+    decoded.map_or_else(|_| picture.clone(), |decoded| decoded.picture)
 }
 
 #[cfg(test)]

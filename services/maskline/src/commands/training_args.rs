@@ -107,7 +107,8 @@ pub(crate) struct TrainingArgs {
     /// torchvision, or 0.1 from other weights]
     #[arg(long, value_name = "PROBABILITY")]
     stochastic_depth: Option<f32>,
-    /// Publish the mean of the weights, of which so much stays in a step (EMA) [default: 0, no mean]
+    /// Publish the mean of the weights, of which so much stays in a step (EMA) [default: 0.99,
+    /// or 0 from other weights: no mean]
     #[arg(long, value_name = "SHARE")]
     ema: Option<f32>,
     /// Whether each prediction is the mean of that for the picture and of that for its mirror image,
