@@ -120,7 +120,7 @@ mod tests {
     const SIDE: usize = 4;
     const EACH: usize = CHANNELS * SIDE * SIDE;
 
-    /// So many are the values of an image of class 1.
+    /// The value of every pixel of an image of class 1.
     const VALUE: usize = 100;
 
     /// Three images, all of whose values are that many times the image's class.

@@ -11,7 +11,7 @@ use crate::resize::{self, Crop};
 /// How many times the side of a face the side of its square is. A close-up is there in nearly
 /// every picture with a face, however closely that was cut, so that it looks alike in all of them.
 const CLOSE_UP_SIDES: f32 = 1.05;
-/// The same for the face with some of the hair and the neck, and the straps of a mask.
+/// The view of a face is larger: it shows some of the hair and the neck, and the straps of a mask.
 const FACE_SIDES: f32 = 1.6;
 
 /// The face that the view of a face is around. `None` if the view is the whole picture. Training,

@@ -75,7 +75,7 @@ networks! {
 fn a_gpu_computes_pixels_from_bytes_as_the_cpu_does() {
     let test = "gpu::a_gpu_computes_pixels_from_bytes_as_the_cpu_does";
     on_gpu(test, Software::Allowed, || {
-        // Of an odd side: the last number has fewer than four bytes.
+        // The side is odd, so that the last number has fewer than four bytes.
         let side = 41;
         let pixels: Vec<u8> = (0..3 * input::len(side)).map(|at| (at * 7) as u8).collect();
         let on = |device: &Device| vec(input::tensor(pixels.clone(), side, device));
