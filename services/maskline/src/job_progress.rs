@@ -126,12 +126,12 @@ impl Activity {
     fn of_runs(runs: &[RunView]) -> Option<Self> {
         let is_training = |run: &&RunView| run.epoch < run.epochs && run.error.is_none();
         let run = runs.iter().find(is_training)?;
-        let best = match run.accuracy {
-            Some(_) => format!(", best accuracy so far {}", percent(run.accuracy)),
+        let accuracy = match run.accuracy {
+            Some(_) => format!(", validation accuracy {}", percent(run.accuracy)),
             None => String::new(),
         };
         Some(Self {
-            name: format!("training {}{best}", run.network),
+            name: format!("training {}{accuracy}", run.network),
             things: "epochs",
             done: run.epoch.into(),
             total: run.epochs.into(),

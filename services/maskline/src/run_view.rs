@@ -17,9 +17,9 @@ pub(crate) struct RunView {
     pub(crate) epoch: u32,
     /// The number of epochs that were asked for.
     pub(crate) epochs: u32,
-    /// Accuracy of the best epoch so far on the validation split, 0 to 1.
+    /// Accuracy on the validation split after the last complete epoch, 0 to 1.
     pub(crate) accuracy: Option<f32>,
-    /// Loss of the best epoch so far on the validation split.
+    /// Loss on the validation split after the last complete epoch.
     pub(crate) loss: Option<f32>,
     /// How good the published network is on the test and the validation split, and for each
     /// source.

@@ -1,8 +1,8 @@
 //! Checkpoints, from which a run is resumed after its trainer stopped, died or lost its
 //! lease.
 //!
-//! A checkpoint is a few objects: the network, the optimizer, the best network so far, and
-//! an index, which names the others and holds the progress. Each is named after its own
+//! A checkpoint is three objects: the network, the optimizer, and an index, which names the
+//! others and holds the progress. Each is named after its own
 //! content, and the index is written last. So a trainer that dies while it writes leaves
 //! the checkpoint before intact. And two trainers of the same run, one of which does not
 //! know yet that it has lost its lease, never write over each other.
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{learner::Snapshot, metrics::TrainingProgress};
 
 /// The version of the layout of checkpoints.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The number of keys that are listed at a time.
 const PAGE: usize = 1000;
@@ -29,18 +29,12 @@ struct Index {
     version: u32,
     network: ObjectKey,
     optimizer: ObjectKey,
-    best: Option<ObjectKey>,
     progress: TrainingProgress,
 }
 
 impl Index {
     fn names(&self, key: &ObjectKey) -> bool {
-        [
-            Some(&self.network),
-            Some(&self.optimizer),
-            self.best.as_ref(),
-        ]
-        .contains(&Some(key))
+        [&self.network, &self.optimizer].contains(&key)
     }
 }
 
@@ -50,15 +44,10 @@ pub(crate) async fn save(
     run: RunId,
     snapshot: &Snapshot,
 ) -> Result<()> {
-    let best = match &snapshot.best {
-        Some(best) => Some(put(objects, run, CheckpointPart::BestNetwork, best).await?),
-        None => None,
-    };
     let index = Index {
         version: VERSION,
         network: put(objects, run, CheckpointPart::Network, &snapshot.network).await?,
         optimizer: put(objects, run, CheckpointPart::Optimizer, &snapshot.optimizer).await?,
-        best,
         progress: snapshot.progress.clone(),
     };
     let part = CheckpointPart::Index {
@@ -109,14 +98,9 @@ async fn read(
     if index.version != VERSION {
         return Ok(None);
     }
-    let best = match &index.best {
-        Some(best) => Some(objects.get(best).await?),
-        None => None,
-    };
     Ok(Some(Snapshot {
         network: objects.get(&index.network).await?,
         optimizer: objects.get(&index.optimizer).await?,
-        best,
         progress: index.progress,
     }))
 }

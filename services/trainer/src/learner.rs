@@ -89,8 +89,6 @@ pub(crate) struct Snapshot {
     pub(crate) network: Bytes,
     /// See [`Optimizer::save`].
     pub(crate) optimizer: Bytes,
-    /// The network of the best epoch so far, see [`Learner::best_network`].
-    pub(crate) best: Option<Bytes>,
 }
 
 /// A network in training.
@@ -100,7 +98,6 @@ pub(crate) struct Learner {
     device: Device,
     network: Network,
     optimizer: Optimizer,
-    best: Option<Bytes>,
     progress: TrainingProgress,
     /// Whether this learner has done a step, and the device had memory for all of it.
     has_fitted: bool,
@@ -133,7 +130,6 @@ impl Learner {
             optimizer: Optimizer::new(&config.settings),
             device,
             config,
-            best: None,
             progress: TrainingProgress::default(),
             has_fitted: false,
         })
@@ -152,7 +148,6 @@ impl Learner {
             .optimizer
             .restore(&snapshot.optimizer, &learner.config.device)
             .context("the optimizer's state can't be used")?;
-        learner.best = snapshot.best;
         learner.progress = snapshot.progress;
         Ok(learner)
     }
@@ -176,7 +171,6 @@ impl Learner {
             progress: self.progress.clone(),
             network: Bytes::copy_from_slice(&network),
             optimizer: self.optimizer.save()?.into(),
-            best: self.best.clone(),
         })
     }
 
@@ -189,9 +183,11 @@ impl Learner {
         self.progress.epochs.len() >= epochs as usize
     }
 
-    /// The network of the best epoch so far, as a safetensors file to publish.
-    pub(crate) fn best_network(&self) -> Option<&Bytes> {
-        self.best.as_ref()
+    /// The network as it was evaluated at the end of the last complete epoch, as a safetensors file
+    /// to publish.
+    pub(crate) fn published(&self, examples: &Examples) -> Result<Bytes> {
+        let network = self.calibrated(examples)?;
+        Ok(weights::to_safetensors(&network, &self.config.card())?.into())
     }
 
     /// Completes the current epoch: trains its remaining steps and evaluates the network.
@@ -275,8 +271,7 @@ impl Learner {
         Ok(())
     }
 
-    /// Evaluates the network after the last step of the current epoch, keeps it if it is
-    /// the best so far, and closes the epoch.
+    /// Evaluates the network after the last step of the current epoch, and closes the epoch.
     fn evaluate_epoch(&mut self, examples: &Examples, interrupt: &Interrupt) -> Result<Advance> {
         let network = self.calibrated(examples)?;
         let evaluator = Evaluator {
@@ -290,10 +285,6 @@ impl Learner {
             return Ok(Advance::Interrupted);
         };
         let validation = evaluation::tally(&predictions, &examples.validation).score();
-        let best = self.progress.best().map(|epoch| epoch.validation);
-        if best.is_none_or(|best| validation.is_better_than(&best)) {
-            self.best = Some(weights::to_safetensors(&network, &self.config.card())?.into());
-        }
         let progress = &mut self.progress;
         let steps = mem::take(&mut progress.step);
         let tally = mem::take(&mut progress.tally);
@@ -316,9 +307,10 @@ impl Learner {
     /// batch-norm statistics that belong to its weights, computed over images that are not
     /// augmented. The statistics from training are means over earlier weights.
     fn calibrated(&self, examples: &Examples) -> Result<Network> {
-        let (seed, epoch) = (self.config.settings.seed, self.progress.epochs.len());
+        let seed = self.config.settings.seed;
         let mut indices: Vec<usize> = (0..examples.training.len()).collect();
-        indices.shuffle(&mut stream(seed, Purpose::Statistics, epoch, 0));
+        // The same images after every epoch, so that the published network is the evaluated one.
+        indices.shuffle(&mut stream(seed, Purpose::Statistics, 0, 0));
         indices.truncate(STATISTICS_IMAGES.max(self.config.batch()));
         let batches = batches::training_batches(&indices, self.images_at_a_time());
         let side = self.config.settings.pixels;

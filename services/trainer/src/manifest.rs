@@ -45,7 +45,7 @@ pub(crate) async fn read(objects: &Arc<dyn ObjectStore>, dataset: &DatasetId) ->
 }
 
 /// Refuses a dataset with only one class to learn, or without images to learn from or to
-/// choose the best epoch by. A test split is not needed.
+/// measure it on. A test split is not needed.
 fn check_trainable(manifest: &Manifest) -> Result<(), PermanentError> {
     let is_empty = |split| manifest.images(split) == 0;
     if is_empty(Split::Train) && is_empty(Split::Validation) && !is_empty(Split::Test) {

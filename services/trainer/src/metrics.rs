@@ -77,20 +77,10 @@ pub(crate) struct Epoch {
 }
 
 impl TrainingProgress {
-    /// The best epoch so far by its validation score; the earliest of equals.
-    pub(crate) fn best(&self) -> Option<&Epoch> {
-        self.best_of_first(self.epochs.len())
-    }
-
-    /// The best of so many epochs from the beginning on.
-    pub(crate) fn best_of_first(&self, epochs: usize) -> Option<&Epoch> {
-        self.epochs.iter().take(epochs).reduce(|best, epoch| {
-            if epoch.validation.is_better_than(&best.validation) {
-                epoch
-            } else {
-                best
-            }
-        })
+    /// The score on the validation images after so many epochs. `None` if they are not complete.
+    pub(crate) fn validation_after(&self, epochs: usize) -> Option<Score> {
+        let last = epochs.checked_sub(1)?;
+        self.epochs.get(last).map(|epoch| epoch.validation)
     }
 }
 
@@ -122,29 +112,26 @@ mod tests {
     }
 
     #[test]
-    fn the_best_of_the_first_epochs_does_not_know_the_later_ones() {
-        let epoch = |epoch, accuracy| {
-            let score = Score {
-                accuracy,
-                loss: 0.5,
-            };
-            Epoch {
-                epoch,
-                learning_rate: 1e-3,
-                training: score,
-                validation: score,
-                images_per_second: 1.0,
-                device: "cpu".to_owned(),
-                parts: Parts::default(),
-            }
+    fn the_score_after_some_epochs_does_not_know_the_later_ones() {
+        let score = |accuracy| Score {
+            accuracy,
+            loss: 0.5,
+        };
+        let epoch = |(epoch, accuracy)| Epoch {
+            epoch,
+            learning_rate: 1e-3,
+            training: score(0.1),
+            validation: score(accuracy),
+            images_per_second: 1.0,
+            device: "cpu".to_owned(),
+            parts: Parts::default(),
         };
         let progress = TrainingProgress {
-            epochs: vec![epoch(1, 0.5), epoch(2, 0.75), epoch(3, 0.75), epoch(4, 1.0)],
+            epochs: (1..).zip([0.5, 0.75, 0.7]).map(epoch).collect(),
             ..TrainingProgress::default()
         };
-        let best = |epochs| progress.best_of_first(epochs).map(|best| best.epoch);
-        let expected = [None, Some(1), Some(2), Some(2), Some(4), Some(4)];
-        assert_eq!([0, 1, 2, 3, 4, 9].map(best), expected);
-        assert_eq!(progress.best().map(|best| best.epoch), Some(4));
+        let expected = [None, Some(0.5), Some(0.75), Some(0.7), None];
+        let after = |epochs| Some(progress.validation_after(epochs)?.accuracy);
+        assert_eq!([0, 1, 2, 3, 4].map(after), expected);
     }
 }

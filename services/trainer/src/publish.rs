@@ -13,7 +13,7 @@ use maskline_storage::{
 /// The result of a run.
 pub(crate) struct TrainedModel {
     pub(crate) record: Model,
-    /// The network of the best epoch, a safetensors file.
+    /// The network of the last epoch or of the probe, a safetensors file.
     pub(crate) weights: Bytes,
     /// What the cross-validation of a linear probe predicted, CSV.
     pub(crate) out_of_fold: Option<Bytes>,

@@ -80,8 +80,8 @@ impl TrainingRun {
 
     /// Trains a network until so many epochs are done, from the run's latest checkpoint if it has
     /// one. What it does in them does not depend on how many there are: the learning rate follows
-    /// the schedule of the whole run. Returns the score of the best of these epochs, or `None` if
-    /// the service is asked to stop. A checkpoint is saved in both cases.
+    /// the schedule of the whole run. Returns the score at the end of these epochs, or `None` if the
+    /// service is asked to stop. A checkpoint is saved in both cases.
     ///
     /// # Errors
     /// [`PermanentError`] if no retry can help.
@@ -97,9 +97,8 @@ impl TrainingRun {
             return Ok(None);
         };
         // Another trainer may have trained it for longer.
-        let best = learner.progress().best_of_first(epochs as usize);
-        let best = best.context("no epoch was the best")?;
-        Ok(Some(best.validation))
+        let score = learner.progress().validation_after(epochs as usize);
+        Ok(Some(score.context("a trial without epochs")?))
     }
 
     fn prepare(&mut self) -> Result<()> {
@@ -119,8 +118,8 @@ impl TrainingRun {
         let Some(learner) = self.learn(network, epochs, &examples, runtime)? else {
             return Ok(None);
         };
-        let weights = learner.best_network().context("no epoch was the best")?;
-        self.trained_model(weights, learner.progress(), None, &examples, runtime)
+        let weights = learner.published(&examples)?;
+        self.trained_model(&weights, learner.progress(), None, &examples, runtime)
     }
 
     /// Trains a network, epoch by epoch, until so many are done. Returns `None` if the service is
@@ -324,10 +323,11 @@ impl TrainingRun {
 
     /// Writes how far the training is into the record.
     fn note_progress(&mut self, progress: &TrainingProgress) -> Result<()> {
-        let best = progress.best().map(|epoch| epoch.validation);
-        self.record.epoch = u32::try_from(progress.epochs.len())?;
-        self.record.accuracy = best.map(|score| score.accuracy);
-        self.record.loss = best.map(|score| score.loss);
+        let epochs = progress.epochs.len();
+        let score = progress.validation_after(epochs);
+        self.record.epoch = u32::try_from(epochs)?;
+        self.record.accuracy = score.map(|score| score.accuracy);
+        self.record.loss = score.map(|score| score.loss);
         Ok(())
     }
 
@@ -338,7 +338,7 @@ impl TrainingRun {
         Ok(())
     }
 
-    /// Measures the network of the best epoch or of the probe, read back from its file, fits its
+    /// Measures the network of the last epoch or of the probe, read back from its file, fits its
     /// temperature to the validation images, and writes the report. The test images are read here for
     /// the first time. Returns `None` if an interrupt is requested meanwhile.
     fn trained_model(

@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 pub enum Split {
     /// The images that a network learns from.
     Train,
-    /// The images on which the best epoch is chosen. A network never learns from them.
+    /// The images on which a network is measured after each epoch. It never learns from them, but
+    /// the best trial of a study and the temperature are chosen by them.
     Validation,
     /// The images on which only a finished network is measured. No network learns from
-    /// them, and no epoch is chosen by them.
+    /// them, and nothing is chosen by them.
     Test,
 }
 

@@ -121,7 +121,7 @@ impl TrainingChoices {
     /// The usual settings of what is trained, which begins from what was chosen or from what it
     /// usually begins from.
     fn usual(&self, method: Method) -> TrainingSettings {
-        let mut usual = usual(method, self.start);
+        let mut usual = with_adamw(method, self.start);
         if method != Method::LinearProbe && self.optimizer == Some(Optimizer::Sgd) {
             usual.optimizer = Optimizer::Sgd;
             usual.learning_rate = match usual.start {
@@ -191,9 +191,9 @@ impl TrainingChoices {
     }
 }
 
-/// The usual settings of what is trained, which begins from `start` or from what it usually begins
-/// from.
-fn usual(method: Method, start: Option<Start>) -> TrainingSettings {
+/// The usual settings with AdamW of what is trained, which begins from `start` or from what it usually
+/// begins from.
+fn with_adamw(method: Method, start: Option<Start>) -> TrainingSettings {
     match method {
         Method::LinearProbe => TrainingSettings {
             pixels: PROBE_PIXELS,

@@ -47,8 +47,6 @@ pub enum CheckpointPart {
     Network,
     /// The state of the optimizer.
     Optimizer,
-    /// The network of the best epoch so far.
-    BestNetwork,
     /// The index, which names the other objects. Indexes sort by epochs and steps,
     /// so that the last key is the latest.
     Index { epochs: usize, steps: usize },
@@ -163,7 +161,6 @@ impl ObjectKey {
         Self(match part {
             CheckpointPart::Network => format!("{folder}/network-{digest}.bpk"),
             CheckpointPart::Optimizer => format!("{folder}/optimizer-{digest}.safetensors"),
-            CheckpointPart::BestNetwork => format!("{folder}/best-{digest}.safetensors"),
             CheckpointPart::Index { epochs, steps } => {
                 format!("{folder}/{CHECKPOINT_INDEX}{epochs:06}-{steps:09}-{digest}.json")
             }
@@ -299,10 +296,6 @@ mod tests {
             (
                 checkpoint(CheckpointPart::Optimizer),
                 format!("runs/{run}/optimizer-{digest}.safetensors"),
-            ),
-            (
-                checkpoint(CheckpointPart::BestNetwork),
-                format!("runs/{run}/best-{digest}.safetensors"),
             ),
             (
                 checkpoint(index),

@@ -36,8 +36,8 @@ pub struct ModelTrained {
     /// The run's id, which is the model's id too.
     pub run: RunId,
     pub network: Method,
-    /// The best epoch's accuracy on the validation split, 0 to 1.
+    /// The network's accuracy on the validation split, 0 to 1.
     pub accuracy: f32,
-    /// The best epoch's mean cross-entropy on the validation split, in nats.
+    /// The network's mean cross-entropy on the validation split, in nats.
     pub loss: f32,
 }

@@ -2,7 +2,8 @@
 //!
 //!     tests/bench training
 //!
-//! A step is a forward and a backward pass and an AdamW update, at 112 × 112 pixels, in
+//! A step is a forward and a backward pass, an AdamW update and a step of the mean of the
+//! weights, as in a run from random weights with the usual settings, at 112 × 112 pixels, in
 //! batches of 32, on two threads. PyTorch is measured if `python3`, or the interpreter
 //! that MASKLINE_BENCH_PYTHON names, can import torchvision.
 //! `cargo bench -p maskline-models -- mobilenet_v3_small` measures one network.
@@ -13,7 +14,7 @@ use burn::{
     optim::GradientsParams,
     tensor::{Device, Distribution, Tensor},
 };
-use maskline_messages::{NetworkName, TrainingSettings};
+use maskline_messages::{NetworkName, Start, TrainingChoices, TrainingSettings};
 use maskline_models::{Network, optimizer::Optimizer, prediction::training_loss};
 
 #[global_allocator]
@@ -31,7 +32,7 @@ const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/torchvisio
 
 const PYTORCH: &str = "
 import statistics, sys, time, torch, torchvision
-name, side, batch, threads, steps = sys.argv[1], *map(int, sys.argv[3:])
+name, ema, side, batch, threads, steps = sys.argv[1], float(sys.argv[3]), *map(int, sys.argv[4:])
 sys.path.append(sys.argv[2])
 torch.set_num_threads(threads)
 if name == 'efficientnet_lite0':  # torchvision has no such network.
@@ -40,6 +41,8 @@ else:
     network = getattr(torchvision.models, name)
 network = network(num_classes=2).train()
 optimizer = torch.optim.AdamW(network.parameters())
+averaging = torch.optim.swa_utils.get_ema_multi_avg_fn(ema)
+mean = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=averaging)
 images, classes = torch.randn(batch, 3, side, side), torch.arange(batch) % 2
 times = []
 for _ in range(steps + 1):
@@ -48,6 +51,7 @@ for _ in range(steps + 1):
     loss = torch.nn.functional.cross_entropy(network(images), classes, label_smoothing=0.1)
     loss.backward()
     optimizer.step()
+    mean.update_parameters(network)
     times.append(time.perf_counter() - begin)
 print(batch / statistics.median(times[1:]))
 ";
@@ -78,9 +82,14 @@ fn main() {
     println!("{network:<20}{own:>8}{burn:>8}{gain:>12}{torch:>9}{against:>13}");
     for name in networks {
         let network = Network::new(name, 2, 1, &Device::flex().autodiff());
-        let own = images_per_second(network.clone());
-        let burn = images_per_second(network.with_burn_kernels());
-        let (torch, against) = match pytorch(name) {
+        let settings = TrainingChoices {
+            start: Some(Start::Scratch),
+            ..TrainingChoices::default()
+        }
+        .settings(name.into());
+        let own = images_per_second(network.clone(), &settings);
+        let burn = images_per_second(network.with_burn_kernels(), &settings);
+        let (torch, against) = match pytorch(name, &settings) {
             Some(torch) => (format!("{torch:.1}"), format!("{:.2}", own / torch)),
             None => ("–".into(), "–".into()),
         };
@@ -91,12 +100,11 @@ fn main() {
     }
 }
 
-fn images_per_second(mut network: Network) -> f64 {
+fn images_per_second(mut network: Network, settings: &TrainingSettings) -> f64 {
     let device = Device::flex().autodiff();
     let images = Tensor::random([BATCH, 3, SIDE, SIDE], Distribution::Default, &device);
     let classes: Vec<usize> = (0..BATCH).map(|image| image % 2).collect();
-    let settings = TrainingSettings::default();
-    let mut optimizer = Optimizer::new(&settings);
+    let mut optimizer = Optimizer::new(settings);
     let mut seconds = Vec::with_capacity(STEPS + 1);
     for _ in 0..=STEPS {
         let begin = Instant::now();
@@ -115,11 +123,12 @@ fn images_per_second(mut network: Network) -> f64 {
 }
 
 /// PyTorch's images per second, or `None` if there is no PyTorch.
-fn pytorch(name: NetworkName) -> Option<f64> {
+fn pytorch(name: NetworkName, settings: &TrainingSettings) -> Option<f64> {
     let python = std::env::var("MASKLINE_BENCH_PYTHON").unwrap_or_else(|_| "python3".into());
     let numbers = [SIDE, BATCH, THREADS, STEPS].map(|number| number.to_string());
     let run = Command::new(python)
         .args(["-c", PYTORCH, name.as_str(), DEFINITIONS])
+        .arg(settings.ema.to_string())
         .args(numbers)
         .output();
     String::from_utf8(run.ok()?.stdout)

@@ -5,7 +5,8 @@
 //!     cargo run --release -p maskline-models --features native-gpu --example gpu_speed -- --help
 //!
 //! A step of training brings a batch to the device, computes forwards and backwards, and moves the
-//! weights by AdamW, as a run with the default settings does. A prediction brings a batch and reads
+//! weights by AdamW and their mean after them, as a run from random weights with the usual settings
+//! does. A prediction brings a batch and reads
 //! its logits. On a driver in software, which computes on the processor, a GPU's
 //! share of the time can't be told from the program's; the number of kernels is that of any GPU with
 //! the same features of this crate.
@@ -28,7 +29,7 @@ use cubecl::{
     config::{TypeNameFormatLevel, type_name_format},
     logging::{LaunchObservation, LaunchObserver},
 };
-use maskline_messages::{NetworkName, TrainingSettings};
+use maskline_messages::{NetworkName, Start, TrainingChoices};
 use maskline_models::{
     ModelError, Network,
     device::{self, Choice},
@@ -182,7 +183,11 @@ fn training(
     if args.burn {
         network = network.with_burn_kernels();
     }
-    let settings = TrainingSettings::default();
+    let settings = TrainingChoices {
+        start: Some(Start::Scratch),
+        ..TrainingChoices::default()
+    }
+    .settings(name.into());
     let mut optimizer = Optimizer::new(&settings);
     if args.burn {
         optimizer = optimizer.with_burn_kernels();

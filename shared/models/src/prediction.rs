@@ -135,14 +135,6 @@ pub struct Score {
     pub loss: f32,
 }
 
-impl Score {
-    /// Compares by accuracy and, if that is equal, by loss.
-    pub fn is_better_than(&self, other: &Self) -> bool {
-        self.accuracy > other.accuracy
-            || (self.accuracy == other.accuracy && self.loss < other.loss)
-    }
-}
-
 /// Adds up predictions for a [`Score`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
@@ -315,14 +307,5 @@ mod tests {
         assert_eq!(shares(0), (Some(1.0), Some(0.75)));
         assert_eq!(shares(1), (Some(0.8), Some(1.0)));
         assert_eq!(shares(2), (None, None));
-    }
-
-    #[test]
-    fn the_better_score_is_the_more_accurate_and_then_the_lower_loss() {
-        let score = |accuracy, loss| Score { accuracy, loss };
-        assert!(score(0.9, 2.0).is_better_than(&score(0.8, 0.1)));
-        assert!(score(0.9, 0.1).is_better_than(&score(0.9, 0.2)));
-        assert!(!score(0.9, 0.2).is_better_than(&score(0.9, 0.2)));
-        assert!(!score(0.8, 0.1).is_better_than(&score(0.9, 0.2)));
     }
 }

@@ -97,8 +97,8 @@ pub(crate) fn table(models: &[Model], versions: &BTreeMap<DatasetId, VersionOf>)
         "network",
         "parameters",
         "test accuracy",
-        "best val. loss",
-        "best val. accuracy",
+        "val. loss",
+        "val. accuracy",
         "training time",
     ]);
     for model in models {

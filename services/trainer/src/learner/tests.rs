@@ -47,10 +47,10 @@ fn to_the_end(learner: &mut Learner, examples: &Examples) {
 }
 
 /// The part of the state that must not depend on when and how often a run was interrupted.
-fn result(learner: &Learner) -> (Vec<(Score, Score, f64)>, Option<Bytes>) {
+fn result(learner: &Learner, examples: &Examples) -> (Vec<(Score, Score, f64)>, Bytes) {
     let epochs = learner.progress().epochs.iter();
     let scores = epochs.map(|epoch| (epoch.training, epoch.validation, epoch.learning_rate));
-    (scores.collect(), learner.best_network().cloned())
+    (scores.collect(), learner.published(examples).unwrap())
 }
 
 #[tokio::test]
@@ -92,7 +92,11 @@ async fn a_run_that_is_interrupted_anywhere_ends_as_one_that_is_not() {
             (1, 1)
         );
         to_the_end(&mut learner, &examples);
-        assert_eq!(result(&learner), result(&undisturbed));
+        let expected = result(&undisturbed, &examples);
+        assert_eq!(result(&learner, &examples), expected);
+        // A trainer may die after the last checkpoint, before the model is published.
+        let complete = Learner::resume(config, learner.snapshot().unwrap()).unwrap();
+        assert_eq!(result(&complete, &examples), expected);
     }
 }
 
@@ -102,14 +106,40 @@ async fn two_colours_are_told_apart_after_a_few_epochs() {
     let examples = examples().await;
     let mut learner = Learner::new(config(&examples, settings(12, Kind::Adamw))).unwrap();
     to_the_end(&mut learner, &examples);
-    let best = learner.progress().best().unwrap();
-    assert!(best.validation.accuracy >= 0.9, "{:?}", learner.progress());
-    let first = &learner.progress().epochs[0];
+    let (first, last) = (
+        &learner.progress().epochs[0],
+        &learner.progress().epochs[11],
+    );
+    assert!(last.validation.accuracy >= 0.9, "{:?}", learner.progress());
     assert!(
-        best.training.loss < first.training.loss,
+        last.training.loss < first.training.loss,
         "{:?}",
         learner.progress()
     );
+}
+
+#[tokio::test]
+async fn what_is_published_is_what_was_evaluated_last() {
+    let _alone = alone().await;
+    let examples = examples().await;
+    let averaged = TrainingSettings {
+        ema: 0.9,
+        ..settings(2, Kind::Adamw)
+    };
+    let mut learner = Learner::new(config(&examples, averaged.clone())).unwrap();
+    to_the_end(&mut learner, &examples);
+    let published = learner.published(&examples).unwrap();
+    let (network, card) = weights::from_safetensors(&published, &compute().device).unwrap();
+    let evaluator = Evaluator {
+        threads: &examples.threads,
+        input: (&card).into(),
+        batch: averaged.batch as usize,
+        device: &compute().device,
+        interrupt: &Interrupt::default(),
+    };
+    let predictions = evaluator.predict(&network, &examples.validation).unwrap();
+    let score = evaluation::tally(&predictions.unwrap(), &examples.validation).score();
+    assert_eq!(learner.progress().validation_after(2), Some(score));
 }
 
 #[tokio::test]
@@ -169,7 +199,7 @@ async fn a_network_begins_from_weights_and_its_frozen_blocks_stay_as_they_were()
     };
     let mut learner = Learner::new(config).unwrap();
     to_the_end(&mut learner, &examples);
-    let trained = tensors(learner.best_network().unwrap());
+    let trained = tensors(&learner.published(&examples).unwrap());
     let (mut frozen, mut moved) = (0, 0);
     for (name, before) in tensors(&start) {
         let layer: usize = match name.split('.').collect::<Vec<_>>()[..] {
@@ -201,7 +231,7 @@ async fn the_layers_before_the_classifier_have_a_learning_rate_of_their_own() {
     let before = tensors(&weights::to_safetensors(&before, &config.card()).unwrap());
     let mut learner = Learner::new(config).unwrap();
     to_the_end(&mut learner, &examples);
-    let after = tensors(learner.best_network().unwrap());
+    let after = tensors(&learner.published(&examples).unwrap());
     assert_eq!(
         after["features.5.block.0.0.weight"],
         before["features.5.block.0.0.weight"]

@@ -48,8 +48,6 @@ pub(crate) struct Report {
     pub(crate) loss: f32,
     /// How good it is on the validation and the test split, and for each source.
     pub(crate) evaluation: Evaluation,
-    /// The epoch whose network is published, counted from 1. 0 for a linear probe.
-    pub(crate) best_epoch: usize,
     /// The time that the run took, evaluation and all attempts included.
     pub(crate) seconds: f64,
     /// The training images per second, as the median over the epochs. For a linear probe, the
@@ -183,7 +181,6 @@ impl Report {
             accuracy: evaluation.validation.accuracy,
             loss: evaluation.validation.loss,
             evaluation,
-            best_epoch: progress.best().map_or(0, |epoch| epoch.epoch),
             seconds: progress.seconds,
             images_per_second: match &probe {
                 Some(probe) => probe.images as f64 / progress.seconds.max(f64::MIN_POSITIVE),

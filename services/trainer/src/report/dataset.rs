@@ -52,7 +52,7 @@ pub(super) fn dataset(report: &Report) -> Markup {
             }
             (faces(report))
             p {
-                "Near-duplicates and crops of one photograph are always in the same split: there are " (grouped(dataset.near_duplicate_groups)) " groups of them. "
+                "Near-duplicates and crops of one photograph are in the same split where they are recognized: there are " (grouped(dataset.near_duplicate_groups)) " groups of them. "
                 @if let Some(shortcut) = &report.shortcut {
                     "Width, height, bytes and format of the files alone, without a pixel, tell the class of "
                     (percent(shortcut.recall)) " of the validation images, as the mean over the classes, where guessing tells "

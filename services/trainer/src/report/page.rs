@@ -58,7 +58,7 @@ fn result(report: &Report) -> Markup {
                     thead { tr {
                         th { "Network" } th.number { "Layers" } th.number { "Parameters" }
                         @if test.is_some() { th.number { "Test accuracy" } }
-                        th.number { "Best validation loss" } th.number { "Best validation accuracy" }
+                        th.number { "Validation loss" } th.number { "Validation accuracy" }
                         th.number { "Training time" }
                     } }
                     tbody { tr {
@@ -77,8 +77,8 @@ fn result(report: &Report) -> Markup {
                     "The network is a pretrained EfficientNet-Lite0 whose last layer was learned from "
                     "the training images."
                 } @else {
-                    "The network is that of epoch " (report.best_epoch) " of " (report.epochs.len())
-                    ", evaluated as it is published."
+                    "The network is that of the last of " (report.epochs.len())
+                    " epochs, evaluated as it is published."
                 }
                 " The loss is the mean cross-entropy, in nats, with the network's temperature."
             }

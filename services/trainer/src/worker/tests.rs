@@ -217,8 +217,8 @@ async fn the_page_shows_the_whole_report_and_loads_nothing() {
     for part in [
         "Layers",
         "Parameters",
-        "Best validation loss",
-        "Best validation accuracy",
+        "Validation loss",
+        "Validation accuracy",
         "Training time",
         "Confusion",
         "Probabilities",

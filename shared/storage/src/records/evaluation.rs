@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// How good a finished network is on a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// On images of the same sources as those that it has learned from. The best epoch was chosen
-    /// by them.
+    /// On images of the same sources as those that it has learned from. The
+    /// temperature was fitted to them.
     pub validation: SplitScore,
     /// On the images of test sources, which decided nothing. `None` if the dataset has none.
     pub test: Option<SplitScore>,

@@ -17,9 +17,9 @@ pub struct Model {
     /// The side of the network's square input in pixels.
     pub pixels: u32,
     pub parameters: u64,
-    /// The accuracy of the best epoch on the validation split.
+    /// The accuracy on the validation split.
     pub accuracy: f32,
-    /// The loss of the best epoch on the validation split.
+    /// The loss on the validation split.
     pub loss: f32,
     /// `None` for the models of earlier builds.
     #[serde(default)]

@@ -20,9 +20,9 @@ pub struct Run {
     pub error: Option<String>,
     /// The number of epochs that are done.
     pub epoch: u32,
-    /// The accuracy of the best epoch so far, on the validation split.
+    /// The accuracy on the validation split after the last complete epoch.
     pub accuracy: Option<f32>,
-    /// The loss of the best epoch so far, on the validation split.
+    /// The loss on the validation split after the last complete epoch.
     pub loss: Option<f32>,
     /// How good the network is that the run has published. `None` before that, and for the runs
     /// of earlier builds.

@@ -149,7 +149,7 @@ pub struct TrialResult {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrialOutcome {
-    /// The best epoch so far on the validation split.
+    /// On the validation split, after the last epoch of the rung.
     Scored { accuracy: f32, loss: f32 },
     /// It can't be trained, or its loss is not a number any more.
     Failed { error: String },

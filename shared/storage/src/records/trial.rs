@@ -22,7 +22,7 @@ pub struct Trial {
     pub error: Option<String>,
 }
 
-/// How good a trial is after a rung: its best epoch so far on the validation split.
+/// How good a trial is on the validation split after a rung.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct RungScore {
     /// The epochs that it has trained in all.

@@ -88,5 +88,5 @@ async fn a_run_in_parts_goes_on_in_parts_and_is_the_same_again() {
     learner.advance(&examples, &interrupt).unwrap();
     let mut resumed = Learner::resume(config, learner.snapshot().unwrap()).unwrap();
     to_the_end(&mut resumed, &examples);
-    assert_eq!(result(&resumed), result(&undisturbed));
+    assert_eq!(result(&resumed, &examples), result(&undisturbed, &examples));
 }
