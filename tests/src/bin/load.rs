@@ -36,7 +36,11 @@ enum Load {
         count: u64,
     },
     /// Measures how much of its speed a job keeps beside jobs of bad hosts
-    Neighbours,
+    Neighbours {
+        /// The number of pictures of the job
+        #[arg(default_value_t = 200)]
+        count: u64,
+    },
     /// Searches with four scrapers: they must keep the provider's quota together
     Search {
         /// How long they search
@@ -63,7 +67,7 @@ async fn main() -> ExitCode {
         Load::Soak { count } => soak::run(&mut report, count).await,
         Load::SlowStorer { count } => slow_storer::run(&mut report, count).await,
         Load::Expand { count } => expand::run(&mut report, count).await,
-        Load::Neighbours => neighbours::run(&mut report).await,
+        Load::Neighbours { count } => neighbours::run(&mut report, count).await,
         Load::Search { minutes } => search::run(&mut report, minutes).await,
         Load::Status { count } => status::run(&mut report, count).await,
         Load::Faces { folder } => faces::run(&mut report, &folder).await,

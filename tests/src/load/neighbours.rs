@@ -25,8 +25,7 @@ use tokio::{
 use super::report::Report;
 use crate::process::Process;
 
-/// The pictures of the good job. At the host's rate they take four seconds.
-const PICTURES: u64 = 200;
+/// How often a second each host may be asked.
 const PER_HOST_RATE: &str = "50";
 /// The URLs of a bad job.
 const URLS: usize = 100;
@@ -116,24 +115,24 @@ impl fmt::Display for Neighbour {
     }
 }
 
-/// Measures every neighbour with 1, 2 and 4 scrapers on both brokers.
-pub async fn run(report: &mut Report) {
+/// Measures every neighbour of a job of `count` pictures, with 1, 2 and 4 scrapers on both brokers.
+pub async fn run(report: &mut Report, count: u64) {
     for with_servers in [false, true] {
         for scrapers in [1, 2, 4] {
-            measure(report, with_servers, scrapers).await;
+            measure(report, count, with_servers, scrapers).await;
         }
     }
 }
 
-async fn measure(report: &mut Report, with_servers: bool, scrapers: usize) {
+async fn measure(report: &mut Report, count: u64, with_servers: bool, scrapers: usize) {
     let broker = match with_servers {
         false => "embedded",
         true => "RabbitMQ",
     };
-    let alone = seconds(with_servers, scrapers, None).await;
+    let alone = seconds(count, with_servers, scrapers, None).await;
     report.log(format_args!("{broker:8}  {scrapers}  alone: {alone:.1} s"));
     for neighbour in Neighbour::ALL {
-        let beside = seconds(with_servers, scrapers, Some(neighbour)).await;
+        let beside = seconds(count, with_servers, scrapers, Some(neighbour)).await;
         let kept = alone / beside;
         report.check(
             kept >= GOAL,
@@ -143,7 +142,12 @@ async fn measure(report: &mut Report, with_servers: bool, scrapers: usize) {
 }
 
 /// How long the good job takes, until its last picture was sent.
-async fn seconds(with_servers: bool, scrapers: usize, beside: Option<Neighbour>) -> f64 {
+async fn seconds(
+    count: u64,
+    with_servers: bool,
+    scrapers: usize,
+    beside: Option<Neighbour>,
+) -> f64 {
     let mut environment = match with_servers {
         false => Environment::embedded(),
         true => Environment::servers().await,
@@ -168,11 +172,11 @@ async fn seconds(with_servers: bool, scrapers: usize, beside: Option<Neighbour>)
     enqueue(
         &environment,
         "good",
-        (0..PICTURES as usize).map(|number| good.url(number)),
+        (0..count as usize).map(|number| good.url(number)),
     )
     .await;
     let all_sent = async {
-        while sent.load(Ordering::Relaxed) < PICTURES {
+        while sent.load(Ordering::Relaxed) < count {
             sleep(Duration::from_millis(20)).await;
         }
     };

@@ -402,12 +402,14 @@ async fn keep(hosts: Hosts, site: String) {
                 in_hand,
                 places,
                 turns,
+                away,
             } => {
                 let request = ShareRequest {
                     process: hosts.0.process.clone(),
                     in_hand,
                     places,
                     turns,
+                    away,
                 };
                 let asked = Instant::now();
                 let share = hosts.0.quotas.share(&key, &limit, &request, unix_millis());

@@ -25,6 +25,8 @@ pub struct ShareRequest {
     pub places: u32,
     /// How many turns it could use within [`HORIZON`].
     pub turns: u32,
+    /// How many messages it has sent away, which come again later.
+    pub away: u32,
 }
 
 /// What one process may do until it asks again.
@@ -38,6 +40,8 @@ pub struct Share {
     pub first: Duration,
     /// How many processes want a part of it now, this one included.
     pub processes: u32,
+    /// How many messages the other ones have sent away, by what each said when it asked last.
+    pub away_elsewhere: u32,
 }
 
 /// How far ahead turns are given. A process that dies leaves no more of them unused.
@@ -75,6 +79,11 @@ struct Holder {
     /// before this was kept are without it.
     #[serde(default)]
     last_turn: u64,
+    /// How many messages it had away when it asked last. They are forgotten with a process that
+    /// gives its places back. Then messages of the others may come too early, and are sent away
+    /// again, which costs little.
+    #[serde(default)]
+    away: u32,
     /// From this time on it counts no more.
     until: u64,
 }
@@ -91,12 +100,15 @@ impl ShareState {
         let places = self.places(limit, request, now);
         let wanting = self.processes.iter().filter(|holder| holder.wanted > 0);
         let processes = u32::try_from(wanting.count()).unwrap_or(u32::MAX).max(1);
+        let others = self.processes.iter().filter(|h| h.name != request.process);
+        let away_elsewhere = others.map(|h| h.away).fold(0, u32::saturating_add);
         let (turns, first) = self.turns(limit, request, processes, now, not_before);
         Share {
             places,
             turns,
             first,
             processes,
+            away_elsewhere,
         }
     }
 
@@ -146,6 +158,7 @@ impl ShareState {
                 places,
                 wanted: request.places,
                 last_turn,
+                away: request.away,
                 until: now.saturating_add(lasts),
             });
             return places;
@@ -216,6 +229,7 @@ mod tests {
             in_hand,
             places,
             turns,
+            away: 0,
         }
     }
 
@@ -261,6 +275,28 @@ mod tests {
         assert_eq!(none.places, 0);
         let c = give(&mut state, &limit, &request("c", 0, 2, 0), NOW + lasts);
         assert_eq!((c.places, c.processes), (2, 1), "they were given back");
+    }
+
+    #[test]
+    fn a_process_is_told_how_many_messages_the_others_have_away() {
+        let (mut state, limit) = (ShareState::default(), limit(4, 0));
+        let mut ask = |process: &str, places: u32, away: u32, now: u64| {
+            let request = ShareRequest {
+                away,
+                ..request(process, 0, places, 0)
+            };
+            give(&mut state, &limit, &request, now).away_elsewhere
+        };
+        assert_eq!(ask("a", 1, 7, NOW), 0, "its own do not count");
+        assert_eq!(ask("b", 1, 5, NOW), 7);
+        assert_eq!(ask("c", 1, 0, NOW), 12);
+        assert_eq!(ask("a", 1, 6, NOW + 1), 5);
+        let lasts = PLACES_LAST.as_millis() as u64;
+        let from_a = ask("c", 1, 0, NOW + lasts);
+        assert_eq!(from_a, 6, "the other one was not heard from for long");
+        ask("a", 0, 6, NOW + lasts);
+        let none = ask("c", 1, 0, NOW + lasts);
+        assert_eq!(none, 0, "it has given its places back");
     }
 
     #[test]

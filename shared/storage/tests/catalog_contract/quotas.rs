@@ -151,6 +151,7 @@ async fn share(catalog: &dyn Catalog, key: &str, process: usize, turns: u32, now
         in_hand: 0,
         places: 2,
         turns,
+        away: 0,
     };
     catalog.share(key, &SITE, &request, now).await.unwrap()
 }

@@ -41,6 +41,8 @@ pub(super) struct Allowance {
     far_turn: Option<Instant>,
     /// How many processes share the site.
     processes: u32,
+    /// How many messages the other ones have away.
+    away_elsewhere: u32,
     error: Option<StorageError>,
 }
 
@@ -84,6 +86,10 @@ impl Allowance {
         self.processes.max(1)
     }
 
+    pub(super) fn away_elsewhere(&self) -> u32 {
+        self.away_elsewhere
+    }
+
     /// Why the catalog could not be asked last.
     pub(super) fn error(&self) -> Option<&StorageError> {
         self.error.as_ref()
@@ -117,6 +123,7 @@ impl Allowance {
         self.error = None;
         (self.places, self.until) = (share.places, Some(asked + PLACES_LAST));
         (self.asked_at, self.processes) = (Some(asked), share.processes);
+        self.away_elsewhere = share.away_elsewhere;
         let first = asked.max(now) + share.first;
         self.turns
             .extend((0..share.turns).map(|turn| first + limit.interval.saturating_mul(turn)));

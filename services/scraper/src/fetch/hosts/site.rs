@@ -47,12 +47,14 @@ pub(super) struct Asker {
 
 /// What a site's keeper does next.
 pub(super) enum Upkeep {
-    /// Ask the catalog for `places` and `turns`, with `in_hand` requests under way.
+    /// Ask the catalog for `places` and `turns`, with `in_hand` requests under way and `away`
+    /// messages that come again later.
     Ask {
         limit: ShareLimit,
         in_hand: u32,
         places: u32,
         turns: u32,
+        away: u32,
     },
     /// Nothing until something changes, or until this time.
     Rest(Instant, Arc<Notify>),
@@ -140,6 +142,7 @@ impl Site {
         let is_idle = self.in_hand == 0 && waiting == 0;
         let waiting = waiting.saturating_add(self.continuing);
         let (limit, in_hand) = (self.limit, self.in_hand);
+        let away = self.schedule.ahead(now);
         if is_idle && now >= self.used_at + IDLE {
             if self.allowance.places(now) == 0 {
                 // Who comes after this starts another keeper.
@@ -151,6 +154,7 @@ impl Site {
                 in_hand,
                 places: 0,
                 turns: 0,
+                away,
             };
         }
         let turns = u32::try_from(self.allowance.turns()).unwrap_or(u32::MAX);
@@ -168,6 +172,7 @@ impl Site {
             in_hand,
             places: places.max(1),
             turns: wanted.saturating_sub(turns),
+            away,
         }
     }
 
@@ -222,6 +227,18 @@ impl Site {
         turn.map_or(asker.patient_until, |turn| turn.min(asker.patient_until))
     }
 
+    /// The time from one message that this process sends away to the next. The process has the
+    /// part of the site's pace that it has of all messages away, and at least an equal part. So
+    /// those of all processes are through at about the same time, however unevenly the broker
+    /// deals them. Others of whom nothing is known count as having none away. If that is wrong,
+    /// some messages come too early until the catalog answers again, and are sent away again.
+    fn spacing(&mut self, now: Instant) -> Duration {
+        let own = self.schedule.ahead(now).saturating_add(1);
+        let all = own.saturating_add(self.allowance.away_elsewhere());
+        let spacing = self.limit.interval.saturating_mul(all) / own;
+        spacing.min(self.interval())
+    }
+
     /// The wait of who is sent away and may come again at `earliest`.
     pub(super) fn away(&mut self, asker: &Asker, earliest: Instant, now: Instant) -> Duration {
         let at_most = match self.server(&asker.server).is_trusted() {
@@ -229,7 +246,7 @@ impl Site {
             false => 1,
         };
         let takes = self.takes(&asker.server, at_most, now);
-        let spacing = self.interval().max(takes);
+        let spacing = self.spacing(now).max(takes);
         let longest = match self.server(&asker.server).is_failing() {
             true => LONGEST_FAILING,
             false => LONGEST_AWAY,

@@ -51,6 +51,7 @@ impl Quotas for MongodbCatalog {
             turns: 0,
             first: CROWDED,
             processes: 1,
+            away_elsewhere: 0,
         }))
     }
 

@@ -50,6 +50,7 @@ impl Scene {
             turns: 64,
             first: Duration::ZERO,
             processes: 1,
+            away_elsewhere: 0,
         };
         self.gate
             .given(site, Ok(share), (4, 64), self.now, self.now);
@@ -145,6 +146,55 @@ fn who_waits_for_a_slow_host_is_sent_away_and_comes_one_after_the_other() {
 }
 
 #[test]
+fn of_a_sites_pace_a_process_has_the_part_that_it_has_of_all_messages_away() {
+    let interval = Duration::from_millis(100);
+    // What this one of four processes has away, and what the others have.
+    let cases = [
+        (90, 10, interval * 100 / 90),
+        (10, 90, interval * 4),
+        (25, 75, interval * 4),
+        (100, 0, interval),
+    ];
+    for (own, away_elsewhere, spacing) in cases {
+        let mut scene = Scene::new();
+        let mut asker = scene.asker("a", Some(scene.job));
+        asker.limit.interval = interval;
+        scene.gate.needs_keeper(&asker, scene.now);
+        let share = Share {
+            places: 1,
+            turns: 0,
+            first: Duration::ZERO,
+            processes: 4,
+            away_elsewhere,
+        };
+        scene
+            .gate
+            .given("a", Ok(share), (1, 0), scene.now, scene.now);
+        let waits = (0..own).map(|_| scene.gate.away(&asker, scene.now));
+        let waits: Vec<_> = waits.collect();
+        let [.., before, last] = waits[..] else {
+            panic!("{} were sent away", waits.len());
+        };
+        let case = format!("{own} here, {away_elsewhere} elsewhere");
+        assert_eq!(last - before, spacing, "{case}");
+    }
+}
+
+#[test]
+fn a_question_to_the_catalog_says_how_many_messages_are_away() {
+    let mut scene = Scene::new();
+    let asker = scene.asker("a", Some(scene.job));
+    for _ in 0..3 {
+        scene.gate.away(&asker, scene.now);
+    }
+    let asks = scene.gate.upkeep("a", scene.now);
+    assert!(matches!(asks, Upkeep::Ask { away: 3, .. }));
+    scene.now += IDLE / 2;
+    let asks = scene.gate.upkeep("a", scene.now);
+    assert!(matches!(asks, Upkeep::Ask { away: 0, .. }));
+}
+
+#[test]
 fn if_too_many_wait_the_last_of_the_longest_queue_has_to_leave() {
     let mut scene = Scene::new();
     scene.first("crowded");
@@ -214,6 +264,7 @@ fn a_keeper_ends_when_nobody_needs_the_site_and_gives_its_places_back() {
         turns: 0,
         first: Duration::ZERO,
         processes: 1,
+        away_elsewhere: 0,
     };
     scene
         .gate
