@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{learner::Snapshot, metrics::TrainingProgress};
 
-/// The version of the layout of checkpoints.
+/// The version of the layout of checkpoints. Those of version 1 have the best network so far besides.
 const VERSION: u32 = 2;
 
 /// The number of keys that are listed at a time.
@@ -76,7 +76,7 @@ pub(crate) async fn load(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<O
     for key in keys.iter().rev().filter(|key| key.is_checkpoint_index()) {
         match read(objects, key).await {
             Ok(Some(snapshot)) => return Ok(Some(snapshot)),
-            Ok(None) => tracing::warn!(%key, "a checkpoint of another version is skipped"),
+            Ok(None) => tracing::warn!(%key, "a checkpoint of a later version is skipped"),
             // Another trainer of the run has removed a part of it.
             Err(missing) if missing.is_not_found() => {
                 tracing::warn!(%key, %missing, "an incomplete checkpoint is skipped");
@@ -87,7 +87,7 @@ pub(crate) async fn load(objects: &Arc<dyn ObjectStore>, run: RunId) -> Result<O
     Ok(None)
 }
 
-/// Returns `None` if the checkpoint is of another version.
+/// Returns `None` if the checkpoint is of a later version.
 async fn read(
     objects: &Arc<dyn ObjectStore>,
     key: &ObjectKey,
@@ -95,7 +95,7 @@ async fn read(
     let Ok(index) = serde_json::from_slice::<Index>(&objects.get(key).await?) else {
         return Ok(None);
     };
-    if index.version != VERSION {
+    if index.version > VERSION {
         return Ok(None);
     }
     Ok(Some(Snapshot {

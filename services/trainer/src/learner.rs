@@ -26,7 +26,7 @@ use crate::{
     interrupt::Interrupt,
     metrics::{Epoch, TrainingProgress},
     mixing::Mixing,
-    parts::Parts,
+    parts::{self, Parts},
     permanent_error::PermanentError,
     random::{Purpose, stream},
     schedule::Schedule,
@@ -186,7 +186,9 @@ impl Learner {
     /// The network as it was evaluated at the end of the last complete epoch, as a safetensors file
     /// to publish.
     pub(crate) fn published(&self, examples: &Examples) -> Result<Bytes> {
-        let network = self.calibrated(examples)?;
+        let network = parts::halving(self.images_at_a_time(), |images| {
+            self.calibrated(examples, images)
+        })?;
         Ok(weights::to_safetensors(&network, &self.config.card())?.into())
     }
 
@@ -258,12 +260,7 @@ impl Learner {
         for (step, output) in (first..).zip(outputs) {
             for (prediction, class, shares) in output.read()? {
                 if !prediction.loss(class).is_finite() {
-                    return Err(PermanentError::Diverged {
-                        epoch: self.progress.epochs.len() + 1,
-                        step: step + 1,
-                        learning_rate: self.config.settings.learning_rate,
-                    }
-                    .into());
+                    return Err(self.diverged(step + 1));
                 }
                 self.progress.tally.add(&prediction, &shares);
             }
@@ -271,9 +268,19 @@ impl Learner {
         Ok(())
     }
 
+    /// The loss is no number any more in this step of the current epoch, counted from 1, or after it.
+    fn diverged(&self, step: usize) -> anyhow::Error {
+        let error = PermanentError::Diverged {
+            epoch: self.progress.epochs.len() + 1,
+            step,
+            learning_rate: self.config.settings.learning_rate,
+        };
+        error.into()
+    }
+
     /// Evaluates the network after the last step of the current epoch, and closes the epoch.
     fn evaluate_epoch(&mut self, examples: &Examples, interrupt: &Interrupt) -> Result<Advance> {
-        let network = self.calibrated(examples)?;
+        let network = self.calibrated(examples, self.images_at_a_time())?;
         let evaluator = Evaluator {
             threads: &examples.threads,
             input: (&self.config.settings).into(),
@@ -285,6 +292,9 @@ impl Learner {
             return Ok(Advance::Interrupted);
         };
         let validation = evaluation::tally(&predictions, &examples.validation).score();
+        if !validation.loss.is_finite() {
+            return Err(self.diverged(self.progress.step));
+        }
         let progress = &mut self.progress;
         let steps = mem::take(&mut progress.step);
         let tally = mem::take(&mut progress.tally);
@@ -305,20 +315,21 @@ impl Learner {
 
     /// The network as it is evaluated and published: without gradients, and with
     /// batch-norm statistics that belong to its weights, computed over images that are not
-    /// augmented. The statistics from training are means over earlier weights.
-    fn calibrated(&self, examples: &Examples) -> Result<Network> {
+    /// augmented. The statistics from training are means over earlier weights. So many `images` are
+    /// computed at a time.
+    fn calibrated(&self, examples: &Examples, images: usize) -> Result<Network> {
         let seed = self.config.settings.seed;
         let mut indices: Vec<usize> = (0..examples.training.len()).collect();
         // The same images after every epoch, so that the published network is the evaluated one.
         indices.shuffle(&mut stream(seed, Purpose::Statistics, 0, 0));
         indices.truncate(STATISTICS_IMAGES.max(self.config.batch()));
-        let batches = batches::training_batches(&indices, self.images_at_a_time());
+        let batches = batches::training_batches(&indices, images);
         let side = self.config.settings.pixels;
         thread::scope(|scope| {
             let (threads, set) = (&examples.threads, &examples.training);
             let prepared = batches::prepare(scope, threads, set, batches, side, Preparation::Plain);
             let mut failure = None;
-            let images = prepared.into_iter().map_while(|batch| match batch {
+            let inputs = prepared.into_iter().map_while(|batch| match batch {
                 Ok(batch) => Some(input::tensor(batch.planes, side, &self.config.device)),
                 Err(error) => {
                     failure = Some(error);
@@ -326,7 +337,7 @@ impl Learner {
                 }
             });
             let network = self.optimizer.averaged(self.network.clone());
-            let network = network.recalibrated(images);
+            let network = network.recalibrated(inputs);
             let network = network.with_mirror_image(self.config.settings.mirror_image);
             failure.map_or(Ok(network), Err)
         })

@@ -180,7 +180,8 @@ async fn seconds(
             sleep(Duration::from_millis(20)).await;
         }
     };
-    let in_time = tokio::time::timeout(Duration::from_secs(120), all_sent).await;
+    let limit = Duration::from_secs(120 + count / 10);
+    let in_time = tokio::time::timeout(limit, all_sent).await;
     let seconds = match in_time {
         Ok(()) => begin.elapsed().as_secs_f64(),
         Err(_) => f64::INFINITY,

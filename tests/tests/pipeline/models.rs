@@ -63,6 +63,27 @@ pub async fn a_model_is_asked_about_every_face_and_trained_from(environment: &mu
     assert_eq!(with_boxes.dimensions(), group.dimensions());
     assert_ne!(with_boxes, group);
 
+    // A folder is evaluated by the same faces, and a picture without any face by all of it.
+    let people = environment.folder().join("people");
+    let sky = RgbImage::from_fn(SIDE, SIDE, |_, y| {
+        image::Rgb([90, 120, 160 + (y / 4) as u8])
+    });
+    for (class, picture) in [("with_mask", &group), ("without_mask", &sky)] {
+        let folder = people.join(class);
+        std::fs::create_dir_all(&folder).expect("the folder is made");
+        std::fs::write(folder.join("one.png"), png(picture)).expect("the file is written");
+    }
+    let people = people.to_str().expect("a plain path");
+    let evaluated = environment.json(&["evaluate", &probe, people]).await;
+    let files = evaluated[0]["files"].as_array().expect("a list of files");
+    let of = |class: &str| files.iter().find(|file| file["true"] == class);
+    let [of_group, of_sky] = ["with_mask", "without_mask"].map(|class| of(class).expect("a file"));
+    assert_eq!(of_group["faces"], answers[0]["faces"]);
+    assert_eq!(of_group["label"], answers[0]["label"]);
+    assert_eq!(of_sky["faces"], serde_json::json!([]), "{of_sky:#}");
+    let confidence = of_sky["confidence"].as_f64().expect("a number");
+    assert!((0.5..=1.0).contains(&confidence), "{of_sky:#}");
+
     // Weights of another network are refused by their tensors.
     let train = [
         "train",

@@ -18,6 +18,7 @@
 mod allowance;
 mod gate;
 mod health;
+mod postponed;
 mod schedule;
 mod site;
 mod trials;

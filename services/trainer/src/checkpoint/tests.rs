@@ -83,25 +83,39 @@ async fn a_trainer_that_dies_while_it_saves_leaves_the_checkpoint_before() {
 }
 
 #[tokio::test]
-async fn checkpoints_that_are_incomplete_or_of_another_version_are_skipped() {
+async fn checkpoints_that_are_incomplete_or_of_a_later_version_are_skipped() {
     let store = Embedded::open().await;
     let whole = snapshot(1, 0, "whole");
     save(&store.objects, run(), &whole).await.unwrap();
     let missing = ObjectKey::checkpoint(run(), CheckpointPart::Network, b"gone");
-    let index = Index {
+    let incomplete = Index {
         version: VERSION,
         network: missing.clone(),
         optimizer: missing,
         progress: TrainingProgress::default(),
     };
-    let later = [
-        (2, serde_json::to_vec(&index).unwrap()),
-        (3, br#"{"version":1}"#.to_vec()),
-    ];
-    for (epochs, json) in later {
-        let part = CheckpointPart::Index { epochs, steps: 0 };
-        let key = ObjectKey::checkpoint(run(), part, &json);
-        store.objects.put(&key, json.into()).await.unwrap();
-    }
+    put_index(&store, 2, &incomplete).await;
+    let part = |part, content: &Bytes| ObjectKey::checkpoint(run(), part, content);
+    let later = Index {
+        version: VERSION + 1,
+        network: part(CheckpointPart::Network, &whole.network),
+        optimizer: part(CheckpointPart::Optimizer, &whole.optimizer),
+        progress: TrainingProgress::default(),
+    };
+    put_index(&store, 3, &later).await;
     assert_eq!(load(&store.objects, run()).await.unwrap(), Some(whole));
+    let earlier = Index {
+        version: 1,
+        ..later
+    };
+    put_index(&store, 4, &earlier).await;
+    let loaded = load(&store.objects, run()).await.unwrap().unwrap();
+    assert_eq!(loaded.progress, TrainingProgress::default());
+}
+
+async fn put_index(store: &Embedded, epochs: usize, index: &Index) {
+    let json = serde_json::to_vec(index).unwrap();
+    let part = CheckpointPart::Index { epochs, steps: 0 };
+    let key = ObjectKey::checkpoint(run(), part, &json);
+    store.objects.put(&key, json.into()).await.unwrap();
 }

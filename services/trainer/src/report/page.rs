@@ -77,8 +77,7 @@ fn result(report: &Report) -> Markup {
                     "The network is a pretrained EfficientNet-Lite0 whose last layer was learned from "
                     "the training images."
                 } @else {
-                    "The network is that of the last of " (report.epochs.len())
-                    " epochs, evaluated as it is published."
+                    "The network is that of the last epoch, evaluated as it is published."
                 }
                 " The loss is the mean cross-entropy, in nats, with the network's temperature."
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// On images of the same sources as those that it has learned from. The
-    /// temperature was fitted to them.
+    /// temperature was fitted to them, and the best trial of a study is chosen by them.
     pub validation: SplitScore,
     /// On the images of test sources, which decided nothing. `None` if the dataset has none.
     pub test: Option<SplitScore>,

@@ -5,7 +5,7 @@
 //! the broker again and again.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -13,10 +13,6 @@ use maskline_messages::JobId;
 
 /// The shortest wait of a message that is sent away.
 const SHORTEST: Duration = Duration::from_millis(250);
-
-/// Times that are closer to each other than this are counted as one, so that little is remembered
-/// of many messages.
-const GRAIN: Duration = Duration::from_millis(250);
 
 /// How many jobs are told apart.
 const MAX_JOBS: usize = 64;
@@ -27,56 +23,12 @@ const MAX_JOBS: usize = 64;
 pub(super) struct Schedule {
     last: HashMap<Option<JobId>, Instant>,
     given: u32,
-    /// How many messages come again at about each time.
-    times: BTreeMap<Instant, u32>,
-    /// How many these are in all.
-    ahead: u32,
 }
 
 impl Schedule {
     /// The wait of the next message of `job`, which is not before `earliest`. `spacing` is the
     /// time from one message to the next that the site allows. No wait is longer than `longest`.
     pub(super) fn next_wait(
-        &mut self,
-        job: Option<JobId>,
-        spacing: Duration,
-        earliest: Instant,
-        longest: Duration,
-        now: Instant,
-    ) -> Duration {
-        let wait = self.wait(job, spacing, earliest, longest, now);
-        self.forget_past(now);
-        self.count(now + wait);
-        wait
-    }
-
-    /// How many messages come again after `now`.
-    pub(super) fn ahead(&mut self, now: Instant) -> u32 {
-        self.forget_past(now);
-        self.ahead
-    }
-
-    fn forget_past(&mut self, now: Instant) {
-        while let Some(first) = self.times.first_entry() {
-            if *first.key() > now {
-                return;
-            }
-            self.ahead -= first.remove();
-        }
-    }
-
-    fn count(&mut self, at: Instant) {
-        self.ahead += 1;
-        let near = self.times.range_mut(at - GRAIN..at + GRAIN).next();
-        match near {
-            Some((_, messages)) => *messages += 1,
-            None => {
-                self.times.insert(at, 1);
-            }
-        }
-    }
-
-    fn wait(
         &mut self,
         job: Option<JobId>,
         spacing: Duration,
@@ -143,25 +95,6 @@ mod tests {
         let late = &waits[600..];
         let early = late.iter().filter(|wait| **wait < minute * 3 / 4).count();
         assert!((4_000..5_400).contains(&early), "{early} of {}", late.len());
-    }
-
-    #[test]
-    fn the_messages_that_come_again_later_are_counted_and_few_times_are_remembered() {
-        let (mut schedule, now) = (Schedule::default(), Instant::now());
-        for _ in 0..1_000 {
-            schedule.next_wait(None, TENTH, now, HOUR, now);
-        }
-        assert_eq!(schedule.ahead(now), 1_000);
-        let half = schedule.ahead(now + 500 * TENTH);
-        assert!((497..=500).contains(&half), "{half}");
-        assert_eq!(schedule.ahead(now + 1_000 * TENTH), 0);
-        let minute = Duration::from_secs(60);
-        for _ in 0..10_000 {
-            schedule.next_wait(None, TENTH, now, minute, now);
-        }
-        assert_eq!(schedule.ahead(now), 10_000, "also those that are spread");
-        assert!(schedule.times.len() <= 240, "{}", schedule.times.len());
-        assert_eq!(schedule.ahead(now + minute), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use maskline_messages::JobId;
 use maskline_storage::records::ShareLimit;
 use tokio::sync::Notify;
 
-use super::{allowance::Allowance, health::Health, schedule::Schedule};
+use super::{allowance::Allowance, health::Health, postponed::Postponed, schedule::Schedule};
 
 /// How many servers of a site are remembered. Those that are in use are never forgotten.
 const MAX_SERVERS: usize = 256;
@@ -72,6 +72,7 @@ pub(super) struct Site {
     pub(super) continuing: u32,
     last_job: Option<JobId>,
     schedule: Schedule,
+    postponed: Postponed,
     servers: HashMap<String, Health>,
     pub(super) used_at: Instant,
     pub(super) has_keeper: bool,
@@ -97,6 +98,7 @@ impl Site {
             continuing: 0,
             last_job: None,
             schedule: Schedule::default(),
+            postponed: Postponed::default(),
             servers: HashMap::new(),
             used_at: now,
             has_keeper: false,
@@ -142,7 +144,7 @@ impl Site {
         let is_idle = self.in_hand == 0 && waiting == 0;
         let waiting = waiting.saturating_add(self.continuing);
         let (limit, in_hand) = (self.limit, self.in_hand);
-        let away = self.schedule.ahead(now);
+        let away = self.postponed.count(now);
         if is_idle && now >= self.used_at + IDLE {
             if self.allowance.places(now) == 0 {
                 // Who comes after this starts another keeper.
@@ -228,12 +230,12 @@ impl Site {
     }
 
     /// The time from one message that this process sends away to the next. The process has the
-    /// part of the site's pace that it has of all messages away, and at least an equal part. So
-    /// those of all processes are through at about the same time, however unevenly the broker
-    /// deals them. Others of whom nothing is known count as having none away. If that is wrong,
+    /// part of the site's pace that it has of all messages away, and at least an equal part. So the
+    /// one to which the broker deals most is through as early as if they were dealt evenly. Together
+    /// they may come up to twice as fast as the site allows, and some are sent away again. Others of whom nothing is known count as having none away. If that is wrong,
     /// some messages come too early until the catalog answers again, and are sent away again.
     fn spacing(&mut self, now: Instant) -> Duration {
-        let own = self.schedule.ahead(now).saturating_add(1);
+        let own = self.postponed.count(now).saturating_add(1);
         let all = own.saturating_add(self.allowance.away_elsewhere());
         let spacing = self.limit.interval.saturating_mul(all) / own;
         spacing.min(self.interval())
@@ -252,7 +254,10 @@ impl Site {
             false => LONGEST_AWAY,
         };
         let earliest = earliest.max(self.allowance.far_turn(now).unwrap_or(now));
-        self.schedule
-            .next_wait(asker.job, spacing, earliest, longest, now)
+        let wait = self
+            .schedule
+            .next_wait(asker.job, spacing, earliest, longest, now);
+        self.postponed.add(now + wait);
+        wait
     }
 }

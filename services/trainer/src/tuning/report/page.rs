@@ -155,7 +155,7 @@ fn trials(report: &StudyReport) -> Markup {
         section {
             h2 { "Trials" }
             p.quiet {
-                "The accuracy is that on the validation images at the end of the last rung. Trial 0 has the "
+                "The accuracy is that on the validation images at the end of its last rung. Trial 0 has the "
                 "usual settings of the network."
             }
             div.wide {
