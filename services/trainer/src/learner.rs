@@ -268,7 +268,8 @@ impl Learner {
         Ok(())
     }
 
-    /// The loss is no number any more in this step of the current epoch, counted from 1, or after it.
+    /// The error that the loss is not finite any more. `step` is the step of the current epoch, counted
+    /// from 1, in which or after which that was found.
     fn diverged(&self, step: usize) -> anyhow::Error {
         let error = PermanentError::Diverged {
             epoch: self.progress.epochs.len() + 1,
@@ -315,8 +316,8 @@ impl Learner {
 
     /// The network as it is evaluated and published: without gradients, and with
     /// batch-norm statistics that belong to its weights, computed over images that are not
-    /// augmented. The statistics from training are means over earlier weights. So many `images` are
-    /// computed at a time.
+    /// augmented. The statistics from training are means over earlier weights. `images` is the
+    /// number of images that are computed at a time.
     fn calibrated(&self, examples: &Examples, images: usize) -> Result<Network> {
         let seed = self.config.settings.seed;
         let mut indices: Vec<usize> = (0..examples.training.len()).collect();

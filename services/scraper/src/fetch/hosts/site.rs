@@ -232,8 +232,8 @@ impl Site {
     /// The time from one message that this process sends away to the next. The process has the
     /// part of the site's pace that it has of all messages away, and at least an equal part. So the
     /// one to which the broker deals most is through as early as if they were dealt evenly. Together
-    /// they may come up to twice as fast as the site allows, and some are sent away again. So are
-    /// some where others have more away than the catalog has told yet.
+    /// they may come up to twice as fast as the site allows, and some are sent away again. The same
+    /// happens while others have more away than the catalog has told this process.
     fn spacing(&mut self, now: Instant) -> Duration {
         let own = self.postponed.count(now).saturating_add(1);
         let all = own.saturating_add(self.allowance.away_elsewhere());

@@ -47,7 +47,8 @@ fn a_run_on_a_gpu_is_the_same_again_wherever_it_is_interrupted() {
         to_the_end(&mut resumed, &examples);
         assert_eq!(result(&resumed, &examples), result(&undisturbed, &examples));
 
-        // Where the GPU is lost, another device goes on. Each kind draws other random values.
+        // Another device goes on when the GPU is lost. Each kind of device draws other random values,
+        // so nothing is dropped here.
         let left = LearnerConfig {
             device: Device::flex(),
             device_name: "cpu".to_owned(),
@@ -114,7 +115,7 @@ fn off(on_gpu: Score, on_cpu: Score) -> f32 {
     (on_gpu.loss - on_cpu.loss).abs() / on_cpu.loss
 }
 
-/// So many drawn pictures of each class to learn from, and a few more.
+/// Examples with `training` drawn pictures of each class to learn from, and a few to validate with.
 fn drawn(training: [usize; 2], pixels: u32) -> Examples {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
