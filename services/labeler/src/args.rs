@@ -12,7 +12,7 @@ use crate::{NAME, model_check::ModelCheck, stage::Labeler};
 #[command(
     name = "maskline-labeler",
     version,
-    after_help = "Example:\n  maskline-labeler --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline"
+    after_help = "Example:\n  maskline-labeler --broker amqp://localhost --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline"
 )]
 pub struct Args {
     #[command(flatten)]

@@ -113,3 +113,65 @@ impl Cli {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    /// The command lines under "Example:" and "Examples:" of a command and of its subcommands.
+    ///
+    /// A line that ends in a backslash goes on in the next one. What stands behind three spaces
+    /// is a remark, and what stands behind a bar is another program.
+    fn examples(command: &clap::Command) -> Vec<String> {
+        let help = command.get_after_help().map(ToString::to_string);
+        let joined = help
+            .unwrap_or_default()
+            .split("\\\n")
+            .map(str::trim_start)
+            .collect::<String>();
+        let own = joined
+            .lines()
+            .filter_map(|line| line.strip_prefix("  "))
+            .filter(|line| line.starts_with("maskline"))
+            .map(|line| line.split("   ").next().unwrap_or(line))
+            .map(|line| line.split(" | ").next().unwrap_or(line))
+            .map(|line| line.trim_end_matches('&').to_owned());
+        own.chain(command.get_subcommands().flat_map(examples))
+            .collect()
+    }
+
+    /// The words of a command line, as a shell splits it.
+    fn words(line: &str) -> Vec<String> {
+        let shell = Command::new("sh")
+            .args(["-c", &format!("printf '%s\\n' {line}")])
+            .output();
+        let printed = shell.expect("a shell splits the line").stdout;
+        let printed = String::from_utf8(printed).expect("the line is text");
+        printed.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_examples_of_the_help_are_command_lines_that_are_taken() {
+        let programs = [
+            (Cli::command(), 20),
+            (maskline_scraper::Args::command(), 1),
+            (maskline_validator::Args::command(), 1),
+            (maskline_labeler::Args::command(), 1),
+            (maskline_storer::Args::command(), 1),
+            (maskline_trainer::Args::command(), 1),
+        ];
+        for (program, at_least) in programs {
+            let examples = examples(&program);
+            let name = program.get_name();
+            assert!(examples.len() >= at_least, "{name}: {examples:?}");
+            for line in examples {
+                let taken = program.clone().try_get_matches_from(words(&line));
+                assert!(taken.is_ok(), "{line}: {}", taken.unwrap_err());
+            }
+        }
+    }
+}

@@ -20,7 +20,7 @@ use crate::{
 #[command(
     name = "maskline-scraper",
     version,
-    after_help = "Example:\n  maskline-scraper --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline --per-host-rate 5"
+    after_help = "Example:\n  maskline-scraper --broker amqp://localhost --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline --per-host-rate 5"
 )]
 pub struct Args {
     #[command(flatten)]

@@ -21,7 +21,7 @@ use crate::{
 #[command(
     name = "maskline-storer",
     version,
-    after_help = "Example:\n  maskline-storer --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline"
+    after_help = "Example:\n  maskline-storer --broker amqp://localhost --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline"
 )]
 pub struct Args {
     #[command(flatten)]

@@ -20,7 +20,7 @@ const MEMORY_GIB: f64 = 4.0;
 #[command(
     name = "maskline-trainer",
     version,
-    after_help = "Example:\n  maskline-trainer --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline --device gpu"
+    after_help = "Example:\n  maskline-trainer --broker amqp://localhost --objects s3://maskline \\\n    --catalog mongodb://localhost/maskline --device gpu"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -35,8 +35,8 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Training")]
 pub struct TrainerArgs {
-    /// The device to train on: auto (a GPU if there is one), gpu (the fastest), gpu:N (that of
-    /// the number N, counted from 0) or cpu
+    /// The device to train on: auto (a GPU if there is one), gpu (the one that the drivers
+    /// recommend), gpu:N (that of the number N, counted from 0) or cpu
     #[arg(long, env = "MASKLINE_DEVICE", value_name = "DEVICE", default_value_t = Choice::Auto)]
     pub device: Choice,
     /// Memory for decoded images, in GiB. Images beyond it are read from a temporary file and

@@ -24,7 +24,7 @@ use crate::{
         "This service does not use the catalog. It takes the address so that all services \
          can be started with the same flags",
     )),
-    after_help = "Example:\n  maskline-validator --broker amqp://guest:guest@localhost/ --objects s3://maskline \\\n    --min-side 64"
+    after_help = "Example:\n  maskline-validator --broker amqp://localhost --objects s3://maskline \\\n    --min-side 64"
 )]
 pub struct Args {
     #[command(flatten)]

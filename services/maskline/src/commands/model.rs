@@ -32,7 +32,7 @@ pub(super) struct ModelArgs {
     /// The id of a model or its beginning, or a safetensors file
     model: String,
     /// The device to compute on: auto (a GPU if there is one and there are many images), gpu (the
-    /// fastest), gpu:N (that of the number N, counted from 0) or cpu
+    /// one that the drivers recommend), gpu:N (that of the number N, counted from 0) or cpu
     #[arg(long, env = "MASKLINE_DEVICE", default_value_t = Choice::Auto)]
     device: Choice,
 }

@@ -12,7 +12,7 @@ use maskline_validator::{FaceArgs, LimitArgs};
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "Examples:
   maskline run
-  maskline run --only validator,labeler --broker amqp://guest:guest@localhost/")]
+  maskline run --only validator,labeler --broker amqp://localhost")]
 pub(crate) struct Run {
     /// Run only these services
     #[arg(long, value_enum, value_name = "SERVICE", value_delimiter = ',')]

@@ -34,7 +34,7 @@ pub fn keep_kernels_in(folder: &Path) {
 /// The folder that kernels are kept in, if somebody has said where.
 static KERNELS: OnceLock<PathBuf> = OnceLock::new();
 
-/// The GPU that wgpu takes for the fastest.
+/// The GPU that the drivers recommend for speed (wgpu's "high performance").
 pub(super) fn best(software: Software) -> Result<Compute, ModelError> {
     let (compute, renderer) = opened(None, || {
         open("gpu", Device::wgpu_options().init().map_err(text)?)
