@@ -2,7 +2,7 @@
 
 use std::{fs, io::Read, path::Path};
 
-use pytorch_reader::{DType, PytorchReader};
+use pytorch_reader::{DType, PickleError, PickleValue, PytorchError, PytorchReader};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 
 use crate::error::ModelError;
@@ -20,12 +20,17 @@ const WRAPPERS: [&str; 5] = [
     "_orig_mod.",
 ];
 
+/// What to do about a file that holds something else than a state dict.
+const SAVE: &str = "save the state dict with torch.save(model.state_dict(), FILE)";
+
 /// Reads a file of weights, and returns it as a safetensors file. A state dict that
 /// `torch.save` wrote, as a zip archive or as a legacy pickle, is read without running any of the
-/// code that a pickle can name.
+/// code that a pickle can name. Code and objects beside the tensors are left out: they can change
+/// nothing, and training loops save such objects with the weights.
 ///
 /// # Errors
-/// [`ModelError::File`] if the file can't be read or holds no tensors.
+/// [`ModelError::File`] if the file can't be read, holds no tensors, or holds code or objects where
+/// the tensors should be.
 pub fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     let refused = |problem: String| ModelError::File {
         path: path.to_owned(),
@@ -57,15 +62,10 @@ fn is_safetensors(path: &Path) -> std::io::Result<bool> {
 
 /// Reads what `torch.save` wrote.
 fn from_torch(path: &Path) -> Result<Vec<u8>, String> {
-    let reader = PytorchReader::new(path).map_err(|error| {
-        format!("it is neither a safetensors file nor one that torch.save wrote: {error}")
-    })?;
+    let reader = PytorchReader::new(path).map_err(|error| refusal(path, &error))?;
     let mut tensors: Vec<_> = reader.into_tensors().into_iter().collect();
     if tensors.is_empty() {
-        return Err(
-            "it holds no tensors: save the state dict with torch.save(model.state_dict(), FILE)"
-                .to_owned(),
-        );
+        return Err(format!("it holds no tensors: {SAVE}"));
     }
     tensors.sort_by(|(one, _), (other, _)| one.cmp(other));
     let names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
@@ -92,6 +92,33 @@ fn from_torch(path: &Path) -> Result<Vec<u8>, String> {
     let views: Result<Vec<_>, _> = views.collect();
     let views = views.map_err(|error| error.to_string())?;
     safetensors::serialize(views, None).map_err(|error| error.to_string())
+}
+
+/// Says why the reader can't read a file.
+fn refusal(path: &Path, error: &PytorchError) -> String {
+    match in_place_of_tensors(path, error) {
+        Some(found) => format!(
+            "it holds code or objects other than the tensors of a state dict, such as `{found}`, and \
+             maskline runs none of it: {SAVE}"
+        ),
+        None => format!(
+            "it is neither a safetensors file nor a state dict that torch.save wrote: {error}"
+        ),
+    }
+}
+
+/// The name of the code, or of the class of the object, because of which the reader can't read a
+/// file. `None` if there is another reason.
+fn in_place_of_tensors(path: &Path, error: &PytorchError) -> Option<String> {
+    // It takes tensors, and the reader doesn't know what it makes of them.
+    if let PytorchError::Pickle(PickleError::UnsupportedType(name)) = error {
+        return Some(name.clone());
+    }
+    // It stands in place of the whole state dict.
+    match PytorchReader::read_pickle_data(path, None) {
+        Ok(PickleValue::Unsupported(name)) => Some(name),
+        _ => None,
+    }
 }
 
 /// What the names of the network's tensors begin with. A file of a training loop also holds the

@@ -32,6 +32,13 @@ class RunsCode:
         return os.system, ("touch code-was-run",)
 
 
+class RunsCodeWithTensor:
+    """What a pickle names to be called with a tensor."""
+
+    def __reduce__(self):
+        return os.system, ("touch code-was-run", torch.zeros(1))
+
+
 state = state_dict()
 torch.save(state, HERE / "zip.pth")
 torch.save(state, HERE / "legacy.pth", _use_new_zipfile_serialization=False)
@@ -39,3 +46,4 @@ wrapped = {"state_dict": {f"module.{name}": value for name, value in state.items
 torch.save(wrapped, HERE / "wrapped.pth")
 torch.save(RunsCode(), HERE / "code.pth")
 torch.save({"layer.weight": torch.zeros(1), "extra": RunsCode()}, HERE / "code_beside.pth")
+torch.save({"layer.weight": RunsCodeWithTensor()}, HERE / "code_with_tensor.pth")
