@@ -20,10 +20,12 @@ pub enum ModelError {
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
     /// The tensors are not those of the network.
-    #[error("these are not the weights of {network}: {mismatch}")]
+    #[error("these are not the weights of {network}: {mismatch}{}", advice(*fitting))]
     Mismatch {
         network: NetworkName,
         mismatch: Box<Mismatch>,
+        /// The network that can begin from these weights, if `network` was to begin from them.
+        fitting: Option<NetworkName>,
     },
     /// There are other numbers of values than the last layer has.
     #[error("the last layer of {network} has {expected} values, not {found}")]
@@ -63,6 +65,16 @@ pub enum ModelError {
         gpus(names)
     )]
     NoSuchGpu { index: usize, names: Vec<String> },
+}
+
+/// Says which network to train from weights that are those of another one.
+fn advice(fitting: Option<NetworkName>) -> String {
+    fitting.map_or_else(String::new, |network| {
+        format!(
+            ". They fit {network}: give --network {network}, or --train {network} for enqueue and \
+             freeze"
+        )
+    })
 }
 
 /// Says which GPUs there are.

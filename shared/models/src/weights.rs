@@ -127,7 +127,8 @@ pub fn from_state_dict(
 /// for other classes, which is left out. The last layer is new, drawn from `seed`.
 ///
 /// # Errors
-/// See [`from_state_dict`].
+/// See [`from_state_dict`]. [`ModelError::Mismatch`] names the network that fits the file, if one
+/// does.
 pub fn backbone(
     bytes: &[u8],
     network: NetworkName,
@@ -137,15 +138,31 @@ pub fn backbone(
 ) -> Result<Network, ModelError> {
     let mut source = Backbone::new(network, bytes, seed)?;
     let built = build(&mut source, network, classes, device)?;
-    source.finish()?;
+    let finished = source.finish();
+    finished.map_err(|error| with_fitting_network(error, bytes))?;
     Ok(built)
 }
 
 /// Checks that a network can begin from a file, as [`backbone`] does, without making its weights.
 ///
 /// # Errors
-/// See [`from_state_dict`].
+/// See [`backbone`].
 pub fn check(bytes: &[u8], network: NetworkName) -> Result<(), ModelError> {
+    look(bytes, network).map_err(|error| with_fitting_network(error, bytes))
+}
+
+/// Adds the network that can begin from a file to the error of one that can't. No two networks can
+/// begin from the same file.
+fn with_fitting_network(mut error: ModelError, bytes: &[u8]) -> ModelError {
+    if let ModelError::Mismatch { fitting, .. } = &mut error {
+        let mut all = NetworkName::ALL.into_iter();
+        *fitting = all.find(|&network| look(bytes, network).is_ok());
+    }
+    error
+}
+
+/// Looks whether a network can begin from a file.
+fn look(bytes: &[u8], network: NetworkName) -> Result<(), ModelError> {
     // The layer for the classes is not one of the file's.
     const CLASSES: usize = 2;
     let mut source = Look(Backbone::new(network, bytes, 0)?);

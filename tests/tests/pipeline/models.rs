@@ -96,8 +96,12 @@ pub async fn a_model_is_asked_about_every_face_and_trained_from(environment: &mu
         .run(&[&train[..], &[&probe]].concat(), &[])
         .await;
     assert!(!refused.success);
-    let expected = "these are not the weights of mobilenet_v3_small";
-    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    for expected in [
+        "these are not the weights of mobilenet_v3_small",
+        "They fit efficientnet_lite0: give --network efficientnet_lite0",
+    ] {
+        assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+    }
 
     // A network from scratch, and one from its weights, which are read from a file.
     let scratch = [&train[..], &["scratch", "--wait"], &SHORT].concat();

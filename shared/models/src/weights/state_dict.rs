@@ -78,6 +78,7 @@ impl<'a> StateDict<'a> {
         Err(ModelError::Mismatch {
             network: self.network,
             mismatch: Box::new(self.mismatch),
+            fitting: None,
         })
     }
 }

@@ -123,6 +123,7 @@ fn every_tensor_must_be_there_once_and_fit() {
         ModelError::Mismatch {
             network: NAME,
             mismatch,
+            ..
         } => mismatch,
         other => panic!("{other}"),
     };
@@ -208,8 +209,15 @@ fn what_a_network_can_begin_from_is_known_without_its_weights() {
         let card = Card::new(name, classes.to_vec(), 32, View::Face);
         let file = weights::to_safetensors(&network, &card).unwrap();
         for other in NetworkName::ALL {
-            assert_eq!(weights::check(&file, other).is_ok(), other == name);
+            match weights::check(&file, other) {
+                Ok(()) => assert_eq!(other, name),
+                Err(error) => {
+                    let advice = format!(". They fit {name}: give --network {name}, or --train");
+                    assert!(error.to_string().contains(&advice), "{error}");
+                }
+            }
         }
+        assert!(weights::check(&file, name).is_ok());
     }
     // It refuses what the training would refuse, with the same words.
     let damaged = changed(|tensors, _| {
@@ -227,6 +235,7 @@ fn what_a_network_can_begin_from_is_known_without_its_weights() {
     for part in ["features.0.0.weight", "features.1.block", "head.weight"] {
         assert!(checked.contains(part), "{checked}");
     }
+    assert!(!checked.contains("They fit"), "no network fits: {checked}");
 }
 
 #[test]
