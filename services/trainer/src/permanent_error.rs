@@ -45,10 +45,14 @@ pub(crate) enum PermanentError {
     },
     #[error(
         "the device has no memory for a single image at a time: {error}. Ask for the run again with \
-         smaller --pixels or a smaller --batch, or start a trainer with `--device cpu`"
+         smaller --pixels or a smaller --batch, or compute on the CPU: the trainer and `maskline \
+         evaluate` take `--device cpu`"
     )]
     DeviceMemory { error: String },
-    #[error("the run can't begin from these weights: {0}")]
+    #[error(
+        "the run can't begin from these weights: {0}. Ask for another run, whose network they are \
+         of: `maskline train DATASET --network NETWORK --from WEIGHTS`"
+    )]
     Weights(String),
     #[error("{0}: train again with fewer --frozen-blocks")]
     FrozenBlocks(String),

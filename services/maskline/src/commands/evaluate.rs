@@ -111,7 +111,7 @@ impl Evaluate {
         let (objects, catalog) = (&stores.objects, stores.catalog.as_ref());
         let dataset = lookup::dataset(catalog, &name).await;
         let dataset = dataset.context("neither a folder nor a dataset")?;
-        let weights = self.model.weights(&self.connection).await?;
+        let (weights, _) = self.model.read(&self.connection).await?;
         let frozen = catalog.dataset(&dataset).await?;
         let images = frozen.map_or(0, |frozen| images_measured(&frozen));
         let images = usize::try_from(images).unwrap_or(usize::MAX);

@@ -2,14 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use bytes::Bytes;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use maskline_faces::FaceDetector;
 use maskline_messages::{Face, ObjectKey};
 use maskline_models::{
-    Classifier, Input,
+    Classifier, Input, ModelError,
     device::{self, Choice, Compute},
     prediction::Prediction,
     weights::{self, Card},
@@ -38,8 +38,14 @@ pub(super) struct ModelArgs {
 }
 
 impl ModelArgs {
-    /// Reads the model's file, or what was published in the stores.
-    pub(super) async fn weights(&self, connection: &ConnectionArgs) -> Result<Bytes> {
+    /// Reads the model's file, or what was published in the stores, and its card.
+    pub(super) async fn read(&self, connection: &ConnectionArgs) -> Result<(Bytes, Card)> {
+        let weights = self.weights(connection).await?;
+        let card = self.card(&weights)?;
+        Ok((weights, card))
+    }
+
+    async fn weights(&self, connection: &ConnectionArgs) -> Result<Bytes> {
         if Path::new(&self.model).is_file() {
             let weights = std::fs::read(&self.model);
             let weights = weights.with_context(|| format!("{} can't be read", self.model))?;
@@ -51,6 +57,27 @@ impl ModelArgs {
         let id = lookup::by_prefix(&self.model, "model", "maskline models", ids)
             .context("neither a safetensors file nor a published model")?;
         Ok(stores.objects.get(&ObjectKey::model_weights(id)).await?)
+    }
+
+    /// Reads the card of the model's file. If it has none, the error says how to make a model of
+    /// weights.
+    fn card(&self, weights: &[u8]) -> Result<Card> {
+        weights::card(weights).map_err(|error| {
+            let has_no_card = matches!(error, ModelError::Unreadable(_) | ModelError::NoCard);
+            let error = Error::from(error).context(self.unusable());
+            match has_no_card {
+                true => anyhow!(
+                    "{error:#}. If it has weights only, as PyTorch's files do, `maskline train \
+                     COLLECTION --network NAME --from {}` trains a model from it",
+                    self.model
+                ),
+                false => error,
+            }
+        })
+    }
+
+    fn unusable(&self) -> String {
+        format!("{} can't be used as a model", self.model)
     }
 
     /// Opens the device for so many images.
@@ -65,12 +92,10 @@ impl ModelArgs {
 
     /// Loads the model for so many images.
     pub(super) async fn load(&self, connection: &ConnectionArgs, images: usize) -> Result<Model> {
-        let weights = self.weights(connection).await?;
-        let unusable = || format!("{} can't be used as a model", self.model);
-        let card = weights::card(&weights).with_context(unusable)?;
+        let (weights, card) = self.read(connection).await?;
         let compute = self.compute(connection, images)?.for_pixels(card.pixels);
         let classifier = Classifier::load(&weights, &compute.device);
-        let classifier = classifier.with_context(unusable)?;
+        let classifier = classifier.with_context(|| self.unusable())?;
         let detector = FaceDetector::for_view(classifier.card().view)?;
         Ok(Model {
             network: Arc::new(Network {
@@ -133,7 +158,8 @@ impl Model {
             .buffered(2 * self.decoder.workers())
             .try_collect();
         let (network, prepared) = (self.network.clone(), prepared.await?);
-        spawn_blocking(move || network.classify(prepared)).await?
+        let classified = spawn_blocking(move || network.classify(prepared)).await?;
+        classified.map_err(with_device_advice)
     }
 
     /// Reads a picture, or says why it is none.
@@ -148,6 +174,15 @@ impl Model {
             Ok(picture) => Ok(spawn_blocking(move || network.prepare(&picture)).await?),
             Err(problem) => Err(problem),
         })
+    }
+}
+
+/// Says what to do if the device has no memory.
+fn with_device_advice(error: Error) -> Error {
+    let lacks_memory = matches!(error.downcast_ref(), Some(ModelError::DeviceMemory(_)));
+    match lacks_memory {
+        true => anyhow!("{error}; compute on the CPU, with --device cpu"),
+        false => error,
     }
 }
 
@@ -195,5 +230,41 @@ impl Network {
             own,
             faces,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_has_weights_only_is_refused_with_the_way_to_a_model() {
+        let args = ModelArgs {
+            model: "weights.pth".to_owned(),
+            device: Choice::Auto,
+        };
+        // A zip archive as PyTorch writes it, and a safetensors file without any metadata.
+        for (bytes, problem) in [
+            (&b"PK\x03\x04 and more"[..], "not a safetensors file"),
+            (
+                &b"\x08\0\0\0\0\0\0\0{}      "[..],
+                "doesn't say what network",
+            ),
+        ] {
+            let refused = format!("{:#}", args.card(bytes).unwrap_err());
+            let advice = "`maskline train COLLECTION --network NAME --from weights.pth`";
+            for expected in ["weights.pth can't be used as a model", problem, advice] {
+                assert!(refused.contains(expected), "{refused}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_without_memory_is_reported_with_another_device() {
+        let no_memory = ModelError::DeviceMemory("out of device memory".into());
+        let advised = format!("{:#}", with_device_advice(no_memory.into()));
+        assert!(advised.ends_with("with --device cpu"), "{advised}");
+        let other = format!("{:#}", with_device_advice(ModelError::NotANumber.into()));
+        assert!(!other.contains("--device cpu"), "{other}");
     }
 }

@@ -256,4 +256,7 @@ async fn weights_of_another_network_are_a_permanent_error() {
         matches!(permanent, Some(PermanentError::Weights(_))),
         "{error:#}"
     );
+    for advice in ["They fit mobilenet_v3_small", "`maskline train DATASET"] {
+        assert!(error.to_string().contains(advice), "{error:#}");
+    }
 }
