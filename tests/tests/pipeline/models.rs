@@ -146,6 +146,11 @@ async fn published_weights_are_downloaded_checked_and_kept() {
     let listed = environment.json(&["weights", "list"]).await;
     let files: Vec<&str> = listed.iter().map(|of| text(&of["file"])).collect();
     assert!(files.contains(&file), "{files:?}");
+    for of in &listed {
+        let file = text(&of["file"]);
+        let url = format!("https://download.pytorch.org/models/{file}");
+        assert_eq!(of["url"], url);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

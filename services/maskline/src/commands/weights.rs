@@ -74,6 +74,11 @@ const PUBLISHED: [Published; 5] = [
 ];
 
 impl Published {
+    /// The address of the file in the folder at `base`.
+    fn url(&self, base: &str) -> String {
+        format!("{}/{}", base.trim_end_matches('/'), self.file)
+    }
+
     /// The beginning of the file's SHA-256.
     fn sha256(&self) -> &'static str {
         let stem = self.file.strip_suffix(".pth").unwrap_or(self.file);
@@ -92,6 +97,15 @@ impl Published {
         }
         Ok(())
     }
+}
+
+/// Weights as `maskline weights list --json` prints them.
+#[derive(Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    published: &'a Published,
+    /// Where torchvision has the file.
+    url: String,
 }
 
 /// The networks that there are weights of, each once.
@@ -156,7 +170,12 @@ impl Weights {
 impl List {
     fn run(self) -> Result<()> {
         if self.json {
-            return PUBLISHED.iter().try_for_each(output::print_json);
+            return PUBLISHED.iter().try_for_each(|published| {
+                output::print_json(&Listed {
+                    published,
+                    url: published.url(BASE),
+                })
+            });
         }
         let mut table = output::table(&["network", "weights", "ImageNet", "file"]);
         for published in &PUBLISHED {
@@ -184,8 +203,7 @@ impl Fetch {
         };
         let path = folder.join(published.file);
         if !is_there(published, &path) {
-            let base = self.base_url.as_str().trim_end_matches('/');
-            let url: Url = format!("{base}/{}", published.file).parse()?;
+            let url: Url = published.url(self.base_url.as_str()).parse()?;
             let quotas = self.connection.stores().await?.catalog;
             let args = DownloadArgs {
                 most_bytes: MOST_BYTES,
