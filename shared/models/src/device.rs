@@ -75,9 +75,14 @@ const WORTH_A_GPU: usize = 20_000;
 /// # Errors
 /// The errors are those of [`choose`].
 pub fn choose_for(choice: Choice, images: usize) -> Result<Compute, ModelError> {
+    choose(choice_for(choice, images))
+}
+
+/// The choice for so many images, whatever devices there are: `auto` is the CPU for a few.
+fn choice_for(choice: Choice, images: usize) -> Choice {
     match choice {
-        Choice::Auto if images < WORTH_A_GPU => Ok(cpu()),
-        choice => choose(choice),
+        Choice::Auto if images < WORTH_A_GPU => Choice::Cpu,
+        choice => choice,
     }
 }
 
@@ -153,10 +158,14 @@ mod tests {
     }
 
     #[test]
-    fn few_images_are_predicted_on_the_cpu() {
-        assert!(!choose_for(Choice::Auto, 3).unwrap().is_gpu);
-        let gpu = |compute: Result<Compute, ModelError>| compute.map(|compute| compute.is_gpu).ok();
-        assert_eq!(gpu(choose_for(Choice::Gpu, 3)), gpu(choose(Choice::Gpu)));
+    fn auto_is_the_cpu_for_a_few_images_and_what_a_person_names_stays() {
+        let few = WORTH_A_GPU - 1;
+        assert_eq!(choice_for(Choice::Auto, few), Choice::Cpu);
+        assert_eq!(choice_for(Choice::Auto, WORTH_A_GPU), Choice::Auto);
+        for named in [Choice::Gpu, Choice::NthGpu(1), Choice::Cpu] {
+            assert_eq!(choice_for(named, few), named);
+        }
+        assert!(!choose_for(Choice::Auto, few).unwrap().is_gpu);
     }
 
     #[test]
