@@ -186,10 +186,11 @@ impl Learner {
     /// The network as it was evaluated at the end of the last complete epoch, as a safetensors file
     /// to publish.
     pub(crate) fn published(&self, examples: &Examples) -> Result<Bytes> {
-        let network = parts::halving(self.images_at_a_time(), |images| {
-            self.calibrated(examples, images)
-        })?;
-        Ok(weights::to_safetensors(&network, &self.config.card())?.into())
+        parts::halving(self.images_at_a_time(), |images| {
+            let network = self.calibrated(examples, images)?;
+            // This reads all of the network, so that no lack of memory is left for later.
+            Ok(weights::to_safetensors(&network, &self.config.card())?.into())
+        })
     }
 
     /// Completes the current epoch: trains its remaining steps and evaluates the network.
@@ -318,6 +319,10 @@ impl Learner {
     /// batch-norm statistics that belong to its weights, computed over images that are not
     /// augmented. The statistics from training are means over earlier weights. `images` is the
     /// number of images that are computed at a time.
+    ///
+    /// # Errors
+    /// [`ModelError::DeviceMemory`](maskline_models::ModelError::DeviceMemory) if the device has no
+    /// memory for so many.
     fn calibrated(&self, examples: &Examples, images: usize) -> Result<Network> {
         let seed = self.config.settings.seed;
         let mut indices: Vec<usize> = (0..examples.training.len()).collect();
@@ -338,7 +343,7 @@ impl Learner {
                 }
             });
             let network = self.optimizer.averaged(self.network.clone());
-            let network = network.recalibrated(inputs);
+            let network = network.recalibrated(inputs)?;
             let network = network.with_mirror_image(self.config.settings.mirror_image);
             failure.map_or(Ok(network), Err)
         })

@@ -9,6 +9,7 @@ use maskline_messages::NetworkName;
 
 use crate::{
     block::{BlockConfig, InvertedResidual},
+    device,
     error::ModelError,
     init::{Builder, Init, RandomValues},
     input::Standardization,
@@ -174,13 +175,28 @@ impl Network {
     /// The statistics that training leaves behind belong to the weights of about ten steps
     /// ago. These belong to the weights as they are. The batches are the same as for
     /// [`Self::forward`], on a device without autodiff. Without batches the statistics stay.
-    pub fn recalibrated(&self, batches: impl IntoIterator<Item = Tensor<4>>) -> Self {
+    ///
+    /// # Errors
+    /// If the device can't compute the statistics, see [`device::read`].
+    pub fn recalibrated(
+        &self,
+        batches: impl IntoIterator<Item = Tensor<4>>,
+    ) -> Result<Self, ModelError> {
         let network = self.valid();
         for (before, images) in batches.into_iter().enumerate() {
             network.pass(images, Some(1.0 / (before + 1) as f64));
         }
         // Brings the last update into the statistics that are read.
-        network.valid()
+        let network = network.valid();
+        // They are read here, so that the caller knows which batches were too large. Otherwise every
+        // later output of the network would be an error, for however few images.
+        for layer in network.each_layer() {
+            if let Layer::Norm(norm) = layer {
+                device::read(norm.running_mean.value_sync())?;
+                device::read(norm.running_variance.value_sync())?;
+            }
+        }
+        Ok(network)
     }
 
     /// The number of features that [`Self::features`] gives for an image.

@@ -17,6 +17,7 @@ use maskline_messages::NetworkName;
 use safetensors::{Dtype, tensor::TensorView};
 
 use crate::{
+    device,
     error::ModelError,
     init::{Builder, TensorSource},
     layer::Layer,
@@ -31,7 +32,8 @@ const BATCHES: &str = "num_batches_tracked";
 /// Writes the network's weights and running statistics, as little-endian `f32`.
 ///
 /// # Errors
-/// [`ModelError::Classes`] if the card does not name every class.
+/// [`ModelError::Classes`] if the card does not name every class. If the device can't return the
+/// weights, see [`device::read`].
 pub fn to_safetensors(network: &Network, card: &Card) -> Result<Vec<u8>, ModelError> {
     if card.classes.len() != network.classes() {
         return Err(ModelError::Classes {
@@ -41,7 +43,7 @@ pub fn to_safetensors(network: &Network, card: &Card) -> Result<Vec<u8>, ModelEr
     }
     let mut stored = BTreeMap::new();
     for layer in network.each_layer() {
-        store(&layer, &mut stored);
+        store(&layer, &mut stored)?;
     }
     let views = stored.iter().map(|(name, tensor)| {
         let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes);
@@ -57,20 +59,20 @@ struct Stored {
     bytes: Vec<u8>,
 }
 
-fn store(layer: &Layer, to: &mut BTreeMap<String, Stored>) {
+fn store(layer: &Layer, to: &mut BTreeMap<String, Stored>) -> Result<(), ModelError> {
     let mut put = |tensor: &str, stored| to.insert(format!("{}.{tensor}", layer.name()), stored);
     match layer {
         Layer::Convolution(layer) => {
-            put("weight", floats(layer.weight.val()));
+            put("weight", floats(layer.weight.val())?);
             if let Some(bias) = &layer.bias {
-                put("bias", floats(bias.val()));
+                put("bias", floats(bias.val())?);
             }
         }
         Layer::Norm(layer) => {
-            put("weight", floats(layer.weight.val()));
-            put("bias", floats(layer.bias.val()));
-            put("running_mean", floats(layer.running_mean.value_sync()));
-            put("running_var", floats(layer.running_variance.value_sync()));
+            put("weight", floats(layer.weight.val())?);
+            put("bias", floats(layer.bias.val())?);
+            put("running_mean", floats(layer.running_mean.value_sync())?);
+            put("running_var", floats(layer.running_variance.value_sync())?);
             let none = Stored {
                 dtype: Dtype::I64,
                 shape: Vec::new(),
@@ -79,20 +81,21 @@ fn store(layer: &Layer, to: &mut BTreeMap<String, Stored>) {
             put(BATCHES, none);
         }
         Layer::Linear(layer) => {
-            put("weight", floats(layer.weight.val()));
-            put("bias", floats(layer.bias.val()));
+            put("weight", floats(layer.weight.val())?);
+            put("bias", floats(layer.bias.val())?);
         }
     }
+    Ok(())
 }
 
-fn floats<const D: usize>(tensor: Tensor<D>) -> Stored {
+fn floats<const D: usize>(tensor: Tensor<D>) -> Result<Stored, ModelError> {
     let shape = tensor.dims().to_vec();
-    let values: Vec<f32> = tensor.into_data().iter::<f32>().collect();
-    Stored {
+    let values = device::read(tensor)?;
+    Ok(Stored {
         dtype: Dtype::F32,
         shape,
         bytes: values.into_iter().flat_map(f32::to_le_bytes).collect(),
-    }
+    })
 }
 
 /// Reads a network and its card, as [`to_safetensors`] wrote them.

@@ -147,7 +147,7 @@ fn compare(name: NetworkName) {
 /// The statistics of each batch norm, computed anew.
 fn statistics(network: &Network, device: &Device) -> BTreeMap<String, Vec<f32>> {
     let batches = ["first", "second"].map(|name| images_of(SIDE, name, IMAGES, device));
-    let network = network.recalibrated(batches);
+    let network = network.recalibrated(batches).unwrap();
     let classes = ["a", "b"].map(|class| class.parse().unwrap()).to_vec();
     let card = Card::new(network.name(), classes, SIDE as u32, View::Face);
     let file = weights::to_safetensors(&network, &card).unwrap();
@@ -226,6 +226,27 @@ fn a_tensor_that_is_too_large_is_an_error_of_memory_and_the_device_goes_on() {
         let error = device::read(large.sum_dim(0)).unwrap_err();
         assert!(matches!(error, ModelError::DeviceMemory(_)), "{error}");
         assert!(compute.answers());
+    });
+}
+
+#[test]
+fn statistics_for_which_there_is_no_memory_are_an_error() {
+    let test = "gpu::statistics_for_which_there_is_no_memory_are_an_error";
+    on_gpu(test, Software::Allowed, || {
+        let device = gpu().device;
+        let network = Network::new(NetworkName::MobilenetV3Small, 2, 1, &device);
+        let images = || images_of(SIDE, "images", IMAGES, &device);
+        // It is used again below, so that no kernel computes its values without keeping them.
+        let large = Tensor::<2>::ones([1 << 15, 1 << 15], &device);
+        let one: Tensor<4> = large
+            .clone()
+            .sum_dim(0)
+            .narrow(1, 0, 1)
+            .reshape([1usize; 4]);
+        let error = network.recalibrated([images() * one]).unwrap_err();
+        assert!(matches!(error, ModelError::DeviceMemory(_)), "{error}");
+        assert!(device::read(large).is_err());
+        network.recalibrated([images()]).unwrap();
     });
 }
 
