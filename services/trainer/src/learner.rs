@@ -3,6 +3,8 @@
 //! The learner does no I/O. It can be stopped after any step, and a learner that is made
 //! from its snapshot, even on another machine, continues as if nothing had happened.
 
+#[cfg(test)]
+pub(crate) mod faults;
 mod step;
 
 use std::{mem, thread, time::Instant};
@@ -259,6 +261,8 @@ impl Learner {
     fn record_metrics(&mut self, outputs: Vec<StepOutput>) -> Result<()> {
         let first = self.progress.step - outputs.len();
         for (step, output) in (first..).zip(outputs) {
+            #[cfg(test)]
+            self.check_faults(output.images_at_a_time())?;
             for (prediction, class, shares) in output.read()? {
                 if !prediction.loss(class).is_finite() {
                     return Err(self.diverged(step + 1));
@@ -344,9 +348,18 @@ impl Learner {
             });
             let network = self.optimizer.averaged(self.network.clone());
             let network = network.recalibrated(inputs)?;
+            #[cfg(test)]
+            self.check_faults(images)?;
             let network = network.with_mirror_image(self.config.settings.mirror_image);
             failure.map_or(Ok(network), Err)
         })
+    }
+
+    /// Fails where the device of a test does.
+    #[cfg(test)]
+    fn check_faults(&self, images: usize) -> Result<()> {
+        let epoch = self.progress.epochs.len() + 1;
+        Ok(faults::check(&self.config.device_name, epoch, images)?)
     }
 }
 

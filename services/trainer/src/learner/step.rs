@@ -45,6 +45,13 @@ impl StepOutput {
         });
         Ok(read.collect())
     }
+
+    /// The number of images in the largest part.
+    #[cfg(test)]
+    pub(super) fn images_at_a_time(&self) -> usize {
+        let images = self.parts.iter().map(|logits| logits.dims()[0]);
+        images.max().unwrap_or_default()
+    }
 }
 
 impl Learner {

@@ -1,4 +1,5 @@
 mod lost_device;
+mod memory;
 mod probe;
 mod start;
 mod test_split;
@@ -25,8 +26,16 @@ use crate::{
 };
 
 fn trainer(store: &Embedded) -> Trainer {
+    trainer_on(store, compute())
+}
+
+fn trainer_on(store: &Embedded, compute: Compute) -> Trainer {
     let leases = LeaseWatch::lasting(store.catalog.clone(), Duration::from_secs(5));
-    Trainer::new(fixtures::resources(store), leases, Arc::default())
+    let resources = Resources {
+        compute,
+        ..fixtures::resources(store)
+    };
+    Trainer::new(resources, leases, Arc::default())
 }
 
 /// Records a run of MobileNetV3-small as the stage does.

@@ -5,7 +5,10 @@ use maskline_models::ModelError;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::batches::Batch;
+use crate::{
+    batches::Batch,
+    learner::faults::{Fault, faulty},
+};
 
 /// The number of images in half a batch.
 const HALF: usize = 8;
@@ -89,4 +92,30 @@ async fn a_run_in_parts_goes_on_in_parts_and_is_the_same_again() {
     let mut resumed = Learner::resume(config, learner.snapshot().unwrap()).unwrap();
     to_the_end(&mut resumed, &examples);
     assert_eq!(result(&resumed, &examples), result(&undisturbed, &examples));
+}
+
+#[tokio::test]
+async fn a_network_is_published_with_fewer_images_at_a_time_if_there_is_no_memory_for_more() {
+    let _alone = alone().await;
+    let examples = examples().await;
+    let fault = Fault::Memory {
+        from_epoch: 2,
+        images: 4,
+    };
+    let device = faulty("a device that lacks memory after the only epoch", fault);
+    let config = LearnerConfig {
+        device: device.device,
+        device_name: device.name,
+        ..config(&examples, settings(1, Kind::Adamw))
+    };
+    let mut learner = Learner::new(config).unwrap();
+    to_the_end(&mut learner, &examples);
+    let error = learner.calibrated(&examples, 8).unwrap_err();
+    assert!(
+        matches!(error.downcast_ref(), Some(ModelError::DeviceMemory(_))),
+        "{error:#}"
+    );
+    let halves = learner.calibrated(&examples, 4).unwrap();
+    let expected = weights::to_safetensors(&halves, &learner.config.card()).unwrap();
+    assert!(learner.published(&examples).unwrap() == expected);
 }
