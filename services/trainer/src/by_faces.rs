@@ -4,7 +4,7 @@
 use maskline_models::prediction::{Prediction, Tally};
 use serde::Serialize;
 
-use crate::{examples::ExampleSet, shown::Faces};
+use crate::{examples::Example, shown::Faces};
 
 /// How good a network is on the images of a kind.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,31 +52,36 @@ const KINDS: [Kind; 6] = [
     },
 ];
 
-/// The scores for the kinds of which there are images. `predictions` has one for each image of `set`.
-/// There are none if nobody looked for faces.
-pub(crate) fn measure(predictions: &[Prediction], set: &ExampleSet) -> Vec<FaceScore> {
-    let mut tallies = [Tally::default(); KINDS.len()];
-    for (index, prediction) in predictions.iter().enumerate() {
-        let example = set.example(index);
+/// Adds up predictions for each kind.
+#[derive(Debug, Default)]
+pub(crate) struct ByFaces([Tally; KINDS.len()]);
+
+impl ByFaces {
+    /// Adds the prediction for an image. One in which nobody looked for faces is of no kind.
+    pub(crate) fn add(&mut self, prediction: &Prediction, example: &Example) {
         let Some(faces) = example.faces else {
-            continue;
+            return;
         };
-        for (kind, tally) in KINDS.iter().zip(&mut tallies) {
+        for (kind, tally) in KINDS.iter().zip(&mut self.0) {
             if (kind.has)(&faces) {
                 tally.add(prediction, example.class);
             }
         }
     }
-    let found = KINDS.iter().zip(tallies);
-    let found = found.filter(|(_, tally)| tally.images > 0);
-    found
-        .map(|(kind, tally)| FaceScore {
-            pictures: kind.name,
-            images: tally.images,
-            accuracy: tally.accuracy(),
-            interval: tally.interval().into(),
-        })
-        .collect()
+
+    /// The scores for the kinds of which there are images.
+    pub(crate) fn scores(&self) -> Vec<FaceScore> {
+        let found = KINDS.iter().zip(&self.0);
+        let found = found.filter(|(_, tally)| tally.images > 0);
+        found
+            .map(|(kind, tally)| FaceScore {
+                pictures: kind.name,
+                images: tally.images,
+                accuracy: tally.accuracy(),
+                interval: tally.interval().into(),
+            })
+            .collect()
+    }
 }
 
 #[cfg(test)]

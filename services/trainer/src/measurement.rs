@@ -24,6 +24,7 @@ use maskline_storage::{
 use tokio::runtime::Handle;
 
 use crate::{
+    by_faces::{ByFaces, FaceScore},
     evaluation::Evaluator,
     examples::{self, ExampleSet},
     sources::Sources,
@@ -44,6 +45,7 @@ pub(crate) struct SplitMeasurement {
     /// How sure the predictions are, with the temperature and without it.
     tempered: Confidences,
     raw: Confidences,
+    by_faces: ByFaces,
     /// The images of each list of jobs.
     by_jobs: HashMap<Vec<JobId>, Counted>,
 }
@@ -64,6 +66,7 @@ impl SplitMeasurement {
             confusion: Confusion::new(classes),
             tempered: Confidences::default(),
             raw: Confidences::default(),
+            by_faces: ByFaces::default(),
             by_jobs: HashMap::new(),
         }
     }
@@ -76,6 +79,7 @@ impl SplitMeasurement {
             self.tempered.add(&tempered, class);
             self.tally.add(&tempered, class);
             self.confusion.add(&tempered, class);
+            self.by_faces.add(&tempered, set.example(index));
             let jobs = set.jobs(index);
             if !self.by_jobs.contains_key(jobs) {
                 self.by_jobs.insert(jobs.to_vec(), Counted::default());
@@ -95,6 +99,11 @@ impl SplitMeasurement {
     /// How far its probabilities can be believed, without the temperature and with it.
     pub(crate) fn calibrations(&self) -> [Calibration; 2] {
         [&self.raw, &self.tempered].map(Confidences::calibration)
+    }
+
+    /// How good it is on the images, by the faces in them. It is empty if nobody looked for faces.
+    pub(crate) fn faces(&self) -> Vec<FaceScore> {
+        self.by_faces.scores()
     }
 
     fn jobs(&self) -> impl Iterator<Item = JobId> {

@@ -29,7 +29,7 @@ use tokio::runtime::Handle;
 use tracing::{Instrument, Span, field::Empty, info_span};
 
 use crate::{
-    by_faces, checkpoint,
+    checkpoint,
     evaluation::Evaluator,
     examples::Examples,
     interrupt::Interrupt,
@@ -398,7 +398,6 @@ impl TrainingRun {
             measurement: &measurement,
             evaluation: evaluation.clone(),
             robustness,
-            faces: by_faces::measure(&predictions, &examples.validation),
             shortcut,
         };
         let report = Report::new(

@@ -4,27 +4,34 @@ use maud::{Markup, html};
 
 use super::{
     contents::Report,
-    text::{grouped, percent},
+    text::{grouped, percent, range},
 };
+use crate::by_faces::FaceScore;
 
 pub(super) fn by_faces(report: &Report) -> Markup {
+    let test = report.test_faces.iter().map(|test| ("test images", test));
+    let splits = test.chain([("validation images", &report.faces)]);
+    let splits = splits.filter(|(_, scores)| !scores.is_empty());
+    let splits: Vec<(&str, &Vec<FaceScore>)> = splits.collect();
     html! {
-        @if !report.faces.is_empty() {
+        @if !splits.is_empty() {
             section {
                 h2 { "Faces" }
                 div.wide {
                     table {
                         thead { tr {
-                            th { "Validation pictures" } th.number { "Images" } th.number { "Accuracy" }
+                            th { "Measured on" } th.number { "Images" } th.number { "Accuracy" }
                             th.number { "95 % interval" }
                         } }
-                        tbody {
-                            @for row in &report.faces {
-                                tr {
-                                    td { (row.pictures) }
-                                    td.number { (grouped(row.images)) }
-                                    td.number { (percent(row.accuracy)) }
-                                    td.number { (percent(row.interval[0])) " – " (percent(row.interval[1])) }
+                        @for (name, scores) in splits {
+                            tbody {
+                                @for row in scores {
+                                    tr {
+                                        td { (name) " " (row.pictures) }
+                                        td.number { (grouped(row.images)) }
+                                        td.number { (percent(row.accuracy)) }
+                                        td.number { (range(row.interval)) }
+                                    }
                                 }
                             }
                         }

@@ -6,7 +6,7 @@ use maud::{Markup, html};
 
 use super::{
     contents::Report,
-    text::{grouped, percent},
+    text::{grouped, percent, range},
 };
 
 /// The sentences below the network's name. What a network does on images from elsewhere comes
@@ -17,7 +17,8 @@ pub(super) fn lead(report: &Report) -> Markup {
         Some(test) => html! {
             p.lead {
                 strong { (percent(test.accuracy.into())) } " of the test images are classified correctly. "
-                "They come from sources that it was not trained on."
+                "The " (grouped(test.images)) " test images are unseen: they come from sources that the "
+                "network was not trained on, and nothing was chosen by them."
             }
             p.lead { strong { (validation) } " of the validation images are classified correctly." }
         },
@@ -34,8 +35,7 @@ pub(super) fn lead(report: &Report) -> Markup {
 /// The range in which the accuracy lies with a probability of 95 %.
 fn interval(images: u64, accuracy: f32) -> String {
     let right = (f64::from(accuracy) * images as f64).round() as u64;
-    let (low, high) = prediction::interval(right, images);
-    format!("{} – {}", percent(low), percent(high))
+    range(prediction::interval(right, images).into())
 }
 
 /// The table of the splits and their sources.

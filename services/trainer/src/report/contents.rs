@@ -74,6 +74,8 @@ pub(crate) struct Report {
     pub(crate) robustness: Vec<Robustness>,
     /// How good it is on the validation images, by the faces in them.
     pub(crate) faces: Vec<FaceScore>,
+    /// The same for the test images, if there are some.
+    pub(crate) test_faces: Option<Vec<FaceScore>>,
     /// How well the files alone tell the classes. `None` if too little is known of them.
     pub(crate) shortcut: Option<Shortcut>,
     /// What a reader must know before believing the accuracy, in sentences.
@@ -145,7 +147,6 @@ pub(crate) struct Measured<'a> {
     pub(crate) measurement: &'a Measurement,
     pub(crate) evaluation: Evaluation,
     pub(crate) robustness: Vec<Robustness>,
-    pub(crate) faces: Vec<FaceScore>,
     pub(crate) shortcut: Option<Shortcut>,
 }
 
@@ -164,7 +165,6 @@ impl Report {
             measurement,
             evaluation,
             robustness,
-            faces,
             shortcut,
         } = measured;
         let manifest = &examples.manifest;
@@ -204,7 +204,8 @@ impl Report {
                 test: test.map(BeforeAndAfter::of),
             },
             robustness,
-            faces,
+            faces: measurement.validation.faces(),
+            test_faces: test.map(SplitMeasurement::faces),
             warnings: warnings::of(manifest, shortcut.as_ref()),
             shortcut,
             summary: network.summary(),

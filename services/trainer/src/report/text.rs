@@ -5,6 +5,11 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{:.1}\u{a0}%", share * 100.0)
 }
 
+/// Two percentages between which something lies.
+pub(super) fn range([low, high]: [f64; 2]) -> String {
+    format!("{} – {}", percent(low), percent(high))
+}
+
 pub(super) fn share(share: Option<f64>) -> String {
     share.map_or("–".to_owned(), percent)
 }
@@ -51,5 +56,6 @@ mod tests {
         assert_eq!(duration(59.6), "1 min 0 s");
         assert_eq!(duration(7384.0), "2 h 3 min");
         assert_eq!(percent(0.967), "96.7\u{a0}%");
+        assert_eq!(range([0.9, 1.0]), "90.0\u{a0}% – 100.0\u{a0}%");
     }
 }

@@ -4,6 +4,7 @@
 use maskline_messages::{Location, Source, SourceRole};
 use maskline_storage::records::{Evaluation, Job, SourceScore};
 use maskline_test_support::records;
+use serde_json::json;
 
 use super::*;
 
@@ -62,6 +63,10 @@ async fn the_finished_network_is_measured_on_test_images_and_for_each_source() {
     let _alone = alone().await;
     let store = Embedded::open().await;
     let (drawing, [.., gone]) = with_test_split(&store).await;
+    let drawing = Drawing {
+        faces: true,
+        ..drawing
+    };
     let dataset = drawing.freeze(&store.objects).await;
     let id = request(&store, dataset, settings()).await;
     trainer(&store).work(&store.context("one")).await.unwrap();
@@ -95,11 +100,27 @@ async fn the_finished_network_is_measured_on_test_images_and_for_each_source() {
     let counts = confusion.flat_map(|row| row.as_array().unwrap());
     assert_eq!(counts.map(|count| count.as_u64().unwrap()).sum::<u64>(), 6);
     assert_eq!(report["dataset"]["images"]["test"]["red"], 3);
+    // Each picture has one face, which is more than half as long as the picture.
+    for (of_split, images) in [("test_faces", 6), ("faces", 16)] {
+        let rows = report[of_split].as_array().unwrap().iter();
+        let rows: Vec<_> = rows.map(|row| (&row["pictures"], &row["images"])).collect();
+        let large = "with one face, 1/2 of the picture's longer side or more";
+        assert_eq!(rows.len(), 2, "{of_split}: {rows:?}");
+        assert_eq!(rows[0], (&json!("with one face"), &json!(images)));
+        assert_eq!(rows[1], (&json!(large), &json!(images)));
+    }
     let page = object(&store, ObjectKey::model_report_page(id)).await;
     let page = String::from_utf8(page.into()).unwrap();
     let places =
         ["of the test images", "of the validation images", one].map(|text| page.find(text));
     assert!(places[0].is_some() && places.is_sorted(), "{places:?}");
+    for text in [
+        "The 6 test images are unseen",
+        "test images with one face",
+        "validation images with one face",
+    ] {
+        assert!(page.contains(text), "no {text}");
+    }
     assert!(!page.contains("has no test split") && !page.contains("hunter2"));
 }
 
@@ -132,6 +153,7 @@ async fn test_images_change_nothing_of_the_training() {
     let page = object(&store, ObjectKey::model_report_page(without)).await;
     let page = String::from_utf8(page.into()).unwrap();
     assert!(page.contains("has no test split") && page.contains("--role test"));
+    assert!(!page.contains("unseen") && !page.contains("test images with"));
 }
 
 #[tokio::test]
