@@ -5,6 +5,10 @@ use maskline_storage::records::{Evaluation, SplitScore};
 
 use crate::output::{self, number, percent};
 
+/// What [`with_interval`] has in brackets.
+pub(crate) const IN_BRACKETS: &str =
+    "In brackets: where the accuracy lies with a probability of 95 %, by the number of images.";
+
 /// What the splits are called.
 const TEST: &str = "all test images";
 const VALIDATION: &str = "all validation images";
@@ -15,7 +19,7 @@ const VALIDATION: &str = "all validation images";
 pub(crate) fn text(networks: &[(String, &Evaluation)]) -> String {
     let mut text = table(networks).to_string();
     let evaluations = || networks.iter().map(|(_, evaluation)| *evaluation);
-    text += "\nIn brackets: where the accuracy lies with a probability of 95 %, by the number of images.";
+    text += &format!("\n{IN_BRACKETS}");
     if evaluations().flat_map(splits).any(has_shared_images) {
         text += "\nAn image that several sources have counts for each of them.";
     }
@@ -65,7 +69,7 @@ fn add_split(table: &mut Table, name: &str, scores: &[Option<&SplitScore>]) {
     };
     let measured = scores.iter().filter(|_| first.images > 0);
     let cells = measured.map(|score| match score {
-        Some(score) => number(with_interval(score)),
+        Some(score) => number(with_interval(score.accuracy, score.interval)),
         None => number(percent(None)),
     });
     let images = number(first.images);
@@ -73,11 +77,14 @@ fn add_split(table: &mut Table, name: &str, scores: &[Option<&SplitScore>]) {
     for source in &first.sources {
         let of_source = |score: &SplitScore| {
             let mut sources = score.sources.iter();
-            let same = sources.find(|other| other.source == source.source);
-            same.map(|same| same.accuracy)
+            let same = sources.find(|other| other.source == source.source)?;
+            Some(match same.interval {
+                Some(interval) => with_interval(same.accuracy, interval),
+                None => percent(Some(same.accuracy)),
+            })
         };
         let of_networks = scores.iter().map(|score| score.and_then(of_source));
-        let cells = of_networks.map(|share| number(percent(share)));
+        let cells = of_networks.map(|text| number(text.unwrap_or_else(|| percent(None))));
         let name = Cell::new(format!("  {}", source.source));
         table.add_row([name, number(source.images)].into_iter().chain(cells));
     }
@@ -87,9 +94,9 @@ fn add_split(table: &mut Table, name: &str, scores: &[Option<&SplitScore>]) {
 }
 
 /// The accuracy with the range in which it lies with a probability of 95 %, in percent.
-fn with_interval(score: &SplitScore) -> String {
-    let [low, high] = score.interval.map(|share| share * 100.0);
-    format!("{} ({low:.1}–{high:.1})", percent(Some(score.accuracy)))
+pub(crate) fn with_interval(accuracy: f32, interval: [f32; 2]) -> String {
+    let [low, high] = interval.map(|share| share * 100.0);
+    format!("{} ({low:.1}–{high:.1})", percent(Some(accuracy)))
 }
 
 #[cfg(test)]
@@ -107,6 +114,7 @@ mod tests {
             role: SourceRole::Train,
             images,
             accuracy,
+            interval: Some([accuracy - 0.05, accuracy + 0.05]),
         };
         SplitScore {
             images,
@@ -144,10 +152,10 @@ mod tests {
         assert_eq!(headings, ["measured", "on", "images", "mine", "yours"]);
         for (line, expected) in lines[3..].iter().zip([
             "all test images 4 75.0 % (70.0–80.0) 75.0 % (70.0–80.0)",
-            "page c 4 75.0 % 75.0 %",
+            "page c 4 75.0 % (70.0–80.0) 75.0 % (70.0–80.0)",
             "all validation images 16 90.0 % (85.0–95.0) 80.0 % (75.0–85.0)",
-            "page a 10 100.0 % 100.0 %",
-            "page b 7 50.0 % 50.0 %",
+            "page a 10 100.0 % (95.0–105.0) 100.0 % (95.0–105.0)",
+            "page b 7 50.0 % (45.0–55.0) 50.0 % (45.0–55.0)",
         ]) {
             assert_eq!(
                 line.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -156,6 +164,22 @@ mod tests {
         }
         assert!(text.contains("counts for each of them"));
         assert!(!text.contains("--role test"));
+    }
+
+    #[test]
+    fn a_source_that_an_earlier_build_measured_has_no_interval() {
+        let mut validation = score(16, 0.9, &[("page a", 16, 0.9)]);
+        validation.sources[0].interval = None;
+        let evaluation = Evaluation {
+            validation,
+            test: None,
+        };
+        let text = text(&[("mine".to_owned(), &evaluation)]);
+        let line = lines(&text)
+            .into_iter()
+            .find(|line| line.starts_with("page a"));
+        let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+        assert_eq!(words, ["page", "a", "16", "90.0", "%"]);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use maskline_messages::{JobId, Label, SourceRole};
 use maskline_models::{
     Network,
     calibration::{Calibration, Confidences},
-    prediction::{Confusion, Prediction, Tally},
+    prediction::{self, Confusion, Prediction, Tally},
     temperature::Temperature,
 };
 use maskline_storage::{
@@ -112,7 +112,6 @@ impl SplitMeasurement {
 
     fn score(&self, split: Split, labels: &[Label], sources: &Sources) -> SplitScore {
         let score = self.tally.score();
-        let (low, high) = self.tally.interval();
         let recall = labels.iter().enumerate().filter_map(|(class, label)| {
             let recall = self.confusion.recall(class)?;
             Some((label.clone(), recall as f32))
@@ -123,7 +122,7 @@ impl SplitMeasurement {
         SplitScore {
             images: self.tally.images,
             accuracy: score.accuracy,
-            interval: [low as f32, high as f32],
+            interval: single(self.tally.interval()),
             loss: score.loss,
             recall: recall.collect(),
             sources: by_source,
@@ -153,11 +152,17 @@ impl SplitMeasurement {
             role: source.role,
             images: counted.images,
             accuracy: (counted.right as f64 / counted.images as f64) as f32,
+            interval: Some(single(prediction::interval(counted.right, counted.images))),
         });
         let mut scores: Vec<SourceScore> = scores.collect();
         scores.sort_by_key(|score| Reverse(score.images));
         scores
     }
+}
+
+/// An interval in single precision, as records have it.
+fn single((low, high): (f64, f64)) -> [f32; 2] {
+    [low, high].map(|share| share as f32)
 }
 
 /// The predictions for the splits that a finished network is measured on.

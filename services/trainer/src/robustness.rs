@@ -20,6 +20,8 @@ pub(crate) struct Robustness {
     pub(crate) images: u64,
     /// The share of the images whose class is predicted, 0 to 1.
     pub(crate) accuracy: f32,
+    /// The range in which the accuracy lies with a probability of 95 %.
+    pub(crate) interval: [f64; 2],
 }
 
 /// Measures a network on `set`, without damage and with each kind of it. Of a large set some
@@ -51,6 +53,7 @@ pub(crate) fn measure(
                 .map_or_else(|| "as they are".to_owned(), Corruption::description),
             images: tally.images,
             accuracy: tally.score().accuracy,
+            interval: tally.interval().into(),
         });
     }
     Ok(Some(measured))

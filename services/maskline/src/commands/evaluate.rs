@@ -23,7 +23,7 @@ use super::{
 use crate::{
     connection::ConnectionArgs,
     evaluation_view, lookup,
-    output::{self, number, percent},
+    output::{self, number},
 };
 
 #[derive(Debug, Args)]
@@ -51,6 +51,9 @@ struct Evaluation {
     /// Images that were classified.
     images: u64,
     accuracy: f64,
+    /// The accuracy on many more images of the same kind lies between these two with a
+    /// probability of 95 %.
+    interval: [f64; 2],
     /// Mean cross-entropy, in nats.
     loss: f64,
     classes: Vec<Label>,
@@ -98,10 +101,14 @@ impl Evaluate {
         output::print(format!(
             "{} images, accuracy {}, loss {:.4}",
             evaluation.images,
-            percent(Some(evaluation.accuracy as f32)),
+            evaluation_view::with_interval(
+                evaluation.accuracy as f32,
+                evaluation.interval.map(|share| share as f32)
+            ),
             evaluation.loss
         ))?;
-        output::print(confusion_table(&evaluation))
+        output::print(confusion_table(&evaluation))?;
+        output::print(evaluation_view::IN_BRACKETS)
     }
 
     /// Measures the model on the images of a frozen dataset that no network is trained on.
@@ -239,6 +246,7 @@ async fn evaluate(
     Ok(Evaluation {
         images: tally.images,
         accuracy: tally.accuracy(),
+        interval: tally.interval().into(),
         loss: tally.mean_loss(),
         classes,
         confusion,

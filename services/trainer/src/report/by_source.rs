@@ -1,6 +1,5 @@
 //! The part of the page that says how good the network is on the images of each source.
 
-use maskline_models::prediction;
 use maskline_storage::records::SplitScore;
 use maud::{Markup, html};
 
@@ -32,10 +31,9 @@ pub(super) fn lead(report: &Report) -> Markup {
     }
 }
 
-/// The range in which the accuracy lies with a probability of 95 %.
-fn interval(images: u64, accuracy: f32) -> String {
-    let right = (f64::from(accuracy) * images as f64).round() as u64;
-    range(prediction::interval(right, images).into())
+/// The range in which an accuracy lies with a probability of 95 %.
+fn interval(interval: [f32; 2]) -> String {
+    range(interval.map(f64::from))
 }
 
 /// The table of the splits and their sources.
@@ -59,14 +57,14 @@ pub(super) fn by_source(report: &Report) -> Markup {
                                 td { "all " (name) }
                                 td.number { (grouped(score.images)) }
                                 td.number { (percent(score.accuracy.into())) }
-                                td.number { (interval(score.images, score.accuracy)) }
+                                td.number { (interval(score.interval)) }
                             }
                             @for source in &score.sources {
                                 tr {
                                     td { (source.source) }
                                     td.number { (grouped(source.images)) }
                                     td.number { (percent(source.accuracy.into())) }
-                                    td.number { (interval(source.images, source.accuracy)) }
+                                    td.number { (source.interval.map(interval).unwrap_or_default()) }
                                 }
                             }
                             @if score.more_sources > 0 {

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{
     contents::Report,
-    text::{grouped, percent},
+    text::{grouped, percent, range},
 };
 
 pub(super) fn robustness(report: &Report) -> Markup {
@@ -15,6 +15,7 @@ pub(super) fn robustness(report: &Report) -> Markup {
                 table {
                     thead { tr {
                         th { "Validation images" } th.number { "Images" } th.number { "Accuracy" }
+                        th.number { "95 % interval" }
                     } }
                     tbody {
                         @for row in &report.robustness {
@@ -22,6 +23,7 @@ pub(super) fn robustness(report: &Report) -> Markup {
                                 td { (row.description) }
                                 td.number { (grouped(row.images)) }
                                 td.number { (percent(row.accuracy.into())) }
+                                td.number { (range(row.interval)) }
                             }
                         }
                     }

@@ -162,6 +162,10 @@ async fn a_run_ends_in_a_model_with_a_report_and_a_message() {
     ];
     assert_eq!(kinds, [&[None], &kinds_of_damage[..]].concat());
     assert_eq!(damaged[0]["accuracy"], validation["accuracy"]);
+    for (side, bound) in [low, high].into_iter().enumerate() {
+        let undamaged = damaged[0]["interval"][side].as_f64().unwrap();
+        assert!((undamaged - bound).abs() < 1e-6, "{:#}", damaged[0]);
+    }
 
     assert_eq!(store.waiting(Queue::StorerJobs).await, 1);
     assert_eq!(checkpoints(&store, id).await, 0);

@@ -46,4 +46,19 @@ pub struct SourceScore {
     pub images: u64,
     /// The share of the images whose class is predicted, 0 to 1.
     pub accuracy: f32,
+    /// As that of the split. The record of an earlier build has none.
+    #[serde(default)]
+    pub interval: Option<[f32; 2]>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_score_of_a_source_in_a_record_of_an_earlier_build_is_read() {
+        let json = r#"{"source": "page a", "role": "train", "images": 7, "accuracy": 1.0}"#;
+        let score: SourceScore = serde_json::from_str(json).unwrap();
+        assert_eq!((score.images, score.interval), (7, None));
+    }
 }

@@ -30,6 +30,7 @@ fn evaluation() -> Evaluation {
             role,
             images: 7,
             accuracy: 1.0,
+            interval: Some([0.646, 1.0]),
         }],
         more_sources: 3,
     };

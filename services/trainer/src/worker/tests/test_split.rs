@@ -93,6 +93,12 @@ async fn the_finished_network_is_measured_on_test_images_and_for_each_source() {
         .map(|source| source.accuracy * source.images as f32)
         .sum();
     assert!((right / 6.0 - test.accuracy).abs() < 1e-6, "{test:#?}");
+    for source in &test.sources {
+        let [low, high] = source.interval.unwrap();
+        assert!((low..=high).contains(&source.accuracy), "{source:?}");
+        // Four images tell little, and two less.
+        assert!(high - low > 0.4, "{source:?}");
+    }
 
     let report = report(&store, id).await;
     assert_eq!(report["evaluation"]["test"]["images"], 6);
