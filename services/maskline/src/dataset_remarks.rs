@@ -7,7 +7,8 @@ use maskline_messages::{Label, VersionName};
 use maskline_storage::records::Dataset;
 
 /// Sentences that say why no network can be trained on the version, if none can, what is wrong with
-/// its classes, and how many images it leaves out. There are none if all is well.
+/// its classes, how many images it leaves out, and how many have a label that is worth a look. There
+/// are none if all is well.
 pub(crate) fn remarks(version: &VersionName, dataset: &Dataset) -> Vec<String> {
     let none = BTreeMap::new();
     let in_split = |split: Split| dataset.images.get(split.name()).unwrap_or(&none);
@@ -62,6 +63,17 @@ pub(crate) fn remarks(version: &VersionName, dataset: &Dataset) -> Vec<String> {
             counted(dataset.set_aside)
         ));
     }
+    match dataset.several_faces {
+        0 => {}
+        1 => remarks.push(format!(
+            "1 image of {version} shows several faces and has one label: `maskline datasets review \
+             {version}` lists it."
+        )),
+        images => remarks.push(format!(
+            "{images} images of {version} show several faces and have one label: `maskline datasets \
+             review {version}` lists them."
+        )),
+    }
     remarks
 }
 
@@ -80,26 +92,38 @@ mod tests {
 
     /// The remarks on a version with so many images with and without a mask in each split.
     fn remarks_on(splits: [[u64; 2]; 3], withheld: u64, set_aside: u64) -> Vec<String> {
+        let dataset = Dataset {
+            withheld,
+            set_aside,
+            ..dataset(splits)
+        };
+        remarks(&version(), &dataset)
+    }
+
+    fn version() -> VersionName {
+        "masks@3".parse().unwrap()
+    }
+
+    fn dataset(splits: [[u64; 2]; 3]) -> Dataset {
         let classes = ["with_mask", "without_mask"].map(|class| class.parse().unwrap());
         let id = DatasetId::of(b"a dataset");
-        let version: VersionName = "masks@3".parse().unwrap();
         let by_class = |images: [u64; 2]| classes.clone().into_iter().zip(images).collect();
         let names = Split::ALL.map(|split| split.name().to_owned());
-        let dataset = Dataset {
+        Dataset {
             id,
             content: id,
-            collection: version.collection.clone(),
+            collection: version().collection,
             parent: None,
             sources: vec![],
             classes: classes.to_vec(),
             images: names.into_iter().zip(splits.map(by_class)).collect(),
             near_duplicate_groups: 0,
-            set_aside,
-            withheld,
+            set_aside: 0,
+            withheld: 0,
+            several_faces: 0,
             split: SplitSettings::default(),
             created: 0,
-        };
-        remarks(&version, &dataset)
+        }
     }
 
     #[test]
@@ -148,6 +172,31 @@ mod tests {
         assert!(
             left_out[1].contains("Set aside, and not in masks@3: 1 image of unclear class"),
             "{left_out:?}"
+        );
+    }
+
+    #[test]
+    fn images_with_several_faces_are_counted_with_the_command_that_lists_them() {
+        let of = |several_faces| {
+            let dataset = Dataset {
+                several_faces,
+                ..dataset([[40, 40], [10, 10], [0, 0]])
+            };
+            remarks(&version(), &dataset)
+        };
+        assert_eq!(of(0), [""; 0]);
+        let command = "`maskline datasets review masks@3` lists";
+        assert_eq!(
+            of(1),
+            [format!(
+                "1 image of masks@3 shows several faces and has one label: {command} it."
+            )]
+        );
+        assert_eq!(
+            of(57),
+            [format!(
+                "57 images of masks@3 show several faces and have one label: {command} them."
+            )]
         );
     }
 }

@@ -232,6 +232,7 @@ impl Freezer {
             .iter()
             .map(|(split, manifest)| (split.name().to_owned(), manifest.by_class.clone()))
             .collect();
+        let faces = manifest.splits.values().filter_map(|split| split.faces);
         let dataset = Dataset {
             id: manifest.dataset,
             content: plan.content,
@@ -243,6 +244,7 @@ impl Freezer {
             near_duplicate_groups: plan.near_duplicate_groups,
             set_aside: plan.set_aside,
             withheld: plan.withheld,
+            several_faces: faces.map(|counts| counts.several).sum(),
             split: collection.split.clone(),
             created: now(),
         };
@@ -256,6 +258,7 @@ impl Freezer {
                 version = %collection.version_name(version.number), dataset = %dataset.id,
                 images = ?dataset.images, near_duplicate_groups = dataset.near_duplicate_groups,
                 set_aside = dataset.set_aside, withheld = dataset.withheld,
+                several_faces = dataset.several_faces,
                 "the dataset is frozen"
             );
             for warning in class_warnings(&dataset.classes, &dataset.images) {

@@ -55,6 +55,7 @@ pub fn dataset(collection: &CollectionName, id: DatasetId) -> Dataset {
         near_duplicate_groups: 0,
         set_aside: 0,
         withheld: 0,
+        several_faces: 0,
         split: SplitSettings::default(),
         created: 1,
     }

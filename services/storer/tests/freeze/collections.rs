@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use maskline_dataset::{Member, Split, read_members};
 use maskline_messages::{CollectionName, DatasetId, ImageId, ObjectKey, Source, SourceRole};
 use maskline_storage::records::{Job, JobState, SourceCount};
-use maskline_test_support::records;
+use maskline_test_support::{messages::face, records};
 
-use crate::environment::Environment;
+use crate::environment::{Environment, document, labeled};
 
 /// A job whose source is a folder of this name.
 pub fn folder(name: &str) -> Job {
@@ -131,6 +131,28 @@ async fn test_sources_make_a_test_split_of_which_nothing_is_trained_on() {
     assert_eq!(in_split(&members, Split::Test).len(), 10);
     assert_eq!(in_split(&members, Split::Validation).len(), 8);
     assert_eq!(in_split(&members, Split::Train).len(), 32);
+}
+
+#[tokio::test]
+async fn images_with_several_faces_are_counted_in_all_splits() {
+    let environment = Environment::new().await;
+    let (job, candidates) = environment.enqueue(&folder("a"), 0..20).await;
+    for (number, candidate) in (0..).zip(candidates) {
+        let mut document = document(labeled(job, candidate, number));
+        document.measurements.faces = match number {
+            0..7 => Some(vec![face(), face()]),
+            7 => None,
+            8 => Some(vec![]),
+            _ => Some(vec![face()]),
+        };
+        environment.store_document(&document).await;
+    }
+    environment.expanded(job).await;
+    assert!(environment.freeze().await);
+    let dataset = environment.state(job).await.dataset.unwrap();
+    let catalog = &environment.stores.catalog;
+    let dataset = catalog.dataset(&dataset).await.unwrap().unwrap();
+    assert_eq!(dataset.several_faces, 7);
 }
 
 #[tokio::test]

@@ -110,8 +110,12 @@ impl Environment {
 
     pub async fn store(&self, job: JobId, candidate: CandidateId, number: u64) {
         let document = document(labeled(job, candidate, number));
-        let (catalog, image) = (&self.stores.catalog, Some(document.image));
-        catalog.put_image(&document).await.unwrap();
+        self.store_document(&document).await;
+    }
+
+    pub async fn store_document(&self, document: &ImageDocument) {
+        let (candidate, image) = (document.candidate, Some(document.image));
+        self.stores.catalog.put_image(document).await.unwrap();
         self.finish(candidate, image, OutcomeKind::Stored).await;
     }
 
@@ -210,7 +214,7 @@ pub fn labeled(job: JobId, candidate: CandidateId, number: u64) -> ImageLabeled 
 }
 
 /// What the stage records of an image.
-fn document(labeled: ImageLabeled) -> ImageDocument {
+pub fn document(labeled: ImageLabeled) -> ImageDocument {
     ImageDocument {
         collection: labeled.header.collection,
         job: labeled.header.job,

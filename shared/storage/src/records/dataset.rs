@@ -27,6 +27,10 @@ pub struct Dataset {
     pub set_aside: u64,
     /// Stored images that are in no split because they are in a group with an image of a test source.
     pub withheld: u64,
+    /// Images in a split that show several faces, as far as somebody looked for faces. In a record of
+    /// an earlier build nobody counted them.
+    #[serde(default)]
+    pub several_faces: u64,
     pub split: SplitSettings,
     pub created: u64,
 }

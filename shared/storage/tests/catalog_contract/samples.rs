@@ -318,6 +318,7 @@ pub fn dataset_after(latest: Option<&Version>, content: &[u8]) -> Dataset {
         near_duplicate_groups: 3,
         set_aside: 2,
         withheld: 1,
+        several_faces: 4,
         split: SplitSettings::default(),
         created: 1_790_000_000_000,
     }

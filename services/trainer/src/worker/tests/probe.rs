@@ -132,6 +132,7 @@ async fn record(store: &Embedded, id: DatasetId, parent: Option<DatasetId>) {
         near_duplicate_groups: 0,
         set_aside: 0,
         withheld: 0,
+        several_faces: 0,
         split: SplitSettings::default(),
         created: now(),
     };
