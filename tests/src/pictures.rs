@@ -9,6 +9,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 /// Draws a face of `side` pixels in height and width on a background of rectangles. A
 /// mask is a coloured band over its lower half. The same seed draws the same picture.
 pub fn face(seed: u64, masked: bool, side: u32) -> RgbImage {
+    face_and_head(seed, masked, side).0
+}
+
+/// Like [`face`], with the box around the head: its left, top, width and height in pixels.
+pub fn face_and_head(seed: u64, masked: bool, side: u32) -> (RgbImage, [f32; 4]) {
     let random = &mut StdRng::seed_from_u64(seed * 2 + u64::from(masked));
     let mut picture = background(side, random);
     let size = side as f32;
@@ -40,7 +45,8 @@ pub fn face(seed: u64, masked: bool, side: u32) -> RgbImage {
         };
     }
     grain(&mut picture, random);
-    picture
+    let head = [centre.0 - across, centre.1 - down, 2.0 * across, 2.0 * down];
+    (picture, head)
 }
 
 /// Rectangles in random colours, so that no two pictures have similar perceptual hashes.
