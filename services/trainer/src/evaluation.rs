@@ -5,7 +5,7 @@ use std::thread;
 use anyhow::Result;
 use burn::tensor::Device;
 use maskline_models::{
-    Network, input,
+    Network, device, input,
     prediction::{Prediction, Tally},
 };
 use rayon::ThreadPool;
@@ -69,21 +69,16 @@ impl Evaluator<'_> {
         let side = self.input.pixels;
         thread::scope(|scope| {
             let prepared = batches::prepare(scope, self.threads, set, batches, side, preparation);
+            let outputs = prepared.into_iter().map(|batch| {
+                let images = input::tensor(batch?.planes, side, self.device);
+                anyhow::Ok(network.forward(images))
+            });
             let mut predictions = Vec::with_capacity(indices.len());
-            let mut unread = None;
-            for batch in prepared {
+            for logits in device::one_behind(outputs) {
                 if self.interrupt.is_requested() {
                     return Ok(None);
                 }
-                let images = input::tensor(batch?.planes, side, self.device);
-                // A GPU computes this batch while the logits of the one before are read.
-                let before = unread.replace(network.forward(images));
-                if let Some(logits) = before {
-                    predictions.extend(Prediction::of_batch(logits)?);
-                }
-            }
-            if let Some(logits) = unread {
-                predictions.extend(Prediction::of_batch(logits)?);
+                predictions.extend(Prediction::of_batch(logits?)?);
             }
             Ok(Some(predictions))
         })

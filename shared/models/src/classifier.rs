@@ -5,6 +5,7 @@ use image::RgbImage;
 use maskline_vision::view::Part;
 
 use crate::{
+    device,
     error::ModelError,
     input,
     network::Network,
@@ -69,9 +70,12 @@ impl Classifier {
     ) -> Result<Vec<Prediction>, ModelError> {
         let inputs: Vec<&[u8]> = inputs.into_iter().map(|input| &input.0[..]).collect();
         let mut predictions = Vec::with_capacity(inputs.len());
-        for batch in inputs.chunks(BATCH) {
+        let outputs = inputs.chunks(BATCH).map(|batch| {
             let batch = input::tensor(batch.concat(), self.card.pixels, &self.device);
-            let raw = Prediction::of_batch(self.network.forward(batch))?;
+            self.network.forward(batch)
+        });
+        for logits in device::one_behind(outputs) {
+            let raw = Prediction::of_batch(logits)?;
             if raw.iter().any(|prediction| !prediction.is_finite()) {
                 return Err(ModelError::NotANumber);
             }

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 
 pub use choice::Choice;
 pub use gpu::keep_kernels_in;
-pub use reading::read;
+pub use reading::{one_behind, read};
 
 use crate::error::ModelError;
 

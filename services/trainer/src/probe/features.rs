@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc, thread};
 use anyhow::{Context, Result, bail};
 use maskline_dataset::{Manifest, Shard, Split};
 use maskline_messages::{DatasetId, ImageId, ObjectKey};
-use maskline_models::{Network, input};
+use maskline_models::{Network, device, input};
 use maskline_pretrained::Backbone;
 use maskline_storage::{ObjectStore, catalog::Library, lease::LeaseProgress};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -176,12 +176,16 @@ impl FeatureStore<'_> {
         thread::scope(|scope| {
             let plain = Preparation::Plain;
             let prepared = batches::prepare(scope, threads, set, batches.clone(), side, plain);
-            for (indices, batch) in batches.iter().zip(prepared) {
+            let outputs = batches.iter().zip(prepared).map(|(indices, batch)| {
+                let images = input::tensor(batch?.planes, side, device);
+                anyhow::Ok((indices, self.network.features(images)))
+            });
+            for output in device::one_behind(outputs) {
                 if interrupt.is_requested() {
                     return Ok(false);
                 }
-                let images = input::tensor(batch?.planes, side, device);
-                let values = maskline_models::device::read(self.network.features(images))?;
+                let (indices, features) = output?;
+                let values = device::read(features)?;
                 for (&index, features) in indices.iter().zip(values.chunks_exact(count)) {
                     known.insert(set.example(index).image, features.to_vec());
                 }

@@ -1,5 +1,7 @@
 //! Reading what a device has computed.
 
+use std::{iter, mem};
+
 use burn::tensor::Tensor;
 
 use crate::error::ModelError;
@@ -20,6 +22,31 @@ pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
     })
 }
 
+/// The items in their order, each of which is given when the next one has been asked for. If they are
+/// tensors that a GPU is to compute, it computes the next one while whoever takes them reads this one.
+pub fn one_behind<T>(items: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
+    let mut items = items.into_iter().fuse();
+    let mut unread = items.next();
+    iter::from_fn(move || mem::replace(&mut unread, items.next()))
+}
+
 /// What CubeCL says of a tensor that is larger than the device's buffers may be, and of one for
 /// which there is no memory left. Burn passes its errors on as texts only.
 const NO_MEMORY: [&str; 2] = ["can't allocate buffer of size", "out of device memory"];
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn an_item_is_given_when_the_next_one_has_been_asked_for() {
+        let asked = Cell::new(0);
+        let items = (0..3).inspect(|_| asked.set(asked.get() + 1));
+        let given: Vec<(i32, i32)> = one_behind(items).map(|item| (item, asked.get())).collect();
+        assert_eq!(given, [(0, 2), (1, 3), (2, 3)]);
+        assert_eq!(one_behind([7]).collect::<Vec<_>>(), [7]);
+        assert_eq!(one_behind([0; 0]).count(), 0);
+    }
+}
