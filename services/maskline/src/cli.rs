@@ -146,6 +146,8 @@ mod tests {
 
     /// The words of a command line, as a shell splits it.
     fn words(line: &str) -> Vec<String> {
+        let has_more = line.contains(['>', '<', ';', '$', '`', '(']);
+        assert!(!has_more, "the shell would do more than split this: {line}");
         let shell = Command::new("sh")
             .args(["-c", &format!("printf '%s\\n' {line}")])
             .output();

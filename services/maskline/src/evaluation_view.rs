@@ -6,8 +6,7 @@ use maskline_storage::records::{Evaluation, SplitScore};
 use crate::output::{self, number, percent};
 
 /// What [`with_interval`] has in brackets.
-pub(crate) const IN_BRACKETS: &str =
-    "In brackets: where the accuracy lies with a probability of 95 %, by the number of images.";
+pub(crate) const IN_BRACKETS: &str = "In brackets: the 95 % confidence interval of the accuracy.";
 
 /// What the splits are called.
 const TEST: &str = "all test images";
@@ -93,7 +92,7 @@ fn add_split(table: &mut Table, name: &str, scores: &[Option<&SplitScore>]) {
     }
 }
 
-/// The accuracy with the range in which it lies with a probability of 95 %, in percent.
+/// The accuracy with its 95 % confidence interval, in percent.
 pub(crate) fn with_interval(accuracy: f32, interval: [f32; 2]) -> String {
     let [low, high] = interval.map(|share| share * 100.0);
     format!("{} ({low:.1}–{high:.1})", percent(Some(accuracy)))
@@ -114,12 +113,12 @@ mod tests {
             role: SourceRole::Train,
             images,
             accuracy,
-            interval: Some([accuracy - 0.05, accuracy + 0.05]),
+            interval: Some([accuracy - 0.05, f32::min(accuracy + 0.05, 1.0)]),
         };
         SplitScore {
             images,
             accuracy,
-            interval: [accuracy - 0.05, accuracy + 0.05],
+            interval: [accuracy - 0.05, f32::min(accuracy + 0.05, 1.0)],
             loss: 0.1,
             recall: BTreeMap::new(),
             sources: sources.iter().map(source).collect(),
@@ -154,7 +153,7 @@ mod tests {
             "all test images 4 75.0 % (70.0–80.0) 75.0 % (70.0–80.0)",
             "page c 4 75.0 % (70.0–80.0) 75.0 % (70.0–80.0)",
             "all validation images 16 90.0 % (85.0–95.0) 80.0 % (75.0–85.0)",
-            "page a 10 100.0 % (95.0–105.0) 100.0 % (95.0–105.0)",
+            "page a 10 100.0 % (95.0–100.0) 100.0 % (95.0–100.0)",
             "page b 7 50.0 % (45.0–55.0) 50.0 % (45.0–55.0)",
         ]) {
             assert_eq!(

@@ -14,7 +14,7 @@ pub(crate) struct FaceScore {
     pub(crate) images: u64,
     /// The share of the images whose class is predicted, 0 to 1.
     pub(crate) accuracy: f64,
-    /// The range in which the accuracy lies with a probability of 95 %.
+    /// The 95 % confidence interval of the accuracy.
     pub(crate) interval: [f64; 2],
 }
 
@@ -35,15 +35,15 @@ const KINDS: [Kind; 6] = [
         has: |faces| faces.count == 1,
     },
     Kind {
-        name: "with one face, below 1/4 of the picture's longer side",
+        name: "with one face, below 1/4 of the image's longer side",
         has: |faces| faces.count == 1 && faces.share < 0.25,
     },
     Kind {
-        name: "with one face, 1/4 to 1/2 of the picture's longer side",
+        name: "with one face, 1/4 to 1/2 of the image's longer side",
         has: |faces| faces.count == 1 && (0.25..0.5).contains(&faces.share),
     },
     Kind {
-        name: "with one face, 1/2 of the picture's longer side or more",
+        name: "with one face, 1/2 of the image's longer side or more",
         has: |faces| faces.count == 1 && faces.share >= 0.5,
     },
     Kind {

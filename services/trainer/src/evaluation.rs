@@ -69,18 +69,16 @@ impl Evaluator<'_> {
         let side = self.input.pixels;
         thread::scope(|scope| {
             let prepared = batches::prepare(scope, self.threads, set, batches, side, preparation);
-            let outputs = prepared.into_iter().map(|batch| {
+            let goes_on = |_: &_| !self.interrupt.is_requested();
+            let outputs = prepared.into_iter().take_while(goes_on).map(|batch| {
                 let images = input::tensor(batch?.planes, side, self.device);
                 anyhow::Ok(network.forward(images))
             });
             let mut predictions = Vec::with_capacity(indices.len());
             for logits in device::one_behind(outputs) {
-                if self.interrupt.is_requested() {
-                    return Ok(None);
-                }
                 predictions.extend(Prediction::of_batch(logits?)?);
             }
-            Ok(Some(predictions))
+            Ok((predictions.len() == indices.len()).then_some(predictions))
         })
     }
 }

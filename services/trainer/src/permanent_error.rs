@@ -44,14 +44,12 @@ pub(crate) enum PermanentError {
         learning_rate: f32,
     },
     #[error(
-        "the device has no memory for a single image at a time: {error}. Ask for the run again with \
-         smaller --pixels or a smaller --batch, or compute on the CPU: the trainer and `maskline \
-         evaluate` take `--device cpu`"
+        "the device has no memory for a single image at a time: {error}. Train with smaller \
+         --pixels, or compute on the CPU, with --device cpu"
     )]
     DeviceMemory { error: String },
     #[error(
-        "the run can't begin from these weights: {0}. Ask for another run, whose network they are \
-         of: `maskline train DATASET --network NETWORK --from WEIGHTS`"
+        "the run can't begin from these weights: {0}. Ask for another run with `maskline train --from`"
     )]
     Weights(String),
     #[error("{0}: train again with fewer --frozen-blocks")]

@@ -20,7 +20,7 @@ pub(crate) struct Robustness {
     pub(crate) images: u64,
     /// The share of the images whose class is predicted, 0 to 1.
     pub(crate) accuracy: f32,
-    /// The range in which the accuracy lies with a probability of 95 %.
+    /// The 95 % confidence interval of the accuracy.
     pub(crate) interval: [f64; 2],
 }
 

@@ -41,7 +41,7 @@ impl From<&Card> for InputShape {
 pub(crate) struct Faces {
     /// The box of the one that the view of a face shows.
     pub(crate) shown: Option<Bounds>,
-    /// The longer side of the best of them, as a share of the picture's longer side.
+    /// The longer side of the best of them, as a share of the image's longer side.
     pub(crate) share: f32,
     pub(crate) count: usize,
 }

@@ -238,7 +238,6 @@ fn from_scratch() -> TrainingSettings {
 fn fine_tuning(start: Start) -> TrainingSettings {
     TrainingSettings {
         epochs: 4,
-        batch: 32,
         start,
         frozen_blocks: 3,
         backbone_rate: 0.25,

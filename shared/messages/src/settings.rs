@@ -106,7 +106,7 @@ impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
             epochs: 30,
-            batch: 64,
+            batch: 32,
             pixels: 112,
             view: View::CloseUp,
             start: Start::Scratch,

@@ -5,7 +5,6 @@ use image::RgbImage;
 use maskline_vision::view::Part;
 
 use crate::{
-    device,
     error::ModelError,
     input,
     network::Network,
@@ -70,12 +69,9 @@ impl Classifier {
     ) -> Result<Vec<Prediction>, ModelError> {
         let inputs: Vec<&[u8]> = inputs.into_iter().map(|input| &input.0[..]).collect();
         let mut predictions = Vec::with_capacity(inputs.len());
-        let outputs = inputs.chunks(BATCH).map(|batch| {
+        for batch in inputs.chunks(BATCH) {
             let batch = input::tensor(batch.concat(), self.card.pixels, &self.device);
-            self.network.forward(batch)
-        });
-        for logits in device::one_behind(outputs) {
-            let raw = Prediction::of_batch(logits)?;
+            let raw = Prediction::of_batch(self.network.forward(batch))?;
             if raw.iter().any(|prediction| !prediction.is_finite()) {
                 return Err(ModelError::NotANumber);
             }

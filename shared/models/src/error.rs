@@ -20,7 +20,7 @@ pub enum ModelError {
     #[error("{}: {problem}", path.display())]
     File { path: PathBuf, problem: String },
     /// The tensors are not those of the network.
-    #[error("these are not the weights of {network}: {mismatch}{}", advice(*fitting))]
+    #[error("these are not the weights of {network}: {mismatch}{}", network_of(*fitting))]
     Mismatch {
         network: NetworkName,
         mismatch: Box<Mismatch>,
@@ -67,13 +67,10 @@ pub enum ModelError {
     NoSuchGpu { index: usize, names: Vec<String> },
 }
 
-/// Says which network to train from weights that are those of another one.
-fn advice(fitting: Option<NetworkName>) -> String {
+/// Says which network has weights that are those of another one.
+fn network_of(fitting: Option<NetworkName>) -> String {
     fitting.map_or_else(String::new, |network| {
-        format!(
-            ". They fit {network}: give --network {network}, or --train {network} for enqueue and \
-             freeze"
-        )
+        format!(". They are those of {network}")
     })
 }
 

@@ -96,7 +96,11 @@ fn from_torch(path: &Path) -> Result<Vec<u8>, String> {
 
 /// Says why the reader can't read a file.
 fn refusal(path: &Path, error: &PytorchError) -> String {
-    match in_place_of_tensors(path, error) {
+    match unknown_type(path, error) {
+        Some(found) if found.starts_with("torch.") || found.contains(' ') => format!(
+            "it holds tensors that can't be read (`{found}`): weights are dense tensors of \
+             floating-point numbers of 16, 32 or 64 bits"
+        ),
         Some(found) => format!(
             "it holds code or objects other than the tensors of a state dict, such as `{found}`, and \
              maskline runs none of it: {SAVE}"
@@ -107,10 +111,10 @@ fn refusal(path: &Path, error: &PytorchError) -> String {
     }
 }
 
-/// The name of the code, or of the class of the object, because of which the reader can't read a
-/// file. `None` if there is another reason.
-fn in_place_of_tensors(path: &Path, error: &PytorchError) -> Option<String> {
-    // It takes tensors, and the reader doesn't know what it makes of them.
+/// What the reader can't read: the name of a function or a class, or words about a kind of tensor.
+/// `None` if there is another reason.
+fn unknown_type(path: &Path, error: &PytorchError) -> Option<String> {
+    // It makes something of tensors.
     if let PytorchError::Pickle(PickleError::UnsupportedType(name)) = error {
         return Some(name.clone());
     }

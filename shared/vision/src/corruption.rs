@@ -8,7 +8,7 @@ use image::{RgbImage, imageops};
 
 use crate::{decode, encode, resize};
 
-/// The standard deviation of the blur, as a share of the picture's longer side.
+/// The standard deviation of the blur, as a share of the image's longer side.
 const BLUR: f32 = 0.015;
 /// The quality of the JPEG.
 const JPEG_QUALITY: u8 = 10;

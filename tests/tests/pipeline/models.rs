@@ -101,7 +101,7 @@ pub async fn a_model_is_asked_about_every_face_and_trained_from(environment: &mu
     assert!(!refused.success);
     for expected in [
         "these are not the weights of mobilenet_v3_small",
-        "They fit efficientnet_lite0: give --network efficientnet_lite0",
+        "They are those of efficientnet_lite0",
     ] {
         assert!(refused.stderr.contains(expected), "{}", refused.stderr);
     }

@@ -51,8 +51,7 @@ struct Evaluation {
     /// Images that were classified.
     images: u64,
     accuracy: f64,
-    /// The accuracy on many more images of the same kind lies between these two with a
-    /// probability of 95 %.
+    /// The 95 % confidence interval of the accuracy.
     interval: [f64; 2],
     /// Mean cross-entropy, in nats.
     loss: f64,
@@ -107,8 +106,8 @@ impl Evaluate {
             ),
             evaluation.loss
         ))?;
-        output::print(confusion_table(&evaluation))?;
-        output::print(evaluation_view::IN_BRACKETS)
+        output::print(evaluation_view::IN_BRACKETS)?;
+        output::print(confusion_table(&evaluation))
     }
 
     /// Measures the model on the images of a frozen dataset that no network is trained on.

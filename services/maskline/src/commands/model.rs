@@ -59,16 +59,17 @@ impl ModelArgs {
         Ok(stores.objects.get(&ObjectKey::model_weights(id)).await?)
     }
 
-    /// Reads the card of the model's file. If it has none, the error says how to make a model of
+    /// Reads the card of the model. If it is a file without one, the error says how to make a model of
     /// weights.
     fn card(&self, weights: &[u8]) -> Result<Card> {
         weights::card(weights).map_err(|error| {
-            let has_no_card = matches!(error, ModelError::Unreadable(_) | ModelError::NoCard);
+            let has_no_card = matches!(error, ModelError::Unreadable(_) | ModelError::NoCard)
+                && Path::new(&self.model).is_file();
             let error = Error::from(error).context(self.unusable());
             match has_no_card {
                 true => anyhow!(
                     "{error:#}. If it has weights only, as PyTorch's files do, `maskline train \
-                     COLLECTION --network NAME --from {}` trains a model from it",
+                     COLLECTION --network NAME --from '{}'` trains a model from it",
                     self.model
                 ),
                 false => error,
@@ -239,10 +240,13 @@ mod tests {
 
     #[test]
     fn a_file_that_has_weights_only_is_refused_with_the_way_to_a_model() {
-        let args = ModelArgs {
-            model: "weights.pth".to_owned(),
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weights.pth");
+        let args = |model: &Path| ModelArgs {
+            model: model.display().to_string(),
             device: Choice::Auto,
         };
+        let advice = "`maskline train COLLECTION --network NAME --from '";
         // A zip archive as PyTorch writes it, and a safetensors file without any metadata.
         for (bytes, problem) in [
             (&b"PK\x03\x04 and more"[..], "not a safetensors file"),
@@ -251,11 +255,14 @@ mod tests {
                 "doesn't say what network",
             ),
         ] {
-            let refused = format!("{:#}", args.card(bytes).unwrap_err());
-            let advice = "`maskline train COLLECTION --network NAME --from weights.pth`";
+            std::fs::write(&file, bytes).unwrap();
+            let refused = format!("{:#}", args(&file).card(bytes).unwrap_err());
             for expected in ["weights.pth can't be used as a model", problem, advice] {
                 assert!(refused.contains(expected), "{refused}");
             }
+            // Nobody can train from a published model that is damaged.
+            let published = args(Path::new("0195")).card(bytes).unwrap_err();
+            assert!(!format!("{published:#}").contains(advice), "{published:#}");
         }
     }
 

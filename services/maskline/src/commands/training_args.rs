@@ -65,7 +65,7 @@ pub(crate) struct TrainingArgs {
     /// other weights]
     #[arg(long)]
     epochs: Option<u32>,
-    /// The number of images in a training step [default: 64, or 32 from other weights]
+    /// The number of images in a training step [default: 32]
     #[arg(long)]
     batch: Option<u32>,
     /// The side of the network's square input, in pixels [default: 112, or 160 for a linear probe,

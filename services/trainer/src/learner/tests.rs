@@ -256,7 +256,10 @@ async fn weights_of_another_network_are_a_permanent_error() {
         matches!(permanent, Some(PermanentError::Weights(_))),
         "{error:#}"
     );
-    for advice in ["They fit mobilenet_v3_small", "`maskline train DATASET"] {
+    for advice in [
+        "They are those of mobilenet_v3_small",
+        "`maskline train --from`",
+    ] {
         assert!(error.to_string().contains(advice), "{error:#}");
     }
 }

@@ -176,21 +176,22 @@ impl FeatureStore<'_> {
         thread::scope(|scope| {
             let plain = Preparation::Plain;
             let prepared = batches::prepare(scope, threads, set, batches.clone(), side, plain);
-            let outputs = batches.iter().zip(prepared).map(|(indices, batch)| {
+            let prepared = batches.iter().zip(prepared);
+            let prepared = prepared.take_while(|_| !interrupt.is_requested());
+            let outputs = prepared.map(|(indices, batch)| {
                 let images = input::tensor(batch?.planes, side, device);
                 anyhow::Ok((indices, self.network.features(images)))
             });
+            let mut computed = 0;
             for output in device::one_behind(outputs) {
-                if interrupt.is_requested() {
-                    return Ok(false);
-                }
                 let (indices, features) = output?;
+                computed += indices.len();
                 let values = device::read(features)?;
                 for (&index, features) in indices.iter().zip(values.chunks_exact(count)) {
                     known.insert(set.example(index).image, features.to_vec());
                 }
             }
-            Ok(true)
+            Ok(computed == indices.len())
         })
     }
 

@@ -1,5 +1,6 @@
 //! The part of the page that says how good the network is on the images of each source.
 
+use maskline_messages::Start;
 use maskline_storage::records::SplitScore;
 use maud::{Markup, html};
 
@@ -16,8 +17,11 @@ pub(super) fn lead(report: &Report) -> Markup {
         Some(test) => html! {
             p.lead {
                 strong { (percent(test.accuracy.into())) } " of the test images are classified correctly. "
-                "The " (grouped(test.images)) " test images are unseen: they come from sources that the "
-                "network was not trained on, and nothing was chosen by them."
+                "The " (grouped(test.images)) " test images are unseen: they come from sources that this "
+                "run was not trained on, and nothing was decided by them."
+                @if let Start::Stored(_) = report.settings.start {
+                    " What the weights that it began from were trained on is not known."
+                }
             }
             p.lead { strong { (validation) } " of the validation images are classified correctly." }
         },
@@ -31,7 +35,7 @@ pub(super) fn lead(report: &Report) -> Markup {
     }
 }
 
-/// The range in which an accuracy lies with a probability of 95 %.
+/// The 95 % confidence interval of an accuracy.
 fn interval(interval: [f32; 2]) -> String {
     range(interval.map(f64::from))
 }

@@ -1,4 +1,4 @@
-//! How busy a GPU is, in the words of NVIDIA's driver.
+//! How busy a GPU is, as NVIDIA's driver reports it.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a sample says is the mean of up to so long before it.
+/// A sample is the driver's mean over up to so long before it.
 const LOOKS_BACK: Duration = Duration::from_secs(1);
 
 /// Asks `nvidia-smi` five times a second how busy the GPUs are.

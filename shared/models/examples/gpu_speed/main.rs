@@ -6,7 +6,7 @@
 //!
 //! A step of training brings a batch to the device, computes forwards and backwards, and moves the
 //! weights by AdamW and their mean after them, as a run from random weights with the usual settings
-//! does. A prediction brings a batch and reads its logits. On a driver in software, which computes on
+//! does. A prediction brings a batch, and its logits are read while the next one is computed. On a driver in software, which computes on
 //! the processor, a GPU's share of the time can't be told from the program's; the number of kernels
 //! is that of any GPU with the same features of this crate.
 //!
@@ -38,10 +38,10 @@ use worker::Worker;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The goal: at least so many of PyTorch's images a second …
+/// The goal for our images a second, divided by PyTorch's.
 const LEAST_RATIO: f64 = 1.0;
 
-/// … while the GPU is busy for at least this share of the time.
+/// The goal for the share of the time in which the GPU is busy.
 const LEAST_BUSY: f64 = 0.9;
 
 #[derive(Parser)]
@@ -55,7 +55,7 @@ struct Args {
     pixels: u32,
     /// The numbers of images in a batch: all networks are measured with the first, and then with
     /// the next
-    #[arg(long, value_delimiter = ',', default_value = "512,64")]
+    #[arg(long, value_delimiter = ',', default_value = "512,32")]
     batches: Vec<usize>,
     /// For how long each figure is measured, after the kernels are compiled
     #[arg(long, default_value_t = 3.0)]
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Is the process of a [`Worker`].
+/// Answers the questions on the standard input, as the process of a [`Worker`].
 fn answer(args: &Args) -> Result<(), Box<dyn Error>> {
     let compute = device::choose(args.device)?;
     println!("{}", compute.name);
@@ -185,10 +185,10 @@ impl<'a> Comparison<'a> {
             pytorch: None,
             remarks: vec![],
         };
-        let limit = comparison.limit();
-        let device = comparison.own.start(limit)?;
+        let until = comparison.until();
+        let device = comparison.own.start(until)?;
         let mut pytorch = Worker::new(pytorch);
-        let beside = match pytorch.start(comparison.limit()) {
+        let beside = match pytorch.start(comparison.until()) {
             Ok(about) => {
                 comparison.pytorch = Some(pytorch);
                 about
@@ -202,13 +202,15 @@ impl<'a> Comparison<'a> {
         Ok(comparison)
     }
 
-    fn left(&self) -> Duration {
-        Duration::from_secs_f64(self.args.within).saturating_sub(self.began.elapsed())
+    /// When everything must be measured.
+    fn end(&self) -> Instant {
+        self.began + Duration::from_secs_f64(self.args.within)
     }
 
-    /// The most that the next figure may take.
-    fn limit(&self) -> Duration {
-        self.left().min(Duration::from_secs_f64(self.args.limit))
+    /// When the next figure must be measured.
+    fn until(&self) -> Instant {
+        let limit = Duration::from_secs_f64(self.args.limit);
+        self.end().min(Instant::now() + limit)
     }
 
     /// Measures a row and prints it.
@@ -218,7 +220,7 @@ impl<'a> Comparison<'a> {
             network,
             batch,
         } = question;
-        if self.left().is_zero() {
+        if Instant::now() >= self.end() {
             self.remark("There was no time for the rows that are missing".into());
             return Row {
                 question,
@@ -227,8 +229,8 @@ impl<'a> Comparison<'a> {
             };
         }
         show(&format!("{network:<20}{batch:>6}  {work:<11}"));
-        let limit = self.limit();
-        let own = self.own.ask::<Speed>(&question, limit);
+        let until = self.until();
+        let own = self.own.ask::<Speed>(&question, until);
         let cell = |text: fn(&Speed) -> Option<String>| own.as_ref().ok().and_then(text);
         show(&format!(
             "{:>9}{:>7}{:>11}{:>9}{:>9}",
@@ -244,9 +246,9 @@ impl<'a> Comparison<'a> {
                 Some(format!("{:.0} ms", seconds * 1e3))
             })),
         ));
-        let limit = self.limit();
-        let pytorch = self.pytorch.as_mut();
-        let pytorch = pytorch.map(|pytorch| pytorch.ask::<f64>(&question, limit));
+        let until = self.until();
+        let pytorch = self.pytorch.as_mut().filter(|_| Instant::now() < until);
+        let pytorch = pytorch.map(|pytorch| pytorch.ask::<f64>(&question, until));
         let theirs = pytorch.as_ref().and_then(|images| images.as_ref().ok());
         let ratio = own.as_ref().ok().zip(theirs);
         let ratio = ratio.map(|(own, theirs)| own.images / theirs);
@@ -304,8 +306,8 @@ fn list(kernels: &BTreeMap<String, f64>) {
 /// Prints which networks reach the goal, and how far the others are.
 fn print_goal(batches: &[usize], rows: &[Row]) {
     println!(
-        "The goal: at least {LEAST_RATIO:.2} of PyTorch's images a second, and the GPU busy {} of the \
-         time",
+        "The goal is {LEAST_RATIO:.2} times PyTorch's images a second or more, with the GPU busy for {} \
+         of the time or more. In brackets: both figures",
         percent(LEAST_BUSY)
     );
     for &batch in batches {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
+    fmt, iter,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -119,7 +119,7 @@ fn training(
         network = optimizer.step(1e-3, network.clone(), gradients);
         logits.inner()
     };
-    measure(batch, args, STEPS_BETWEEN_READS, &device, step)
+    measure(batch, args, &device, step, read_in_groups)
 }
 
 fn prediction(
@@ -134,7 +134,7 @@ fn prediction(
     }
     let values = values(batch, args.pixels);
     let predict = || network.forward(input::tensor(values.clone(), args.pixels, device));
-    measure(batch, args, 1, device, predict)
+    measure(batch, args, device, predict, read_one_behind)
 }
 
 fn values(batch: usize, pixels: u32) -> Vec<u8> {
@@ -142,13 +142,41 @@ fn values(batch: usize, pixels: u32) -> Vec<u8> {
     (0..count).map(|at| (at % 251) as u8).collect()
 }
 
-/// Repeats `step`, which gives the logits of a batch, and reads them after so many steps.
+/// Something that gives the logits of a batch.
+type Step<'a> = dyn FnMut() -> Tensor<2> + 'a;
+
+/// Repeats a step until then, and reads the logits as a training does.
+fn read_in_groups(step: &mut Step<'_>, until: Instant) -> Result<usize, ModelError> {
+    let mut steps = 0;
+    while Instant::now() < until {
+        let unread: Vec<_> = (0..STEPS_BETWEEN_READS).map(|_| step()).collect();
+        steps += unread.len();
+        for logits in unread {
+            device::read(logits)?;
+        }
+    }
+    Ok(steps)
+}
+
+/// Repeats a step until then, and reads the logits as an evaluation does.
+fn read_one_behind(step: &mut Step<'_>, until: Instant) -> Result<usize, ModelError> {
+    let mut steps = 0;
+    let outputs = iter::from_fn(|| (Instant::now() < until).then(&mut *step));
+    for logits in device::one_behind(outputs) {
+        device::read(logits)?;
+        steps += 1;
+    }
+    Ok(steps)
+}
+
+/// Measures `step`, which gives the logits of a batch. `repeat` repeats it until then, and returns how
+/// often it did.
 fn measure(
     batch: usize,
     args: &Args,
-    between_reads: usize,
     device: &Device,
     mut step: impl FnMut() -> Tensor<2>,
+    repeat: fn(&mut Step<'_>, Instant) -> Result<usize, ModelError>,
 ) -> Result<Speed, Box<ModelError>> {
     let began = Instant::now();
     // The second step needs what the first has written.
@@ -157,16 +185,9 @@ fn measure(
     }
     let first = began.elapsed().as_secs_f64();
     let cost = cost(device, &mut step)?;
-    let limit = Duration::from_secs_f64(args.seconds);
     let sampler = Sampler::start();
-    let (began, mut steps) = (Instant::now(), 0);
-    while began.elapsed() < limit {
-        let unread: Vec<_> = (0..between_reads).map(|_| step()).collect();
-        steps += unread.len();
-        for logits in unread {
-            device::read(logits)?;
-        }
-    }
+    let began = Instant::now();
+    let steps = repeat(&mut step, began + Duration::from_secs_f64(args.seconds))?;
     let images = (steps * batch) as f64 / began.elapsed().as_secs_f64();
     Ok(Speed {
         images,

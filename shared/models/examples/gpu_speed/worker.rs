@@ -5,7 +5,7 @@ use std::{
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc::{self, Receiver, RecvTimeoutError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde::{Serialize, de::DeserializeOwned};
@@ -37,26 +37,26 @@ impl Worker {
     ///
     /// # Errors
     /// The reason, in a line.
-    pub fn start(&mut self, limit: Duration) -> Result<String, String> {
-        let (process, about) = Process::start(&mut self.command, limit)?;
+    pub fn start(&mut self, until: Instant) -> Result<String, String> {
+        let (process, about) = Process::start(&mut self.command, until)?;
         self.process = Some(process);
         Ok(about)
     }
 
-    /// Asks the process, which may take so long.
+    /// Asks the process, which may take until then to start and to answer.
     ///
     /// # Errors
     /// The reason, in a line. The process has ended then.
     pub fn ask<T: DeserializeOwned>(
         &mut self,
         question: &impl Serialize,
-        limit: Duration,
+        until: Instant,
     ) -> Result<T, String> {
         let mut process = match self.process.take() {
             Some(process) => process,
-            None => Process::start(&mut self.command, limit)?.0,
+            None => Process::start(&mut self.command, until)?.0,
         };
-        let answer = process.ask(question, limit)?;
+        let answer = process.ask(question, until)?;
         self.process = Some(process);
         Ok(answer)
     }
@@ -73,10 +73,11 @@ struct Process {
     questions: Option<ChildStdin>,
     answers: Receiver<String>,
     errors: Receiver<String>,
+    hangs: bool,
 }
 
 impl Process {
-    fn start(command: &mut Command, limit: Duration) -> Result<(Self, String), String> {
+    fn start(command: &mut Command, until: Instant) -> Result<(Self, String), String> {
         let spawned = command.spawn();
         let program = command.get_program().display();
         let mut child = spawned.map_err(|error| format!("{program}: {error}"))?;
@@ -85,31 +86,35 @@ impl Process {
             answers: lines(child.stdout.take().expect("the output is piped")),
             errors: lines(child.stderr.take().expect("the errors are piped")),
             child,
+            hangs: false,
         };
-        let about = process.line(limit)?;
+        let about = process.line(until)?;
         Ok((process, about))
     }
 
     fn ask<T: DeserializeOwned>(
         &mut self,
         question: &impl Serialize,
-        limit: Duration,
+        until: Instant,
     ) -> Result<T, String> {
         let question = serde_json::to_string(question).expect("names and numbers are JSON");
         if let Some(questions) = &mut self.questions {
             // If the process has ended, its answer is missing, too.
             let _ = writeln!(questions, "{question}");
         }
-        let answer = self.line(limit)?;
+        let answer = self.line(until)?;
         serde_json::from_str(&answer).map_err(|error| format!("{error} in the answer {answer}"))
     }
 
     /// The next line that it prints.
-    fn line(&mut self, limit: Duration) -> Result<String, String> {
-        match self.answers.recv_timeout(limit) {
+    fn line(&mut self, until: Instant) -> Result<String, String> {
+        let asked = Instant::now();
+        match self.answers.recv_timeout(until - asked) {
             Ok(line) => Ok(line),
             Err(RecvTimeoutError::Timeout) => {
-                Err(format!("no answer within {:.0} s", limit.as_secs_f64()))
+                self.hangs = true;
+                let seconds = asked.elapsed().as_secs_f64();
+                Err(format!("no answer within {seconds:.0} s"))
             }
             Err(RecvTimeoutError::Disconnected) => Err(self.last_error()),
         }
@@ -135,7 +140,9 @@ impl Drop for Process {
     /// Without questions the process ends by itself. One that hangs is killed.
     fn drop(&mut self) {
         drop(self.questions.take());
-        let _ = self.answers.recv_timeout(TO_END);
+        if !self.hangs {
+            let _ = self.answers.recv_timeout(TO_END);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

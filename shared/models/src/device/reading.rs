@@ -22,8 +22,9 @@ pub fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, ModelError> {
     })
 }
 
-/// The items in their order, each of which is given when the next one has been asked for. If they are
-/// tensors that a GPU is to compute, it computes the next one while whoever takes them reads this one.
+/// The items in their order, each of which is given when the next one has been asked for. The first is
+/// asked for at once. If they are tensors that a GPU is to compute, it computes the next one while
+/// whoever takes them reads this one.
 pub fn one_behind<T>(items: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     let mut items = items.into_iter().fuse();
     let mut unread = items.next();

@@ -68,6 +68,14 @@ fn a_safetensors_file_is_read_as_it_is() {
 }
 
 #[test]
+fn tensors_of_another_kind_are_refused_as_such() {
+    let refused = weights_file::read(&path("quantized.pth")).unwrap_err();
+    let refused = refused.to_string();
+    let expected = "it holds tensors that can't be read (`torch.";
+    assert!(refused.contains(expected), "{refused}");
+}
+
+#[test]
 fn no_code_of_a_pickle_is_run() {
     // In one file it stands in place of the state dict, and in the other it takes a tensor.
     for name in ["code.pth", "code_with_tensor.pth"] {

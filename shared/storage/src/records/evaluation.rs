@@ -21,8 +21,7 @@ pub struct SplitScore {
     pub images: u64,
     /// The share of the images whose class is predicted, 0 to 1.
     pub accuracy: f32,
-    /// The accuracy on many more images of the same kind lies between these two with a
-    /// probability of 95 %.
+    /// The 95 % confidence interval of the accuracy.
     pub interval: [f32; 2],
     /// The mean cross-entropy, in nats.
     pub loss: f32,
@@ -46,7 +45,7 @@ pub struct SourceScore {
     pub images: u64,
     /// The share of the images whose class is predicted, 0 to 1.
     pub accuracy: f32,
-    /// As that of the split. The record of an earlier build has none.
+    /// The 95 % confidence interval of the accuracy. The record of an earlier build has none.
     #[serde(default)]
     pub interval: Option<[f32; 2]>,
 }

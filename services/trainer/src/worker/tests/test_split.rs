@@ -110,7 +110,7 @@ async fn the_finished_network_is_measured_on_test_images_and_for_each_source() {
     for (of_split, images) in [("test_faces", 6), ("faces", 16)] {
         let rows = report[of_split].as_array().unwrap().iter();
         let rows: Vec<_> = rows.map(|row| (&row["pictures"], &row["images"])).collect();
-        let large = "with one face, 1/2 of the picture's longer side or more";
+        let large = "with one face, 1/2 of the image's longer side or more";
         assert_eq!(rows.len(), 2, "{of_split}: {rows:?}");
         assert_eq!(rows[0], (&json!("with one face"), &json!(images)));
         assert_eq!(rows[1], (&json!(large), &json!(images)));
