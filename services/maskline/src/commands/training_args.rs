@@ -61,8 +61,8 @@ pub(crate) struct TrainingArgs {
     /// [default: pretrained for efficientnet_lite0, or else scratch]
     #[arg(long, value_name = "START|MODEL|FILE")]
     from: Option<String>,
-    /// The number of epochs: how often the network sees each training image [default: 30, or 4 from
-    /// other weights]
+    /// The number of epochs: how often the network sees each training image [default: 30, 60
+    /// for mobilenet_v3_small, or 4 from other weights]
     #[arg(long)]
     epochs: Option<u32>,
     /// The number of images in a training step [default: 32]
