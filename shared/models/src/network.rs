@@ -188,8 +188,8 @@ impl Network {
         }
         // Brings the last update into the statistics that are read.
         let network = network.valid();
-        // They are read here, so that the caller knows which batches were too large. Otherwise every
-        // later output of the network would be an error, for however few images.
+        // They are read here, so that the caller knows which batches were too large. Otherwise a lack
+        // of memory would turn up in every later output of the network, with any size of a batch.
         for layer in network.each_layer() {
             if let Layer::Norm(norm) = layer {
                 device::read(norm.running_mean.value_sync())?;

@@ -114,7 +114,7 @@ fn refusal(path: &Path, error: &PytorchError) -> String {
 /// What the reader can't read: the name of a function or a class, or words about a kind of tensor.
 /// `None` if there is another reason.
 fn unknown_type(path: &Path, error: &PytorchError) -> Option<String> {
-    // It makes something of tensors.
+    // A function or a class is called with tensors.
     if let PytorchError::Pickle(PickleError::UnsupportedType(name)) = error {
         return Some(name.clone());
     }
