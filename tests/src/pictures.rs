@@ -12,7 +12,8 @@ pub fn face(seed: u64, masked: bool, side: u32) -> RgbImage {
     face_and_head(seed, masked, side).0
 }
 
-/// Like [`face`], with the box around the head: its left, top, width and height in pixels.
+/// Draws what [`face`] draws, and returns the box around the head, too: its left, top, width and
+/// height in pixels.
 pub fn face_and_head(seed: u64, masked: bool, side: u32) -> (RgbImage, [f32; 4]) {
     let random = &mut StdRng::seed_from_u64(seed * 2 + u64::from(masked));
     let mut picture = background(side, random);

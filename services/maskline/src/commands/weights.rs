@@ -104,7 +104,7 @@ impl Published {
 struct Listed<'a> {
     #[serde(flatten)]
     published: &'a Published,
-    /// Where torchvision has the file.
+    /// The address at which torchvision has the file.
     url: String,
 }
 
